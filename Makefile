@@ -1,0 +1,40 @@
+# make demo, make test: set up what they need and run. Any Python from 3.10 to 3.13: make PYTHON=python3.12 test
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-jax lint bench clean
+
+demo: $(VENV)/.run
+	$(BIN)/python applications/targeted_kernels.py --demo --output runs/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The layers and models on the other backend; data sets and exports stay with TensorFlow.
+test-jax: $(VENV)/.dev
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal tests/ops tests/layers tests/applications tests/inspect
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.run
+	$(BIN)/python benchmarks/run_all.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.run: $(VENV)/bin/python setup.py
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python setup.py
+	$(BIN)/python -m pip install --quiet --editable ".[dev,jax]"
+	touch $@

@@ -1,0 +1,7 @@
+"""Prebuilt models with the conventions of keras.applications."""
+
+from keras_attention.applications.registry import build, builder, list_models
+from keras_attention.applications.targeted_cnn import CNN6, TKN6
+from keras_attention.applications.targeted_densenet import DN10, TDN10
+
+__all__ = ["CNN6", "DN10", "TDN10", "TKN6", "build", "builder", "list_models"]

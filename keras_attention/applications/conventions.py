@@ -1,0 +1,128 @@
+"""What every builder shares: the conventions of keras.applications."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_attention.arguments import non_negative_number, one_of, positive_integer
+
+Tensor = Any
+Shape = Sequence[int | None]
+
+
+def channel_axis() -> int:
+    """Axis of the channels in Keras's current image data format."""
+    return -1 if keras.config.image_data_format() == "channels_last" else 1
+
+
+def image_input(
+    input_shape: Shape | None, default: Shape, input_tensor: Tensor, known_sides: bool = False
+) -> Tensor:
+    """Makes the input of an image model.
+
+    Args:
+        input_shape: `(H, W, channels)`, or channels first where that is Keras's setting; None for
+            the default.
+        default: The shape for None, always channels last.
+        input_tensor: A Keras tensor to build on, or None.
+        known_sides: Whether the model needs the number of pixels, as flattening ones do.
+
+    Returns:
+        A Keras tensor with four axes.
+
+    Raises:
+        ValueError: For a shape that cannot be an image's.
+    """
+    if input_tensor is not None:
+        if not keras.backend.is_keras_tensor(input_tensor):
+            raise ValueError(
+                "`input_tensor` must be a Keras tensor, as `keras.Input` makes. "
+                f"Received: input_tensor={input_tensor!r}"
+            )
+        _check_shape(tuple(input_tensor.shape[1:]), known_sides)
+        return input_tensor
+    if input_shape is None:
+        first = channel_axis() == 1
+        input_shape = (default[2], *default[:2]) if first else tuple(default)
+    return keras.Input(shape=_check_shape(input_shape, known_sides))
+
+
+def classifier(
+    x: Tensor, classes: int, activation: Any, regularizer: Any = None, name: str = "predictions"
+) -> Tensor:
+    """The last dense layer, in float32 whatever the policy, so that probabilities are exact."""
+    return keras.layers.Dense(
+        positive_integer("classes", classes),
+        activation=activation,
+        kernel_initializer="he_normal",
+        kernel_regularizer=regularizer,
+        dtype="float32",
+        name=name,
+    )(x)
+
+
+def pool(x: Tensor, pooling: str | None) -> Tensor:
+    """What `include_top=False` returns: the map, or its global mean or maximum."""
+    if pooling is None:
+        return x
+    one_of("pooling", pooling, ("avg", "max"))
+    if pooling == "avg":
+        return keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
+
+
+def finish(
+    inputs: Tensor, input_tensor: Tensor, outputs: Tensor, name: str, weights: Any
+) -> keras.Model:
+    """Makes the model and loads its weights.
+
+    Args:
+        inputs: The tensor that the network was built on.
+        input_tensor: The caller's tensor, or None.
+        outputs: The network's output.
+        name: The model's name.
+        weights: None, or the path of a weights file.
+
+    Raises:
+        ValueError: When `weights` is no file.
+    """
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+    model = keras.Model(inputs, outputs, name=name)
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise ValueError(
+                "`weights` must be None (random) or the path of a file that `save_weights` or "
+                f"`save` wrote; none are published for {name}. Received: weights={weights!r}"
+            )
+        model.load_weights(weights)
+    return model
+
+
+def l2(weight: float, argument: str) -> Any:
+    """An L2 regularizer, or None where its weight is 0."""
+    weight = non_negative_number(argument, weight)
+    return keras.regularizers.L2(weight) if weight else None
+
+
+def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:
+    allowed = "(channels, H, W)" if channel_axis() == 1 else "(H, W, channels)"
+    try:
+        sizes = tuple(shape)
+    except TypeError:
+        sizes = ()
+    fine = len(sizes) == 3 and sizes[channel_axis()] is not None
+    fine = fine and all(size is None or (isinstance(size, int) and size > 0) for size in sizes)
+    if not fine:
+        raise ValueError(
+            f"`input_shape` must be {allowed}, positive integers; H and W may be None. "
+            f"Received: input_shape={shape!r}"
+        )
+    if known_sides and None in sizes:
+        raise ValueError(
+            f"`input_shape` must give H and W where `include_top=True`: the first dense layer has "
+            f"a weight for each pixel. Received: input_shape={shape!r}"
+        )
+    return sizes

@@ -1,0 +1,199 @@
+"""CNN6 and its targeted version TKN6.
+
+Reference: Attentive Regularization and Targeted Kernel Networks, table 1 and section 4.3.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_attention.applications.conventions import (
+    Shape,
+    Tensor,
+    channel_axis,
+    classifier,
+    finish,
+    image_input,
+    l2,
+    pool,
+)
+from keras_attention.applications.registry import register
+from keras_attention.arguments import non_negative_number
+from keras_attention.layers import TargetLayer
+
+FILTERS = (256, 256, 128)
+UNITS = (328, 192)
+KERNEL_SIZE = 5
+
+
+@register
+def CNN6(
+    input_shape: Shape | None = None,
+    classes: int = 10,
+    classifier_activation: Any = "softmax",
+    include_top: bool = True,
+    weights: Any = None,
+    input_tensor: Tensor = None,
+    pooling: str | None = None,
+    name: str = "cnn6",
+    *,
+    weight_decay: float = 1e-4,
+    dropout: float = 0.5,
+) -> keras.Model:
+    """Three 5x5 convolutions of 256, 256 and 128 kernels and three dense layers.
+
+    4,586,642 parameters and 368.4M MACs at 28x28x1; 10,758,290 and 1470M at 56x56x1.
+
+    Args:
+        input_shape: `(H, W, channels)`; `(28, 28, 1)` by default, MNIST's.
+        classes: Units of the last layer.
+        classifier_activation: Activation of the last layer; None returns logits.
+        include_top: Whether to add the dense layers; without them H and W may be None.
+        weights: None for random ones, or a weights file.
+        input_tensor: A Keras tensor to build on.
+        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
+        name: The model's name.
+        weight_decay: L2 weight of all kernels, section 4.2.
+        dropout: Share of the last hidden units that training drops, section 4.3.
+
+    Returns:
+        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
+
+    Raises:
+        ValueError: For a shape, a number of classes or weights that cannot be.
+
+    Example:
+    >>> model = CNN6(input_shape=(28, 28, 1))
+    >>> model.output_shape, model.count_params()
+    ((None, 10), 4586642)
+    """
+    decay = l2(weight_decay, "weight_decay")
+
+    def convolution(block: int, sides: Shape) -> keras.Layer:
+        return keras.layers.Conv2D(
+            FILTERS[block],
+            KERNEL_SIZE,
+            padding="same",
+            use_bias=False,
+            activation="relu",
+            kernel_initializer="he_normal",
+            kernel_regularizer=decay,
+            name=f"conv{block + 1}",
+        )
+
+    inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
+    x = _features(inputs, convolution)
+    if include_top:
+        x = classifier(_hidden(x, decay, dropout), classes, classifier_activation, decay)
+    else:
+        x = pool(x, pooling)
+    return finish(inputs, input_tensor, x, name, weights)
+
+
+@register
+def TKN6(
+    input_shape: Shape | None = None,
+    classes: int = 10,
+    classifier_activation: Any = "softmax",
+    include_top: bool = True,
+    weights: Any = None,
+    input_tensor: Tensor = None,
+    pooling: str | None = None,
+    name: str = "tkn6",
+    *,
+    window: str = "cauchy",
+    scale_l2: float = 1e-4,
+    beta: float = 2.0,
+    roi: str = "slice",
+    roi_groups: int | None = None,
+    min_roi_size: int | None = None,
+    weight_decay: float = 1e-4,
+    dropout: float = 0.5,
+) -> keras.Model:
+    """CNN6 whose convolutions are target layers.
+
+    4,589,202 parameters at 28x28x1; as many MACs as CNN6 at first, 28.6M after training in the
+    paper's table 2.
+
+    Args:
+        input_shape: `(H, W, channels)`; `(28, 28, 1)` by default, MNIST's.
+        classes: Units of the last layer.
+        classifier_activation: Activation of the last layer; None returns logits.
+        include_top: Whether to add the dense layers; without them H and W may be None.
+        weights: None for random ones, or a weights file.
+        input_tensor: A Keras tensor to build on.
+        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
+        name: The model's name.
+        window: `"cauchy"` or `"gaussian"`.
+        scale_l2: L2 weight of the scales in the first block, for about 9,000 steps of training
+            (section 4.2); shorter training wants more.
+        beta: Factor of that weight from each block to the next, section 4.3.
+        roi: `"slice"`, `"mask"` or `"full"`, see `TargetLayer`.
+        roi_groups: None for one region per kernel, or the number of shared regions per layer.
+        min_roi_size: Smallest region in pixels; None for 3, as in the authors' code, or the map
+            where that is smaller.
+        weight_decay: L2 weight of all kernels, section 4.2.
+        dropout: Share of the last hidden units that training drops, section 4.3.
+
+    Returns:
+        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
+
+    Raises:
+        ValueError: For a shape, a number of classes, weights or options that cannot be.
+
+    Example:
+    >>> model = TKN6(input_shape=(28, 28, 1), window="gaussian", beta=4)
+    >>> model.output_shape, model.count_params()
+    ((None, 10), 4589202)
+    """
+    decay = l2(weight_decay, "weight_decay")
+    growth = non_negative_number("beta", beta)
+
+    def convolution(block: int, sides: Shape) -> keras.Layer:
+        return TargetLayer(
+            FILTERS[block],
+            KERNEL_SIZE,
+            window=window,
+            roi=roi,
+            roi_groups=roi_groups,
+            min_roi_size=_smallest_roi(sides) if min_roi_size is None else min_roi_size,
+            scale_regularizer=l2(scale_l2 * growth**block, "scale_l2"),
+            activation="relu",
+            kernel_regularizer=decay,
+            name=f"target{block + 1}",
+        )
+
+    inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
+    x = _features(inputs, convolution)
+    if include_top:
+        x = classifier(_hidden(x, decay, dropout), classes, classifier_activation, decay)
+    else:
+        x = pool(x, pooling)
+    return finish(inputs, input_tensor, x, name, weights)
+
+
+def _features(x: Tensor, convolution: Callable[[int, Shape], keras.Layer]) -> Tensor:
+    for block in range(len(FILTERS)):
+        sides = x.shape[1:-1] if channel_axis() == -1 else x.shape[2:]
+        x = convolution(block, sides)(x)
+        if block < len(FILTERS) - 1:
+            x = keras.layers.MaxPooling2D(2, name=f"pool{block + 1}")(x)
+    return x
+
+
+def _smallest_roi(sides: Shape) -> tuple[int, ...]:
+    return tuple(3 if side is None else min(3, side) for side in sides)
+
+
+def _hidden(x: Tensor, decay: Any, dropout: float) -> Tensor:
+    x = keras.layers.Flatten(name="flatten")(x)
+    for index, units in enumerate(UNITS):
+        x = keras.layers.Dense(
+            units,
+            activation="relu",
+            kernel_initializer="he_normal",
+            kernel_regularizer=decay,
+            name=f"hidden{index + 1}",
+        )(x)
+    return keras.layers.Dropout(dropout, name="dropout")(x)

@@ -1,0 +1,68 @@
+"""Checks of user-given arguments, with errors that say what was allowed and what came."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Returns `" Did you mean 'x'?"` for the closest allowed name, or nothing."""
+    by_lower = {item.lower(): item for item in allowed}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+
+
+def one_of(argument: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """Returns `value` if it is one of `allowed`, else raises ValueError."""
+    if isinstance(value, str) and value in allowed:
+        return value
+    names = ", ".join(repr(item) for item in allowed)
+    raise ValueError(
+        f"`{argument}` must be one of {names}. Received: {argument}={value!r}."
+        + (nearest(value, allowed) if isinstance(value, str) else "")
+    )
+
+
+def is_integer(value: Any) -> bool:
+    """True for Python and NumPy integers, False for booleans and the rest."""
+    return not isinstance(value, bool) and hasattr(value, "__index__")
+
+
+def positive_integer(argument: str, value: Any) -> int:
+    """Returns `value` as an int if it is a positive integer, else raises ValueError."""
+    if is_integer(value) and int(value) > 0:
+        return int(value)
+    raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
+
+
+def non_negative_number(argument: str, value: Any) -> float:
+    """Returns `value` as a float if it is a finite number >= 0, else raises ValueError."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, (str, bool)) or not 0.0 <= number < float("inf"):
+        raise ValueError(
+            f"`{argument}` must be a finite number, 0 or more. Received: {argument}={value!r}"
+        )
+    return number
+
+
+def positive_integers(argument: str, value: Any, rank: int) -> tuple[int, ...]:
+    """Returns a tuple of `rank` positive integers from an integer or a sequence of them."""
+    values = (value,) * rank if is_integer(value) else value
+    fits = isinstance(values, (tuple, list)) and len(values) == rank
+    if fits and all(is_integer(item) and int(item) > 0 for item in values):
+        return tuple(int(item) for item in values)
+    raise ValueError(
+        f"`{argument}` must be a positive integer or {rank} of them. Received: {argument}={value!r}"
+    )
+
+
+def standard_data_format(value: str | None) -> str:
+    """Returns the data format, Keras's own setting where None is given."""
+    import keras
+
+    if value is None:
+        return keras.config.image_data_format()
+    return one_of("data_format", value, ("channels_last", "channels_first"))

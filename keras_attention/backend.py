@@ -1,0 +1,103 @@
+"""What keras.ops cannot say, per backend. No other file asks which backend runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+BACKEND = keras.backend.backend()
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+Tensor = Any
+
+
+def supports_dynamic_shapes() -> bool:
+    """Whether sizes may depend on the values of weights, as a learned rectangle's do.
+
+    TensorFlow graphs allow it. JAX fixes every shape when it traces.
+    """
+    return BACKEND == "tensorflow"
+
+
+def crop(inputs: Tensor, ranges: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:
+    """Keeps `[start, stop)` along the given axes.
+
+    Args:
+        inputs: Tensor of any rank.
+        ranges: For each axis to crop, its start and stop: integers, or scalar int32 tensors
+            where `supports_dynamic_shapes()`.
+
+    Returns:
+        The cropped tensor.
+
+    Example:
+    >>> tuple(crop(keras.ops.zeros((1, 6, 6, 2)), {1: (2, 5)}).shape)
+    (1, 3, 6, 2)
+    """
+    if _all_integers(ranges):
+        index = [slice(None)] * len(inputs.shape)
+        for axis, (start, stop) in ranges.items():
+            index[axis] = slice(int(start), int(stop))
+        return inputs[tuple(index)]
+    _require_dynamic_shapes()
+    starts, sizes = [0] * len(inputs.shape), [-1] * len(inputs.shape)
+    for axis, (start, stop) in ranges.items():
+        starts[axis], sizes[axis] = start, stop - start
+    return tf.slice(inputs, tf.stack(starts), tf.stack(sizes))
+
+
+def pad(
+    inputs: Tensor,
+    amounts: Mapping[int, tuple[Tensor, Tensor]],
+    shape: Sequence[int | None] | None = None,
+) -> Tensor:
+    """Adds zeros before and after along the given axes.
+
+    Args:
+        inputs: Tensor of any rank.
+        amounts: For each axis to pad, the zeros before and after: integers, or scalar int32
+            tensors where `supports_dynamic_shapes()`.
+        shape: Static shape of the result, where the caller knows more than the sizes tell.
+
+    Returns:
+        The padded tensor.
+
+    Example:
+    >>> tuple(pad(keras.ops.zeros((1, 3, 6, 2)), {1: (2, 1)}).shape)
+    (1, 6, 6, 2)
+    """
+    paddings = [[0, 0] for _ in inputs.shape]
+    for axis, (before, after) in amounts.items():
+        paddings[axis] = [before, after]
+    if _all_integers(amounts):
+        return keras.ops.pad(inputs, paddings)
+    _require_dynamic_shapes()
+    padded = tf.pad(inputs, tf.stack([tf.stack(pair) for pair in paddings]))
+    if shape is not None:
+        padded.set_shape(shape)
+    return padded
+
+
+def make_deterministic(seed: int) -> None:
+    """Seeds Python, NumPy and the backend, and asks for operations that repeat bit for bit.
+
+    Args:
+        seed: Any integer of 32 bits.
+    """
+    keras.utils.set_random_seed(seed)
+    if BACKEND == "tensorflow":
+        tf.config.experimental.enable_op_determinism()
+
+
+def _all_integers(pairs: Mapping[int, tuple[Tensor, Tensor]]) -> bool:
+    return all(isinstance(value, int) for pair in pairs.values() for value in pair)
+
+
+def _require_dynamic_shapes() -> None:
+    if not supports_dynamic_shapes():
+        raise NotImplementedError(
+            "Sizes that depend on tensors need the TensorFlow backend; "
+            f"pass Python integers. Received: backend={BACKEND!r}"
+        )

@@ -1,0 +1,165 @@
+"""What each command does."""
+
+import ast
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import rich
+
+from keras_attention import applications, datasets, inspect
+from keras_attention import export as exports
+from keras_attention.arguments import non_negative_number, positive_integer
+from keras_attention.cli import run_folder, training
+from keras_attention.cli.run_folder import RunConfig
+
+IMAGES_OF_A_PICTURE = 64
+
+
+def models(options: Namespace) -> None:
+    """Lists the models at the size that they have by default."""
+    built = {}
+    for name in applications.list_models():
+        built[name] = applications.build(name)
+    rich.print(
+        inspect.summary_table(
+            built, columns={"input": [str(model.input_shape[1:]) for model in built.values()]}
+        )
+    )
+
+
+def train(options: Namespace) -> None:
+    """Trains a model into a run folder, then draws its attention."""
+    config, folder = _config_and_folder(options)
+    if not options.resume:
+        training.build(config)  # what is wrong with the options shows before a folder is made
+        run_folder.create(folder, config)
+    model = training.train(config, folder, resume=options.resume)
+    print(f"wrote {folder / run_folder.MODEL}, {folder / run_folder.HISTORY}")
+    if inspect.has_attention(model):
+        picture = folder / run_folder.FIGURES / "attention.png"
+        inspect.plot_attention(model, _images(config), picture)
+        print(f"wrote {picture}")
+
+
+def evaluate(options: Namespace) -> None:
+    """Prints a trained model's error on the test images."""
+    config = _config_of_data(options)
+    positive_integer("--batch-size", options.batch_size)
+    model = run_folder.load_model(options.model)
+    test = datasets.load(
+        config.data,
+        "test",
+        options.batch_size,
+        seed=config.seed,
+        size=config.size,
+        train_size=config.train_size,
+    )
+    _check_input(model, test.element_spec[0].shape[1:])
+    predicted = model.predict(test, verbose="auto").argmax(axis=-1)
+    labels = np.concatenate([batch.numpy() for _, batch in test])
+    error = float(np.mean(predicted != labels))
+    rich.print(
+        inspect.summary_table(
+            {model.name: model},
+            test.element_spec[0].shape[1:],
+            {"test images": [len(labels)], "error %": [100 * error]},
+            title=f"{config.data}, {config.size} pixels",
+        )
+    )
+
+
+def export(options: Namespace) -> None:
+    """Writes a SavedModel that is reloaded and compared."""
+    model = run_folder.load_model(options.model)
+    folder = options.model if options.model.is_dir() else options.model.parent
+    path = options.output or folder / "saved_model"
+    print(f"wrote {exports.export_saved_model(model, path, overwrite=options.overwrite)}")
+
+
+def plot(options: Namespace) -> None:
+    """Draws where a trained model attends."""
+    model = run_folder.load_model(options.model)
+    config = _config_of_data(options)
+    images = _images(config)
+    _check_input(model, images.shape[1:])
+    folder = options.model if options.model.is_dir() else options.model.parent
+    path = options.output or folder / run_folder.FIGURES / "attention.png"
+    inspect.plot_attention(model, images, path)
+    print(f"wrote {path}")
+
+
+def _config_and_folder(options: Namespace) -> tuple[RunConfig, Path]:
+    folder = options.output or Path("runs") / f"{options.model}-{options.data}-{options.seed}"
+    if options.resume:
+        config = run_folder.read_config(folder)
+        if config.model != options.model:
+            raise ValueError(
+                f"`--resume` continues the {config.model} in {str(folder)!r}. "
+                f"Received: {options.model}"
+            )
+        return config, folder
+    info = datasets.find(options.data)
+    return RunConfig(
+        model=applications.builder(options.model).__name__,
+        model_options=_model_options(options.model_options),
+        data=info.name,
+        size=info.size if options.size is None else positive_integer("--size", options.size),
+        train_size=options.train_size,
+        epochs=positive_integer("--epochs", options.epochs),
+        batch_size=positive_integer("--batch-size", options.batch_size),
+        learning_rate=non_negative_number("--learning-rate", options.learning_rate),
+        seed=options.seed,
+    ), folder
+
+
+def _model_options(texts: list[str]) -> dict[str, Any]:
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ValueError(f"`--set` must be OPTION=VALUE, such as beta=4. Received: {text!r}")
+        try:
+            values[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            values[name] = value
+    return values
+
+
+def _config_of_data(options: Namespace) -> RunConfig:
+    """The run's configuration, with another data set where one is asked for."""
+    if options.model.is_dir():
+        config = run_folder.read_config(options.model)
+        facts = {**vars(config)}
+    elif options.data is None:
+        raise ValueError(
+            "`--data` must be given for a .keras file: one of "
+            f"{', '.join(datasets.list_datasets())}"
+        )
+    else:
+        facts = {"model": "", "train_size": None, "epochs": 1, "batch_size": 1}
+        facts |= {"learning_rate": 0.0, "seed": 0}
+    if options.data is not None:
+        info = datasets.find(options.data)
+        facts |= {"data": info.name, "size": info.size}
+    if options.size is not None:
+        facts["size"] = positive_integer("--size", options.size)
+    return RunConfig(**facts)
+
+
+def _images(config: RunConfig) -> np.ndarray:
+    test = training.load_data(config, "test").unbatch().take(IMAGES_OF_A_PICTURE)
+    return np.stack([image.numpy() for image, _ in test])
+
+
+def _check_input(model: keras.Model, shape: Any) -> None:
+    allowed = tuple(model.input_shape[1:])
+    if len(allowed) != len(shape) or any(
+        want not in (None, size) for want, size in zip(allowed, shape, strict=True)
+    ):
+        raise ValueError(
+            f"The data must fit the model's input {allowed}; `--size` sets its pixels. "
+            f"Received: images of {tuple(shape)}"
+        )

@@ -1,0 +1,145 @@
+"""The folder of a training run: written whole or not at all, file by file."""
+
+import csv
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+CONFIG = "config.json"
+HISTORY = "history.csv"
+MODEL = "model.keras"
+STATE = "state.npz"
+FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What decides the outcome of a run.
+
+    Attributes:
+        model: Name of the model.
+        model_options: Arguments of its function.
+        data: Name of the data set.
+        size: Pixels along the sides of the images.
+        train_size: Images to train on, None for all.
+        epochs: Passes over them.
+        batch_size: Images of a step.
+        learning_rate: Of the first half of the epochs.
+        seed: Of the weights, the order and what is drawn.
+    """
+
+    model: str
+    data: str
+    size: int
+    train_size: int | None
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    model_options: dict[str, Any] = field(default_factory=dict)
+
+
+def create(folder: Path, config: RunConfig) -> None:
+    """Makes the folder of a new run.
+
+    Raises:
+        FileExistsError: When the folder holds a run, or anything else.
+    """
+    if (folder / CONFIG).exists():
+        raise FileExistsError(
+            "`--output` must be a new folder, or pass --resume to continue the run in it. "
+            f"Received: {str(folder)!r}, which holds a run"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(
+            f"`--output` must be a new or empty folder. Received: {str(folder)!r}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG, json.dumps(asdict(config), indent=2) + "\n")
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Reads what a run was started with.
+
+    Raises:
+        ValueError: When the folder holds no run, or its configuration cannot be read.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(
+            "Expected the folder of a run, with a config.json, or a .keras file. "
+            f"Received: {str(folder)!r}"
+        )
+    try:
+        return RunConfig(**json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected a config.json that `train` wrote. Received: {str(path)!r} ({error})"
+        ) from error
+
+
+def load_model(path: Path) -> keras.Model:
+    """Loads a run's model, or any .keras file.
+
+    Raises:
+        ValueError: When there is none, or the file is corrupt or of another project.
+    """
+    if path.is_dir():
+        read_config(path)
+        path = path / MODEL
+    if not path.is_file():
+        raise ValueError(
+            "Expected a .keras file, or the folder of a run that has finished. "
+            f"Received: {str(path)!r}, which does not exist"
+        )
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ValueError(
+            "Expected a whole .keras file, as `model.save` writes. "
+            f"Received: {str(path)!r}, which is corrupt or of another format"
+        )
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:  # Keras raises whatever the broken part happens to raise
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ValueError(
+            "Expected a .keras file of Keras and keras_attention layers. "
+            f"Received: {str(path)!r}, which does not load: {reason[0]}"
+        ) from error
+
+
+def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Writes one line an epoch, in full precision."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(folder / HISTORY, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in one step."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Lets `write` make a file under a temporary name with the same suffix, then renames it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

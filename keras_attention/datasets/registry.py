@@ -1,0 +1,85 @@
+"""The data sets by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_attention.arguments import nearest
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before it is loaded.
+
+    Attributes:
+        name: What `load` takes.
+        description: One line.
+        classes: Number of labels.
+        size: Pixels along the sides of the square images that `load` gives by default.
+        channels: Channels of an image.
+        needs_network: Whether the first use downloads it.
+    """
+
+    name: str
+    description: str
+    classes: int
+    size: int
+    channels: int
+    needs_network: bool
+    read: Callable[..., Arrays] = field(repr=False)
+    generate: Callable[..., tf.data.Dataset] = field(repr=False)
+    parts_per_side: int = field(default=1, repr=False)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(H, W, channels)` of the images by default."""
+        return (self.size, self.size, self.channels)
+
+
+_DATASETS: dict[str, DatasetInfo] = {}
+
+
+def register(**facts: Any) -> None:
+    """Adds a data set; the arguments are those of `DatasetInfo`.
+
+    `read(split, size, train_size)` returns all images and labels of a split, `generate(images,
+    labels, seed=, shuffle=, redraw=)` makes the pipeline, and `parts_per_side` says how many of
+    the images that `read` returns lie along a side of those that `generate` makes.
+    """
+    info = DatasetInfo(**facts)
+    _DATASETS[info.name] = info
+
+
+def list_datasets() -> dict[str, DatasetInfo]:
+    """Lists the data sets by name, with what is known of each; some need a network once.
+
+    Example:
+    >>> list_datasets()["digits"].needs_network
+    False
+    >>> list_datasets()["mnist"].needs_network
+    True
+    """
+    return dict(sorted(_DATASETS.items()))
+
+
+def find(name: str) -> DatasetInfo:
+    """Finds a data set by name.
+
+    Raises:
+        ValueError: For an unknown name; names the nearest.
+
+    Example:
+    >>> find("top_left_digits").image_shape
+    (56, 56, 1)
+    """
+    if name in _DATASETS:
+        return _DATASETS[name]
+    raise ValueError(
+        f"`name` must be one of {', '.join(sorted(_DATASETS))}. Received: name={name!r}."
+        + nearest(name, _DATASETS)
+    )

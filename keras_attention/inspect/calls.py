@@ -1,0 +1,129 @@
+"""Which layers a model calls, and on what shapes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import keras
+
+Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        layer: The layer.
+        input_shape: Shape of its first argument, with the batch; a nest of shapes for many.
+        output_shape: Shape of its result.
+        callers: The layers inside whose calls it happened, the outermost first.
+    """
+
+    layer: keras.Layer
+    input_shape: Any
+    output_shape: Any
+    callers: tuple[keras.Layer, ...]
+
+
+def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
+    """Runs a model on one zero image and lists the calls of its layers, the inner before the outer.
+
+    Args:
+        model: Any Keras model, nested, with shared layers, or subclassed.
+        input_shape: Shape without the batch, `(H, W, channels)` for one image; a list, tuple or
+            dict of shapes for several inputs. None takes the model's own.
+
+    Returns:
+        The calls in the order in which they end.
+
+    Raises:
+        ValueError: Where a size is not known, or the shape does not fit the model.
+    """
+    inputs = _zeros(model, input_shape)
+    calls: list[Call] = []
+    with _recording(calls):
+        model(inputs, training=False)
+    return calls
+
+
+@contextmanager
+def _recording(calls: list[Call]) -> Iterator[None]:
+    plain_call = keras.Layer.__call__
+    callers: list[keras.Layer] = []
+
+    def recorded_call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        callers.append(layer)
+        try:
+            outputs = plain_call(layer, *args, **kwargs)
+        finally:
+            callers.pop()
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        calls.append(Call(layer, _shapes(first), _shapes(outputs), tuple(callers)))
+        return outputs
+
+    with mock.patch.object(keras.Layer, "__call__", recorded_call):
+        yield
+
+
+def _zeros(model: keras.Model, input_shape: Any) -> Any:
+    known = _known_inputs(model)
+    if known is None:
+        if input_shape is None:
+            raise ValueError(
+                f"{model.name!r} has no fixed inputs: pass `input_shape`, such as (28, 28, 1). "
+                "Received: input_shape=None"
+            )
+        return keras.ops.zeros((1, *input_shape))
+    single = not isinstance(known, (list, tuple, dict))
+    flat = keras.tree.flatten(known)
+    if input_shape is None:
+        shapes = [tensor.shape[1:] for tensor in flat]
+    elif single:
+        shapes = [tuple(input_shape)]
+    else:
+        shapes = _flat_shapes(input_shape)
+    zeros = [_zero(model, tensor, shape) for tensor, shape in zip(flat, shapes, strict=True)]
+    return keras.tree.pack_sequence_as(known, zeros)
+
+
+def _zero(model: keras.Model, tensor: Any, shape: Shape) -> Any:
+    if len(shape) == len(tensor.shape):
+        shape = shape[1:]
+    allowed = tuple(tensor.shape[1:])
+    fits = len(shape) == len(allowed) and all(
+        size is not None and want in (None, size) for size, want in zip(shape, allowed, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"`input_shape` must give all sizes and fit {allowed}, the input of {model.name!r}. "
+            f"Received: input_shape={tuple(shape)}"
+        )
+    return keras.ops.zeros((1, *shape), dtype=tensor.dtype)
+
+
+def _known_inputs(model: keras.Model) -> Any:
+    try:
+        return model.input
+    except (AttributeError, ValueError):
+        return None
+
+
+def _flat_shapes(nest: Any) -> list[tuple[int, ...]]:
+    if isinstance(nest, dict):
+        return [shape for key in sorted(nest) for shape in _flat_shapes(nest[key])]
+    if all(size is None or isinstance(size, int) for size in nest):
+        return [tuple(nest)]
+    return [shape for item in nest for shape in _flat_shapes(item)]
+
+
+def _shapes(nest: Any) -> Any:
+    if hasattr(nest, "shape"):
+        return tuple(nest.shape)
+    if isinstance(nest, dict):
+        return {key: _shapes(value) for key, value in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return [_shapes(value) for value in nest]
+    return None

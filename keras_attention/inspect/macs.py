@@ -1,0 +1,155 @@
+"""Counting multiply-accumulates.
+
+One multiply-accumulate counts 1; additive biases of convolutions count nothing, those of dense
+layers 1 per unit, and normalisation 1 per element, as in the tables of Attentive Regularization
+and Targeted Kernel Networks.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_attention.inspect.calls import Call, trace_calls
+
+Rule = Callable[[Call], int]
+
+
+def count_macs(
+    model: keras.Model,
+    input_shape: Any = None,
+    per_layer: bool = False,
+    *,
+    executed: bool = False,
+) -> int | dict[str, int]:
+    """Counts the multiply-accumulates of a forward pass for one image.
+
+    Layers that look at a part of the map only are counted with the regions that they have now.
+
+    Args:
+        model: Any Keras model.
+        input_shape: `(H, W, channels)`; a nest of shapes for several inputs. None takes the
+            model's own.
+        per_layer: Whether to return each layer's count.
+        executed: False counts what the method needs, as the papers' tables do; True what this
+            program computes for it, such as the rectangle that holds a group's regions.
+
+    Returns:
+        The total, or a dictionary from the layers' names to their counts, in the order of calls;
+        layers that are called twice count twice, those that count nothing are left out.
+
+    Raises:
+        ValueError: Where the model's sizes are not known and `input_shape` does not give them.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> count_macs(ka.applications.CNN6(), input_shape=(28, 28, 1))
+    368367114
+    """
+    counts: dict[int, int] = {}
+    names: dict[int, str] = {}
+    for call in trace_calls(model, input_shape):
+        if any(_counts_itself(caller) for caller in call.callers):
+            continue
+        macs = _macs_of_call(call, executed)
+        if macs:
+            key = id(call.layer)
+            counts[key] = counts.get(key, 0) + macs
+            names[key] = call.layer.name
+    if not per_layer:
+        return sum(counts.values())
+    return _by_name(counts, names)
+
+
+def _macs_of_call(call: Call, executed: bool) -> int:
+    if _counts_itself(call.layer):
+        return int(call.layer.macs(call.input_shape, executed=executed))
+    for kind, rule in _RULES:
+        if isinstance(call.layer, kind):
+            return rule(call)
+    own = getattr(call.layer, "_trainable_variables", ())
+    if any(len(weight.shape) > 1 for weight in own):
+        warnings.warn(
+            f"{type(call.layer).__name__} {call.layer.name!r} has no rule and counts as 0 MACs. "
+            "Give it a method `macs(input_shape, executed=False)`.",
+            stacklevel=3,
+        )
+    return 0
+
+
+def _counts_itself(layer: keras.Layer) -> bool:
+    return callable(getattr(layer, "macs", None))
+
+
+def _by_name(counts: dict[int, int], names: dict[int, str]) -> dict[str, int]:
+    result: dict[str, int] = {}
+    for key, macs in counts.items():
+        name, number = names[key], 2
+        while name in result:
+            name, number = f"{names[key]} ({number})", number + 1
+        result[name] = macs
+    return result
+
+
+def _pixels(layer: keras.Layer, shape: tuple[int, ...]) -> int:
+    last = layer.data_format == "channels_last"
+    return math.prod(shape[1:-1] if last else shape[2:])
+
+
+def _convolution(call: Call) -> int:
+    # A kernel's shape holds the channels of one group only, so groups need no extra care.
+    return _pixels(call.layer, call.output_shape) * math.prod(call.layer.kernel.shape)
+
+
+def _transposed_convolution(call: Call) -> int:
+    return _pixels(call.layer, call.input_shape) * math.prod(call.layer.kernel.shape)
+
+
+def _separable_convolution(call: Call) -> int:
+    layer = call.layer
+    kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    return _pixels(layer, call.output_shape) * kernels
+
+
+def _dense(call: Call) -> int:
+    inputs = call.layer.kernel.shape[0] + (1 if call.layer.use_bias else 0)
+    return math.prod(call.output_shape[1:]) * inputs
+
+
+def _elements(call: Call) -> int:
+    return math.prod(call.output_shape[1:])
+
+
+# The first kind that fits counts: the special ones come first.
+_RULES: tuple[tuple[Any, Rule], ...] = (
+    ((keras.layers.SeparableConv1D, keras.layers.SeparableConv2D), _separable_convolution),
+    (
+        (
+            keras.layers.Conv1DTranspose,
+            keras.layers.Conv2DTranspose,
+            keras.layers.Conv3DTranspose,
+        ),
+        _transposed_convolution,
+    ),
+    (
+        (
+            keras.layers.Conv1D,
+            keras.layers.Conv2D,
+            keras.layers.Conv3D,
+            keras.layers.DepthwiseConv1D,
+            keras.layers.DepthwiseConv2D,
+        ),
+        _convolution,
+    ),
+    ((keras.layers.Dense,), _dense),
+    (
+        (
+            keras.layers.BatchNormalization,
+            keras.layers.LayerNormalization,
+            keras.layers.GroupNormalization,
+        ),
+        _elements,
+    ),
+)

@@ -1,0 +1,6 @@
+"""The mechanisms as Keras layers."""
+
+from keras_attention.layers.attentive_regularization import AttentiveRegularization
+from keras_attention.layers.targeted import TargetLayer
+
+__all__ = ["AttentiveRegularization", "TargetLayer"]

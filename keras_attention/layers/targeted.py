@@ -1,0 +1,299 @@
+"""Convolution whose kernels each learn where to look."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_attention import backend
+from keras_attention.arguments import one_of, positive_integer, positive_integers
+from keras_attention.layers.windowed import WindowedLayer
+from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
+from keras_attention.ops.targeted import roi_rectangles
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+ROI_MODES = ("slice", "mask", "full")
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class TargetLayer(WindowedLayer):
+    """A convolution whose kernels each attend to a region of interest that they learn.
+
+    Computes `F * activation(conv(inputs) + bias)`, stride 1 and "same" padding, where `F` is each
+    kernel's attention window (eq. 13), clipped to its region of interest (eq. 15 to 17).
+
+    Args:
+        filters: Number of kernels, C.
+        kernel_size: Taps of a kernel, one integer or `(rows, columns)`.
+        window: `"cauchy"` (default, section 4.4) or `"gaussian"`.
+        roi: `"slice"` (default) computes the convolution only inside a rectangle that holds the
+            regions of a group of kernels; `"mask"` computes it everywhere and sets the outside to
+            zero: the same values and gradients; `"full"` does not clip the window.
+        roi_groups: None (the paper) for one region per kernel, or an integer G for G regions,
+            each shared by a contiguous group of kernels.
+        min_roi_size: Smallest region during training in pixels, one integer or
+            `(rows, columns)`. None (default) takes the kernel size, as section 3.5, or the map
+            where that is smaller. Held by a constraint on the scale, along sides that are known
+            when the layer is built.
+        use_bias: Whether to add a bias; False as in the paper.
+        scale_regularizer: Regularizer of the scales; the paper uses
+            `keras.regularizers.L2(1e-4)`, times beta to the power of the block. None by default.
+        dilation_rate: Distance between a kernel's taps in pixels, one integer or a pair.
+        activation: Activation before the window; None for none.
+        kernel_initializer: `"he_normal"`, section 4.2.
+        bias_initializer: `"zeros"`.
+        kernel_regularizer: None.
+        bias_regularizer: None.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+        **kwargs: Arguments of `keras.Layer`.
+
+    Call arguments:
+        inputs: Images or activations.
+        return_attention: Whether to return the windows too, repeated for every image, float32.
+
+    Weights:
+        kernel: `(kh, kw, Cin, C)`; bias: `(C,)` where used.
+        center: `(2, C)`, or `(2, G)` with `roi_groups=G`; rows are height and width; in `[0, 1]`.
+        scale: The same shape, in `[min_roi_size / (2 * side), 1]`.
+
+    Input shape:
+        `(B, H, W, Cin)`, or `(B, Cin, H, W)` with channels first. H and W may be None.
+
+    Output shape:
+        `(B, H, W, C)` or `(B, C, H, W)`.
+
+    Raises:
+        ValueError: For sizes that are not positive, an unknown window or roi, more groups than
+            kernels, or a `min_roi_size` larger than the map.
+
+    Example:
+    >>> layer = TargetLayer(8, 3, window="gaussian")
+    >>> tuple(layer(ops.ones((2, 28, 20, 1))).shape)
+    (2, 28, 20, 8)
+    >>> layer.rois(28, 20)[0].tolist()
+    [[0, 28], [0, 20]]
+
+    Reference:
+        Attentive Regularization and Targeted Kernel Networks, section 3.5.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        window: str = "cauchy",
+        roi: str = "slice",
+        roi_groups: int | None = None,
+        min_roi_size: int | Sequence[int] | None = None,
+        use_bias: bool = False,
+        scale_regularizer: Any = None,
+        *,
+        dilation_rate: int | Sequence[int] = 1,
+        activation: Any = None,
+        kernel_initializer: Any = "he_normal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(window, scale_regularizer, data_format, **kwargs)
+        self.filters = positive_integer("filters", filters)
+        self.kernel_size = positive_integers("kernel_size", kernel_size, rank=2)
+        self.roi = one_of("roi", roi, ROI_MODES)
+        self.roi_groups = self._checked_roi_groups(roi_groups)
+        self.min_roi_size = (
+            None if min_roi_size is None else positive_integers("min_roi_size", min_roi_size, 2)
+        )
+        self.use_bias = bool(use_bias)
+        self.dilation_rate = positive_integers("dilation_rate", dilation_rate, rank=2)
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self._slice_groups: tuple[tuple[int, ...], ...] = (tuple(range(self.filters)),)
+
+    def build(self, input_shape: Shape) -> None:
+        channels, sides = self._channels_of(input_shape), self._sides_of(input_shape)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*self.kernel_size, channels, self.filters),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.filters,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+        self._add_window(sides, self.roi_groups or self.filters, self._smallest_roi(sides))
+
+    def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
+        sides = self._sides_of(ops.shape(inputs))
+        window = self.attention_window(*sides, clip=self.roi != "full")
+        if self.roi == "slice" and backend.supports_dynamic_shapes():
+            outputs = self._convolve_groups(inputs, window, sides)
+        else:
+            outputs = self._convolve(inputs, self.kernel, window)
+        if return_attention:
+            return outputs, self._attention_of_batch(window, outputs)
+        return outputs
+
+    @property
+    def slice_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of kernels that `roi="slice"` convolves together, over the union of their regions.
+
+        Any partition of the kernels gives the same values and gradients; it decides the speed
+        only. One group at first. Set it before the model is traced, or compile again after.
+        """
+        return self._slice_groups
+
+    @slice_groups.setter
+    def slice_groups(self, groups: Sequence[Sequence[int]]) -> None:
+        partition = tuple(tuple(int(kernel) for kernel in group) for group in groups)
+        kernels = sorted(kernel for group in partition for kernel in group)
+        if kernels != list(range(self.filters)) or not all(partition):
+            raise ValueError(
+                f"`slice_groups` must hold each of the {self.filters} kernels once, in groups "
+                f"that are not empty. Received: slice_groups={groups}"
+            )
+        self._slice_groups = partition
+
+    def macs(self, input_shape: Shape, executed: bool = False) -> int:
+        """Counts multiply-accumulates for one image of the given shape.
+
+        Args:
+            input_shape: `(B, H, W, Cin)` or channels first.
+            executed: False counts each kernel's own region, as the paper's tables do; True what
+                is computed: the whole map, or the unions of the groups with `roi="slice"`.
+
+        Returns:
+            Multiply-accumulates of the convolution.
+        """
+        sides = self._sides_of(input_shape)
+        taps = int(np.prod(self.kernel_size)) * self._channels_of(input_shape)
+        sliced = self.roi == "slice" and backend.supports_dynamic_shapes()
+        if self.roi == "full" or (executed and not sliced):
+            return taps * self.filters * int(np.prod(sides))
+        rois = self.rois(*sides)
+        if not executed:
+            return taps * int(np.prod(rois[..., 1] - rois[..., 0], axis=-1).sum())
+        pixels = 0
+        for group in self._slice_groups:
+            members = rois[list(group)]
+            union = members[..., 1].max(axis=0) - members[..., 0].min(axis=0)
+            pixels += len(group) * int(np.prod(np.maximum(union, 1)))
+        return taps * pixels
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sides = self._sides_of(input_shape)
+        if self.data_format == "channels_last":
+            return (input_shape[0], *sides, self.filters)
+        return (input_shape[0], self.filters, *sides)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "roi": self.roi,
+            "roi_groups": self.roi_groups,
+            "min_roi_size": self.min_roi_size,
+            "use_bias": self.use_bias,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        }
+
+    def _convolve(self, inputs: Tensor, kernel: Tensor, window: Tensor) -> Tensor:
+        outputs = ops.conv(
+            inputs,
+            kernel,
+            padding="same",
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return self._attend(outputs, window, self.bias if self.use_bias else None)
+
+    def _convolve_groups(self, inputs: Tensor, window: Tensor, sides: Sequence[Any]) -> Tensor:
+        """Convolves each group of kernels over the union of their regions."""
+        rectangles = roi_rectangles(sides, *self._window_of_channels())
+        if len(self._slice_groups) == 1:
+            return self._convolve_rectangle(inputs, window, sides, rectangles, None)
+        maps = [
+            self._convolve_rectangle(inputs, window, sides, rectangles, list(group))
+            for group in self._slice_groups
+        ]
+        channel_axis = -1 if self.data_format == "channels_last" else 1
+        order = np.argsort(np.concatenate(self._slice_groups))
+        return ops.take(ops.concatenate(maps, axis=channel_axis), order, axis=channel_axis)
+
+    def _convolve_rectangle(
+        self,
+        inputs: Tensor,
+        window: Tensor,
+        sides: Sequence[Any],
+        rectangles: Tensor,
+        kernels: list[int] | None,
+    ) -> Tensor:
+        """Convolves some kernels, None for all, over the union of their regions."""
+        kernel, bias = ops.convert_to_tensor(self.kernel), self.bias if self.use_bias else None
+        if kernels is not None:
+            kernel, window = ops.take(kernel, kernels, axis=-1), ops.take(window, kernels, axis=-1)
+            rectangles = ops.take(rectangles, kernels, axis=0)
+            bias = None if bias is None else ops.take(bias, kernels)
+        rows = bounding_range(rectangles[:, 0], sides[0])
+        columns = bounding_range(rectangles[:, 1], sides[1])
+        patch = sliced_convolution(
+            inputs, kernel, rows, columns, self.dilation_rate, self.data_format
+        )
+        patch = self._attend(patch, backend.crop(window, {0: rows, 1: columns}), bias)
+        return place(patch, rows, columns, sides, self.data_format)
+
+    def _attend(self, outputs: Tensor, window: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None:
+            shape = (-1,) if self.data_format == "channels_last" else (-1, 1, 1)
+            outputs = outputs + ops.reshape(bias, shape)
+        return self.activation(outputs) * ops.cast(self._to_data_format(window), outputs.dtype)
+
+    def _window_of_channels(self) -> tuple[Tensor, Tensor]:
+        center, scale = super()._window_of_channels()
+        if self.roi_groups is None:
+            return center, scale
+        group_of_kernel: Any = np.arange(self.filters) * self.roi_groups // self.filters
+        return ops.take(center, group_of_kernel, axis=1), ops.take(scale, group_of_kernel, axis=1)
+
+    def _smallest_roi(self, sides: Sequence[int | None]) -> tuple[int, ...]:
+        if self.min_roi_size is None:
+            return tuple(
+                size if side is None else min(size, side)
+                for size, side in zip(self.kernel_size, sides, strict=True)
+            )
+        for size, side in zip(self.min_roi_size, sides, strict=True):
+            if side is not None and size > side:
+                raise ValueError(
+                    f"`min_roi_size` must fit the map of {sides[0]} x {sides[1]} pixels that "
+                    f"{self.name!r} is built on. Received: min_roi_size={self.min_roi_size}"
+                )
+        return self.min_roi_size
+
+    def _checked_roi_groups(self, groups: int | None) -> int | None:
+        if groups is None:
+            return None
+        if positive_integer("roi_groups", groups) > self.filters:
+            raise ValueError(
+                f"`roi_groups` must be at most the number of kernels, {self.filters}. "
+                f"Received: roi_groups={groups}"
+            )
+        return int(groups)

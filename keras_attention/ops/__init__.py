@@ -1,0 +1,23 @@
+"""The papers' equations as pure functions on tensors: no weights, no state."""
+
+from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
+from keras_attention.ops.targeted import (
+    cauchy_window,
+    gaussian_window,
+    roi_bounds,
+    roi_indicator,
+    roi_rectangles,
+    separable_window,
+)
+
+__all__ = [
+    "bounding_range",
+    "cauchy_window",
+    "gaussian_window",
+    "place",
+    "roi_bounds",
+    "roi_indicator",
+    "roi_rectangles",
+    "separable_window",
+    "sliced_convolution",
+]

@@ -1,0 +1,177 @@
+"""Attention windows and regions of interest of Attentive Regularization.
+
+Every kernel has a window of its own. Positions are relative to the side of the map: a `center`
+of 0.5 is its middle, and a `scale` of 1 puts one standard deviation at its border, whatever the
+number of pixels.
+
+Reference: Attentive Regularization and Targeted Kernel Networks, sections 3.1 to 3.5.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_attention.arguments import one_of
+
+Tensor = Any
+
+
+def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
+    """Samples one Gaussian window per kernel along one axis (eq. 2 and 12).
+
+    `exp(-z^2 / 2)` with `z = (i - center * length) / (scale * length / 2)` at pixel `i`.
+
+    Args:
+        length: Pixels along the axis, an integer or an integer scalar tensor.
+        center: Shape `(C,)`, relative position of the peak; 0.5 is the middle.
+        scale: Shape `(C,)`, standard deviation in halves of the side.
+
+    Returns:
+        Float32 tensor of shape `(length, C)` with values in `[0, 1]`.
+
+    Example:
+    >>> window = gaussian_window(5, [0.5, 0.0], [1.0, 0.5])
+    >>> tuple(window.shape)
+    (5, 2)
+    """
+    return ops.exp(-0.5 * ops.square(_deviations(length, center, scale)))
+
+
+def cauchy_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
+    """Samples one Cauchy window per kernel along one axis (eq. 3).
+
+    `1 / (1 + z^2)` with `z = (i - center * length) / (scale * length / 2)` at pixel `i`. Its tails
+    are heavier than the Gaussian's, so distant pixels still pass a gradient.
+
+    Args:
+        length: Pixels along the axis, an integer or an integer scalar tensor.
+        center: Shape `(C,)`, relative position of the peak; 0.5 is the middle.
+        scale: Shape `(C,)`, half width at half maximum, in halves of the side.
+
+    Returns:
+        Float32 tensor of shape `(length, C)` with values in `[0, 1]`.
+
+    Example:
+    >>> window = cauchy_window(4, [0.5], [1.0])
+    >>> [round(float(value), 2) for value in window[:, 0]]
+    [0.5, 0.8, 1.0, 0.8]
+    """
+    return 1.0 / (1.0 + ops.square(_deviations(length, center, scale)))
+
+
+WINDOWS: dict[str, Callable[..., Tensor]] = {
+    "cauchy": cauchy_window,
+    "gaussian": gaussian_window,
+}
+
+
+def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
+    """Gives the pixels of each kernel's region of interest along one axis (eq. 15).
+
+    Pixels with `|i / length - center| <= scale / sqrt(2)`, rounded outwards and clipped to the
+    map: `[floor((center - scale / sqrt(2)) * length), ceil((center + scale / sqrt(2)) * length))`.
+
+    Args:
+        length: Pixels along the axis, an integer or an integer scalar tensor.
+        center: Shape `(C,)`, relative position of the window's peak.
+        scale: Shape `(C,)`, the window's scale in halves of the side.
+
+    Returns:
+        Int32 tensor of shape `(C, 2)`: first pixel and the one after the last.
+
+    Example:
+    >>> [[int(v) for v in row] for row in roi_bounds(28, [0.5, 0.25], [1.0, 0.2])]
+    [[0, 28], [3, 11]]
+    """
+    center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
+    reach = scale * (0.5**0.5)
+    bounds = ops.stack(
+        [ops.floor((center - reach) * side), ops.ceil((center + reach) * side)], axis=-1
+    )
+    return ops.cast(ops.clip(bounds, 0.0, side), "int32")
+
+
+def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tensor:
+    """Gives each kernel's region of interest along every axis.
+
+    Args:
+        sides: Pixels along each of the `rank` axes.
+        center: Shape `(rank, C)`.
+        scale: Shape `(rank, C)`.
+
+    Returns:
+        Int32 tensor of shape `(C, rank, 2)`; for images `[[top, bottom], [left, right]]`.
+
+    Example:
+    >>> rectangles = roi_rectangles((28, 56), [[0.5], [0.5]], [[1.0], [0.25]])
+    >>> [[int(v) for v in row] for row in rectangles[0]]
+    [[0, 28], [18, 38]]
+    """
+    center, scale = _float32(center), _float32(scale)
+    bounds = [roi_bounds(side, center[axis], scale[axis]) for axis, side in enumerate(sides)]
+    return ops.stack(bounds, axis=1)
+
+
+def roi_indicator(length: int, bounds: Tensor) -> Tensor:
+    """Marks the pixels inside each kernel's region of interest along one axis.
+
+    Args:
+        length: Pixels along the axis, an integer or an integer scalar tensor.
+        bounds: Int tensor of shape `(C, 2)`, half-open, as from `roi_bounds`.
+
+    Returns:
+        Float32 tensor of shape `(length, C)`: 1 inside, 0 outside.
+
+    Example:
+    >>> [int(v) for v in roi_indicator(5, [[1, 3]])[:, 0]]
+    [0, 1, 1, 0, 0]
+    """
+    bounds = ops.convert_to_tensor(bounds, dtype="int32")
+    pixels = ops.expand_dims(ops.arange(length, dtype="int32"), axis=-1)
+    inside = ops.logical_and(pixels >= bounds[:, 0], pixels < bounds[:, 1])
+    return ops.cast(inside, "float32")
+
+
+def separable_window(
+    sides: Sequence[int], center: Tensor, scale: Tensor, window: str = "cauchy", clip: bool = False
+) -> Tensor:
+    """Builds every kernel's attention map as a product of windows along the axes (eq. 13).
+
+    Args:
+        sides: Pixels along each of the `rank` axes.
+        center: Shape `(rank, C)`.
+        scale: Shape `(rank, C)`.
+        window: `"cauchy"` or `"gaussian"`.
+        clip: Whether values outside the region of interest become 0 (section 3.5).
+
+    Returns:
+        Float32 tensor of shape `(*sides, C)`.
+
+    Example:
+    >>> tuple(separable_window((4, 6), [[0.5], [0.5]], [[1.0], [1.0]]).shape)
+    (4, 6, 1)
+    """
+    sample = WINDOWS[one_of("window", window, tuple(WINDOWS))]
+    center, scale = _float32(center), _float32(scale)
+    product = None
+    for axis, side in enumerate(sides):
+        values = sample(side, center[axis], scale[axis])
+        if clip:
+            values = values * roi_indicator(side, roi_bounds(side, center[axis], scale[axis]))
+        for _ in range(len(sides) - 1 - axis):
+            values = ops.expand_dims(values, axis=1)
+        product = values if product is None else product * values
+    return product
+
+
+def _deviations(length: int, center: Tensor, scale: Tensor) -> Tensor:
+    """Distances from the centers in units of the scales, shape `(length, C)`."""
+    center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
+    pixels = ops.expand_dims(ops.arange(length, dtype="float32"), axis=-1)
+    return (pixels - center * side) / (scale * side / 2.0)
+
+
+def _float32(values: Tensor) -> Tensor:
+    # Half precision cannot place a window to a pixel on a map of more than a few hundred.
+    return ops.cast(ops.convert_to_tensor(values), "float32")
