@@ -47,12 +47,12 @@ def builder(name: str) -> Callable[..., keras.Model]:
     )
 
 
-def build(name: str, **kwargs: Any) -> keras.Model:
+def build(name: str, /, **kwargs: Any) -> keras.Model:
     """Builds a model by name.
 
     Args:
         name: One of `list_models()`.
-        **kwargs: Arguments of the model's function.
+        **kwargs: Arguments of the model's function, its own `name` included.
 
     Returns:
         The `keras.Model`.

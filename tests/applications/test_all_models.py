@@ -1,0 +1,175 @@
+"""What every prebuilt model has to stand, driven by the registry."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from tests import harness
+
+every_model = pytest.mark.parametrize("case", harness.MODEL_CASES, ids=str)
+
+
+def images(case, rng, count=4):
+    return rng.uniform(size=(count, *case.input_shape)).astype("float32")
+
+
+@every_model
+def test_returns_probabilities(case, rng):
+    probabilities = case.make().predict(images(case, rng), verbose=0)
+    assert probabilities.shape == (4, 3)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, rtol=1e-5)
+
+
+@every_model
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_probabilities_are_float32_under_every_policy(case, policy, rng):
+    keras.config.set_dtype_policy(policy)
+    model = case.make()
+    assert model.layers[1].compute_dtype == policy.removeprefix("mixed_")
+    probabilities = model.predict(images(case, rng), verbose=0)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, rtol=1e-5)
+
+
+@every_model
+def test_without_top(case, rng):
+    x = images(case, rng)
+    features = case.make(include_top=False)
+    assert len(features.output_shape) == 4
+    assert features.output_shape[0] is None
+    for pooling in ("avg", "max"):
+        pooled = case.make(include_top=False, pooling=pooling)
+        pooled.set_weights(features.get_weights())
+        reduce = {"avg": np.mean, "max": np.max}[pooling]
+        expected = reduce(features.predict(x, verbose=0), axis=(1, 2))
+        np.testing.assert_allclose(pooled.predict(x, verbose=0), expected, atol=1e-4)
+
+
+@every_model
+def test_any_image_size_without_top(case, rng):
+    model = case.make(input_shape=(None, None, 2), include_top=False, pooling="avg")
+    known = case.make(include_top=False, pooling="avg")
+    known.set_weights(model.get_weights())
+    x = images(case, rng)
+    expected = known.predict(x, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_logits(case, rng):
+    model, logits = case.make(), case.make(classifier_activation=None)
+    logits.set_weights(model.get_weights())
+    x = images(case, rng)
+    expected = keras.ops.softmax(logits.predict(x, verbose=0))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+
+
+@every_model
+def test_input_tensor_and_name(case):
+    tensor = keras.Input(case.input_shape)
+    model = case.make(input_shape=None, input_tensor=tensor * 2.0, name="mine")
+    assert model.name == "mine"
+    assert model.inputs[0] is tensor
+
+
+@every_model
+def test_file_and_weights_round_trip(case, rng, tmp_path):
+    model, x = case.make(), images(case, rng)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    read = case.make(weights=tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(read.predict(x, verbose=0), expected)
+
+
+@every_model
+def test_channels_first_equals_channels_last(case, rng):
+    x = images(case, rng)
+    last = case.make()
+    keras.config.set_image_data_format("channels_first")
+    height, width, channels = case.input_shape
+    first = case.make(input_shape=(channels, height, width))
+    first.set_weights(last.get_weights())
+    got = first.predict(harness.to_channels_first(x), verbose=0)
+    np.testing.assert_allclose(got, last.predict(x, verbose=0), atol=1e-5)
+
+
+@every_model
+def test_step_lowers_loss_and_reaches_every_weight(case, rng):
+    model = harness.without_dropout(case.make())
+    harness.jitter(model)
+    y = np.array([0, 1, 2, 0])
+    loss = "sparse_categorical_crossentropy"
+    harness.check_training_step(model, images(case, rng), y, loss)
+
+
+@every_model
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": 0}, "Received: classes=0"),
+        ({"input_shape": (12, 12)}, "Received: input_shape="),
+        ({"input_shape": (12, -1, 1)}, "Received: input_shape="),
+        ({"input_shape": (12, 12, None)}, "Received: input_shape="),
+        ({"input_shape": 28}, "Received: input_shape=28"),
+        ({"weights": "imagenet"}, "Received: weights='imagenet'"),
+        ({"pooling": "mean", "include_top": False}, "Received: pooling='mean'"),
+        ({"weight_decay": -1}, "Received: weight_decay=-1"),
+        ({"input_tensor": np.zeros((1, 12, 12, 1))}, "must be a Keras tensor"),
+    ],
+)
+def test_bad_arguments(case, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        case.make(**arguments)
+
+
+@pytest.mark.parametrize("name", ["TKN6", "TDN10"])
+@pytest.mark.parametrize("roi", ["slice", "mask", "full"])
+def test_roi_modes_share_weights(name, roi, rng):
+    case = harness.ModelCase(name)
+    sliced, other = case.make(), case.make(roi=roi)
+    for layer in sliced.layers:
+        if hasattr(layer, "rois"):
+            layer.scale.assign(rng.uniform(0.3, 0.5, layer.scale.shape))
+    other.set_weights(sliced.get_weights())
+    x = images(case, rng)
+    same = np.allclose(sliced.predict(x, verbose=0), other.predict(x, verbose=0), atol=1e-5)
+    assert same == (roi != "full")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "parameters"),
+    [
+        ("CNN6", 28, 4_586_642),
+        ("CNN6", 56, 10_758_290),
+        ("TKN6", 28, 4_589_202),
+        ("DN10", 28, 44_746),
+        ("TDN10", 56, 45_034),
+    ],
+)
+def test_parameters_of_the_paper(name, size, parameters):
+    model = ka.applications.build(name, input_shape=(size, size, 1))
+    assert ka.inspect.trainable_parameters(model) == parameters
+
+
+def test_penalty_of_the_scales_grows_by_beta():
+    model = ka.applications.TKN6(input_shape=(12, 12, 1), scale_l2=0.1, beta=3, weight_decay=0)
+    # All scales are 1 at first: the penalty is the weight times the number of scales.
+    expected = 0.1 * (2 * 256 + 3 * 2 * 256 + 9 * 2 * 128)
+    assert sum(float(loss) for loss in model.losses) == pytest.approx(expected, rel=1e-5)
+
+
+def test_flattening_models_need_their_size():
+    with pytest.raises(ValueError, match="must give H and W"):
+        ka.applications.CNN6(input_shape=(None, None, 1))
+
+
+def test_one_set_of_weights_serves_every_size(rng):
+    model = ka.applications.TDN10(input_shape=(None, None, 1))
+    for size in ((28, 28), (17, 30)):
+        x = rng.uniform(size=(2, *size, 1)).astype("float32")
+        assert model.predict(x, verbose=0).shape == (2, 10)

@@ -1,0 +1,173 @@
+"""The checks that every layer and every model gets. A new one is covered by its row below."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.testing import TestCase
+
+import keras_attention as ka
+from keras_attention import backend
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """How to make a layer of a kind, and what it takes and returns."""
+
+    name: str
+    arguments: dict[str, Any]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    trainable_weights: int
+    losses: int = 0
+    masks: bool = False
+
+    def make(self, **more):
+        return getattr(ka.layers, self.name)(**{**self.arguments, **more})
+
+    def __str__(self):
+        return f"{self.name}-{len(self.input_shape) - 2}d-{'-'.join(map(str, self.arguments))}"
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """How to make a small model of a kind."""
+
+    name: str
+    input_shape: tuple[int, ...] = (12, 10, 2)
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, **more):
+        arguments = {"input_shape": self.input_shape, "classes": 3, **self.arguments, **more}
+        return ka.applications.build(self.name, **arguments)
+
+    def __str__(self):
+        return self.name
+
+
+L2 = "l2"
+LAYER_CASES = [
+    LayerCase("AttentiveRegularization", {}, (2, 7, 3), (2, 7, 3), 2, masks=True),
+    LayerCase(
+        "AttentiveRegularization",
+        {"window": "gaussian", "scale_regularizer": L2},
+        (2, 4, 5, 3),
+        (2, 4, 5, 3),
+        2,
+        losses=1,
+        masks=True,
+    ),
+    LayerCase("AttentiveRegularization", {}, (2, 4, 5, 3, 2), (2, 4, 5, 3, 2), 2, masks=True),
+    LayerCase("TargetLayer", {"filters": 6, "kernel_size": 3}, (2, 6, 5, 3), (2, 6, 5, 6), 3),
+    LayerCase(
+        "TargetLayer",
+        {
+            "filters": 6,
+            "kernel_size": (2, 3),
+            "window": "gaussian",
+            "roi": "mask",
+            "use_bias": True,
+            "activation": "tanh",
+            "dilation_rate": 2,
+            "scale_regularizer": L2,
+        },
+        (2, 6, 5, 3),
+        (2, 6, 5, 6),
+        4,
+        losses=1,
+    ),
+    LayerCase(
+        "TargetLayer",
+        {"filters": 6, "kernel_size": 3, "roi": "full", "roi_groups": 4, "min_roi_size": 2},
+        (2, 6, 5, 3),
+        (2, 6, 5, 6),
+        3,
+    ),
+]
+MODEL_CASES = [ModelCase(name) for name in ka.applications.list_models()]
+
+
+def run_keras_layer_test(case):
+    """Keras's own checks: configuration, symbolic and eager calls, training, mixed precision."""
+    TestCase().run_layer_test(
+        getattr(ka.layers, case.name),
+        init_kwargs=case.arguments,
+        input_shape=case.input_shape,
+        expected_output_shape=case.output_shape,
+        expected_num_trainable_weights=case.trainable_weights,
+        expected_num_non_trainable_weights=0,
+        expected_num_seed_generators=0,
+        expected_num_losses=case.losses,
+        supports_masking=case.masks,
+    )
+
+
+def model_of_layer(case, sides=None, **more):
+    """A model of one layer; `sides` replaces the sizes of the image, for example by None."""
+    shape = list(case.input_shape[1:])
+    if sides is not None:
+        shape[:-1] = [sides] * (len(shape) - 1)
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, case.make(**more)(inputs))
+    jitter(model)
+    return model
+
+
+def jitter(model):
+    """Moves trainable weights off their first values, where constraints and symmetry hide."""
+    generator = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(weight.numpy() * generator.uniform(0.75, 0.95, weight.shape))
+
+
+def without_dropout(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    return model
+
+
+def check_training_step(model, x, y, loss, rate=1e-3):
+    """A step lowers the loss and moves every trainable weight."""
+    model.compile(keras.optimizers.SGD(rate), loss)
+    before = [weight.numpy().copy() for weight in model.trainable_weights]
+    first = model.train_on_batch(x, y)
+    still = [
+        weight.path
+        for weight, old in zip(model.trainable_weights, before, strict=True)
+        if np.array_equal(weight.numpy(), old)
+    ]
+    assert not still, f"no gradient reached {still}"
+    assert model.train_on_batch(x, y) < first
+
+
+def value_and_gradients(layer, inputs, weights):
+    """Outputs of a layer, and gradients of a fixed function of them by inputs and weights."""
+    if backend.BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            x = tf.constant(inputs)
+            tape.watch(x)
+            outputs = layer(x)
+            loss = keras.ops.sum(keras.ops.square(outputs) * weights)
+        variables = [variable.value for variable in layer.trainable_variables]
+        return [outputs.numpy(), *(g.numpy() for g in tape.gradient(loss, [x, *variables]))]
+    import jax
+
+    def loss(values, x):
+        outputs, _ = layer.stateless_call(values, [], x)
+        return keras.ops.sum(keras.ops.square(outputs) * weights), outputs
+
+    values = [variable.value for variable in layer.trainable_variables]
+    gradients, outputs = jax.grad(loss, argnums=(0, 1), has_aux=True)(values, inputs)
+    return [np.asarray(array) for array in (outputs, gradients[1], *gradients[0])]
+
+
+def to_channels_first(array):
+    return np.moveaxis(array, -1, 1)
+
+
+def to_channels_last(array):
+    return np.moveaxis(array, 1, -1)

@@ -1,0 +1,105 @@
+"""What every layer has to stand, driven by the rows of the harness."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from tests import harness
+
+every_layer = pytest.mark.parametrize("case", harness.LAYER_CASES, ids=str)
+
+
+def test_every_public_layer_has_a_row():
+    assert {case.name for case in harness.LAYER_CASES} == set(ka.layers.__all__)
+
+
+@every_layer
+@pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning")  # Keras's own test
+def test_keras_layer_test(case):
+    harness.run_keras_layer_test(case)
+
+
+@every_layer
+def test_file_round_trip_without_custom_objects(case, rng, tmp_path):
+    model = harness.model_of_layer(case)
+    x = rng.normal(size=case.input_shape).astype("float32")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@every_layer
+def test_channels_first_equals_channels_last(case, rng):
+    x = rng.normal(size=case.input_shape).astype("float32")
+    last, first = case.make(), case.make(data_format="channels_first")
+    y = last(x)
+    first(harness.to_channels_first(x))
+    weights = [w * rng.uniform(0.6, 0.95, w.shape) for w in last.get_weights()]
+    last.set_weights(weights)
+    first.set_weights(weights)
+    y = keras.ops.convert_to_numpy(last(x))
+    z = keras.ops.convert_to_numpy(first(harness.to_channels_first(x)))
+    np.testing.assert_allclose(harness.to_channels_last(z), y, atol=1e-5)
+    assert first.compute_output_shape(harness.to_channels_first(x).shape) == z.shape
+
+
+@every_layer
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision(case, policy, rng):
+    x = rng.normal(size=case.input_shape).astype("float32")
+    exact, half = case.make(), case.make(dtype=policy)
+    y = exact(x)
+    half(x)
+    weights = [w * rng.uniform(0.6, 0.95, w.shape) for w in exact.get_weights()]
+    exact.set_weights(weights)
+    half.set_weights(weights)
+    y, z = exact(x), half(x)
+    assert keras.backend.standardize_dtype(z.dtype) == policy.removeprefix("mixed_")
+    scale = float(np.abs(keras.ops.convert_to_numpy(y)).max())
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(keras.ops.cast(z, "float32")),
+        keras.ops.convert_to_numpy(y),
+        atol=scale * (0.005 if policy == "mixed_float16" else 0.04),
+    )
+
+
+@every_layer
+def test_unknown_sizes_give_the_same_values(case, rng):
+    x = rng.normal(size=(3, *case.input_shape[1:])).astype("float32")
+    known, unknown = harness.model_of_layer(case), harness.model_of_layer(case, sides=None)
+    free = keras.Input([None] * (len(case.input_shape) - 2) + [case.input_shape[-1]])
+    unknown = keras.Model(free, case.make()(free))
+    unknown.set_weights(known.get_weights())
+    expected = known.predict(x, verbose=0)
+    np.testing.assert_allclose(unknown.predict(x, verbose=0), expected, atol=1e-6)
+    assert unknown.output_shape[-1] == case.output_shape[-1]
+
+
+@every_layer
+def test_step_lowers_loss_and_reaches_every_weight(case, rng):
+    x = rng.normal(size=case.input_shape).astype("float32")
+    y = rng.normal(size=case.output_shape).astype("float32")
+    harness.check_training_step(harness.model_of_layer(case), x, y, "mse", rate=1e-2)
+
+
+@every_layer
+def test_jit_compiled_training(case, rng):
+    x = rng.normal(size=case.input_shape).astype("float32")
+    y = rng.normal(size=case.output_shape).astype("float32")
+    model = harness.model_of_layer(case)
+    model.compile("sgd", "mse", jit_compile=True)
+    first = model.train_on_batch(x, y)
+    assert model.train_on_batch(x, y) < first
+
+
+@every_layer
+def test_attention_is_returned(case, rng):
+    x = rng.normal(size=case.input_shape).astype("float32")
+    inputs = keras.Input(case.input_shape[1:])
+    model = keras.Model(inputs, case.make()(inputs, return_attention=True))
+    outputs, attention = model.predict(x, verbose=0)
+    assert attention.shape == outputs.shape == case.output_shape
+    assert attention.dtype == np.float32
+    assert attention.min() >= 0.0
+    assert attention.max() <= 1.0
