@@ -34,7 +34,9 @@ def train(options: Namespace) -> None:
     """Trains a model into a run folder, then draws its attention."""
     config, folder = _config_and_folder(options)
     if not options.resume:
-        training.build(config)  # what is wrong with the options shows before a folder is made
+        # What is wrong with the options shows before a folder is made.
+        training.build(config)
+        training.load_data(config, "train")
         run_folder.create(folder, config)
     model = training.train(config, folder, resume=options.resume)
     print(f"wrote {folder / run_folder.MODEL}, {folder / run_folder.HISTORY}")

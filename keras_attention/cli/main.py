@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 where the user can mend it.
     """
     options = _parser().parse_args(arguments)
-    # Keras and TensorFlow take seconds to import: not for --help, nor for a mistyped option.
+    # Data pipelines and exporters take a second to import: not for a mistyped option.
     from keras_attention.cli import commands
 
     try:

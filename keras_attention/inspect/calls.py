@@ -43,6 +43,8 @@ def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
         ValueError: Where a size is not known, or the shape does not fit the model.
     """
     inputs = _zeros(model, input_shape)
+    if not model.built:
+        model(inputs, training=False)  # building calls the layers too
     calls: list[Call] = []
     with _recording(calls):
         model(inputs, training=False)
@@ -105,10 +107,11 @@ def _zero(model: keras.Model, tensor: Any, shape: Shape) -> Any:
 
 
 def _known_inputs(model: keras.Model) -> Any:
-    try:
-        return model.input
-    except (AttributeError, ValueError):
+    """The symbolic inputs in the structure that the model takes; None where there are none."""
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
         return None
+    return inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def _flat_shapes(nest: Any) -> list[tuple[int, ...]]:

@@ -14,7 +14,7 @@ import keras
 
 from keras_attention.inspect.calls import Call, trace_calls
 
-Rule = Callable[[Call], int]
+Rule = Callable[[Call, bool], int]
 
 
 def count_macs(
@@ -46,37 +46,48 @@ def count_macs(
     Example:
     >>> import keras_attention as ka
     >>> count_macs(ka.applications.CNN6(), input_shape=(28, 28, 1))
-    368367114
+    368407442
     """
     counts: dict[int, int] = {}
     names: dict[int, str] = {}
     for call in trace_calls(model, input_shape):
-        if any(_counts_itself(caller) for caller in call.callers):
+        rule = _rule(call.layer)
+        if rule is None or any(_counts_itself(caller) for caller in call.callers):
             continue
-        macs = _macs_of_call(call, executed)
-        if macs:
-            key = id(call.layer)
-            counts[key] = counts.get(key, 0) + macs
-            names[key] = call.layer.name
+        key = id(call.layer)
+        counts[key] = counts.get(key, 0) + rule(call, executed)
+        names[key] = call.layer.name
+    _warn_of_layers_without_rule(model, counts)
+    counts = {key: macs for key, macs in counts.items() if macs}
     if not per_layer:
         return sum(counts.values())
     return _by_name(counts, names)
 
 
-def _macs_of_call(call: Call, executed: bool) -> int:
-    if _counts_itself(call.layer):
-        return int(call.layer.macs(call.input_shape, executed=executed))
-    for kind, rule in _RULES:
-        if isinstance(call.layer, kind):
-            return rule(call)
-    own = getattr(call.layer, "_trainable_variables", ())
-    if any(len(weight.shape) > 1 for weight in own):
+def _rule(layer: keras.Layer) -> Rule | None:
+    if _counts_itself(layer):
+        return lambda call, executed: int(call.layer.macs(call.input_shape, executed=executed))
+    return next((rule for kinds, rule in _RULES if isinstance(layer, kinds)), None)
+
+
+def _warn_of_layers_without_rule(model: keras.Model, counted: dict[int, int]) -> None:
+    """Names what has matrices, or kernels, that no rule has counted."""
+    inside: set[int] = set()
+    for layer in model._flatten_layers():
+        if id(layer) in counted:
+            inside.update(id(part) for part in layer._flatten_layers())
+    unknown = sorted(
+        f"{type(layer).__name__} {layer.name!r}"
+        for layer in model._flatten_layers()
+        if id(layer) not in inside
+        and any(len(weight.shape) > 1 for weight in layer._trainable_variables)
+    )
+    if unknown:
         warnings.warn(
-            f"{type(call.layer).__name__} {call.layer.name!r} has no rule and counts as 0 MACs. "
-            "Give it a method `macs(input_shape, executed=False)`.",
+            f"These layers count as 0 MACs, there is no rule for them: {', '.join(unknown)}. "
+            "A method `macs(input_shape, executed=False)` of the layer would be one.",
             stacklevel=3,
         )
-    return 0
 
 
 def _counts_itself(layer: keras.Layer) -> bool:
@@ -98,28 +109,32 @@ def _pixels(layer: keras.Layer, shape: tuple[int, ...]) -> int:
     return math.prod(shape[1:-1] if last else shape[2:])
 
 
-def _convolution(call: Call) -> int:
+def _convolution(call: Call, executed: bool) -> int:
     # A kernel's shape holds the channels of one group only, so groups need no extra care.
     return _pixels(call.layer, call.output_shape) * math.prod(call.layer.kernel.shape)
 
 
-def _transposed_convolution(call: Call) -> int:
+def _transposed_convolution(call: Call, executed: bool) -> int:
     return _pixels(call.layer, call.input_shape) * math.prod(call.layer.kernel.shape)
 
 
-def _separable_convolution(call: Call) -> int:
+def _separable_convolution(call: Call, executed: bool) -> int:
     layer = call.layer
     kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
     return _pixels(layer, call.output_shape) * kernels
 
 
-def _dense(call: Call) -> int:
+def _dense(call: Call, executed: bool) -> int:
     inputs = call.layer.kernel.shape[0] + (1 if call.layer.use_bias else 0)
     return math.prod(call.output_shape[1:]) * inputs
 
 
-def _elements(call: Call) -> int:
+def _elements(call: Call, executed: bool) -> int:
     return math.prod(call.output_shape[1:])
+
+
+def _nothing(call: Call, executed: bool) -> int:
+    return 0
 
 
 # The first kind that fits counts: the special ones come first.
@@ -144,6 +159,7 @@ _RULES: tuple[tuple[Any, Rule], ...] = (
         _convolution,
     ),
     ((keras.layers.Dense,), _dense),
+    ((keras.layers.Embedding,), _nothing),
     (
         (
             keras.layers.BatchNormalization,

@@ -1,0 +1,138 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from keras_attention import backend
+from tests import harness
+
+L = keras.layers
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "millions"),
+    [("CNN6", 28, 368.4), ("CNN6", 56, 1470), ("DN10", 28, 11.3), ("DN10", 56, 45.2)],
+)
+def test_counts_of_the_paper(name, size, millions):
+    model = ka.applications.build(name, input_shape=(size, size, 1))
+    assert ka.inspect.count_macs(model) == pytest.approx(millions * 1e6, rel=0.01)
+
+
+def profiled_macs(model):
+    """Half the floating-point operations that TensorFlow's profiler finds in the graph."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2_as_graph,
+    )
+
+    spec = tf.TensorSpec((1, *model.input_shape[1:]))
+    concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
+    _, graph = convert_variables_to_constants_v2_as_graph(concrete)
+    with tf.Graph().as_default() as imported:
+        tf.graph_util.import_graph_def(graph, name="")
+        options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+        options["output"] = "none"
+        profile = tf.compat.v1.profiler.profile(graph=imported, options=options)
+    return profile.total_float_ops / 2
+
+
+@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="TensorFlow's profiler")
+@pytest.mark.parametrize("name", ["CNN6", "DN10"])
+def test_counts_of_the_tensorflow_profiler(name):
+    model = ka.applications.build(name, input_shape=(28, 28, 1))
+    # The profiler counts ReLU, pooling and biases too, and normalisation more than once.
+    assert ka.inspect.count_macs(model) == pytest.approx(profiled_macs(model), rel=0.02)
+
+
+@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="TensorFlow's profiler")
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Conv2D(6, 3, strides=2, padding="same"),
+        L.Conv2D(6, (3, 2), groups=2),
+        L.DepthwiseConv2D(3, depth_multiplier=2),
+        L.SeparableConv2D(5, 3),
+        L.Conv2DTranspose(3, 2, strides=2),
+        L.Dense(7),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_rules_of_the_tensorflow_profiler(layer):
+    clone = layer.from_config({**layer.get_config(), "use_bias": False})
+    model = keras.Sequential([keras.Input((12, 14, 4)), clone])
+    assert ka.inspect.count_macs(model) == pytest.approx(profiled_macs(model), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["TKN6", "TDN10"])
+def test_targeted_models_count_their_regions(name):
+    dense = ka.inspect.count_macs(harness.ModelCase(name).make(input_shape=(16, 16, 1)))
+    model = harness.ModelCase(name).make(input_shape=(16, 16, 1))
+    targets = [layer for layer in model.layers if hasattr(layer, "rois")]
+    assert ka.inspect.count_macs(model) == dense
+    for layer in targets:
+        layer.scale.assign(np.full(layer.scale.shape, 0.4))
+    per_layer = ka.inspect.count_macs(model, per_layer=True)
+    assert sum(per_layer.values()) == ka.inspect.count_macs(model) < dense
+    for layer in targets:
+        shape = layer.input.shape
+        assert per_layer[layer.name] == layer.macs((1, *shape[1:]))
+    executed = ka.inspect.count_macs(model, executed=True)
+    assert ka.inspect.count_macs(model) <= executed <= dense
+
+
+def test_shared_and_nested_layers_count_every_call():
+    shared = L.Conv2D(3, 3, padding="same", use_bias=False, name="shared")
+    inner_inputs = keras.Input((8, 8, 3))
+    inner = keras.Model(inner_inputs, shared(shared(inner_inputs)), name="inner")
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, inner(inputs) + shared(inputs))
+    assert ka.inspect.count_macs(model, per_layer=True) == {"shared": 3 * 64 * 81}
+
+
+def test_layers_of_one_name_stay_apart():
+    parts = [
+        keras.Sequential([keras.Input((4,)), L.Dense(n, use_bias=False, name="dense")], name=str(n))
+        for n in (2, 3)
+    ]
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, [part(inputs) for part in parts])
+    per_layer = ka.inspect.count_macs(model, per_layer=True)
+    assert sorted(per_layer) == ["dense", "dense (2)"]
+    assert sorted(per_layer.values()) == [8, 12]
+
+
+def test_several_inputs():
+    inputs = {"a": keras.Input((None, 4), name="a"), "b": keras.Input((6,), name="b")}
+    model = keras.Model(inputs, [L.Dense(2)(inputs["a"]), L.Dense(3)(inputs["b"])])
+    assert ka.inspect.count_macs(model, {"a": (5, 4), "b": (6,)}) == 5 * 5 * 2 + 7 * 3
+
+
+def test_unknown_size():
+    model = ka.applications.DN10(input_shape=(None, None, 1))
+    assert ka.inspect.count_macs(model, (28, 28, 1)) == ka.inspect.count_macs(
+        model, (None, 28, 28, 1)
+    )
+    with pytest.raises(ValueError, match="must give all sizes"):
+        ka.inspect.count_macs(model)
+    with pytest.raises(ValueError, match=r"fit \(None, None, 1\)"):
+        ka.inspect.count_macs(model, (28, 28, 3))
+
+
+def test_layers_without_a_rule_are_named():
+    model = keras.Sequential([keras.Input((5, 3)), L.LSTM(4)])
+    with pytest.warns(UserWarning, match=r"count as 0 MACs.*LSTMCell"):
+        ka.inspect.count_macs(model)
+
+
+def test_subclassed_models():
+    class Small(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.convolution = L.Conv2D(2, 3, padding="same")
+
+        def call(self, inputs):
+            return self.convolution(inputs)
+
+    assert ka.inspect.count_macs(Small(), (4, 5, 1)) == 20 * 18
+    with pytest.raises(ValueError, match="pass `input_shape`"):
+        ka.inspect.count_macs(Small())

@@ -1,0 +1,66 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+
+
+@pytest.fixture
+def model():
+    return ka.applications.TDN10(input_shape=(16, 12, 1), classes=3)
+
+
+def test_writes_a_picture(model, rng, tmp_path):
+    path = tmp_path / "figures" / "attention.png"
+    figure = ka.inspect.plot_attention(model, rng.uniform(size=(2, 16, 12, 1)), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size > 10_000
+    assert [item.name for item in path.parent.iterdir()] == ["attention.png"], "nothing is left"
+    assert len(figure.axes) == 6 * 3 + 1
+
+
+def test_shows_windows_before_and_now(model, rng):
+    layer = model.get_layer("block1_target1")
+    layer.center.assign(np.full((2, 12), 0.2))
+    layer.scale.assign(np.full((2, 12), 0.3))
+    figure = ka.inspect.plot_attention(model, rng.uniform(size=(1, 16, 12, 1)))
+    before, now = (np.asarray(figure.axes[i].images[0].get_array()) for i in (0, 1))
+    for mosaic, peak in ((before, (8, 6)), (now, (3, 2))):
+        first_kernel = mosaic[:16, :12]
+        assert np.unravel_index(np.argmax(first_kernel), first_kernel.shape) == peak
+    patches = figure.axes[2].patches
+    assert len(patches) == 12
+    (top, bottom), (left, right) = layer.rois(16, 12)[0]
+    assert patches[0].get_bbox().extents.tolist() == [left, top, right, bottom]
+
+
+def test_another_model_may_be_the_one_before(model):
+    earlier = keras.models.clone_model(model)
+    earlier.get_layer("block1_target1").scale.assign(np.full((2, 12), 0.1))
+    figure = ka.inspect.plot_attention(model, before=earlier)
+    assert np.nanmean(figure.axes[0].images[0].get_array()) < 0.1
+
+
+def test_attentive_regularization_and_any_size(rng):
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.Conv2D(5, 3)(inputs)
+    model = keras.Model(inputs, ka.layers.AttentiveRegularization()(x))
+    figure = ka.inspect.plot_attention(model, rng.uniform(size=(1, 10, 12, 1)))
+    assert "8 x 10" in figure.axes[0].get_ylabel()
+
+
+def test_models_without_attention():
+    with pytest.raises(ValueError, match=r"must hold an attention mechanism.*'dn10'"):
+        ka.inspect.plot_attention(ka.applications.DN10())
+
+
+@pytest.mark.parametrize("shape", [(16, 12, 1), (0, 16, 12, 1)])
+def test_images_of_another_shape(model, shape):
+    with pytest.raises(ValueError, match="at least one image"):
+        ka.inspect.plot_attention(model, np.zeros(shape))
+
+
+def test_a_failed_write_leaves_nothing(model, tmp_path):
+    with pytest.raises(ValueError, match="nonsense"):
+        ka.inspect.plot_attention(model, path=tmp_path / "a.nonsense")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_attention import arguments
+
+junk = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(),
+    st.text(max_size=3),
+    st.integers(max_value=0),
+    st.lists(st.integers(-1, 0), max_size=4),
+)
+
+
+@given(junk)
+def test_junk_is_refused_with_what_was_received(value):
+    for check in (
+        lambda: arguments.positive_integer("argument", value),
+        lambda: arguments.positive_integers("argument", value, 2),
+        lambda: arguments.one_of("argument", value, ("first", "second")),
+    ):
+        with pytest.raises(ValueError, match="Received: argument="):
+            check()
+
+
+@given(st.integers(1, 1000))
+def test_integers_of_every_kind(value):
+    for kind in (int, np.int32, np.int64, np.uint16):
+        assert arguments.positive_integer("argument", kind(value)) == value
+        assert arguments.positive_integers("argument", kind(value), 3) == (value,) * 3
+        assert arguments.positive_integers("argument", [kind(value), 1], 2) == (value, 1)
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", None, True])
+def test_numbers_must_be_finite_and_not_negative(value):
+    with pytest.raises(ValueError, match="Received: argument="):
+        arguments.non_negative_number("argument", value)
+
+
+def test_nearest_is_named_whatever_the_case():
+    assert arguments.nearest("tkn6", ["TKN6", "CNN6"]) == " Did you mean 'TKN6'?"
+    assert arguments.nearest("zzz", ["TKN6"]) == ""

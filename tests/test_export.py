@@ -1,0 +1,78 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_attention as ka
+from keras_attention import export as export_module
+
+
+@pytest.fixture
+def model():
+    return ka.applications.TDN10(input_shape=(None, None, 1), classes=3)
+
+
+def test_any_batch_and_image_size_in_float32(model, rng, tmp_path):
+    path = ka.export.export_saved_model(model, tmp_path / "served", tolerance=1e-6)
+    served = tf.saved_model.load(path)
+    for shape in ((1, 28, 28, 1), (5, 17, 30, 1)):
+        x = rng.uniform(size=shape).astype("float32")
+        outputs = served.serve(x).numpy()
+        assert outputs.dtype == np.float32
+        np.testing.assert_allclose(outputs, model(x), atol=1e-6)
+    assert list(served.signatures) == ["serve", "serving_default"]
+    assert [item.name for item in tmp_path.iterdir()] == ["served"], "nothing else is left"
+
+
+def test_half_precision_features_are_served_in_float32(rng, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = ka.applications.TDN10(input_shape=(12, 12, 1), include_top=False)
+    served = tf.saved_model.load(ka.export.export_saved_model(model, tmp_path / "served"))
+    assert served.serve(rng.uniform(size=(2, 12, 12, 1)).astype("float32")).dtype == tf.float32
+
+
+def test_an_existing_path_stays(model, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("keep")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="must be new"):
+            ka.export.export_saved_model(model, tmp_path / "mine", overwrite=overwrite)
+    assert (tmp_path / "mine" / "file").read_text() == "keep"
+
+
+def test_overwrite_replaces_a_saved_model(model, tmp_path, monkeypatch):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "saved_model.pb").write_text("old")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        ka.export.export_saved_model(model, tmp_path / "served")
+    ka.export.export_saved_model(model, tmp_path / "served", overwrite=True)
+    assert tf.saved_model.load(tmp_path / "served").serve is not None
+    assert [item.name for item in tmp_path.iterdir()] == ["served"]
+
+
+def test_other_outputs_are_refused_and_leave_nothing(model, tmp_path, monkeypatch):
+    def off_by_a_bit(*args):
+        return [np.full((2, 3), 0.5, "float32")]
+
+    monkeypatch.setattr(export_module, "_reload", off_by_a_bit)
+    with pytest.raises(RuntimeError, match="differ from the model's by"):
+        ka.export.export_saved_model(model, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_that_are_not_numbers_are_refused(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "_reload", lambda *args: [np.full((2, 3), np.nan)])
+    with pytest.raises(RuntimeError, match="differ"):
+        ka.export.export_saved_model(model, tmp_path / "served")
+
+
+def test_a_process_that_fails_says_why(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "_RELOAD", "raise SystemExit('no TensorFlow here')")
+    with pytest.raises(RuntimeError, match="does not load: no TensorFlow here"):
+        ka.export.export_saved_model(model, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_must_be_built(tmp_path):
+    with pytest.raises(ValueError, match="must be built"):
+        ka.export.export_saved_model(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "a")

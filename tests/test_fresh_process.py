@@ -1,0 +1,57 @@
+"""Files of every layer and model, opened in one new process that knows nothing of them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+
+from tests import harness
+
+READER = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+
+folder, cases = sys.argv[1], json.loads(sys.argv[2])
+served = {}
+for case in cases:
+    model = tf.saved_model.load(f"{folder}/{case}/saved_model")
+    served[case] = model.serve(np.load(f"{folder}/{case}/x.npy")).numpy()
+assert "keras_attention" not in sys.modules
+import keras, keras_attention
+for case in cases:
+    model = keras.saving.load_model(f"{folder}/{case}/model.keras")
+    outputs = model.predict(np.load(f"{folder}/{case}/x.npy"), verbose=0)
+    np.savez(f"{folder}/{case}/outputs.npz", served=served[case], loaded=outputs)
+"""
+
+
+def cases(rng):
+    for number, case in enumerate(harness.LAYER_CASES):
+        x = rng.normal(size=case.input_shape)
+        yield f"layer{number}", harness.model_of_layer(case), x
+    for case in harness.MODEL_CASES:
+        model = case.make()
+        harness.jitter(model)
+        yield case.name, model, rng.uniform(size=(2, *case.input_shape))
+
+
+def test_files_open_in_a_new_process(rng, tmp_path):
+    expected = {}
+    for name, model, x in cases(rng):
+        folder = tmp_path / name
+        folder.mkdir()
+        np.save(folder / "x.npy", x.astype("float32"))
+        model.save(folder / "model.keras")
+        model.export(folder / "saved_model", format="tf_saved_model", verbose=False)
+        expected[name] = keras.ops.convert_to_numpy(model(x.astype("float32"), training=False))
+    command = [sys.executable, "-c", READER, str(tmp_path), json.dumps(list(expected))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, timeout=200, env=environment)
+    for name, values in expected.items():
+        with np.load(tmp_path / name / "outputs.npz") as outputs:
+            np.testing.assert_allclose(outputs["served"], values, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(outputs["loaded"], values, atol=1e-6, err_msg=name)
