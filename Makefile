@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: demo test test-jax lint bench clean
 
 demo: $(VENV)/.run
-	$(BIN)/python applications/targeted_kernels.py --demo --output runs/demo
+	$(BIN)/python applications/targeted_kernels.py --output runs/demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
