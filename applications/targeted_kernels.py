@@ -3,7 +3,7 @@
     python applications/targeted_kernels.py
     python applications/targeted_kernels.py --models CNN6 TKN6 --data digits --epochs 80
 
-Reference: Attentive Regularization and Targeted Kernel Networks, tables 2 and 3, figure 4.
+Reference: Chitta, Targeted Kernel Networks (2018), tables 2 and 3, figure 4.
 """
 
 import argparse

@@ -69,7 +69,7 @@ def export_saved_model(
     served = tf.saved_model.load("tdn10").serve(images)
     ```
     """
-    path = Path(path)
+    path = Path(path).resolve()
     tolerance = _tolerance(model) if tolerance is None else tolerance
     non_negative_number("tolerance", tolerance)
     _check_target(path, overwrite)

@@ -24,6 +24,12 @@ def test_any_batch_and_image_size_in_float32(model, rng, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["served"], "nothing else is left"
 
 
+def test_relative_paths(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ka.export.export_saved_model(model, "a/served") == tmp_path / "a" / "served"
+    assert (tmp_path / "a" / "served" / "saved_model.pb").is_file()
+
+
 def test_half_precision_features_are_served_in_float32(rng, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = ka.applications.TDN10(input_shape=(12, 12, 1), include_top=False)

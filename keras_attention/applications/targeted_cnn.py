@@ -1,6 +1,6 @@
 """CNN6 and its targeted version TKN6.
 
-Reference: Attentive Regularization and Targeted Kernel Networks, table 1 and section 4.3.
+Reference: Chitta, Targeted Kernel Networks (2018), table 1 and section 4.3.
 """
 
 from collections.abc import Callable

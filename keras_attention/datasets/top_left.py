@@ -1,6 +1,6 @@
 """Images whose label is that of the object in the top-left quadrant.
 
-Reference: Attentive Regularization and Targeted Kernel Networks, section 4.1 (tlMNIST).
+Reference: Chitta, Targeted Kernel Networks (2018), section 4.1 (tlMNIST).
 """
 
 import numpy as np

@@ -30,7 +30,7 @@ def plot_attention(
 
     For attention windows (`TargetLayer`, `AttentiveRegularization`), a row a layer: the windows
     of up to 12 kernels before training and now, and all regions of interest over the first
-    image (figure 4 of Attentive Regularization and Targeted Kernel Networks).
+    image (figure 4 of Chitta, Targeted Kernel Networks, 2018).
 
     Args:
         model: A Keras model that holds at least one attention mechanism.

@@ -1,6 +1,6 @@
 """Draws learned attention windows and regions of interest.
 
-Reference: Attentive Regularization and Targeted Kernel Networks, figure 4.
+Reference: Chitta, Targeted Kernel Networks (2018), figure 4.
 """
 
 from collections.abc import Sequence

@@ -50,7 +50,7 @@ class AttentiveRegularization(WindowedLayer):
     (2, 7, 10, 5)
 
     Reference:
-        Attentive Regularization and Targeted Kernel Networks, section 3.
+        Chitta, Targeted Kernel Networks (2018), section 3.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ class TargetLayer(WindowedLayer):
     [[0, 28], [0, 20]]
 
     Reference:
-        Attentive Regularization and Targeted Kernel Networks, section 3.5.
+        Chitta, Targeted Kernel Networks (2018), section 3.5.
     """
 
     def __init__(

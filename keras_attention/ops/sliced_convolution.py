@@ -1,6 +1,6 @@
 """Convolutions computed inside a rectangle of the map only.
 
-Reference: Attentive Regularization and Targeted Kernel Networks, section 3.5, eq. 15 to 17.
+Reference: Chitta, Targeted Kernel Networks (2018), section 3.5, eq. 15 to 17.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ Every kernel has a window of its own. Positions are relative to the side of the 
 of 0.5 is its middle, and a `scale` of 1 puts one standard deviation at its border, whatever the
 number of pixels.
 
-Reference: Attentive Regularization and Targeted Kernel Networks, sections 3.1 to 3.5.
+Reference: Chitta, Targeted Kernel Networks (2018), sections 3.1 to 3.5.
 """
 
 from collections.abc import Callable, Sequence
