@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# A thread for each of the two workers: more would only wait for each other.
+PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-jax lint bench clean
@@ -10,11 +12,11 @@ demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 # The layers and models on the other backend; data sets and exports stay with TensorFlow.
 test-jax: $(VENV)/.dev
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal tests/ops tests/layers tests/applications tests/inspect
+	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/layers tests/applications tests/inspect
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def _fresh_keras():
     """Every test starts from the same seed and Keras's own settings."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")

@@ -10,7 +10,7 @@ from keras_attention import datasets
 from keras_attention.cli import main
 from keras_attention.cli import training as training_module
 
-SMALL = ["--data", "digits", "--size", "12", "--train-size", "60", "--batch-size", "20"]
+SMALL = ["--data", "digits", "--size", "8", "--train-size", "60", "--batch-size", "20"]
 
 
 def train(folder, *more, model="CNN6", epochs=3):
@@ -22,7 +22,8 @@ def train(folder, *more, model="CNN6", epochs=3):
 def run(tmp_path_factory):
     """A finished run of TDN10."""
     folder = tmp_path_factory.mktemp("runs") / "tdn10"
-    assert train(folder, "--set", "beta=4", "--set", "window=gaussian", model="TDN10") == 0
+    options = ("--set", "beta=4", "--set", "window=gaussian", "--set", "roi=mask")
+    assert train(folder, *options, model="TDN10") == 0
     return folder
 
 
@@ -34,8 +35,8 @@ def test_train_fills_the_run_folder(run):
     files = ["config.json", "figures/attention.png", "history.csv", "model.keras", "state.npz"]
     assert names(run) == files
     config = json.loads((run / "config.json").read_text())
-    assert config["model_options"] == {"beta": 4, "window": "gaussian"}
-    assert (config["data"], config["size"], config["seed"]) == ("digits", 12, 7)
+    assert config["model_options"] == {"beta": 4, "window": "gaussian", "roi": "mask"}
+    assert (config["data"], config["size"], config["seed"]) == ("digits", 8, 7)
     lines = (run / "history.csv").read_text().splitlines()
     assert lines[0] == "epoch,accuracy,loss,val_accuracy,val_loss"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3"]
@@ -76,12 +77,12 @@ def test_evaluate(run, capsys):
     printed = capsys.readouterr().out
     assert "error %" in printed
     assert "1737" in printed, "all other digits are for testing"
-    assert main(["evaluate", str(run / "model.keras"), "--data", "digits", "--size", "12"]) == 0
+    assert main(["evaluate", str(run / "model.keras"), "--data", "digits", "--size", "8"]) == 0
 
 
 def test_export_and_plot(run, tmp_path, capsys):
     assert main(["export", str(run), "--output", str(tmp_path / "served")]) == 0
-    images, _ = next(iter(datasets.load("digits", "test", 4, size=12)))
+    images, _ = next(iter(datasets.load("digits", "test", 4, size=8)))
     served = tf.saved_model.load(tmp_path / "served")
     assert served.serve(images).shape == (4, 10)
     assert main(["plot", str(run), "--output", str(tmp_path / "a.png")]) == 0

@@ -49,7 +49,6 @@ def test_counts_of_the_tensorflow_profiler(name):
     "layer",
     [
         L.Conv2D(6, 3, strides=2, padding="same"),
-        L.Conv2D(6, (3, 2), groups=2),
         L.DepthwiseConv2D(3, depth_multiplier=2),
         L.SeparableConv2D(5, 3),
         L.Conv2DTranspose(3, 2, strides=2),
@@ -61,6 +60,12 @@ def test_rules_of_the_tensorflow_profiler(layer):
     clone = layer.from_config({**layer.get_config(), "use_bias": False})
     model = keras.Sequential([keras.Input((12, 14, 4)), clone])
     assert ka.inspect.count_macs(model) == pytest.approx(profiled_macs(model), rel=1e-3)
+
+
+def test_groups_of_a_convolution_see_their_channels_only():
+    grouped = L.Conv2D(6, (3, 2), groups=2, padding="same")  # the profiler counts it as 0
+    model = keras.Sequential([keras.Input((5, 7, 4)), grouped])
+    assert ka.inspect.count_macs(model) == 5 * 7 * 6 * (3 * 2 * 4 // 2)
 
 
 @pytest.mark.parametrize("name", ["TKN6", "TDN10"])
