@@ -63,11 +63,11 @@ def export_saved_model(
         RuntimeError: When the reloaded outputs differ or the export does not load.
 
     Example:
-    ```python
-    model = keras_attention.applications.TDN10()
-    keras_attention.export.export_saved_model(model, "tdn10")
-    served = tf.saved_model.load("tdn10").serve(images)
-    ```
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export_saved_model(model, f"{folder}/served")
+    ...     sorted(item.name for item in path.iterdir() if item.is_file())
+    ['fingerprint.pb', 'saved_model.pb']
     """
     path = Path(path).resolve()
     tolerance = _tolerance(model) if tolerance is None else tolerance

@@ -84,10 +84,7 @@ def CNN6(
 
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
     x = _features(inputs, convolution)
-    if include_top:
-        x = classifier(_hidden(x, decay, dropout), classes, classifier_activation, decay)
-    else:
-        x = pool(x, pooling)
+    x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
     return finish(inputs, input_tensor, x, name, weights)
 
 
@@ -166,10 +163,7 @@ def TKN6(
 
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
     x = _features(inputs, convolution)
-    if include_top:
-        x = classifier(_hidden(x, decay, dropout), classes, classifier_activation, decay)
-    else:
-        x = pool(x, pooling)
+    x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
     return finish(inputs, input_tensor, x, name, weights)
 
 
@@ -186,7 +180,7 @@ def _smallest_roi(sides: Shape) -> tuple[int, ...]:
     return tuple(3 if side is None else min(3, side) for side in sides)
 
 
-def _hidden(x: Tensor, decay: Any, dropout: float) -> Tensor:
+def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
     x = keras.layers.Flatten(name="flatten")(x)
     for index, units in enumerate(UNITS):
         x = keras.layers.Dense(
@@ -196,4 +190,5 @@ def _hidden(x: Tensor, decay: Any, dropout: float) -> Tensor:
             kernel_regularizer=decay,
             name=f"hidden{index + 1}",
         )(x)
-    return keras.layers.Dropout(dropout, name="dropout")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return classifier(x, classes, activation, decay)

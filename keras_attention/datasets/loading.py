@@ -13,48 +13,21 @@ from keras_attention.datasets.top_left import top_left
 
 SPLITS = ("train", "test")
 
-register(
-    name="digits",
-    description="1,797 handwritten digits bundled with scikit-learn",
-    classes=10,
-    size=28,
-    channels=1,
-    needs_network=False,
-    read=read_digits,
-    generate=plain,
-)
-register(
-    name="top_left_digits",
-    description="a bundled digit in the top-left quadrant, three distractors",
-    classes=10,
-    size=56,
-    channels=1,
-    needs_network=False,
-    read=read_digits,
-    generate=top_left,
-    parts_per_side=2,
-)
-register(
-    name="mnist",
-    description="70,000 handwritten digits",
-    classes=10,
-    size=28,
-    channels=1,
-    needs_network=True,
-    read=partial(read_tensorflow_set, "mnist"),
-    generate=plain,
-)
-register(
-    name="top_left_mnist",
-    description="a digit of MNIST in the top-left quadrant, three distractors (tlMNIST)",
-    classes=10,
-    size=56,
-    channels=1,
-    needs_network=True,
-    read=partial(read_tensorflow_set, "mnist"),
-    generate=top_left,
-    parts_per_side=2,
-)
+# Each set of images is served as it is and by every generator of scenes.
+for _name, _about, _needs_network, _read in (
+    ("digits", "1,797 handwritten digits bundled with scikit-learn", False, read_digits),
+    ("mnist", "70,000 handwritten digits", True, partial(read_tensorflow_set, "mnist")),
+):
+    _facts = {"classes": 10, "channels": 1, "needs_network": _needs_network, "read": _read}
+    register(name=_name, description=_about, size=28, generate=plain, **_facts)
+    register(
+        name=f"top_left_{_name}",
+        description=f"{_about}: one in the top-left quadrant, three distractors",
+        size=56,
+        generate=top_left,
+        parts_per_side=2,
+        **_facts,
+    )
 
 
 def load(

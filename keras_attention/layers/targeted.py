@@ -10,8 +10,11 @@ from keras import ops
 from keras_attention import backend
 from keras_attention.arguments import one_of, positive_integer, positive_integers
 from keras_attention.layers.windowed import WindowedLayer
-from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
 from keras_attention.ops.targeted import roi_rectangles
+from keras_attention.ops.targeted_convolution import (
+    sliced_targeted_convolution,
+    targeted_convolution,
+)
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -139,10 +142,20 @@ class TargetLayer(WindowedLayer):
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         sides = self._sides_of(ops.shape(inputs))
         window = self.attention_window(*sides, clip=self.roi != "full")
+        rest = {
+            "bias": self.bias if self.use_bias else None,
+            "activation": self.activation,
+            "dilation_rate": self.dilation_rate,
+            "data_format": self.data_format,
+        }
+        kernel = ops.convert_to_tensor(self.kernel)
         if self.roi == "slice" and backend.supports_dynamic_shapes():
-            outputs = self._convolve_groups(inputs, window, sides)
+            rectangles = roi_rectangles(sides, *self._window_of_channels())
+            outputs = sliced_targeted_convolution(
+                inputs, kernel, window, rectangles, self._slice_groups, **rest
+            )
         else:
-            outputs = self._convolve(inputs, self.kernel, window)
+            outputs = targeted_convolution(inputs, kernel, window, **rest)
         if return_attention:
             return outputs, self._attention_of_batch(window, outputs)
         return outputs
@@ -215,57 +228,6 @@ class TargetLayer(WindowedLayer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
         }
-
-    def _convolve(self, inputs: Tensor, kernel: Tensor, window: Tensor) -> Tensor:
-        outputs = ops.conv(
-            inputs,
-            kernel,
-            padding="same",
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-        return self._attend(outputs, window, self.bias if self.use_bias else None)
-
-    def _convolve_groups(self, inputs: Tensor, window: Tensor, sides: Sequence[Any]) -> Tensor:
-        """Convolves each group of kernels over the union of their regions."""
-        rectangles = roi_rectangles(sides, *self._window_of_channels())
-        if len(self._slice_groups) == 1:
-            return self._convolve_rectangle(inputs, window, sides, rectangles, None)
-        maps = [
-            self._convolve_rectangle(inputs, window, sides, rectangles, list(group))
-            for group in self._slice_groups
-        ]
-        channel_axis = -1 if self.data_format == "channels_last" else 1
-        order = np.argsort(np.concatenate(self._slice_groups))
-        return ops.take(ops.concatenate(maps, axis=channel_axis), order, axis=channel_axis)
-
-    def _convolve_rectangle(
-        self,
-        inputs: Tensor,
-        window: Tensor,
-        sides: Sequence[Any],
-        rectangles: Tensor,
-        kernels: list[int] | None,
-    ) -> Tensor:
-        """Convolves some kernels, None for all, over the union of their regions."""
-        kernel, bias = ops.convert_to_tensor(self.kernel), self.bias if self.use_bias else None
-        if kernels is not None:
-            kernel, window = ops.take(kernel, kernels, axis=-1), ops.take(window, kernels, axis=-1)
-            rectangles = ops.take(rectangles, kernels, axis=0)
-            bias = None if bias is None else ops.take(bias, kernels)
-        rows = bounding_range(rectangles[:, 0], sides[0])
-        columns = bounding_range(rectangles[:, 1], sides[1])
-        patch = sliced_convolution(
-            inputs, kernel, rows, columns, self.dilation_rate, self.data_format
-        )
-        patch = self._attend(patch, backend.crop(window, {0: rows, 1: columns}), bias)
-        return place(patch, rows, columns, sides, self.data_format)
-
-    def _attend(self, outputs: Tensor, window: Tensor, bias: Tensor | None) -> Tensor:
-        if bias is not None:
-            shape = (-1,) if self.data_format == "channels_last" else (-1, 1, 1)
-            outputs = outputs + ops.reshape(bias, shape)
-        return self.activation(outputs) * ops.cast(self._to_data_format(window), outputs.dtype)
 
     def _window_of_channels(self) -> tuple[Tensor, Tensor]:
         center, scale = super()._window_of_channels()

@@ -9,6 +9,10 @@ from keras_attention.ops.targeted import (
     roi_rectangles,
     separable_window,
 )
+from keras_attention.ops.targeted_convolution import (
+    sliced_targeted_convolution,
+    targeted_convolution,
+)
 
 __all__ = [
     "bounding_range",
@@ -20,4 +24,6 @@ __all__ = [
     "roi_rectangles",
     "separable_window",
     "sliced_convolution",
+    "sliced_targeted_convolution",
+    "targeted_convolution",
 ]
