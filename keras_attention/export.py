@@ -1,5 +1,6 @@
 """Exports for serving that are checked before they count."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,16 +14,21 @@ import numpy as np
 
 from keras_attention.arguments import non_negative_number
 
+# Pixels along a side that the model leaves open, for the examples to compare on.
+UNKNOWN_SIDE = 32
+
 # Runs in a process of its own, with TensorFlow alone: what a server has.
 _RELOAD = """
-import sys
+import json, sys
 import numpy as np
 import tensorflow as tf
 
 model = tf.saved_model.load(sys.argv[1])
 data = np.load(sys.argv[2])
 inputs = [tf.constant(data[f"input_{i}"]) for i in range(len(data.files))]
-served = model.serve(inputs[0] if sys.argv[4] == "single" else inputs)
+names = json.loads(sys.argv[4])
+single = inputs[0] if len(inputs) == 1 else inputs
+served = model.serve(dict(zip(names, inputs)) if names else single)
 assert "keras_attention" not in sys.modules
 outputs = [np.asarray(tensor) for tensor in tf.nest.flatten(served)]
 np.savez(sys.argv[3], **{f"output_{i}": value for i, value in enumerate(outputs)})
@@ -48,8 +54,8 @@ def export_saved_model(
     Args:
         model: A built Keras model.
         path: The folder to make.
-        inputs: Real data to compare on, with a batch axis; a list for several inputs. None draws
-            two examples from a normal distribution.
+        inputs: Real data to compare on, with a batch axis, in the structure that the model takes.
+            None draws two examples from a normal distribution; subclassed models need it.
         tolerance: Largest difference of an output, relative to the largest output or 1. None
             takes 1e-5, or what the half precision of the model's layers leaves.
         overwrite: Whether to replace a SavedModel that stands at `path`.
@@ -103,19 +109,23 @@ def _check_target(path: Path, overwrite: bool) -> None:
         )
 
 
-def _examples(model: keras.Model, inputs: Any) -> list[np.ndarray]:
+def _examples(model: keras.Model, inputs: Any) -> Any:
+    """Arrays in the structure that the model takes."""
     if inputs is not None:
-        return [np.asarray(array) for array in keras.tree.flatten(inputs)]
+        return keras.tree.map_structure(np.asarray, inputs)
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            f"`inputs` must be given: {model.name!r} is a subclassed model, which does not say "
+            "what it takes. Received: inputs=None"
+        )
     generator = np.random.default_rng(0)
-    tensors = keras.tree.flatten(model.inputs)
-    if any(size is None for tensor in tensors for size in tensor.shape[1:]):
-        shapes = [[2, *(32 if size is None else size for size in t.shape[1:])] for t in tensors]
-    else:
-        shapes = [[2, *tensor.shape[1:]] for tensor in tensors]
-    return [
-        generator.normal(size=shape).astype(keras.backend.standardize_dtype(tensor.dtype))
-        for shape, tensor in zip(shapes, tensors, strict=True)
-    ]
+    sides = {None: UNKNOWN_SIDE}
+
+    def draw(tensor: Any) -> np.ndarray:
+        shape = (2, *(sides.get(size, size) for size in tensor.shape[1:]))
+        return generator.normal(size=shape).astype(keras.backend.standardize_dtype(tensor.dtype))
+
+    return keras.tree.map_structure(draw, _symbolic(model, None)[0])
 
 
 def _tolerance(model: keras.Model) -> float:
@@ -125,16 +135,13 @@ def _tolerance(model: keras.Model) -> float:
     return 1e-2 if "float16" in precisions else 1e-5
 
 
-def _with_float32_outputs(model: keras.Model, examples: list[np.ndarray]) -> keras.Model:
-    """Returns the model, inside one that casts its outputs where they are in half precision."""
-    inputs, outputs = getattr(model, "_inputs_struct", None), getattr(model, "output", None)
-    if inputs is None:
-        inputs = [keras.Input(array.shape[1:], dtype=str(array.dtype)) for array in examples]
-        inputs = inputs[0] if len(inputs) == 1 else inputs
-        outputs = model(inputs)
+def _with_float32_outputs(model: keras.Model, examples: Any) -> keras.Model:
+    """Returns the model, or one around it that has inputs and casts its outputs."""
+    inputs, outputs = _symbolic(model, examples)
     halves = ("float16", "bfloat16")
-    if all(tensor.dtype not in halves for tensor in keras.tree.flatten(outputs)):
-        return keras.Model(inputs, outputs) if not hasattr(model, "_inputs_struct") else model
+    exact = all(tensor.dtype not in halves for tensor in keras.tree.flatten(outputs))
+    if exact and getattr(model, "inputs", None):
+        return model
     cast = keras.tree.map_structure(
         lambda tensor: keras.ops.cast(tensor, "float32") if tensor.dtype in halves else tensor,
         outputs,
@@ -142,21 +149,33 @@ def _with_float32_outputs(model: keras.Model, examples: list[np.ndarray]) -> ker
     return keras.Model(inputs, cast, name=model.name)
 
 
-def _expected(model: keras.Model, examples: list[np.ndarray]) -> list[np.ndarray]:
-    single = len(examples) == 1
+def _symbolic(model: keras.Model, examples: Any) -> tuple[Any, Any]:
+    """Inputs and outputs of a model as Keras tensors, in the structure that it takes."""
+    if not getattr(model, "inputs", None):
+        inputs = keras.tree.map_structure(
+            lambda array: keras.Input(array.shape[1:], dtype=str(array.dtype)), examples
+        )
+        return inputs, model(inputs)
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
+
+
+def _expected(model: keras.Model, examples: Any) -> list[np.ndarray]:
     # The reloaded model runs on the CPU too: other devices round in other ways.
     with keras.device("cpu:0"):
-        outputs = model(examples[0] if single else examples, training=False)
+        outputs = model(examples, training=False)
     return [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(outputs)]
 
 
-def _reload(path: Path, examples: list[np.ndarray], folder: Path) -> list[np.ndarray]:
+def _reload(path: Path, examples: Any, folder: Path) -> list[np.ndarray]:
     sent, received = folder / "inputs.npz", folder / "outputs.npz"
-    arrays: dict[str, Any] = {f"input_{index}": array for index, array in enumerate(examples)}
+    flat = keras.tree.flatten(examples)
+    arrays: dict[str, Any] = {f"input_{index}": array for index, array in enumerate(flat)}
     np.savez(sent, **arrays)
-    kind = "single" if len(examples) == 1 else "several"
+    names = sorted(examples) if isinstance(examples, dict) else []
     result = subprocess.run(
-        [sys.executable, "-c", _RELOAD, str(path), str(sent), str(received), kind],
+        [sys.executable, "-c", _RELOAD, str(path), str(sent), str(received), json.dumps(names)],
         cwd=folder,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,

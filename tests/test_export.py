@@ -36,6 +36,34 @@ def test_half_precision_features_are_served_in_float32(rng, tmp_path):
     assert served.serve(rng.uniform(size=(2, 12, 12, 1)).astype("float32")).dtype == tf.float32
 
 
+class Doubled(keras.Model):
+    def call(self, inputs):
+        return inputs * 2.0
+
+
+def _sum_of_two():
+    inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((3,), name="a")}
+    return keras.Model(inputs, inputs["a"] - inputs["b"])
+
+
+@pytest.mark.parametrize("kind", ["subclassed", "dictionary"])
+def test_other_kinds_of_models(kind, rng, tmp_path):
+    x = rng.normal(size=(4, 3)).astype("float32")
+    model, inputs = (Doubled(), x) if kind == "subclassed" else (_sum_of_two(), None)
+    example = x if kind == "subclassed" else {"a": x, "b": 2 * x}
+    expected = model(example)
+    path = ka.export.export_saved_model(model, tmp_path / "served", inputs=inputs)
+    served = tf.saved_model.load(path)
+    np.testing.assert_allclose(served.serve(example), expected, atol=1e-6)
+
+
+def test_subclassed_models_need_inputs(rng, tmp_path):
+    model = Doubled()
+    model(rng.normal(size=(4, 3)))
+    with pytest.raises(ValueError, match="`inputs` must be given"):
+        ka.export.export_saved_model(model, tmp_path / "served")
+
+
 def test_an_existing_path_stays(model, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("keep")

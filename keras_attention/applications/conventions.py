@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.arguments import non_negative_number, one_of, positive_integer
+from keras_attention.arguments import is_integer, non_negative_number, one_of, positive_integer
 
 Tensor = Any
 Shape = Sequence[int | None]
@@ -114,7 +114,7 @@ def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:
     except TypeError:
         sizes = ()
     fine = len(sizes) == 3 and sizes[channel_axis()] is not None
-    fine = fine and all(size is None or (isinstance(size, int) and size > 0) for size in sizes)
+    fine = fine and all(size is None or (is_integer(size) and size > 0) for size in sizes)
     if not fine:
         raise ValueError(
             f"`input_shape` must be {allowed}, positive integers; H and W may be None. "

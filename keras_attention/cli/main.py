@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_attention import __version__
+
 USER_ERRORS = (ValueError, OSError)
 
 
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="keras-attention", description="Train, measure, picture and export attentive CNNs."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("models", help="list the models with their parameters and MACs")
     _add_train(commands.add_parser("train", help="train a model into a new run folder"))

@@ -53,7 +53,11 @@ def plot_attention(
     True
     """
     if images is None:
-        images = np.zeros((1, *model.input_shape[1:]), "float32")
+        if None in model.input_shape[1:]:
+            raise ValueError(
+                f"`images` must be given: {model.name!r} takes any size. Received: images=None"
+            )
+        images = np.zeros((1, *model.input_shape[1:]))
     images = np.asarray(images, dtype="float32")
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(

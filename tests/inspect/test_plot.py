@@ -49,6 +49,11 @@ def test_attentive_regularization_and_any_size(rng):
     assert "8 x 10" in figure.axes[0].get_ylabel()
 
 
+def test_models_of_any_size_need_images():
+    with pytest.raises(ValueError, match="takes any size"):
+        ka.inspect.plot_attention(ka.applications.TDN10(input_shape=(None, None, 1)))
+
+
 def test_models_without_attention():
     with pytest.raises(ValueError, match=r"must hold an attention mechanism.*'dn10'"):
         ka.inspect.plot_attention(ka.applications.DN10())
