@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # A thread for each of the two workers: more would only wait for each other.
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-jax lint bench clean
 

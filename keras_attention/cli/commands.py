@@ -13,6 +13,7 @@ from keras_attention import applications, datasets, inspect
 from keras_attention import export as exports
 from keras_attention.arguments import non_negative_number, positive_integer
 from keras_attention.cli import run_folder, training
+from keras_attention.cli.defaults import TRAIN_DEFAULTS
 from keras_attention.cli.run_folder import RunConfig
 
 IMAGES_OF_A_PICTURE = 64
@@ -94,27 +95,34 @@ def plot(options: Namespace) -> None:
 
 
 def _config_and_folder(options: Namespace) -> tuple[RunConfig, Path]:
-    folder = options.output or Path("runs") / f"{options.model}-{options.data}-{options.seed}"
+    """The configuration of a new run, or that of the run to continue."""
+    asked = {name: getattr(options, name) for name in (*TRAIN_DEFAULTS, "size", "train_size")}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    asked |= {"model": options.model, "model_options": _model_options(options.model_options or [])}
+    facts: dict[str, Any] = {**TRAIN_DEFAULTS, "train_size": None, **asked}
+    folder = options.output or Path("runs") / f"{options.model}-{facts['data']}-{facts['seed']}"
     if options.resume:
         config = run_folder.read_config(folder)
-        if config.model != options.model:
-            raise ValueError(
-                f"`--resume` continues the {config.model} in {str(folder)!r}. "
-                f"Received: {options.model}"
-            )
+        _check_same(asked, config, folder)
         return config, folder
-    info = datasets.find(options.data)
-    return RunConfig(
-        model=applications.builder(options.model).__name__,
-        model_options=_model_options(options.model_options),
-        data=info.name,
-        size=info.size if options.size is None else positive_integer("--size", options.size),
-        train_size=options.train_size,
-        epochs=positive_integer("--epochs", options.epochs),
-        batch_size=positive_integer("--batch-size", options.batch_size),
-        learning_rate=non_negative_number("--learning-rate", options.learning_rate),
-        seed=options.seed,
-    ), folder
+    info = datasets.find(facts["data"])
+    facts.setdefault("size", info.size)
+    applications.builder(facts["model"])
+    for name in ("epochs", "batch_size", "size"):
+        positive_integer(f"--{name.replace('_', '-')}", facts[name])
+    non_negative_number("--learning-rate", facts["learning_rate"])
+    return RunConfig(**facts), folder
+
+
+def _check_same(asked: dict[str, Any], config: RunConfig, folder: Path) -> None:
+    """Refuses to continue a run with other options than it was started with."""
+    for name, value in asked.items():
+        started_with = getattr(config, name)
+        if value != started_with and (name != "model_options" or value):
+            raise ValueError(
+                f"`--resume` continues the run in {str(folder)!r}, which has {name} = "
+                f"{started_with!r}; leave the option out. Received: {value!r}"
+            )
 
 
 def _model_options(texts: list[str]) -> dict[str, Any]:

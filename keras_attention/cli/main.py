@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_attention import __version__
+from keras_attention.cli.defaults import TRAIN_DEFAULTS
 
 USER_ERRORS = (ValueError, OSError)
 
@@ -78,26 +79,27 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "example: keras-attention train TDN10 --data top_left_digits --output runs/tdn10 "
         "--set scale_l2=1e-3. The defaults are the paper's for MNIST (section 4.2)."
     )
+    defaults = TRAIN_DEFAULTS
     parser.add_argument("model", help="name from `keras-attention models`")
-    parser.add_argument("--data", default="digits", help="data set (%(default)s)")
+    parser.add_argument("--data", help=f"data set ({defaults['data']})")
     parser.add_argument("--output", type=Path, help="run folder to make (runs/MODEL-DATA-SEED)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --output")
-    parser.add_argument("--epochs", type=int, default=20, help="passes (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=128, help="images (%(default)s)")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --output with its own options"
+    )
+    parser.add_argument("--epochs", type=int, help=f"passes ({defaults['epochs']})")
+    parser.add_argument("--batch-size", type=int, help=f"images ({defaults['batch_size']})")
     parser.add_argument(
         "--learning-rate",
         type=float,
-        default=0.1,
         help="of SGD with Nesterov momentum 0.9; a tenth after half of the epochs, a hundredth "
-        "after three quarters (%(default)s)",
+        f"after three quarters ({defaults['learning_rate']})",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and order (%(default)s)")
+    parser.add_argument("--seed", type=int, help=f"of weights and order ({defaults['seed']})")
     parser.add_argument("--size", type=int, help="pixels along the sides (the data set's own)")
     parser.add_argument("--train-size", type=int, help="images to train on (all)")
     parser.add_argument(
         "--set",
         action="append",
-        default=[],
         metavar="OPTION=VALUE",
         dest="model_options",
         help="option of the model, such as beta=4; repeat for more",

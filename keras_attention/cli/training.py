@@ -50,6 +50,8 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
     compile_for_training(model, config, steps)
     rows = load_state(folder / run_folder.STATE, model) if resume else []
     done = len(rows)
+    if done:
+        run_folder.write_history(folder, rows)  # a kill may have come between the two files
     if done < config.epochs:
         model.fit(
             # The order of every pass follows from the seed, so passes done are skipped.

@@ -68,6 +68,7 @@ def test_resuming_a_finished_run_changes_nothing(run, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(run, folder)
     history = (folder / "history.csv").read_text()
+    (folder / "history.csv").write_text("a kill came before the last epoch was written")
     assert train(folder, "--resume", model="TDN10") == 0
     assert (folder / "history.csv").read_text() == history
 
@@ -110,7 +111,8 @@ def test_models(capsys):
         (["train", "TDN10", "--train-size", "1", "--output", "{new}"], "Received: train_size=1"),
         (["train", "TDN10", "--output", "{run}"], "which holds a run"),
         (["train", "TDN10", "--output", "{other}"], "must be a new or empty folder"),
-        (["train", "CNN6", "--output", "{run}", "--resume"], "continues the TDN10"),
+        (["train", "CNN6", "--output", "{run}", "--resume"], "which has model = 'TDN10'"),
+        (["train", "TDN10", "--output", "{run}", "--resume", "--epochs", "9"], "epochs = 3"),
         (["train", "TDN10", "--output", "{new}", "--resume"], "Expected the folder of a run"),
         (["evaluate", "{new}", "--data", "digits"], "does not exist"),
         (["evaluate", "{corrupt}", "--data", "digits"], "corrupt or of another format"),
