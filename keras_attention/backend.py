@@ -16,9 +16,10 @@ Tensor = Any
 def supports_dynamic_shapes() -> bool:
     """Whether sizes may depend on the values of weights, as a learned rectangle's do.
 
-    TensorFlow graphs allow it. JAX fixes every shape when it traces.
+    TensorFlow allows it, but for what XLA compiles (`jit_compile=True`): there, as in JAX, every
+    shape is fixed in tracing.
     """
-    return BACKEND == "tensorflow"
+    return BACKEND == "tensorflow" and tf.__internal__.get_enclosing_xla_context() is None
 
 
 def crop(inputs: Tensor, ranges: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:
@@ -97,7 +98,7 @@ def _all_integers(pairs: Mapping[int, tuple[Tensor, Tensor]]) -> bool:
 
 def _require_dynamic_shapes() -> None:
     if not supports_dynamic_shapes():
-        raise NotImplementedError(
+        raise RuntimeError(
             "Sizes that depend on tensors need the TensorFlow backend; "
             f"pass Python integers. Received: backend={BACKEND!r}"
         )

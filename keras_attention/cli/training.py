@@ -27,6 +27,11 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
+        if not np.isfinite(values["loss"]):
+            raise ValueError(
+                f"The loss is {values['loss']} after epoch {epoch + 1}, so training stopped; a "
+                "lower --learning-rate may help. The run keeps the epoch before."
+            )
         self.rows.append({"epoch": epoch + 1, **values})
         save_state(self.folder / run_folder.STATE, self.model, self.rows)
         run_folder.write_history(self.folder, self.rows)

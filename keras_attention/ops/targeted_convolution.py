@@ -12,6 +12,9 @@ from keras import ops
 from keras_attention import backend
 from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
 
+# Share of the map from which on cutting out and putting back costs more than it saves.
+SLICED_SHARE = 0.8
+
 Tensor = Any
 Activation = Callable[[Tensor], Tensor] | None
 
@@ -128,10 +131,20 @@ def _convolve_union(
     sides = shape[1:3] if data_format == "channels_last" else shape[2:4]
     rows = bounding_range(rectangles[:, 0], sides[0])
     columns = bounding_range(rectangles[:, 1], sides[1])
-    patch = sliced_convolution(inputs, kernel, rows, columns, dilation_rate, data_format)
-    window = backend.crop(window, {0: rows, 1: columns})
-    patch = _attend(patch, window, bias, activation, data_format)
-    return place(patch, rows, columns, sides, data_format)
+    rest = (bias, activation)
+
+    def whole() -> Tensor:
+        return targeted_convolution(inputs, kernel, window, *rest, dilation_rate, data_format)
+
+    def sliced() -> Tensor:
+        patch = sliced_convolution(inputs, kernel, rows, columns, dilation_rate, data_format)
+        part = backend.crop(window, {0: rows, 1: columns})
+        patch = _attend(patch, part, *rest, data_format)
+        return place(patch, rows, columns, sides, data_format)
+
+    area = (rows[1] - rows[0]) * (columns[1] - columns[0])
+    limit = ops.cast(sides[0] * sides[1], "float32") * SLICED_SHARE
+    return ops.cond(ops.cast(area, "float32") > limit, whole, sliced)
 
 
 def _attend(

@@ -73,6 +73,12 @@ def test_resuming_a_finished_run_changes_nothing(run, tmp_path):
     assert (folder / "history.csv").read_text() == history
 
 
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path, capsys):
+    assert train(tmp_path / "run", "--learning-rate", "1e30") == 2
+    assert "The loss is nan after epoch 1" in capsys.readouterr().err
+    assert names(tmp_path / "run") == ["config.json"]
+
+
 def test_evaluate(run, capsys):
     assert main(["evaluate", str(run)]) == 0
     printed = capsys.readouterr().out
