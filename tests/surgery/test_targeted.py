@@ -1,0 +1,100 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from keras_attention.surgery import to_targeted
+
+L = keras.layers
+BACKBONES = {
+    "VGG16": "block2_conv1",
+    "ResNet50": "conv3_block2_2_conv",
+    "EfficientNetB0": "block2b_expand_conv",
+}
+
+
+@pytest.mark.parametrize(("name", "layer"), BACKBONES.items())
+def test_backbones_compute_window_times_the_original(name, layer, rng):
+    backbone = getattr(keras.applications, name)(
+        weights=None, include_top=False, input_shape=(48, 40, 3)
+    )
+    targeted = to_targeted(backbone, [layer], roi="full")
+    x = rng.uniform(size=(2, 48, 40, 3)).astype("float32")
+    tap = keras.Model(backbone.input, backbone.get_layer(layer).output)
+    new_tap = keras.Model(targeted.input, targeted.get_layer(layer).output)
+    original = tap.predict(x, verbose=0)
+    window = targeted.get_layer(layer).attention_window(*original.shape[1:3])
+    expected = original * keras.ops.convert_to_numpy(window)
+    np.testing.assert_allclose(new_tap.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    assert targeted.output_shape == backbone.output_shape
+
+
+@pytest.mark.parametrize("name", ["CNN6", "DN10"])
+def test_every_convolution_keeps_its_weights(name, rng):
+    model = ka.applications.build(name, input_shape=(12, 12, 1))
+    before = [weight.copy() for weight in model.get_weights()]
+    targeted = to_targeted(model, window="gaussian", scale_regularizer="l2")
+    for layer in model.layers:
+        new = targeted.get_layer(layer.name)
+        assert isinstance(new, ka.layers.TargetLayer) == isinstance(layer, L.Conv2D)
+        for weight, old in zip(new.get_weights(), layer.get_weights(), strict=False):
+            np.testing.assert_array_equal(weight, old)
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    assert len(targeted.losses) > len(model.losses)
+
+
+def test_wide_windows_change_nothing_that_matters(rng, tmp_path):
+    """A model inside a model, a shared layer, bias and activation; trained, saved and loaded."""
+    shared = L.Conv2D(4, 3, padding="same", activation="relu", bias_initializer="ones")
+    inner_inputs = keras.Input((8, 8, 4))
+    inner = keras.Model(inner_inputs, shared(shared(inner_inputs)), name="inner")
+    inputs = keras.Input((8, 8, 1))
+    x = inner(L.Conv2D(4, 1, padding="same", name="first")(inputs))
+    model = keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(x)))
+    targeted = to_targeted(model, roi="full")
+    for layer in targeted._flatten_layers():
+        if isinstance(layer, ka.layers.TargetLayer):
+            layer.scale.assign(np.full(layer.scale.shape, 1e4))  # a window of ones
+    images = rng.normal(size=(3, 8, 8, 1)).astype("float32")
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(targeted.predict(images, verbose=0), expected, atol=1e-5)
+    targeted.compile("sgd", "mse")
+    targeted.fit(images, np.zeros((3, 2)), verbose=0)
+    targeted.save(tmp_path / "targeted.keras")
+    loaded = keras.saving.load_model(tmp_path / "targeted.keras")
+    np.testing.assert_array_equal(
+        loaded.predict(images, verbose=0), targeted.predict(images, verbose=0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["fist"], "Received: 'fist'. Did you mean 'first'"),
+        (["strided"], "Received: 'strided' with strides="),
+        (["valid"], "Received: 'valid' with padding='valid'"),
+        (["grouped"], "Received: 'grouped' with groups=2"),
+        (["dense"], "must name Conv2D layers"),
+    ],
+)
+def test_layers_that_cannot_be_turned(layers, message):
+    model = keras.Sequential(
+        [
+            keras.Input((9, 9, 2)),
+            L.Conv2D(2, 3, padding="same", name="first"),
+            L.Conv2D(2, 3, padding="same", strides=2, name="strided"),
+            L.Conv2D(2, 3, name="valid"),
+            L.Conv2D(2, 3, padding="same", groups=2, name="grouped"),
+            L.Dense(2, name="dense"),
+        ]
+    )
+    with pytest.raises(ValueError, match=message):
+        to_targeted(model, layers)
+
+
+def test_models_without_convolutions():
+    with pytest.raises(ValueError, match="must hold a Conv2D layer"):
+        to_targeted(keras.Sequential([keras.Input((3,)), L.Dense(2)]))
+    with pytest.raises(ValueError, match="functional or sequential"):
+        to_targeted(keras.Sequential([L.Dense(2)]))
