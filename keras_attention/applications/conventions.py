@@ -46,7 +46,8 @@ def image_input(
     if input_shape is None:
         first = channel_axis() == 1
         input_shape = (default[2], *default[:2]) if first else tuple(default)
-    return keras.Input(shape=_check_shape(input_shape, known_sides))
+    # A name of its own: it is what clients of a served model call the input.
+    return keras.Input(shape=_check_shape(input_shape, known_sides), name="images")
 
 
 def classifier(

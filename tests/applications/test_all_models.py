@@ -71,6 +71,7 @@ def test_input_tensor_and_name(case):
     tensor = keras.Input(case.input_shape)
     model = case.make(input_shape=None, input_tensor=tensor * 2.0, name="mine")
     assert model.name == "mine"
+    assert case.make().inputs[0].name == "images", "clients of a served model name the input"
     assert model.inputs[0] is tensor
 
 
