@@ -1,6 +1,7 @@
 """Checks of user-given arguments, with errors that say what was allowed and what came."""
 
 import difflib
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,7 +26,11 @@ def one_of(argument: str, value: Any, allowed: Sequence[Any]) -> Any:
 
 def is_integer(value: Any) -> bool:
     """True for Python and NumPy integers, False for booleans and the rest."""
-    return not isinstance(value, bool) and hasattr(value, "__index__")
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
 
 
 def positive_integer(argument: str, value: Any) -> int:
@@ -33,6 +38,15 @@ def positive_integer(argument: str, value: Any) -> int:
     if is_integer(value) and int(value) > 0:
         return int(value)
     raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
+
+
+def seed_number(argument: str, value: Any) -> int:
+    """Returns `value` as an int if every random generator takes it, else raises ValueError."""
+    if is_integer(value) and 0 <= int(value) < 2**31:
+        return int(value)
+    raise ValueError(
+        f"`{argument}` must be an integer from 0 to 2**31 - 1. Received: {argument}={value!r}"
+    )
 
 
 def non_negative_number(argument: str, value: Any) -> float:
@@ -51,6 +65,7 @@ def non_negative_number(argument: str, value: Any) -> float:
 def positive_integers(argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """Returns a tuple of `rank` positive integers from an integer or a sequence of them."""
     values = (value,) * rank if is_integer(value) else value
+    values = values.tolist() if hasattr(values, "tolist") else values
     fits = isinstance(values, (tuple, list)) and len(values) == rank
     if fits and all(is_integer(item) and int(item) > 0 for item in values):
         return tuple(int(item) for item in values)

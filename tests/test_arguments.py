@@ -32,6 +32,14 @@ def test_integers_of_every_kind(value):
         assert arguments.positive_integer("argument", kind(value)) == value
         assert arguments.positive_integers("argument", kind(value), 3) == (value,) * 3
         assert arguments.positive_integers("argument", [kind(value), 1], 2) == (value, 1)
+    assert arguments.positive_integers("argument", np.array([value, 1]), 2) == (value, 1)
+
+
+@pytest.mark.parametrize("value", [-1, 2**31, 1.5, "1", None, True, np.array([1, 2])])
+def test_seeds_fit_every_generator(value):
+    assert arguments.seed_number("seed", 2**31 - 1) == 2**31 - 1
+    with pytest.raises(ValueError, match="Received: seed="):
+        arguments.seed_number("seed", value)
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", None, True])

@@ -1,5 +1,6 @@
 """What every builder shares: the conventions of keras.applications."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def finish(
         inputs = keras.utils.get_source_inputs(input_tensor)
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
-        if not Path(weights).is_file():
+        if not isinstance(weights, (str, os.PathLike)) or not Path(weights).is_file():
             raise ValueError(
                 "`weights` must be None (random) or the path of a file that `save_weights` or "
                 f"`save` wrote; none are published for {name}. Received: weights={weights!r}"

@@ -146,6 +146,7 @@ def TKN6(
     """
     decay = l2(weight_decay, "weight_decay")
     growth = non_negative_number("beta", beta)
+    first_l2 = non_negative_number("scale_l2", scale_l2)
 
     def convolution(block: int, sides: Shape) -> keras.Layer:
         return TargetLayer(
@@ -155,7 +156,7 @@ def TKN6(
             roi=roi,
             roi_groups=roi_groups,
             min_roi_size=_smallest_roi(sides) if min_roi_size is None else min_roi_size,
-            scale_regularizer=l2(scale_l2 * growth**block, "scale_l2"),
+            scale_regularizer=l2(first_l2 * growth**block, "scale_l2"),
             activation="relu",
             kernel_regularizer=decay,
             name=f"target{block + 1}",

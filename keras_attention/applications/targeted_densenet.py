@@ -134,6 +134,7 @@ def TDN10(
     """
     decay = l2(weight_decay, "weight_decay")
     growth = non_negative_number("beta", beta)
+    first_l2 = non_negative_number("scale_l2", scale_l2)
 
     def convolution(block: int, layer_name: str) -> keras.Layer:
         return TargetLayer(
@@ -143,7 +144,7 @@ def TDN10(
             roi=roi,
             roi_groups=roi_groups,
             min_roi_size=min_roi_size,
-            scale_regularizer=l2(scale_l2 * growth**block, "scale_l2"),
+            scale_regularizer=l2(first_l2 * growth**block, "scale_l2"),
             kernel_regularizer=decay,
             name=layer_name.replace("conv", "target"),
         )

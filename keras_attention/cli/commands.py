@@ -11,7 +11,7 @@ import rich
 
 from keras_attention import applications, datasets, inspect
 from keras_attention import export as exports
-from keras_attention.arguments import non_negative_number, positive_integer
+from keras_attention.arguments import non_negative_number, positive_integer, seed_number
 from keras_attention.cli import run_folder, training
 from keras_attention.cli.defaults import TRAIN_DEFAULTS
 from keras_attention.cli.run_folder import RunConfig
@@ -111,6 +111,7 @@ def _config_and_folder(options: Namespace) -> tuple[RunConfig, Path]:
     for name in ("epochs", "batch_size", "size"):
         positive_integer(f"--{name.replace('_', '-')}", facts[name])
     non_negative_number("--learning-rate", facts["learning_rate"])
+    seed_number("--seed", facts["seed"])
     return RunConfig(**facts), folder
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from keras_attention.arguments import is_integer, one_of, positive_integer
+from keras_attention.arguments import one_of, positive_integer, seed_number
 from keras_attention.datasets.digits import read_digits
 from keras_attention.datasets.in_memory import plain
 from keras_attention.datasets.registry import find, register
@@ -75,15 +75,14 @@ def load(
             f"`size` must be a multiple of {info.parts_per_side} for {name!r}. "
             f"Received: size={size}"
         )
-    if not is_integer(seed):
-        raise ValueError(f"`seed` must be an integer. Received: seed={seed!r}")
+    seed = seed_number("seed", seed)
     if batch_size is not None:
         positive_integer("batch_size", batch_size)
     images, labels = info.read(split, size=size // info.parts_per_side, train_size=train_size)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
     redraw = training if redraw is None else bool(redraw)
-    dataset = info.generate(images, labels, seed=int(seed), shuffle=shuffle, redraw=redraw)
+    dataset = info.generate(images, labels, seed=seed, shuffle=shuffle, redraw=redraw)
     if not (shuffle or redraw):
         dataset = dataset.cache()
     if batch_size is not None:

@@ -119,6 +119,7 @@ def test_step_lowers_loss_and_reaches_every_weight(case, rng):
         ({"input_shape": 28}, "Received: input_shape=28"),
         ({"weights": "imagenet"}, "Received: weights='imagenet'"),
         ({"pooling": "mean", "include_top": False}, "Received: pooling='mean'"),
+        ({"weights": 5}, "Received: weights=5"),
         ({"weight_decay": -1}, "Received: weight_decay=-1"),
         ({"input_tensor": np.zeros((1, 12, 12, 1))}, "must be a Keras tensor"),
     ],
@@ -126,6 +127,26 @@ def test_step_lowers_loss_and_reaches_every_weight(case, rng):
 def test_bad_arguments(case, arguments, message):
     with pytest.raises(ValueError, match=message):
         case.make(**arguments)
+
+
+@pytest.mark.parametrize("name", ["TKN6", "TDN10"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"window": "box"},
+        {"roi": "crop"},
+        {"roi_groups": 0},
+        {"roi_groups": 1000},
+        {"min_roi_size": 99},
+        {"scale_l2": None},
+        {"scale_l2": "1e-4"},
+        {"beta": -1},
+    ],
+    ids=str,
+)
+def test_bad_options_of_targeted_models(name, arguments):
+    with pytest.raises(ValueError, match=f"Received: {next(iter(arguments))}="):
+        harness.ModelCase(name).make(**arguments)
 
 
 @pytest.mark.parametrize("name", ["TKN6", "TDN10"])
