@@ -146,9 +146,7 @@ def _target_layer(layer: keras.Layer, window: str, options: dict[str, Any]) -> T
 
 
 def _copy_weights(old: keras.Layer, new: keras.Layer) -> None:
+    weights = old.get_weights()
     if isinstance(new, TargetLayer) and _is_convolution(old):
-        new.kernel.assign(old.kernel)
-        if old.use_bias:
-            new.bias.assign(old.bias)
-    else:
-        new.set_weights(old.get_weights())
+        weights += new.get_weights()[len(weights) :]  # center and scale come last
+    new.set_weights(weights)
