@@ -3,15 +3,15 @@
 import csv
 import io
 import json
-import os
-import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_attention.files import write_whole
 
 CONFIG = "config.json"
 HISTORY = "history.csv"
@@ -127,19 +127,3 @@ def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in one step."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` make a file under a temporary name with the same suffix, then renames it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

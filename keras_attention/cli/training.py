@@ -9,6 +9,7 @@ import numpy as np
 from keras_attention import applications, backend, datasets
 from keras_attention.cli import run_folder
 from keras_attention.cli.run_folder import RunConfig
+from keras_attention.files import write_whole
 
 TEST_BATCH = 256
 
@@ -68,7 +69,7 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
             callbacks=[RunRecorder(folder, rows)],
             shuffle=False,
         )
-    run_folder.write_whole(folder / run_folder.MODEL, model.save)
+    write_whole(folder / run_folder.MODEL, model.save)
     return model
 
 
@@ -123,7 +124,7 @@ def save_state(path: Path, model: keras.Model, rows: list[dict[str, float]]) -> 
     arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(model))}
     names = list(rows[0])
     history = np.array([[row[name] for name in names] for row in rows], dtype="float64")
-    run_folder.write_whole(
+    write_whole(
         path,
         lambda temporary: np.savez(temporary, names=np.array(names), history=history, **arrays),
     )

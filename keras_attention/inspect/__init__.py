@@ -1,7 +1,7 @@
 """What a model computes and where it looks: MACs, pictures, tables."""
 
 from keras_attention.inspect.macs import count_macs
-from keras_attention.inspect.plot import has_attention, plot_attention, write_figure
+from keras_attention.inspect.plot import has_attention, plot_attention
 from keras_attention.inspect.table import short_number, summary_table, trainable_parameters
 
 __all__ = [
@@ -11,5 +11,4 @@ __all__ = [
     "short_number",
     "summary_table",
     "trainable_parameters",
-    "write_figure",
 ]

@@ -1,13 +1,12 @@
 """Pictures of attention."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from keras_attention.files import write_whole
 from keras_attention.inspect import windows
 from keras_attention.inspect.calls import Call, trace_calls
 
@@ -74,7 +73,10 @@ def plot_attention(
         )
     figure = painter.draw(painter.find(calls), model, images, before, title)
     if path is not None:
-        write_figure(figure, path)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = path.suffix[1:] or "png"
+        write_whole(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=120))
     return figure
 
 
@@ -95,19 +97,3 @@ def has_attention(model: keras.Model, input_shape: Any = None) -> bool:
 
 def _painter(calls: list[Call]) -> Any:
     return next((painter for painter in _PAINTERS if painter.find(calls)), None)
-
-
-def write_figure(figure: "Figure", path: str | Path) -> None:
-    """Writes a figure under a temporary name, then renames it, so that no half picture stays."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = path.suffix or ".png"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=suffix)
-    os.close(handle)
-    try:
-        figure.savefig(temporary, dpi=120)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
