@@ -81,6 +81,36 @@ def pad(
     return padded
 
 
+def padded_convolution(
+    inputs: Tensor,
+    kernel: Tensor,
+    padding: Sequence[tuple[int, int]],
+    dilation_rate: Sequence[int] = (1, 1),
+) -> Tensor:
+    """Convolves with stride 1 after adding zeros, which are never written to memory.
+
+    Args:
+        inputs: Shape `(B, H, W, Cin)`.
+        kernel: Shape `(kh, kw, Cin, C)`.
+        padding: Zeros before and after, along the rows and the columns.
+        dilation_rate: Steps between the kernel's taps, per axis.
+
+    Returns:
+        `(B, H', W', C)`, the "valid" convolution of the padded inputs.
+
+    Example:
+    >>> x, kernel = keras.ops.ones((1, 4, 4, 2)), keras.ops.ones((3, 3, 2, 5))
+    >>> tuple(padded_convolution(x, kernel, ((1, 0), (0, 0))).shape)
+    (1, 3, 2, 5)
+    """
+    if BACKEND == "tensorflow":
+        explicit = [[0, 0], *(list(pair) for pair in padding), [0, 0]]
+        return tf.nn.conv2d(inputs, kernel, 1, explicit, dilations=list(dilation_rate))
+    if any(amount for pair in padding for amount in pair):
+        inputs = keras.ops.pad(inputs, ((0, 0), *padding, (0, 0)))
+    return keras.ops.conv(inputs, kernel, padding="valid", dilation_rate=tuple(dilation_rate))
+
+
 def make_deterministic(seed: int) -> None:
     """Seeds Python, NumPy and the backend, and asks for operations that repeat bit for bit.
 

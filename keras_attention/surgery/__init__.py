@@ -1,5 +1,6 @@
-"""Puts a mechanism into any Keras model."""
+"""Puts a mechanism into any Keras model, or makes a trained one fast."""
 
+from keras_attention.surgery.compaction import compact
 from keras_attention.surgery.targeted import to_targeted
 
-__all__ = ["to_targeted"]
+__all__ = ["compact", "to_targeted"]

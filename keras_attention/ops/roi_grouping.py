@@ -1,0 +1,184 @@
+"""Which kernels to convolve together: a partition that costs the least by measured rates.
+
+A group of kernels is convolved once, over the rectangle that holds all of their regions. Few large
+groups compute much that is thrown away; many small ones run at a fraction of the machine's rate.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+Groups = tuple[tuple[int, ...], ...]
+
+# More rectangles than this are merged by closeness first: the search is quadratic.
+_MOST_RECTANGLES = 256
+
+
+@dataclass(frozen=True)
+class ConvolutionCost:
+    """Seconds of a convolution on a window, from rates measured on CPU.
+
+    The rate falls where there are few kernels, few pixels or few products to sum; the half points
+    below are where it falls to half. `benchmarks/convolution_rates.py` prints measured beside
+    modelled rates.
+
+    Attributes:
+        peak: Multiply-accumulates per second of a large convolution.
+        half_kernels: Kernels at half of the peak.
+        half_pixels: Pixels of the window at half of the peak, at a batch of 64.
+        half_products: Products of one output value (taps times input channels) at half.
+        bytes_per_second: Of cutting out, multiplying by the window and putting back.
+        start: Seconds of a group's operations with nothing to compute.
+        passes: Convolutions a step: 1 for inference, 3 for training (two gradients).
+    """
+
+    peak: float = 220e9
+    half_kernels: float = 12.0
+    half_pixels: float = 12.0
+    half_products: float = 80.0
+    bytes_per_second: float = 8e9
+    start: float = 6e-5
+    passes: int = 1
+
+    def seconds(
+        self, pixels: Array, kernels: Array, products: int, reads: Array, batch: int = 64
+    ) -> Array:
+        """Estimates what convolving groups takes; arrays broadcast.
+
+        Args:
+            pixels: Pixels of the groups' windows.
+            kernels: Kernels of the groups.
+            products: Taps times input channels.
+            reads: Values that the groups read, per image: window, halo and input channels.
+            batch: Images.
+
+        Returns:
+            Seconds of each group.
+
+        Example:
+        >>> cost = ConvolutionCost()
+        >>> bool(cost.seconds(25, 32, 6400, 20736) < cost.seconds(25, 256, 6400, 20736))
+        True
+        """
+        rows = pixels * (batch / 64)
+        rate = self.peak * kernels / (kernels + self.half_kernels)
+        rate = rate * rows / (rows + self.half_pixels)
+        rate = rate * products / (products + self.half_products)
+        computed = batch * pixels * kernels * products / rate
+        moved = 4.0 * batch * (reads + 3.0 * pixels * kernels) / self.bytes_per_second
+        return self.passes * (computed + moved + self.start)
+
+
+def group_rois(
+    rectangles: Array,
+    sides: Sequence[int],
+    kernel_size: Sequence[int],
+    channels: int,
+    cost: ConvolutionCost | None = None,
+    batch: int = 64,
+    dilation_rate: Sequence[int] = (1, 1),
+) -> Groups:
+    """Partitions kernels so that convolving each group over its union costs the least.
+
+    Starts from the distinct regions and merges the pair that saves most until none saves.
+
+    Args:
+        rectangles: Int array `(C, 2, 2)`, each kernel's `[[top, bottom], [left, right]]`.
+        sides: Height and width of the map.
+        kernel_size: Taps of a kernel, rows and columns.
+        channels: Input channels.
+        cost: The machine's rates; measured defaults where None.
+        batch: Images of a call.
+        dilation_rate: Steps between the kernel's taps, per axis.
+
+    Returns:
+        Groups of kernel indices, each sorted, that hold every kernel once.
+
+    Example:
+    >>> corners = np.array([[[0, 8], [0, 8]]] * 64 + [[[48, 56], [48, 56]]] * 64)
+    >>> [len(group) for group in group_rois(corners, (56, 56), (3, 3), 64)]
+    [64, 64]
+    """
+    cost = cost or ConvolutionCost()
+    halo = [(k - 1) * d for k, d in zip(kernel_size, dilation_rate, strict=True)]
+    products = int(np.prod(kernel_size)) * channels
+
+    def seconds(unions: Array, kernels: Array) -> Array:
+        spans = unions[..., 1] - unions[..., 0]
+        read = np.minimum(spans[..., 0] + halo[0], sides[0])
+        read = read * np.minimum(spans[..., 1] + halo[1], sides[1]) * channels
+        return cost.seconds(spans[..., 0] * spans[..., 1], kernels, products, read, batch)
+
+    unions, members = _distinct(np.asarray(rectangles))
+    return _merge(unions, members, seconds)
+
+
+def union_of(rectangles: Array) -> Array:
+    """Finds the smallest rectangle that holds all the given ones.
+
+    Args:
+        rectangles: Int array `(..., C, 2, 2)`, half-open.
+
+    Returns:
+        Int array `(..., 2, 2)`.
+
+    Example:
+    >>> union_of(np.array([[[1, 3], [0, 2]], [[2, 5], [1, 2]]])).tolist()
+    [[1, 5], [0, 2]]
+    """
+    low, high = rectangles[..., 0].min(axis=-2), rectangles[..., 1].max(axis=-2)
+    return np.stack([low, high], axis=-1)
+
+
+def _distinct(rectangles: Array) -> tuple[Array, list[list[int]]]:
+    """Kernels of the same rectangle, or of close ones where there are too many."""
+    # At least a pixel, so that kernels that see nothing stay computable.
+    rectangles = rectangles.copy()
+    rectangles[..., 0] = np.minimum(rectangles[..., 0], np.maximum(rectangles[..., 1] - 1, 0))
+    rectangles[..., 1] = np.maximum(rectangles[..., 1], rectangles[..., 0] + 1)
+    coarse, step = rectangles, 1
+    while True:
+        _, group = np.unique(coarse.reshape(len(coarse), -1), axis=0, return_inverse=True)
+        group = group.reshape(-1)
+        if group.max() < _MOST_RECTANGLES:
+            break
+        step *= 2
+        coarse = rectangles // step
+    members = [np.flatnonzero(group == index).tolist() for index in range(group.max() + 1)]
+    return np.stack([union_of(rectangles[kernels]) for kernels in members]), members
+
+
+def _merge(
+    unions: Array, members: list[list[int]], seconds: Callable[[Array, Array], Array]
+) -> Groups:
+    kernels = np.array([len(group) for group in members], float)
+    alone = seconds(unions, kernels)
+
+    def savings(index: int) -> Array:
+        """What merging a group with each of the others saves."""
+        together = union_of(np.stack([unions, np.broadcast_to(unions[index], unions.shape)], 1))
+        return alone + alone[index] - seconds(together, kernels + kernels[index])
+
+    alive = np.ones(len(members), bool)
+    table = np.stack([savings(index) for index in range(len(members))])
+    np.fill_diagonal(table, -np.inf)
+    while alive.sum() > 1:
+        first, second = np.unravel_index(np.argmax(table), table.shape)
+        if table[first, second] <= 0:
+            break
+        members[first] = members[first] + members[second]
+        unions[first] = union_of(unions[[first, second]])
+        kernels[first] += kernels[second]
+        alone[first] = seconds(unions[first], kernels[first])
+        alive[second] = False
+        row = np.where(alive, savings(int(first)), -np.inf)
+        row[first] = -np.inf
+        table[first], table[:, first] = row, row
+        table[second], table[:, second] = -np.inf, -np.inf
+    chosen = [members[index] for index in np.flatnonzero(alive)]
+    # Merging pair by pair stops at a local best.
+    if alone[alive].sum() >= seconds(union_of(unions[alive]), kernels[alive].sum()):
+        chosen = [sum(chosen, [])]
+    return tuple(tuple(sorted(group)) for group in chosen)
