@@ -13,7 +13,7 @@ from keras import ops
 from keras_attention.arguments import one_of, positive_integer
 
 Tensor = Any
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -14,7 +14,7 @@ from keras_attention import backend
 from keras_attention.arguments import positive_integer, positive_integers
 
 Tensor = Any
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 Rectangle = Sequence[Sequence[int]]
 
 
@@ -184,7 +184,7 @@ class RegionConvolution(keras.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        crops = {axis + 1: tuple(pair) for axis, pair in enumerate(self.read)}
+        crops: dict[int, Any] = {axis: tuple(pair) for axis, pair in enumerate(self.read, start=1)}
         if self.channels is not None:
             crops[3] = tuple(self.channels)
         if any(pair != (0, inputs.shape[axis]) for axis, pair in crops.items()):

@@ -6,10 +6,11 @@ groups compute much that is thrown away; many small ones run at a fraction of th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
+Array = Any
 Groups = tuple[tuple[int, ...], ...]
 
 # More rectangles than this are merged by closeness first: the search is quadratic.
@@ -161,7 +162,7 @@ def _merge(
         together = union_of(np.stack([unions, np.broadcast_to(unions[index], unions.shape)], 1))
         return alone + alone[index] - seconds(together, kernels + kernels[index])
 
-    alive = np.ones(len(members), bool)
+    alive: Array = np.ones(len(members), bool)
     table = np.stack([savings(index) for index in range(len(members))])
     np.fill_diagonal(table, -np.inf)
     while alive.sum() > 1:
@@ -180,5 +181,5 @@ def _merge(
     chosen = [members[index] for index in np.flatnonzero(alive)]
     # Merging pair by pair stops at a local best.
     if alone[alive].sum() >= seconds(union_of(unions[alive]), kernels[alive].sum()):
-        chosen = [sum(chosen, [])]
+        chosen = [[kernel for group in chosen for kernel in group]]
     return tuple(tuple(sorted(group)) for group in chosen)

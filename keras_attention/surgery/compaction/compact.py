@@ -9,16 +9,15 @@ import keras
 from keras_attention.arguments import positive_integer
 from keras_attention.layers import TargetLayer
 from keras_attention.surgery.compaction import rules
+from keras_attention.surgery.compaction.convolve import Map, convolve
 from keras_attention.surgery.compaction.entry_map import EntryMap
-from keras_attention.surgery.compaction.kernels import Map, convolve, target_of
 from keras_attention.surgery.compaction.region_map import RegionMap, region_map
+from keras_attention.surgery.compaction.target import target_of
 
 MAPS = (RegionMap, EntryMap)
 
 
-def compact(
-    model: keras.Model, input_shape: Any = None, *, batch_size: int = 64
-) -> keras.Model:
+def compact(model: keras.Model, input_shape: Any = None, *, batch_size: int = 64) -> keras.Model:
     """Makes a fast inference model of a trained one: regions as constants, only they computed.
 
     Each target layer becomes convolutions of a few groups of kernels, over rectangles that are
@@ -65,9 +64,7 @@ def _check(model: Any) -> None:
             f"Received: model={model!r}"
         )
     if not _target_layers(model):
-        raise ValueError(
-            f"`model` must hold a TargetLayer. Received: {model.name!r} without one"
-        )
+        raise ValueError(f"`model` must hold a TargetLayer. Received: {model.name!r} without one")
 
 
 @dataclass(frozen=True)
@@ -103,10 +100,9 @@ class _Compaction:
                 if isinstance(new, EntryMap) and readers[id(old)] > 1:
                     new = new.as_regions()  # else it would be computed for each reader
                 values[id(old)] = new
-        structure = self.model.output if isinstance(self.model, keras.Sequential) else (
-            self.graph._outputs_struct
+        outputs = keras.tree.map_structure(
+            lambda old: self._plain(values[id(old)]), self.graph._outputs_struct
         )
-        outputs = keras.tree.map_structure(lambda old: self._plain(values[id(old)]), structure)
         packed = keras.tree.pack_sequence_as(self.graph._inputs_struct, inputs)
         return keras.Model(packed, outputs, name=self.model.name)
 
@@ -145,20 +141,20 @@ class _Compaction:
 
     def _apply(self, layer: Any, value: Any) -> Any:
         """A layer of one input; None where there is no rule."""
-        if isinstance(value, Flattened):
-            if type(layer) is keras.layers.Dense:
-                return rules.dense_of_flat(layer, value.source, self.name)
-            return value if isinstance(layer, rules.IDENTITIES) else None
         if isinstance(layer, rules.IDENTITIES):
             return value
+        if isinstance(value, Flattened):
+            is_dense = type(layer) is keras.layers.Dense
+            return rules.dense_of_flat(layer, value.source, self.name) if is_dense else None
         source = self._as_map(value, layer)
-        if source is None:
-            return None
+        return None if source is None else self._apply_to_map(layer, source, source is not value)
+
+    def _apply_to_map(self, layer: Any, source: Map, is_whole: bool) -> Any:
         if type(layer) is TargetLayer:
             return convolve(target_of(layer, source.layout.sides), source, self.batch_size)
         if type(layer) is keras.layers.Flatten:
             same = layer.data_format == source.layout.data_format
-            return Flattened(source, layer) if same and value is source else None
+            return Flattened(source, layer) if same and not is_whole else None
         if rules.is_pointwise(layer):
             return rules.pointwise(layer, source)
         rule = rules.RULES.get(type(layer))

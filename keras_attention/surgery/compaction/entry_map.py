@@ -20,7 +20,7 @@ from keras_attention.surgery.compaction.region_map import (
 from keras_attention.surgery.compaction.steps import Name, Step
 
 Tensor = Any
-Array = np.ndarray
+Array = Any
 
 
 class Entries(NamedTuple):
@@ -105,32 +105,47 @@ def entry_map(source: RegionMap) -> EntryMap:
     settled = source.settled()
     layout = settled.layout
 
+    tensors = [piece.tensor for piece in settled.pieces]
+
     def produce(entries: Entries) -> Tensor:
         indices, total = _indices(settled.pieces, layout.channels, entries)
-        absent = bool((indices == total).any())
-        layer = TakeEntries(
-            len(indices), absent=absent, dtype=layout.dtype, name=source.name("entries")
-        )
-        tensor = layer([piece.tensor for piece in settled.pieces])
-        layer.set_weights([indices])
-        shift = np.where(indices == total, layout.background[entries.channels], 0.0)
-        if shift.any():
-            adding = ScaleShift(dtype=layout.dtype, name=source.name("background"))
-            tensor = adding(tensor)
-            adding.set_weights([np.ones_like(shift), shift])
-        return tensor
+        return _take(tensors, indices, total, entries, layout, source.name)
 
     return EntryMap(layout, produce, source.name)
 
 
-def _indices(
-    pieces: tuple[Piece, ...], channels: int, entries: Entries
-) -> tuple[Array, int]:
+def pick(tensor: Tensor, have: Entries, want: Entries, layout: Layout, name: Name) -> Tensor:
+    """Picks entries from a tensor `(B, n)` of others; those it does not have are background."""
+    total = len(have.rows)
+    place: Array = np.full((*layout.sides, layout.channels), total, "int32")
+    place[tuple(have)] = np.arange(total)
+    return _take([tensor], place[tuple(want)], total, want, layout, name)
+
+
+def _take(
+    tensors: list[Tensor], indices: Array, total: int, entries: Entries, layout: Layout, name: Name
+) -> Tensor:
+    """Picks entries by their indices; `total` stands for background."""
+    absent = indices == total
+    layer = TakeEntries(
+        len(indices), absent=bool(absent.any()), dtype=layout.dtype, name=name("entries")
+    )
+    tensor = layer(tensors)
+    layer.set_weights([indices])
+    shift = np.where(absent, layout.background[entries.channels], 0.0)
+    if shift.any():
+        adding = ScaleShift(dtype=layout.dtype, name=name("background"))
+        tensor = adding(tensor)
+        adding.set_weights([np.ones_like(shift), shift])
+    return tensor
+
+
+def _indices(pieces: tuple[Piece, ...], channels: int, entries: Entries) -> tuple[Array, int]:
     """Where entries lie among the flattened pieces; the total where they lie in none."""
     indices = np.full(len(entries.rows), -1)
     start = 0
     for piece in pieces:
-        place = np.full(channels, -1)
+        place: Array = np.full(channels, -1)
         place[piece.channels] = np.arange(len(piece.channels))
         (top, bottom), (left, right) = piece.rectangle
         here = (place[entries.channels] >= 0) & (entries.rows >= top) & (entries.rows < bottom)

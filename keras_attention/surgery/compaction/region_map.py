@@ -12,7 +12,7 @@ from keras_attention.ops.roi_grouping import union_of
 from keras_attention.surgery.compaction.steps import Name, Step
 
 Tensor = Any
-Array = np.ndarray
+Array = Any
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,7 @@ class RegionMap:
         return apply_steps(self.steps, tensor, order)
 
 
-def region_map(
-    tensor: Tensor, data_format: str, dtype: Any, name: Name
-) -> RegionMap:
+def region_map(tensor: Tensor, data_format: str, dtype: Any, name: Name) -> RegionMap:
     """The map of a tensor `(B, H, W, C)` or `(B, C, H, W)`, whole."""
     if data_format == "channels_first":
         tensor = keras.layers.Permute((2, 3, 1), name=name("channels_last"))(tensor)

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 
 from keras_attention.layers.entries import PoolEntries
+from keras_attention.surgery.compaction.convolve import Map
 from keras_attention.surgery.compaction.entry_map import Entries, EntryMap, entry_map
-from keras_attention.surgery.compaction.kernels import Map
 from keras_attention.surgery.compaction.region_map import Layout, Piece, RegionMap
 from keras_attention.surgery.compaction.steps import Affine, Name, Pointwise
 
-Array = np.ndarray
+Array = Any
 
 # Pointwise: every value alike, whatever its place. Softmax is not.
 POINTWISE = (
@@ -82,9 +82,7 @@ class _Pooling:
 
         def change(piece: Piece) -> Piece:
             rectangle = self._results(piece.rectangle[None])[0]
-            alone = RegionMap(
-                settled.layout, (replace(piece, tensor=piece.tensor),), source.name
-            )
+            alone = RegionMap(settled.layout, (replace(piece, tensor=piece.tensor),), source.name)
             layer = type(self.layer)(
                 self.window,
                 self.steps,
@@ -135,9 +133,7 @@ class _Pooling:
 
     def _read(self, rectangle: Array) -> Array:
         size, step = np.array(self.window), np.array(self.steps)
-        return np.stack(
-            [rectangle[:, 0] * step, (rectangle[:, 1] - 1) * step + size], axis=-1
-        )
+        return np.stack([rectangle[:, 0] * step, (rectangle[:, 1] - 1) * step + size], axis=-1)
 
 
 def concatenation(layer: keras.layers.Concatenate, sources: list[RegionMap]) -> RegionMap | None:
@@ -168,8 +164,9 @@ def dense_of_flat(layer: keras.layers.Dense, source: Map, name: Name) -> Any:
     background = entries.background()
     bias = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else 0.0
     if background.any():
-        everywhere = Entries(*(index.ravel() for index in np.indices(
-            (*layout.sides, layout.channels))))
+        everywhere = Entries(
+            *(index.ravel() for index in np.indices((*layout.sides, layout.channels)))
+        )
         all_rows = _flat_index(layout, everywhere)
         bias = bias + background[everywhere.channels] @ kernel[all_rows]
         bias = bias - background[pixels.channels] @ kernel[rows]
@@ -186,10 +183,9 @@ def dense_of_flat(layer: keras.layers.Dense, source: Map, name: Name) -> Any:
 
 
 def _flat_index(layout: Layout, entries: Entries) -> Array:
-    height, width = layout.sides
-    if layout.data_format == "channels_last":
-        return (entries.rows * width + entries.columns) * layout.channels + entries.channels
-    return (entries.channels * height + entries.rows) * width + entries.columns
+    # Flatten moves the channels last before it flattens, whatever the data format.
+    pixels = entries.rows * layout.sides[1] + entries.columns
+    return pixels * layout.channels + entries.channels
 
 
 Rule = Callable[[Any, Any], Any]

@@ -9,6 +9,7 @@ import numpy as np
 from keras_attention.layers.region import ScaleShift
 
 Tensor = Any
+Array = Any
 Name = Callable[[str], str]
 
 
@@ -18,12 +19,12 @@ class Pointwise:
     def __init__(self, layer: keras.Layer, name: Name):
         self.layer, self.name = layer, name
 
-    def of_tensor(self, tensor: Tensor, channels: np.ndarray) -> Tensor:
+    def of_tensor(self, tensor: Tensor, channels: Array) -> Tensor:
         """Applies the step; `channels` says whose values lie along the last axis."""
         config = {**self.layer.get_config(), "name": self.name(self.layer.name)}
         return type(self.layer).from_config(config)(tensor)
 
-    def of_background(self, background: np.ndarray) -> np.ndarray:
+    def of_background(self, background: Array) -> Array:
         """What becomes of the values outside the regions, `(channels,)`."""
         values = keras.ops.convert_to_tensor(background[None].astype("float32"))
         return keras.ops.convert_to_numpy(self.layer(values))[0].astype("float32")
@@ -43,14 +44,14 @@ class Affine:
         self.scale, self.shift = scale.astype("float32"), shift.astype("float32")
         self.layer, self.name = layer, name
 
-    def of_tensor(self, tensor: Tensor, channels: np.ndarray) -> Tensor:
+    def of_tensor(self, tensor: Tensor, channels: Array) -> Tensor:
         """Applies the step; `channels` says whose values lie along the last axis."""
         layer = ScaleShift(dtype=self.layer.dtype_policy, name=self.name(self.layer.name))
         outputs = layer(tensor)
         layer.set_weights([self.scale[channels], self.shift[channels]])
         return outputs
 
-    def of_background(self, background: np.ndarray) -> np.ndarray:
+    def of_background(self, background: Array) -> Array:
         """What becomes of the values outside the regions, `(channels,)`."""
         return background * self.scale + self.shift
 
