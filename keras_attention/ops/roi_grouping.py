@@ -28,19 +28,21 @@ class ConvolutionCost:
     Attributes:
         peak: Multiply-accumulates per second of a large convolution.
         half_kernels: Kernels at half of the peak.
-        half_pixels: Pixels of the window at half of the peak, at a batch of 64.
+        half_pixels: Pixels of the window at half of the peak.
         half_products: Products of one output value (taps times input channels) at half.
+        kernel_bytes_per_second: Of reading the kernels, all that counts for a single image.
         bytes_per_second: Of cutting out, multiplying by the window and putting back.
         start: Seconds of a group's operations with nothing to compute.
         passes: Convolutions a step: 1 for inference, 3 for training (two gradients).
     """
 
-    peak: float = 220e9
-    half_kernels: float = 12.0
-    half_pixels: float = 12.0
-    half_products: float = 80.0
+    peak: float = 240e9
+    half_kernels: float = 4.0
+    half_pixels: float = 14.0
+    half_products: float = 60.0
+    kernel_bytes_per_second: float = 25e9
     bytes_per_second: float = 8e9
-    start: float = 6e-5
+    start: float = 4e-5
     passes: int = 1
 
     def seconds(
@@ -63,11 +65,11 @@ class ConvolutionCost:
         >>> bool(cost.seconds(25, 32, 6400, 20736) < cost.seconds(25, 256, 6400, 20736))
         True
         """
-        rows = pixels * (batch / 64)
         rate = self.peak * kernels / (kernels + self.half_kernels)
-        rate = rate * rows / (rows + self.half_pixels)
+        rate = rate * pixels / (pixels + self.half_pixels)
         rate = rate * products / (products + self.half_products)
         computed = batch * pixels * kernels * products / rate
+        computed = computed + 4.0 * kernels * products / self.kernel_bytes_per_second
         moved = 4.0 * batch * (reads + 3.0 * pixels * kernels) / self.bytes_per_second
         return self.passes * (computed + moved + self.start)
 

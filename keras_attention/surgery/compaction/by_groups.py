@@ -1,6 +1,6 @@
 """A target layer's regions as convolutions of groups of kernels, each over a rectangle."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,13 @@ def groups_of(target: Target, channels: int, batch: int) -> Groups:
     )
 
 
+def whole_seconds(target: Target, channels: int, batch: int) -> float:
+    """Estimates what the convolution of the whole map takes."""
+    products, pixels = int(np.prod(target.kernel.shape[:3])), int(np.prod(target.sides))
+    kernels, read = len(target.rectangles), pixels * channels
+    return float(ConvolutionCost().seconds(pixels, kernels, products, read, batch))
+
+
 def groups_seconds(target: Target, channels: int, groups: Groups, batch: int) -> float:
     """Estimates what the groups' convolutions take."""
     cost = ConvolutionCost()
@@ -40,48 +47,68 @@ def groups_seconds(target: Target, channels: int, groups: Groups, batch: int) ->
 
 def by_groups(target: Target, source: RegionMap, groups: Groups) -> RegionMap:
     """Convolves each group over the rectangle that holds its regions."""
-    unions = [union_of(target.rectangles[list(group)]) for group in groups]
     # Pieces in the order of their places, so that those out of a group's reach lie at an end.
     pieces = tuple(sorted(source.pieces, key=lambda piece: piece.rectangle.sum(axis=1).tolist()))
     source = RegionMap(source.layout, pieces, source.name, source.steps)
-    everything = target.reads(union_of(np.stack(unions)))[0]
+    unions = [union_of(target.rectangles[list(group)]) for group in groups]
+    reads = [_read(target, source, union) for union in unions]
+    everything = union_of(np.stack([read.rectangle for read in reads]))
     tensor = source.assembled(everything)
-    order = source.order()
-    skips = not source.background().any()
     results = []
-    for group, union in zip(groups, unions, strict=True):
+    for group, union, read in zip(groups, unions, reads, strict=True):
         kernels = np.array(group)
-        reads, padding = target.reads(union)
-        start, stop = _channels_in(source, reads) if skips else (0, len(order))
-        (top, bottom), (left, right) = union
+        channels = source.order()[slice(*read.channels)]
         layer = RegionConvolution(
             len(kernels),
             target.layer.kernel_size,
-            read=reads - everything[:, :1],
-            padding=padding,
-            channels=None if (start, stop) == (0, len(order)) else (start, stop),
+            read=read.rectangle - everything[:, :1],
+            padding=read.padding,
+            channels=None if len(channels) == source.layout.channels else read.channels,
             dilation_rate=target.layer.dilation_rate,
             name=source.name(target.layer.name),
             **target.config(),
         )
         outputs = layer(tensor)
-        weights = [target.kernel[:, :, order[start:stop]][..., kernels]]
+        weights = [target.kernel[:, :, channels][..., kernels]]
         if target.bias is not None:
             weights.append(target.bias[kernels])
+        (top, bottom), (left, right) = union
         layer.set_weights([*weights, target.window[top:bottom, left:right, kernels]])
         results.append(Piece(outputs, union, kernels))
     return RegionMap(target.layout(), tuple(results), source.name)
 
 
-def _channels_in(source: RegionMap, rectangle: Array) -> tuple[int, int]:
-    """The channels, in the order of the pieces, between which all that meet a rectangle lie."""
+class _Read(NamedTuple):
+    """What a rectangle of the output reads: the rest of its reach is zero."""
+
+    rectangle: Array
+    padding: Array
+    channels: tuple[int, int]
+
+
+def _read(target: Target, source: RegionMap, union: Array) -> _Read:
+    """Leaves out the channels and the rim where the map is zero.
+
+    Padding is not computed by the convolutions of the CPU library, so a narrow input saves time.
+    """
+    inside, padding = target.reads(union)
     starts = np.cumsum([0, *(len(piece.channels) for piece in source.pieces)])
+    if source.background().any():
+        return _Read(inside, padding, (0, int(starts[-1])))
     meets = [
         index
         for index, piece in enumerate(source.pieces)
-        if (piece.rectangle[:, 0] < rectangle[:, 1]).all()
-        and (piece.rectangle[:, 1] > rectangle[:, 0]).all()
+        if (piece.rectangle[:, 0] < inside[:, 1]).all()
+        and (piece.rectangle[:, 1] > inside[:, 0]).all()
     ]
     if not meets:
-        return 0, int(starts[1])  # all are zero there, and one has to be read
-    return int(starts[meets[0]]), int(starts[meets[-1] + 1])
+        return _Read(inside, padding, (0, int(starts[1])))  # zeros, of which some have to be read
+    channels = (int(starts[meets[0]]), int(starts[meets[-1] + 1]))
+    filled = union_of(np.stack([source.pieces[index].rectangle for index in meets]))
+    # A kernel must reach something: libraries want no more padding than that.
+    spans = np.array([sum(reach) for reach in target.reach])
+    wide = np.stack([inside[:, 0] - padding[:, 0], inside[:, 1] + padding[:, 1]], axis=-1)
+    low = np.maximum(inside[:, 0], np.minimum(filled[:, 0], wide[:, 0] + spans))
+    high = np.minimum(inside[:, 1], np.maximum(filled[:, 1], wide[:, 1] - spans))
+    narrow = np.stack([low, high], axis=-1)
+    return _Read(narrow, np.abs(wide - narrow), channels)

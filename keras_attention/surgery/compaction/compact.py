@@ -1,6 +1,7 @@
 """`compact`: an inference model that computes the regions of a trained one, and nothing else."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,13 @@ from keras_attention.surgery.compaction.region_map import RegionMap, region_map
 from keras_attention.surgery.compaction.target import target_of
 
 MAPS = (RegionMap, EntryMap)
+# Images of a call to be fast for, and what they weigh.
+BATCHES = {64: 1.0, 1: 0.5}
 
 
-def compact(model: keras.Model, input_shape: Any = None, *, batch_size: int = 64) -> keras.Model:
+def compact(
+    model: keras.Model, input_shape: Any = None, *, batch_size: int | None = None
+) -> keras.Model:
     """Makes a fast inference model of a trained one: regions as constants, only they computed.
 
     Each target layer becomes convolutions of a few groups of kernels, over rectangles that are
@@ -33,7 +38,8 @@ def compact(model: keras.Model, input_shape: Any = None, *, batch_size: int = 64
         model: A functional or sequential model that holds target layers, also inside nested
             models.
         input_shape: `(H, W, channels)` where the model's own leaves H or W open.
-        batch_size: Images per call to be fast for; 64 by default.
+        batch_size: Images per call to be fast for. None, the default, weighs calls of 64 and of
+            one: what is best for 64 repeats kernels in matrices, which cost one image time.
 
     Returns:
         A `keras.Model` of the same inputs and outputs. It saves, loads and exports.
@@ -52,9 +58,9 @@ def compact(model: keras.Model, input_shape: Any = None, *, batch_size: int = 64
     Reference:
         Chitta, Targeted Kernel Networks (2018), section 3.5.
     """
-    positive_integer("batch_size", batch_size)
+    batches = BATCHES if batch_size is None else {positive_integer("batch_size", batch_size): 1.0}
     _check(model)
-    return _Compaction(model, batch_size).compacted(input_shape)
+    return _Compaction(model, batches).compacted(input_shape)
 
 
 def _check(model: Any) -> None:
@@ -78,9 +84,9 @@ class Flattened:
 class _Compaction:
     """Walks through a model's graph; what passes between its layers are tensors or maps."""
 
-    def __init__(self, model: keras.Model, batch_size: int):
+    def __init__(self, model: keras.Model, batches: Mapping[int, float]):
         self.graph = model._functional if isinstance(model, keras.Sequential) else model
-        self.model, self.batch_size = model, batch_size
+        self.model, self.batches = model, batches
         self.original_names = {layer.name for layer in model.layers}
         self.taken: set[str] = set()
         self.copies: dict[int, Any] = {}
@@ -151,7 +157,7 @@ class _Compaction:
 
     def _apply_to_map(self, layer: Any, source: Map, is_whole: bool) -> Any:
         if type(layer) is TargetLayer:
-            return convolve(target_of(layer, source.layout.sides), source, self.batch_size)
+            return convolve(target_of(layer, source.layout.sides), source, self.batches)
         if type(layer) is keras.layers.Flatten:
             same = layer.data_format == source.layout.data_format
             return Flattened(source, layer) if same and not is_whole else None
@@ -203,7 +209,7 @@ class _Compaction:
     def _copy(self, layer: Any) -> Any:
         if id(layer) not in self.copies:
             if isinstance(layer, keras.Model) and _target_layers(layer):
-                self.copies[id(layer)] = _Compaction(layer, self.batch_size).compacted()
+                self.copies[id(layer)] = _Compaction(layer, self.batches).compacted()
             else:
                 self.copies[id(layer)] = type(layer).from_config(layer.get_config())
             self.taken.add(layer.name)
