@@ -90,6 +90,14 @@ def test_every_pass_redraws_noise_and_flips_and_seeds_repeat_them(made):
     assert np.abs(one[0] - arrays(other)[0]).mean() > 0.01
 
 
+def test_skipping_passes_gives_what_would_have_come(made):
+    whole, rest = (load("train", made, 3, seed=1).repeat() for _ in range(2))
+    whole = list(whole.take(9).as_numpy_iterator())[6:]
+    for (face, label), (want, want_label) in zip(rest.skip(6).take(3), whole, strict=True):
+        np.testing.assert_array_equal(face, want)
+        np.testing.assert_array_equal(label, want_label)
+
+
 def test_without_noise_faces_are_mirrored_or_as_they_are(made):
     plain, _ = arrays(load("train", made, shuffle=False, redraw=False))
     drawn, _ = arrays(load("train", made, shuffle=False, landmark_noise=0))
