@@ -129,6 +129,12 @@ def _rows(table: Path) -> list[dict[str, str]]:
             f"Expected lines with the columns {';'.join(COLUMNS)} in {str(table)!r}. "
             f"Received: columns={columns}, {len(rows)} lines"
         )
+    for number, row in enumerate(rows, start=2):
+        if not all((row[name] or "").isdigit() for name in COLUMNS[1:]):
+            raise ValueError(
+                f"Expected whole numbers in line {number} of {str(table)!r}. "
+                f"Received: {[row[name] for name in COLUMNS]}"
+            )
     return rows
 
 

@@ -77,6 +77,9 @@ def test_errors_say_what_was_expected(folder, monkeypatch):
     edit(table, "_00001.ppm;31;28;5;", "_00001.ppm;31;28;30;")
     with pytest.raises(ValueError, match=r"inside the 31x28 pixels.*Received: Roi=\(30, 5, 26"):
         arrays("train", data_dir=folder)
+    edit(table, "_00001.ppm;31;28;30;", "_00001.ppm;31;28;;")
+    with pytest.raises(ValueError, match=r"line 3 of .*GT-00007.csv.*Received: \['00000_00001"):
+        arrays("train", data_dir=folder)
     edit(table, "Roi.X1", "X1")
     with pytest.raises(ValueError, match=r"Filename;Roi.X1.*GT-00007.csv.*Received: columns="):
         arrays("train", data_dir=folder)

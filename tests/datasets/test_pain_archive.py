@@ -91,7 +91,7 @@ def test_every_pass_redraws_noise_and_flips_and_seeds_repeat_them(made):
 
 
 def test_skipping_passes_gives_what_would_have_come(made):
-    whole, rest = (load("train", made, 3, seed=1).repeat() for _ in range(2))
+    whole, rest = (load("train", made, batch_size=3, seed=1).repeat() for _ in range(2))
     whole = list(whole.take(9).as_numpy_iterator())[6:]
     for (face, label), (want, want_label) in zip(rest.skip(6).take(3), whole, strict=True):
         np.testing.assert_array_equal(face, want)
