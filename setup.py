@@ -28,6 +28,8 @@ setup(
         "tensorflow-datasets>=4.9.7",
         "importlib_resources",  # tensorflow-datasets imports it and does not declare it
         "scikit-learn",
+        "scipy",
+        "pillow",
         "rich",
     ],
     extras_require={

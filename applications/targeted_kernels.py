@@ -95,7 +95,10 @@ def read_options() -> argparse.Namespace:
         help="trainings at the same time (%(default)s): networks this small keep one core busy",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/targeted_kernels"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    if ka.datasets.find(options.data).regression:
+        parser.error(f"--data must have classes for labels. Received: --data={options.data}")
+    return options
 
 
 def train_all(
@@ -140,12 +143,12 @@ def train(
         train_size=options.train_size,
     )
     steps = options.epochs * int(data.cardinality())
-    own = {}
+    own = {"classes": ka.datasets.find(options.data).classes}
     if name.startswith("T"):
         scale_l2 = options.scale_l2
         if scale_l2 is None:
             scale_l2 = max(PAPER_SCALE_L2, L2_TIMES_STEPS / steps)
-        own = {
+        own |= {
             "window": options.window,
             "roi": options.roi,
             "scale_l2": scale_l2,

@@ -22,7 +22,7 @@ def test_import_is_light():
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=100
     )
     seconds, modules = json.loads(result.stdout)
-    heavy = {"matplotlib", "sklearn", "tensorflow_datasets", "rich", "hypothesis"}
+    heavy = {"matplotlib", "sklearn", "scipy", "PIL", "tensorflow_datasets", "rich", "hypothesis"}
     assert not heavy & {name.split(".")[0] for name in modules}
     assert seconds < 0.3
 

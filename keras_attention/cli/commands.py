@@ -61,17 +61,30 @@ def evaluate(options: Namespace) -> None:
         train_size=config.train_size,
     )
     _check_input(model, test.element_spec[0].shape[1:])
-    predicted = model.predict(test, verbose="auto").argmax(axis=-1)
+    regression = datasets.find(config.data).regression
+    if regression:
+        _check_one_output(model, config.data)
+    predicted = model.predict(test, verbose="auto")
     labels = np.concatenate([batch.numpy() for _, batch in test])
-    error = float(np.mean(predicted != labels))
     rich.print(
         inspect.summary_table(
             {model.name: model},
             test.element_spec[0].shape[1:],
-            {"test images": [len(labels)], "error %": [100 * error]},
+            {"test images": [len(labels)], **_errors(predicted, labels, regression)},
             title=f"{config.data}, {config.size} pixels",
         )
     )
+
+
+def _errors(predicted: np.ndarray, labels: np.ndarray, regression: bool) -> dict[str, list[float]]:
+    """The columns of the papers' tables: squared and absolute error of numbers, or of classes."""
+    if not regression:
+        return {"error %": [100 * float(np.mean(predicted.argmax(axis=-1) != labels))]}
+    difference = predicted[:, 0] - labels
+    return {
+        "MSE": [float(np.mean(difference**2))],
+        "MAE": [float(np.mean(np.abs(difference)))],
+    }
 
 
 def export(options: Namespace) -> None:
@@ -163,6 +176,14 @@ def _config_of_data(options: Namespace) -> RunConfig:
 def _images(config: RunConfig) -> np.ndarray:
     test = training.load_data(config, "test").unbatch().take(IMAGES_OF_A_PICTURE)
     return np.stack([image.numpy() for image, _ in test])
+
+
+def _check_one_output(model: keras.Model, data: str) -> None:
+    if tuple(model.output_shape[1:]) != (1,):
+        raise ValueError(
+            f"The labels of {data!r} are numbers, so the model must have one output unit. "
+            f"Received: outputs of {tuple(model.output_shape[1:])}"
+        )
 
 
 def _check_input(model: keras.Model, shape: Any) -> None:

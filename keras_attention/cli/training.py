@@ -84,8 +84,11 @@ def build(config: RunConfig) -> keras.Model:
     first = keras.config.image_data_format() == "channels_first"
     sides = (config.size, config.size)
     shape = (info.channels, *sides) if first else (*sides, info.channels)
+    # Where the label is a number, one unit estimates it as it is.
+    options = {"classifier_activation": None} if info.regression else {}
+    options |= config.model_options
     try:
-        return builder(input_shape=shape, classes=info.classes, **config.model_options)
+        return builder(input_shape=shape, classes=info.classes, **options)
     except TypeError as error:
         raise ValueError(
             f"`--set` must name options of {config.model}, such as scale_l2=1e-3. "
@@ -106,16 +109,20 @@ def load_data(config: RunConfig, split: str) -> Any:
 
 
 def compile_for_training(model: keras.Model, config: RunConfig, steps: int) -> None:
-    """Compiles with SGD, Nesterov momentum and two drops of the rate, as in section 4.2."""
+    """Compiles with SGD, Nesterov momentum and two drops of the rate, as in section 4.2.
+
+    Classes are learned by their cross-entropy, numbers by their mean squared error.
+    """
     rate = config.learning_rate
     total = steps * config.epochs
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
         [total // 2, total * 3 // 4], [rate, rate / 10, rate / 100]
     )
+    regression = datasets.find(config.data).regression
     model.compile(
         keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        "mean_squared_error" if regression else "sparse_categorical_crossentropy",
+        metrics=["mean_absolute_error" if regression else "accuracy"],
     )
 
 

@@ -1,7 +1,18 @@
-"""Data sets as tf.data pipelines: bundled digits, generators, tensorflow-datasets."""
+"""Data sets as tf.data pipelines: bundled digits, generators, tensorflow-datasets, folders."""
 
+from keras_attention.datasets import catalog  # noqa: F401 registers the data sets
+from keras_attention.datasets.gtsrb import read_gtsrb
 from keras_attention.datasets.loading import load
+from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
 from keras_attention.datasets.top_left import top_left
 
-__all__ = ["DatasetInfo", "find", "list_datasets", "load", "top_left"]
+__all__ = [
+    "DatasetInfo",
+    "find",
+    "list_datasets",
+    "load",
+    "read_gtsrb",
+    "read_pain_archive",
+    "top_left",
+]

@@ -1,33 +1,14 @@
 """`load`: any data set by name, as a tf.data pipeline."""
 
-from functools import partial
+import os
+from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.arguments import one_of, positive_integer, seed_number
-from keras_attention.datasets.digits import read_digits
-from keras_attention.datasets.in_memory import plain
-from keras_attention.datasets.registry import find, register
-from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
-from keras_attention.datasets.top_left import top_left
+from keras_attention.arguments import nearest, one_of, positive_integer, seed_number
+from keras_attention.datasets.registry import DatasetInfo, find
 
 SPLITS = ("train", "test")
-
-# Each set of images is served as it is and by every generator of scenes.
-for _name, _about, _needs_network, _read in (
-    ("digits", "1,797 handwritten digits bundled with scikit-learn", False, read_digits),
-    ("mnist", "70,000 handwritten digits", True, partial(read_tensorflow_set, "mnist")),
-):
-    _facts = {"classes": 10, "channels": 1, "needs_network": _needs_network, "read": _read}
-    register(name=_name, description=_about, size=28, generate=plain, **_facts)
-    register(
-        name=f"top_left_{_name}",
-        description=f"{_about}: one in the top-left quadrant, three distractors",
-        size=56,
-        generate=top_left,
-        parts_per_side=2,
-        **_facts,
-    )
 
 
 def load(
@@ -40,6 +21,8 @@ def load(
     *,
     shuffle: bool | None = None,
     redraw: bool | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> tf.data.Dataset:
     """Loads a data set as a pipeline that is held in memory, prefetched and seeded.
 
@@ -49,17 +32,24 @@ def load(
         batch_size: Images of a batch; None for single images.
         seed: Of the order and of what is generated: the same seed gives the same passes.
         size: Pixels along the sides of the images; None for the data set's own.
-        train_size: Images for training, chosen by class in equal shares; None for all. For the
-            bundled digits all others are for testing.
+        train_size: Images for training, chosen by class in equal shares, or at random where the
+            label is a number; None for all. For the bundled digits all others are for testing.
         shuffle: Whether every pass has an order of its own; by default only in training.
         redraw: Whether every pass generates new images, where the data set generates; by default
             only in training.
+        data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"` and
+            `"pain_archive"`. None for that of the environment variable `TFDS_DATA_DIR`, or
+            `GTSRB_DIR` and `PAIN_ARCHIVE_DIR`.
+        **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
+            `datasets.read_gtsrb` and `datasets.read_pain_archive` say what they do.
 
     Returns:
-        A `tf.data.Dataset` of `(image, label)`: float32 in `[0, 1]`, `(H, W, channels)`, and int64.
+        A `tf.data.Dataset` of `(image, label)`: float32 in `[0, 1]`, `(H, W, channels)`, and int64,
+        or float32 where `list_datasets()[name].regression`.
 
     Raises:
-        ValueError: For an unknown name (names the nearest) or split, or sizes that cannot be.
+        ValueError: For an unknown name (names the nearest), split or option, sizes that cannot be,
+            or files that are needed and not there.
         ConnectionError: When the data set is not here and cannot be downloaded.
 
     Example:
@@ -78,7 +68,11 @@ def load(
     seed = seed_number("seed", seed)
     if batch_size is not None:
         positive_integer("batch_size", batch_size)
-    images, labels = info.read(split, size=size // info.parts_per_side, train_size=train_size)
+    _check_options(info, options)
+    if data_dir is not None:
+        options["data_dir"] = _checked_folder(info, data_dir)
+    side = size // info.parts_per_side
+    images, labels = info.read(split, size=side, train_size=train_size, **options)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
     redraw = training if redraw is None else bool(redraw)
@@ -88,3 +82,26 @@ def load(
     if batch_size is not None:
         dataset = dataset.batch(batch_size)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _check_options(info: DatasetInfo, options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in info.options:
+            allowed = ", ".join(info.options) or "none"
+            raise ValueError(
+                f"Options of {info.name!r} are: {allowed}. Received: {name}={value!r}."
+                + nearest(name, info.options)
+            )
+
+
+def _checked_folder(info: DatasetInfo, data_dir: Any) -> Any:
+    if not (info.needs_network or info.needs_files):
+        raise ValueError(
+            f"`data_dir` must be None for {info.name!r}, which is bundled. "
+            f"Received: data_dir={data_dir!r}"
+        )
+    if not isinstance(data_dir, (str, os.PathLike)) or not os.fspath(data_dir):
+        raise ValueError(
+            f"`data_dir` must be None or the path of a folder. Received: data_dir={data_dir!r}"
+        )
+    return data_dir

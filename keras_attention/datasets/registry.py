@@ -1,6 +1,6 @@
 """The data sets by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_attention.arguments import nearest
 
-Arrays = tuple[np.ndarray, np.ndarray]
+# All images of a split, or what `generate` makes them from, and all labels.
+Arrays = tuple[Any, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,13 @@ class DatasetInfo:
     Attributes:
         name: What `load` takes.
         description: One line.
-        classes: Number of labels.
+        classes: Number of labels; 1 where the label is a number to estimate.
         size: Pixels along the sides of the square images that `load` gives by default.
         channels: Channels of an image.
         needs_network: Whether the first use downloads it.
+        needs_files: Whether `load` needs a folder that the user got from the owners.
+        label_dtype: Of the labels; a float's says that a number is to be estimated.
+        options: What `load` takes for this data set alone, with the defaults.
     """
 
     name: str
@@ -30,15 +34,23 @@ class DatasetInfo:
     classes: int
     size: int
     channels: int
-    needs_network: bool
-    read: Callable[..., Arrays] = field(repr=False)
-    generate: Callable[..., tf.data.Dataset] = field(repr=False)
+    needs_network: bool = False
+    needs_files: bool = False
+    label_dtype: str = "int64"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    read: Callable[..., Arrays] = field(repr=False, kw_only=True)
+    generate: Callable[..., tf.data.Dataset] = field(repr=False, kw_only=True)
     parts_per_side: int = field(default=1, repr=False)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """`(H, W, channels)` of the images by default."""
         return (self.size, self.size, self.channels)
+
+    @property
+    def regression(self) -> bool:
+        """Whether the label is a number to estimate, not a class."""
+        return self.label_dtype.startswith("float")
 
 
 _DATASETS: dict[str, DatasetInfo] = {}
@@ -47,22 +59,25 @@ _DATASETS: dict[str, DatasetInfo] = {}
 def register(**facts: Any) -> None:
     """Adds a data set; the arguments are those of `DatasetInfo`.
 
-    `read(split, size, train_size)` returns all images and labels of a split, `generate(images,
-    labels, seed=, shuffle=, redraw=)` makes the pipeline, and `parts_per_side` says how many of
-    the images that `read` returns lie along a side of those that `generate` makes.
+    `read(split, size=, train_size=, **options)` returns all images and labels of a split; where the
+    data set is downloaded or in a folder it also takes `data_dir`. `generate(images, labels, seed=,
+    shuffle=, redraw=)` makes the pipeline, and `parts_per_side` says how many of the images that
+    `read` returns lie along a side of those that `generate` makes.
     """
     info = DatasetInfo(**facts)
     _DATASETS[info.name] = info
 
 
 def list_datasets() -> dict[str, DatasetInfo]:
-    """Lists the data sets by name, with what is known of each; some need a network once.
+    """Lists the data sets by name, with what is known of each, such as who needs a network once.
 
     Example:
     >>> list_datasets()["digits"].needs_network
     False
     >>> list_datasets()["mnist"].needs_network
     True
+    >>> [name for name, info in list_datasets().items() if info.needs_files]
+    ['pain_archive']
     """
     return dict(sorted(_DATASETS.items()))
 

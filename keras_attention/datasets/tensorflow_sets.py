@@ -3,6 +3,7 @@
 import os
 import socket
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,25 @@ _HOST = "storage.googleapis.com"
 
 
 def read_tensorflow_set(
-    name: str, split: str, size: int | None = None, train_size: int | None = None
+    name: str,
+    split: str,
+    size: int | None = None,
+    train_size: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    splits: Mapping[str, str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one part of a set of images whose size is the same and that fits into memory.
+    """Reads one part of a set of images that fits into memory.
 
     Args:
-        name: A name of tensorflow-datasets. `TFDS_DATA_DIR` says where it is or goes.
+        name: A name of tensorflow-datasets.
         split: `"train"` or `"test"`.
-        size: Pixels along the sides after bilinear resizing; None for the set's own.
+        size: Pixels along the sides after bilinear resizing; None for the set's own, where all
+            images have the same.
         train_size: Images for training, chosen by class in equal shares; None for all. The test
             part stays as published.
+        data_dir: Folder of tensorflow-datasets where the set is or goes; None for that of the
+            environment variable `TFDS_DATA_DIR`, or the usual one.
+        splits: What tensorflow-datasets calls the parts, where it has other names.
 
     Returns:
         Images `(N, H, W, channels)`, bytes or, where resized, floats in `[0, 1]`; int64 labels.
@@ -33,7 +43,8 @@ def read_tensorflow_set(
         ConnectionError: When the set is neither on this machine nor to be downloaded.
         ValueError: For a `train_size` that leaves a class out.
     """
-    images, labels = _load(name, split)
+    folder = os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
+    images, labels = _load(name, (splits or {}).get(split, split), size, folder)
     if split == "train" and train_size is not None:
         chosen, _ = stratified_split(labels, train_size)
         images, labels = images[chosen], labels[chosen]
@@ -42,19 +53,20 @@ def read_tensorflow_set(
     return images, labels.astype("int64")
 
 
-def _load(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _load(
+    name: str, split: str, size: int | None, folder: str | None
+) -> tuple[np.ndarray, np.ndarray]:
     import tensorflow_datasets as tfds
 
-    folder = os.environ.get("TFDS_DATA_DIR")
     load: Any = tfds.load
     arguments = {"split": split, "as_supervised": True, "data_dir": folder}
     try:
-        return _arrays(load(name, download=False, **arguments))
+        return _arrays(load(name, download=False, **arguments), size)
     except (AssertionError, FileNotFoundError):
         pass  # not on this machine yet
     try:
         _require_network()
-        return _arrays(load(name, **arguments))
+        return _arrays(load(name, **arguments), size)
     except OSError as error:
         raise ConnectionError(
             f"The data set {name!r} is not on this machine and could not be downloaded; it needs "
@@ -62,9 +74,19 @@ def _load(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
         ) from error
 
 
-def _arrays(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(dataset: tf.data.Dataset, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+    if None in dataset.element_spec[0].shape:  # images of different sizes
+        dataset = dataset.map(
+            lambda image, label: (_as_square(image, size), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
     images, labels = zip(*dataset.batch(1024).as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _as_square(image: tf.Tensor, size: int | None) -> tf.Tensor:
+    resized = tf.image.resize(image, (size, size), antialias=True)
+    return tf.cast(tf.round(resized), tf.uint8)
 
 
 def _require_network() -> None:

@@ -75,14 +75,18 @@ def test_batches():
     assert next(iter(dataset))[0].shape == (64, 28, 28, 1)
 
 
-def test_list_says_what_needs_a_network():
-    needs = {name: info.needs_network for name, info in datasets.list_datasets().items()}
-    assert needs == {
-        "digits": False,
-        "top_left_digits": False,
-        "mnist": True,
-        "top_left_mnist": True,
+def test_list_says_what_each_needs():
+    infos = datasets.list_datasets()
+    assert {name for name, info in infos.items() if info.needs_network} == {
+        "mnist",
+        "top_left_mnist",
+        "svhn_cropped",
+        "gtsrb",
     }
+    assert {name for name, info in infos.items() if info.needs_files} == {"pain_archive"}
+    assert {name for name, info in infos.items() if info.regression} == {"pain_archive"}
+    assert infos["gtsrb"].options == {"crop": True}
+    assert {hash(info) for info in infos.values()}, "usable as keys"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +100,11 @@ def test_list_says_what_needs_a_network():
         ({"seed": 1.5}, "Received: seed=1.5"),
         ({"train_size": 5}, "from 10 to 1787.*Received: train_size=5"),
         ({"train_size": 1797}, "Received: train_size=1797"),
+        ({"data_dir": "somewhere"}, "'digits', which is bundled.*Received: data_dir='somewhere'"),
+        ({"name": "gtsrb", "data_dir": 3}, "path of a folder. Received: data_dir=3"),
+        ({"shufle": True}, "Options of 'digits' are: none. Received: shufle=True"),
+        ({"name": "gtsrb", "corp": True}, "are: crop. Received: corp=True. Did you mean 'crop'"),
+        ({"name": "gtsrb", "crop": 1}, "True or False. Received: crop=1"),
     ],
 )
 def test_bad_arguments(arguments, message):

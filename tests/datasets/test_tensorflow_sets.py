@@ -43,6 +43,52 @@ def test_mnist(few_images, name, size, shape):
     assert labels.numpy().tolist() == [number % 10 for number in range(COUNT)]
 
 
+@pytest.fixture
+def few_in_color(monkeypatch):
+    """House numbers as they are served, and traffic signs, whose sizes differ."""
+    import tensorflow_datasets as tfds
+
+    monkeypatch.delenv("GTSRB_DIR", raising=False)
+    asked = []
+
+    def examples(self, split, *args, **kwargs):
+        asked.append(f"{self.name} {split}")
+        svhn = self.name == "svhn_cropped"
+        sides = [(32, 32)] if svhn else [(72, 90), (75, 72)]
+        rng = np.random.default_rng(0)
+
+        def draw():
+            for number in range(COUNT):
+                pixels = rng.integers(0, 256, (*sides[number % len(sides)], 3), dtype="uint8")
+                yield {"image": pixels, "label": number % 10}
+
+        side = 32 if svhn else None
+        shape = tf.TensorSpec((side, side, 3), tf.uint8)
+        return tf.data.Dataset.from_generator(
+            draw, output_signature={"image": shape, "label": tf.TensorSpec((), tf.int64)}
+        )
+
+    with tfds.testing.mock_data(as_dataset_fn=examples):
+        yield asked
+
+
+@pytest.mark.parametrize(("name", "size"), [("svhn_cropped", None), ("gtsrb", None), ("gtsrb", 9)])
+def test_color_images(few_in_color, name, size):
+    dataset = datasets.load(name, "train", batch_size=COUNT, size=size, shuffle=False)
+    side = size or 32
+    assert dataset.element_spec[0].shape[1:] == (side, side, 3)
+    images, labels = next(iter(dataset))
+    assert 0 <= float(tf.reduce_min(images)) < float(tf.reduce_max(images)) <= 1
+    assert labels.numpy().tolist() == [number % 10 for number in range(COUNT)]
+
+
+def test_signs_are_tested_on_the_validation_part(few_in_color):
+    datasets.load("gtsrb", "test")
+    datasets.load("svhn_cropped", "test")
+    datasets.load("gtsrb", "train")
+    assert [name.split()[-1] for name in few_in_color] == ["validation", "test", "train"]
+
+
 def test_train_size_takes_a_share_of_every_class(few_images):
     labels = [int(label) for _, label in datasets.load("mnist", "train", train_size=20)]
     assert np.bincount(labels).tolist() == [2] * 10
@@ -56,5 +102,8 @@ def test_without_a_network_the_error_comes_at_once(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("GTSRB_DIR", raising=False)
     with pytest.raises(ConnectionError, match=r"'mnist'.*needs a network once"):
         datasets.load("mnist", "train")
+    with pytest.raises(ConnectionError, match=r"GTSRB_DIR may name.*Received: data_dir='.*none'"):
+        datasets.load("gtsrb", "train", data_dir=tmp_path / "none")

@@ -1,0 +1,157 @@
+"""German traffic signs, from the official folder or from tensorflow-datasets.
+
+Reference: Stallkamp et al., Man vs. computer (2012); Chitta, Targeted Kernel Networks (2018),
+section 4.1.
+"""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+
+from keras_attention.datasets.digits import stratified_split
+from keras_attention.datasets.folders import contents, folder_of
+from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
+
+CLASSES = 43
+PARTS = {"train": "Final_Training", "test": "Final_Test"}
+COLUMNS = ("Filename", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
+SOURCE = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
+LAYOUT = (
+    "GTSRB/Final_Training/Images/00000/GT-00000.csv to 00042 and GTSRB/Final_Test/Images with "
+    f"GT-final_test.csv, as the archives of {SOURCE} unpack"
+)
+
+
+def read_gtsrb(
+    split: str,
+    size: int = 32,
+    train_size: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    crop: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads one part of the German Traffic Sign Recognition Benchmark.
+
+    The official folder has the paper's 39,209 training and 12,630 test images. Where neither
+    `data_dir` nor the environment variable `GTSRB_DIR` leads to it, tensorflow-datasets serves
+    `visual_domain_decathlon/gtsrb`: whole images without boxes, shorter sides of 72 pixels, those
+    39,209 in two parts. Its test labels are secret, so `"test"` is its validation part, and errors
+    are not those of the paper's table 5.
+
+    Args:
+        split: `"train"` or `"test"`.
+        size: Pixels along the sides after bilinear resizing, smoothed where images shrink.
+        train_size: Images for training, chosen by class in equal shares; None for all.
+        data_dir: `GTSRB`, or the folder that holds it; without that layout the folder of
+            tensorflow-datasets.
+        crop: Whether to cut out the sign's bounding box (`Roi` columns), as section 4.1 does.
+            Of no effect without the official folder.
+
+    Returns:
+        Images `(N, size, size, 3)`, bytes or floats in `[0, 1]`, and int64 labels `(N,)`.
+
+    Raises:
+        ValueError: For an official folder of which a part is missing, or a `train_size` that
+            leaves a class out.
+        ConnectionError: Without the folder, when the set cannot be downloaded either.
+    """
+    if not isinstance(crop, bool):
+        raise ValueError(f"`crop` must be True or False. Received: crop={crop!r}")
+    folder = folder_of("gtsrb", data_dir)
+    root = None if folder is None else _root(folder)
+    if root is not None:
+        images, labels = _read_folder(root, split, size, crop)
+        if split == "train" and train_size is not None:
+            chosen, _ = stratified_split(labels, train_size)
+            images, labels = images[chosen], labels[chosen]
+        return images, labels
+    if data_dir is None and folder is not None:
+        raise ValueError(
+            f"The environment variable GTSRB_DIR must name a folder with {LAYOUT}. "
+            f"Received: GTSRB_DIR={str(folder)!r}, {contents(folder)}"
+        )
+    name = "visual_domain_decathlon/gtsrb"
+    try:
+        return read_tensorflow_set(name, split, size, train_size, data_dir, {"test": "validation"})
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"{error} Or `data_dir` or GTSRB_DIR may name a folder with {LAYOUT}. "
+            f"Received: data_dir={None if data_dir is None else str(data_dir)!r}"
+        ) from error
+
+
+def _root(folder: Path) -> Path | None:
+    """The folder with either part: the one given, or GTSRB in it."""
+    for root in (folder, folder / "GTSRB"):
+        if any((root / part).is_dir() for part in PARTS.values()):
+            return root
+    return None
+
+
+def _read_folder(root: Path, split: str, size: int, crop: bool) -> tuple[np.ndarray, np.ndarray]:
+    tables = _tables(root, split)
+    rows = [(images, row) for images, table in tables for row in _rows(table)]
+    labels = np.array([int(row["ClassId"]) for _, row in rows], "int64")
+    if labels.min() < 0 or labels.max() >= CLASSES:
+        raise ValueError(
+            f"Expected classes from 0 to {CLASSES - 1} in the tables of {str(root)!r}. "
+            f"Received: ClassId={labels.min()} to {labels.max()}"
+        )
+    return np.stack([_read_image(folder, row, size, crop) for folder, row in rows]), labels
+
+
+def _tables(root: Path, split: str) -> list[tuple[Path, Path]]:
+    """Folders of images, each with its table of boxes and classes."""
+    folder = root / PARTS[split] / "Images"
+    if split == "train":
+        tables = [(path.parent, path) for path in sorted(folder.glob("*/GT-*.csv"))]
+    else:
+        # The labels come in an archive of their own, which people unpack here or there.
+        places = (folder, folder.parent, root, root.parent)
+        found = [place / "GT-final_test.csv" for place in places]
+        tables = [(folder, path) for path in found if path.is_file()][:1]
+    if not tables:
+        raise ValueError(
+            f"`data_dir` must be a folder with {LAYOUT}; the labels of the test part come in "
+            "GTSRB_Final_Test_GT.zip. "
+            f"Received: data_dir={str(root)!r} with {str(folder)!r}, {contents(folder)}"
+        )
+    return tables
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, delimiter=";")
+        rows, columns = list(reader), reader.fieldnames
+    if not rows or not set(COLUMNS) <= set(columns or ()):
+        raise ValueError(
+            f"Expected lines with the columns {';'.join(COLUMNS)} in {str(table)!r}. "
+            f"Received: columns={columns}, {len(rows)} lines"
+        )
+    for number, row in enumerate(rows, start=2):
+        if not all((row[name] or "").isdigit() for name in COLUMNS[1:]):
+            raise ValueError(
+                f"Expected whole numbers in line {number} of {str(table)!r}. "
+                f"Received: {[row[name] for name in COLUMNS]}"
+            )
+    return rows
+
+
+def _read_image(folder: Path, row: dict[str, str], size: int, crop: bool) -> np.ndarray:
+    from PIL import Image
+
+    path = folder / row["Filename"]
+    with Image.open(path) as image:
+        sign = image.convert("RGB")
+    if crop:
+        # X2 and Y2 are the first pixels behind the sign: small images then have margins of five
+        # pixels on all sides, as their makers say.
+        left, top, right, bottom = (int(row[f"Roi.{name}"]) for name in ("X1", "Y1", "X2", "Y2"))
+        if not (0 <= left < right <= sign.width and 0 <= top < bottom <= sign.height):
+            raise ValueError(
+                f"Expected a box inside the {sign.width}x{sign.height} pixels of {str(path)!r}. "
+                f"Received: Roi={(left, top, right, bottom)}"
+            )
+        sign = sign.crop((left, top, right, bottom))
+    return np.asarray(sign.resize((size, size), Image.Resampling.BILINEAR))

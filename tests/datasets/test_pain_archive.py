@@ -1,0 +1,186 @@
+"""The Pain Archive's folder, on a few made-up frames in its true format."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_attention import datasets
+from keras_attention.datasets.subjects import choose_subjects
+from tests.datasets.made_folders import SUBJECTS, face_picture, face_shape, make_pain_archive
+
+# One of three subjects is for testing: the one with nearest to 30 % of the 13 frames.
+TEST_FRAMES = 4
+TRAIN_FRAMES = sum(SUBJECTS.values()) - TEST_FRAMES
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_pain_archive(tmp_path_factory.mktemp("pain"))
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy to break."""
+    return shutil.copytree(made, tmp_path / "copy")
+
+
+def arrays(dataset):
+    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.stack(images), np.array(labels)
+
+
+def load(split, folder, **arguments):
+    return datasets.load("pain_archive", split, data_dir=folder, **arguments)
+
+
+def test_faces_and_labels(made):
+    dataset = load("test", made)
+    assert dataset.element_spec[0].shape == (48, 48, 3)
+    images, labels = arrays(dataset)
+    assert (images.dtype, labels.dtype) == (np.float32, np.float32)
+    assert labels.tolist() == [0, 1, 2, 3]
+    assert images.min() == 0
+    assert 0.5 < images.max() <= 1
+    assert np.all(images[:, 0, 0] == 0), "black outside the face"
+    batch, _ = next(iter(load("train", made, batch_size=2, size=20)))
+    assert batch.shape == (2, 20, 20, 3)
+
+
+def test_moved_and_turned_faces_come_out_alike(made):
+    faces, _ = arrays(load("train", made, redraw=False))
+    assert np.abs(faces - faces[0]).max() < 0.05
+    assert faces[0].std() > 0.2
+    # The middle of the first face is the middle of an upright picture, rows as rows.
+    left, top = face_shape().min(axis=0) + np.array([40, 30])
+    right, bottom = face_shape().max(axis=0) + np.array([40, 30])
+    upright = Image.fromarray(face_picture(np.eye(2), (40, 30)))
+    side = round(48 * (right - left) / (bottom - top))
+    upright = upright.resize((side, 48), box=(left, top, right, bottom))
+    margin = (48 - side) // 2
+    middle = faces[0][12:36, margin : margin + side]
+    wanted = np.asarray(upright, "float32")[12:36] / 255
+    assert np.corrcoef(middle[:, 8:-8].ravel(), wanted[:, 8:-8].ravel())[0, 1] > 0.95
+
+
+def test_parts_share_no_subject(made):
+    assert int(load("train", made).cardinality()) == TRAIN_FRAMES
+    assert int(load("test", made).cardinality()) == TEST_FRAMES
+    asked = load("test", made, test_subjects=["042-ll042", "043-jh043"])
+    assert int(asked.cardinality()) == 9
+
+
+def test_seven_of_25_subjects_have_30_percent_of_the_frames():
+    counts = np.random.default_rng(1).integers(500, 4000, 25)
+    subjects = np.repeat([f"subject {number}" for number in range(25)], counts)
+    chosen = choose_subjects(subjects)
+    assert len(chosen) == 7
+    assert np.isin(subjects, chosen).mean() == pytest.approx(0.3, abs=0.002)
+    assert chosen == choose_subjects(np.random.default_rng(0).permutation(subjects))
+
+
+def test_every_pass_redraws_noise_and_flips_and_seeds_repeat_them(made):
+    first, again, other = (load("train", made, seed=seed, shuffle=False) for seed in (3, 3, 4))
+    one, two = arrays(first), arrays(first)
+    assert np.abs(one[0] - two[0]).mean() > 0.01
+    np.testing.assert_array_equal(one[1], two[1])
+    np.testing.assert_array_equal(one[0], arrays(again)[0])
+    np.testing.assert_array_equal(two[0], arrays(again)[0])
+    assert np.abs(one[0] - arrays(other)[0]).mean() > 0.01
+
+
+def test_skipping_passes_gives_what_would_have_come(made):
+    whole, rest = (load("train", made, batch_size=3, seed=1).repeat() for _ in range(2))
+    whole = list(whole.take(9).as_numpy_iterator())[6:]
+    for (face, label), (want, want_label) in zip(rest.skip(6).take(3), whole, strict=True):
+        np.testing.assert_array_equal(face, want)
+        np.testing.assert_array_equal(label, want_label)
+
+
+def test_without_noise_faces_are_mirrored_or_as_they_are(made):
+    plain, _ = arrays(load("train", made, shuffle=False, redraw=False))
+    drawn, _ = arrays(load("train", made, shuffle=False, landmark_noise=0))
+    same = np.abs(drawn - plain).max(axis=(1, 2, 3)) < 0.003
+    mirrored = np.abs(drawn - plain[:, :, ::-1]).max(axis=(1, 2, 3)) < 0.003
+    assert np.all(same ^ mirrored)
+    assert 0 < same.sum() < len(same)
+
+
+def test_small_noise_changes_faces_little(made):
+    plain, _ = arrays(load("train", made, shuffle=False, redraw=False))
+    changes = []
+    for noise in (1e-4, 1e-2):
+        noisy, _ = arrays(load("train", made, shuffle=False, landmark_noise=noise))
+        either = [np.abs(noisy - face).mean(axis=(1, 2, 3)) for face in (plain, plain[:, :, ::-1])]
+        changes.append(np.minimum(*either).mean())
+    assert changes[0] < 0.005 < changes[1] < 0.15
+
+
+def test_train_size_draws_frames_and_the_test_part_stays(made):
+    labels = [arrays(load("train", made, train_size=5, shuffle=False))[1] for _ in range(2)]
+    assert len(labels[0]) == 5
+    np.testing.assert_array_equal(*labels)
+    whole, few = (arrays(load("test", made, train_size=size))[0] for size in (None, 5))
+    np.testing.assert_array_equal(whole, few)
+
+
+def test_the_environment_variable_leads_to_the_folder(made, monkeypatch):
+    monkeypatch.setenv("PAIN_ARCHIVE_DIR", str(made))
+    assert int(datasets.load("pain_archive", "test").cardinality()) == TEST_FRAMES
+
+
+def test_frames_without_label_are_left_out_with_a_warning(folder):
+    next(folder.glob("Frame_Labels/PSPI/042*/*/*001_facs.txt")).unlink()
+    with pytest.warns(UserWarning, match=r"1 of 13 frames.*ll042t1aaaff001.png"):
+        dataset = load("test", folder, test_subjects=["042-ll042"])
+    assert int(dataset.cardinality()) == SUBJECTS["042-ll042"] - 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "message"),
+    [
+        ("AAM_landmarks/*/*/*001_aam.txt", "1 2\n" * 65, "66 lines of x and y.*: 130 numbers"),
+        ("AAM_landmarks/*/*/*001_aam.txt", "1 nan\n" * 66, "132 numbers, 66 of them finite"),
+        ("AAM_landmarks/*/*/*001_aam.txt", "1 1\n" * 66, "66 lines of x and y"),
+        ("Frame_Labels/PSPI/*/*/*001_facs.txt", "17", r"from 0 to 16.*facs.txt'. Received: \[17"),
+        ("Frame_Labels/PSPI/*/*/*001_facs.txt", "none", r"Received: \[nan\]"),
+    ],
+)
+def test_files_that_are_not_as_published(folder, pattern, text, message):
+    next(iter(sorted(folder.glob(pattern)))).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load("train", folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"landmark_noise": -1}, "Received: landmark_noise=-1"),
+        ({"test_subjects": ["ann"]}, "not all, of 042-ll042, .*Received: test_subjects=.'ann'"),
+        ({"test_subjects": list(SUBJECTS)}, "must be some, not all"),
+        ({"train_size": TRAIN_FRAMES + 1}, "from 1 to 9. Received: train_size=10"),
+    ],
+)
+def test_bad_options(made, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load("train", made, **arguments)
+
+
+def test_wrong_folders_say_what_is_expected_and_who_has_it(folder, monkeypatch, tmp_path):
+    monkeypatch.delenv("PAIN_ARCHIVE_DIR", raising=False)
+    expected = r"PAIN_ARCHIVE_DIR.*AAM_landmarks/SUBJECT.*who ask: https://.*Received: data_dir="
+    with pytest.raises(ValueError, match=f"{expected}None"):
+        datasets.load("pain_archive", "train")
+    with pytest.raises(ValueError, match=f"{expected}'.*', a folder with copy"):
+        load("train", tmp_path)
+    shutil.rmtree(folder / "AAM_landmarks")
+    with pytest.raises(ValueError, match="13 frames without landmarks"):
+        load("train", folder)
+
+
+def test_one_subject_is_not_enough(folder):
+    for subject in ("042-ll042", "043-jh043"):
+        shutil.rmtree(folder / "Images" / subject)
+    with pytest.raises(ValueError, match=r"two subjects at least.*Received: 047-jl047"):
+        load("train", folder)
