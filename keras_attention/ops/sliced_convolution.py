@@ -49,8 +49,8 @@ def sliced_convolution(
         side = ops.shape(inputs)[first + axis]
         reach = (kernel.shape[axis] - 1) * dilation_rate[axis]
         low, high = start - reach // 2, stop + reach - reach // 2
-        crops[first + axis] = (_larger(low, 0), _smaller(high, side))
-        pads[first + axis] = (_larger(-low, 0), _larger(high - side, 0))
+        crops[first + axis] = (larger(low, 0), smaller(high, side))
+        pads[first + axis] = (larger(-low, 0), larger(high - side, 0))
     window = backend.pad(backend.crop(inputs, crops), pads)
     return ops.conv(
         window,
@@ -115,9 +115,11 @@ def bounding_range(bounds: Tensor, side: Tensor) -> Range:
     return start, stop
 
 
-def _larger(a: Tensor, b: Tensor) -> Tensor:
+def larger(a: Tensor, b: Tensor) -> Tensor:
+    """The maximum, which stays a Python integer where both are."""
     return max(a, b) if isinstance(a, int) and isinstance(b, int) else ops.maximum(a, b)
 
 
-def _smaller(a: Tensor, b: Tensor) -> Tensor:
+def smaller(a: Tensor, b: Tensor) -> Tensor:
+    """The minimum, which stays a Python integer where both are."""
     return min(a, b) if isinstance(a, int) and isinstance(b, int) else ops.minimum(a, b)

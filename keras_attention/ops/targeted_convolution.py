@@ -10,12 +10,20 @@ import numpy as np
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
+from keras_attention.ops.sliced_convolution import (
+    Range,
+    bounding_range,
+    larger,
+    place,
+    sliced_convolution,
+    smaller,
+)
 
 # Share of the map from which on cutting out and putting back costs more than it saves.
 SLICED_SHARE = 0.8
 
 Tensor = Any
+Rectangle = tuple[Range, Range]
 Activation = Callable[[Tensor], Tensor] | None
 
 
@@ -67,11 +75,13 @@ def sliced_targeted_convolution(
     activation: Activation = None,
     dilation_rate: Sequence[int] = (1, 1),
     data_format: str = "channels_last",
+    fixed: Sequence[Any] | None = None,
 ) -> Tensor:
     """Computes `targeted_convolution` only where some kernel of a group looks.
 
     The values and gradients are those of the whole map whatever the groups, as long as the window
-    is 0 outside the rectangles. Needs a backend that `supports_dynamic_shapes()`.
+    is 0 outside the rectangles. The whole map is computed where that costs less, or where a fixed
+    rectangle does not hold its group's.
 
     Args:
         inputs: Shape `(B, H, W, Cin)`, or `(B, Cin, H, W)` with channels first.
@@ -83,6 +93,9 @@ def sliced_targeted_convolution(
         activation: A function of tensors, or None.
         dilation_rate: Steps between the kernel's taps, per axis.
         data_format: `"channels_last"` or `"channels_first"`.
+        fixed: One rectangle of integers per group, for programs whose shapes are fixed. None takes
+            the smallest that hold the groups' regions, of sizes that change with them; that needs
+            a backend that `supports_dynamic_shapes()`.
 
     Returns:
         `(B, H, W, C)` or `(B, C, H, W)`.
@@ -94,57 +107,149 @@ def sliced_targeted_convolution(
     >>> tuple(y.shape)
     (2, 6, 5, 2)
     """
-    rest: dict[str, Any] = {
-        "activation": activation,
-        "dilation_rate": dilation_rate,
-        "data_format": data_format,
-    }
-    if len(groups) == 1:
-        return _convolve_union(inputs, kernel, window, rectangles, bias, **rest)
-    maps = []
-    for group in groups:
-        kernels = list(group)
-        part = (
-            ops.take(kernel, kernels, axis=-1),
-            ops.take(window, kernels, axis=-1),
-            ops.take(rectangles, kernels, axis=0),
-            None if bias is None else ops.take(bias, kernels),
-        )
-        maps.append(_convolve_union(inputs, *part, **rest))
-    channel_axis = -1 if data_format == "channels_last" else 1
-    back_in_order = np.argsort(np.concatenate(groups))
-    return ops.take(ops.concatenate(maps, axis=channel_axis), back_in_order, axis=channel_axis)
+    shape = ops.shape(inputs)
+    sides = shape[1:3] if data_format == "channels_last" else shape[2:4]
+    rest = (bias, activation, dilation_rate, data_format)
+    if fixed is None:
+        unions = [_union(_take(rectangles, group, 0), sides) for group in groups]
+        pays = _area(unions, groups) <= _limit(sides, kernel.shape[-1])
+    else:
+        unions = [_integers(rectangle) for rectangle in fixed]
+        pays = _holds(unions, groups, rectangles)
+    return ops.cond(
+        pays,
+        lambda: _convolve_groups(inputs, kernel, window, groups, unions, sides, *rest),
+        lambda: targeted_convolution(inputs, kernel, window, *rest),
+    )
 
 
-def _convolve_union(
+def _convolve_groups(
     inputs: Tensor,
     kernel: Tensor,
     window: Tensor,
-    rectangles: Tensor,
+    groups: Sequence[Sequence[int]],
+    unions: Sequence[Rectangle],
+    sides: Sequence[Tensor],
     bias: Tensor | None,
     activation: Activation,
     dilation_rate: Sequence[int],
     data_format: str,
 ) -> Tensor:
-    """Convolves kernels over the rectangle that holds all of theirs."""
-    shape = ops.shape(inputs)
-    sides = shape[1:3] if data_format == "channels_last" else shape[2:4]
+    """Convolves each group over its rectangle and puts all into a map of zeros."""
+    order = np.concatenate([list(group) for group in groups])
+    kernel, window = backend.permute(kernel, order), backend.permute(window, order)
+    bias = None if bias is None else backend.permute(bias, order)
+    hull = _hull(unions)
+    # Everything smaller than the map is done inside the hull: its edge is that of the zeros.
+    source, offset = _readable(inputs, hull, kernel.shape, sides, dilation_rate, data_format)
+    patches, start = [], 0
+    for group, (rows, columns) in zip(groups, unions, strict=True):
+        part = slice(start, start + len(group))
+        patch = sliced_convolution(
+            source,
+            kernel[..., part],
+            _shift(rows, offset[0]),
+            _shift(columns, offset[1]),
+            dilation_rate,
+            data_format,
+        )
+        seen = backend.crop(window[..., part], {0: rows, 1: columns})
+        own_bias = None if bias is None else bias[part]
+        patch = _attend(patch, seen, own_bias, activation, data_format)
+        patches.append((patch, rows, columns))
+        start = part.stop
+    if len(groups) == 1:
+        together = patches[0][0]
+    else:
+        (top, bottom), (left, right) = hull
+        inside = (bottom - top, right - left)
+        axis = -1 if data_format == "channels_last" else 1
+        placed = [
+            place(patch, _shift(rows, top), _shift(columns, left), inside, data_format)
+            for patch, rows, columns in patches
+        ]
+        together = ops.concatenate(placed, axis=axis)
+        together = backend.permute(together, np.argsort(order), axis)
+    return place(together, *hull, sides, data_format)
+
+
+def _readable(
+    inputs: Tensor,
+    hull: Rectangle,
+    kernel_shape: Sequence[int],
+    sides: Sequence[Tensor],
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> tuple[Tensor, list[Tensor]]:
+    """The part of the input that the hull reads, and where it starts."""
+    first = 1 if data_format == "channels_last" else 2
+    crops, offset = {}, []
+    for axis, (start, stop) in enumerate(hull):
+        reach = (kernel_shape[axis] - 1) * dilation_rate[axis]
+        low = larger(start - reach // 2, 0)
+        crops[first + axis] = (low, smaller(stop + reach - reach // 2, sides[axis]))
+        offset.append(low)
+    return backend.crop(inputs, crops), offset
+
+
+def _union(rectangles: Tensor, sides: Sequence[Tensor]) -> Rectangle:
     rows = bounding_range(rectangles[:, 0], sides[0])
-    columns = bounding_range(rectangles[:, 1], sides[1])
-    rest = (bias, activation)
+    return rows, bounding_range(rectangles[:, 1], sides[1])
 
-    def whole() -> Tensor:
-        return targeted_convolution(inputs, kernel, window, *rest, dilation_rate, data_format)
 
-    def sliced() -> Tensor:
-        patch = sliced_convolution(inputs, kernel, rows, columns, dilation_rate, data_format)
-        part = backend.crop(window, {0: rows, 1: columns})
-        patch = _attend(patch, part, *rest, data_format)
-        return place(patch, rows, columns, sides, data_format)
+def _hull(unions: Sequence[Rectangle]) -> Rectangle:
+    axes = []
+    for axis in range(2):
+        start, stop = unions[0][axis]
+        for union in unions[1:]:
+            start, stop = smaller(start, union[axis][0]), larger(stop, union[axis][1])
+        axes.append((start, stop))
+    return axes[0], axes[1]
 
-    area = (rows[1] - rows[0]) * (columns[1] - columns[0])
-    limit = ops.cast(sides[0] * sides[1], "float32") * SLICED_SHARE
-    return ops.cond(ops.cast(area, "float32") > limit, whole, sliced)
+
+def _area(unions: Sequence[Rectangle], groups: Sequence[Sequence[int]]) -> Tensor:
+    """Pixels to compute, over all kernels; in floats, which do not overflow."""
+    total: Tensor = 0.0
+    for (rows, columns), group in zip(unions, groups, strict=True):
+        pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])
+        total = total + ops.cast(pixels, "float32") * float(len(group))
+    return total
+
+
+def _limit(sides: Sequence[Tensor], kernels: int) -> Tensor:
+    return ops.cast(sides[0] * sides[1], "float32") * (SLICED_SHARE * kernels)
+
+
+def _holds(
+    unions: Sequence[Rectangle], groups: Sequence[Sequence[int]], rectangles: Tensor
+) -> Tensor:
+    """Whether each fixed rectangle holds the regions of its group."""
+    order = np.concatenate([list(group) for group in groups])
+    limits = np.concatenate(
+        [
+            np.tile(np.array(union), (len(group), 1, 1))
+            for union, group in zip(unions, groups, strict=True)
+        ]
+    )[np.argsort(order)]
+    limits = ops.convert_to_tensor(limits, dtype="int32")
+    inside = ops.logical_and(
+        rectangles[..., 0] >= limits[..., 0], rectangles[..., 1] <= limits[..., 1]
+    )
+    empty = ops.any(rectangles[..., 0] >= rectangles[..., 1], axis=-1, keepdims=True)
+    return ops.all(ops.logical_or(inside, empty))
+
+
+def _integers(rectangle: Any) -> Rectangle:
+    (top, bottom), (left, right) = np.asarray(rectangle).tolist()
+    return (top, bottom), (left, right)
+
+
+def _shift(span: Range, offset: Tensor) -> Range:
+    return span[0] - offset, span[1] - offset
+
+
+def _take(values: Tensor, kernels: Sequence[int], axis: int) -> Tensor:
+    return ops.take(values, np.array(kernels), axis=axis)
 
 
 def _attend(
