@@ -46,7 +46,8 @@ def crop(inputs: Tensor, ranges: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:
     starts, sizes = [0] * len(inputs.shape), [-1] * len(inputs.shape)
     for axis, (start, stop) in ranges.items():
         starts[axis], sizes[axis] = start, stop - start
-    return tf.slice(inputs, tf.stack(starts), tf.stack(sizes))
+    cropped = tf.slice(inputs, tf.stack(starts), tf.stack(sizes))
+    return _with_known_sides(cropped, inputs, ranges)
 
 
 def pad(
@@ -78,7 +79,7 @@ def pad(
     padded = tf.pad(inputs, tf.stack([tf.stack(pair) for pair in paddings]))
     if shape is not None:
         padded.set_shape(shape)
-    return padded
+    return _with_known_sides(padded, inputs, amounts)
 
 
 def permute(inputs: Tensor, order: Sequence[int], axis: int = -1) -> Tensor:
@@ -158,6 +159,13 @@ def make_deterministic(seed: int) -> None:
     keras.utils.set_random_seed(seed)
     if BACKEND == "tensorflow":
         tf.config.experimental.enable_op_determinism()
+
+
+def _with_known_sides(outputs: Tensor, inputs: Tensor, changed: Mapping[int, Any]) -> Tensor:
+    """Keeps the static size of the other axes; without it Keras compiles convolutions by XLA."""
+    shape = [None if axis in changed else side for axis, side in enumerate(inputs.shape)]
+    outputs.set_shape(tf.TensorShape(shape).merge_with(outputs.shape))
+    return outputs
 
 
 def _all_integers(pairs: Mapping[int, tuple[Tensor, Tensor]]) -> bool:
