@@ -124,7 +124,7 @@ LAYER_CASES = [
         attention_shape=(2, 2, 3),
     ),
 ]
-SPECIAL_MODELS = {"TDN40": {"eager": True}}
+SPECIAL_MODELS = {"DN40": {"eager": True}, "TDN40": {"eager": True}}
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {})) for name in ka.applications.list_models()
 ]

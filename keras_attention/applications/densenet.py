@@ -9,7 +9,14 @@ from typing import Any
 
 import keras
 
-from keras_attention.applications.conventions import Tensor, channel_axis, classifier, l2, pool
+from keras_attention.applications.conventions import (
+    Tensor,
+    channel_axis,
+    classifier,
+    l2,
+    normalized,
+    pool,
+)
 from keras_attention.arguments import non_negative_number
 from keras_attention.layers import TargetLayer
 
@@ -57,12 +64,12 @@ class DenseNet:
                 new = x
                 if self.bottleneck:
                     before = name.replace("conv", "bottleneck")
-                    new = self._plain(self.bottleneck, 1, before)(_normalized(new, before))
+                    new = self._plain(self.bottleneck, 1, before)(normalized(new, before))
                     new = self._dropped(new, before)
                 make = convolution or (lambda _, name: self._plain(self.growth, 3, name))
-                new = self._dropped(make(block, name)(_normalized(new, name)), name)
+                new = self._dropped(make(block, name)(normalized(new, name)), name)
                 x = keras.layers.Concatenate(axis=channel_axis(), name=f"{name}_concat")([x, new])
-        return _normalized(x, "final")
+        return normalized(x, "final")
 
     def target_layers(self, *, scale_l2: float, beta: float, **options: Any) -> Convolution:
         """Makes what `features` takes to build target layers.
@@ -101,7 +108,7 @@ class DenseNet:
 
     def _transition(self, x: Tensor, name: str) -> Tensor:
         filters = int(x.shape[channel_axis()] * self.compression)
-        x = self._plain(filters, 1, f"{name}_conv")(_normalized(x, name))
+        x = self._plain(filters, 1, f"{name}_conv")(normalized(x, name))
         x = self._dropped(x, name)
         return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)
 
@@ -118,11 +125,3 @@ class DenseNet:
 
     def _dropped(self, x: Tensor, name: str) -> Tensor:
         return keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(x) if self.dropout else x
-
-
-def _normalized(x: Tensor, name: str) -> Tensor:
-    # Keras's momentum of 0.99 leaves short trainings with unsettled statistics.
-    x = keras.layers.BatchNormalization(
-        axis=channel_axis(), momentum=0.9, epsilon=1e-5, name=f"{name}_bn"
-    )(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
