@@ -63,9 +63,9 @@ def DN40(
         ValueError: For a shape, a number of classes or weights that cannot be.
 
     Example:
-    >>> model = DN40()
-    >>> model.output_shape, sum(weight.size for weight in model.trainable_weights)
-    ((None, 10), 832474)
+    >>> import keras_attention as ka
+    >>> ka.inspect.trainable_parameters(DN40())
+    832474
     """
     network = DenseNet(
         **SIZES, dropout=share("dropout", dropout), decay=l2(weight_decay, "weight_decay")

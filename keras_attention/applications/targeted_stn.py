@@ -75,9 +75,9 @@ def STN(
         ValueError: For a shape, a number of classes or weights that cannot be.
 
     Example:
-    >>> model = STN()
-    >>> model.output_shape, sum(weight.size for weight in model.trainable_weights)
-    ((None, 43), 1197473)
+    >>> import keras_attention as ka
+    >>> ka.inspect.trainable_parameters(STN())
+    1197473
     """
     decay = l2(weight_decay, "weight_decay")
 
@@ -177,7 +177,8 @@ def _aligned(images: Tensor, decay: Any) -> Tensor:
         return _convolution(LOCALIZATION_FILTERS[block], block, decay, layer_name)
 
     inputs = keras.Input(images.shape[1:])
-    x = keras.layers.Resizing(*LOCALIZATION_SIZE, name="resize")(inputs)
+    # Not a Resizing layer: left to itself it switches the layers after it to training.
+    x = keras.ops.image.resize(inputs, LOCALIZATION_SIZE)
     x = keras.layers.Flatten(name="flatten")(_blocks(x, convolution))
     for index, units in enumerate(LOCALIZATION_UNITS):
         x = _hidden(x, units, decay, f"hidden{index + 1}")
