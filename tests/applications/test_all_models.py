@@ -112,7 +112,7 @@ def test_step_lowers_loss_and_reaches_every_weight(case, rng):
     harness.jitter(model)
     y = np.array([0, 1, 2, 0])
     loss = "sparse_categorical_crossentropy"
-    harness.check_training_step(model, images(case, rng), y, loss)
+    harness.check_training_step(model, images(case, rng), y, loss, case.rate)
 
 
 @every_model
@@ -205,18 +205,16 @@ def test_flattening_models_need_their_size():
 
 @pytest.mark.parametrize("name", ["TDN10", "TDN40"])
 def test_one_set_of_weights_serves_every_size(name, rng):
-    """Learned at one size, run at others, with the values of a model that was built there."""
+    """Learned at one size, run at another, with the values of a model that was built there."""
     learned = harness.ModelCase(name).make(input_shape=(16, 12, 2))
     harness.jitter(learned)
     every = harness.ModelCase(name).make(input_shape=(None, None, 2))
     every.set_weights(learned.get_weights())
-    for height, width in ((16, 12), (24, 36)):
-        there = harness.ModelCase(name).make(input_shape=(height, width, 2))
-        there.set_weights(learned.get_weights())
-        x = rng.uniform(size=(2, height, width, 2)).astype("float32")
-        np.testing.assert_allclose(values(every, x), values(there, x), atol=1e-6)
-        assert every.count_params() == there.count_params()
-        assert ka.inspect.count_macs(every, x.shape[1:]) == ka.inspect.count_macs(there)
+    there = harness.ModelCase(name).make(input_shape=(24, 36, 2))
+    there.set_weights(learned.get_weights())
+    x = rng.uniform(size=(2, 24, 36, 2)).astype("float32")
+    np.testing.assert_allclose(values(every, x), values(there, x), atol=1e-6)
+    assert ka.inspect.count_macs(every, (24, 36, 2)) == ka.inspect.count_macs(there)
 
 
 def test_regions_scale_with_the_map(rng):
