@@ -62,6 +62,16 @@ def non_negative_number(argument: str, value: Any) -> float:
     return number
 
 
+def share(argument: str, value: Any) -> float:
+    """Returns `value` as a float if it is a number from 0 up to, not including, 1."""
+    number = non_negative_number(argument, value)
+    if number < 1.0:
+        return number
+    raise ValueError(
+        f"`{argument}` must be from 0 up to 1, 1 excluded. Received: {argument}={value!r}"
+    )
+
+
 def positive_integers(argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """Returns a tuple of `rank` positive integers from an integer or a sequence of them."""
     values = (value,) * rank if is_integer(value) else value

@@ -24,7 +24,7 @@ assert "keras_attention" not in sys.modules
 import keras, keras_attention
 for case in cases:
     model = keras.saving.load_model(f"{folder}/{case}/model.keras")
-    outputs = model.predict(np.load(f"{folder}/{case}/x.npy"), verbose=0)
+    outputs = model(np.load(f"{folder}/{case}/x.npy"), training=False).numpy()
     np.savez(f"{folder}/{case}/outputs.npz", served=served[case], loaded=outputs)
 """
 
@@ -53,5 +53,5 @@ def test_files_open_in_a_new_process(rng, tmp_path):
     subprocess.run(command, check=True, timeout=200, env=environment)
     for name, values in expected.items():
         with np.load(tmp_path / name / "outputs.npz") as outputs:
-            np.testing.assert_allclose(outputs["served"], values, atol=1e-6, err_msg=name)
-            np.testing.assert_allclose(outputs["loaded"], values, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(outputs["served"], values, atol=5e-6, err_msg=name)
+            np.testing.assert_allclose(outputs["loaded"], values, atol=5e-6, err_msg=name)

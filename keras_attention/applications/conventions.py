@@ -51,6 +51,14 @@ def image_input(
     return keras.Input(shape=_check_shape(input_shape, known_sides), name="images")
 
 
+def normalized(x: Tensor, name: str) -> Tensor:
+    """Batch normalization and ReLU, named after what they prepare or follow."""
+    # Keras's momentum of 0.99 leaves short trainings with unsettled statistics.
+    axis = channel_axis() if len(x.shape) == 4 else -1
+    x = keras.layers.BatchNormalization(axis=axis, momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
 def classifier(
     x: Tensor, classes: int, activation: Any, regularizer: Any = None, name: str = "predictions"
 ) -> Tensor:

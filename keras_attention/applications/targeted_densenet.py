@@ -3,30 +3,15 @@
 Reference: Chitta, Targeted Kernel Networks (2018), table 1 and section 4.3.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_attention.applications.conventions import (
-    Shape,
-    Tensor,
-    channel_axis,
-    classifier,
-    finish,
-    image_input,
-    l2,
-    pool,
-)
+from keras_attention.applications.conventions import Shape, Tensor, finish, image_input, l2
+from keras_attention.applications.densenet import DenseNet
 from keras_attention.applications.registry import register
-from keras_attention.arguments import non_negative_number
-from keras_attention.layers import TargetLayer
 
-BLOCKS = 3
-LAYERS_OF_BLOCK = 2
-GROWTH = 12
-
-Convolution = Callable[[int, str], keras.Layer]
+SIZES = {"stem": 24, "layers": 2, "growth": 12}
 
 
 @register
@@ -68,14 +53,10 @@ def DN10(
     >>> model.output_shape
     (None, 43)
     """
-    decay = l2(weight_decay, "weight_decay")
-
-    def convolution(block: int, layer_name: str) -> keras.Layer:
-        return _convolution(GROWTH, 3, decay, layer_name)
-
+    network = DenseNet(**SIZES, decay=l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
-    x = _densenet(inputs, convolution, decay)
-    x = _top(x, include_top, classes, classifier_activation, pooling, decay)
+    x = network.features(inputs)
+    x = network.top(x, include_top, classes, classifier_activation, pooling)
     return finish(inputs, input_tensor, x, name, weights)
 
 
@@ -132,76 +113,16 @@ def TDN10(
     >>> model.output_shape
     (None, 10)
     """
-    decay = l2(weight_decay, "weight_decay")
-    growth = non_negative_number("beta", beta)
-    first_l2 = non_negative_number("scale_l2", scale_l2)
-
-    def convolution(block: int, layer_name: str) -> keras.Layer:
-        return TargetLayer(
-            GROWTH,
-            3,
-            window=window,
-            roi=roi,
-            roi_groups=roi_groups,
-            min_roi_size=min_roi_size,
-            scale_regularizer=l2(first_l2 * growth**block, "scale_l2"),
-            kernel_regularizer=decay,
-            name=layer_name.replace("conv", "target"),
-        )
-
-    inputs = image_input(input_shape, (28, 28, 1), input_tensor)
-    x = _densenet(inputs, convolution, decay)
-    x = _top(x, include_top, classes, classifier_activation, pooling, decay)
-    return finish(inputs, input_tensor, x, name, weights)
-
-
-def _densenet(x: Tensor, convolution: Convolution, decay: Any) -> Tensor:
-    x = _convolution(24, 3, decay, "stem")(x)
-    for block in range(BLOCKS):
-        if block > 0:
-            x = _transition(x, decay, f"transition{block}")
-        for layer in range(LAYERS_OF_BLOCK):
-            name = f"block{block + 1}_conv{layer + 1}"
-            new = convolution(block, name)(_normalized(x, name))
-            x = keras.layers.Concatenate(axis=channel_axis(), name=f"{name}_concat")([x, new])
-    return _normalized(x, "final")
-
-
-def _transition(x: Tensor, decay: Any, name: str) -> Tensor:
-    filters = x.shape[channel_axis()]
-    x = _convolution(filters, 1, decay, f"{name}_conv")(_normalized(x, name))
-    return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)
-
-
-def _normalized(x: Tensor, name: str) -> Tensor:
-    # Keras's momentum of 0.99 leaves short trainings with unsettled statistics.
-    x = keras.layers.BatchNormalization(
-        axis=channel_axis(), momentum=0.9, epsilon=1e-5, name=f"{name}_bn"
-    )(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _convolution(filters: int, kernel_size: int, decay: Any, name: str) -> keras.Layer:
-    return keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        kernel_regularizer=decay,
-        name=name,
+    network = DenseNet(**SIZES, decay=l2(weight_decay, "weight_decay"))
+    convolution = network.target_layers(
+        window=window,
+        scale_l2=scale_l2,
+        beta=beta,
+        roi=roi,
+        roi_groups=roi_groups,
+        min_roi_size=min_roi_size,
     )
-
-
-def _top(
-    x: Tensor,
-    include_top: bool,
-    classes: int,
-    activation: Any,
-    pooling: str | None,
-    decay: Any,
-) -> Tensor:
-    if not include_top:
-        return pool(x, pooling)
-    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    return classifier(x, classes, activation, decay)
+    inputs = image_input(input_shape, (28, 28, 1), input_tensor)
+    x = network.features(inputs, convolution)
+    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    return finish(inputs, input_tensor, x, name, weights)

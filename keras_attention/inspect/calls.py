@@ -51,6 +51,33 @@ def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
     return calls
 
 
+def call_on_images(model: keras.Model, layer: keras.Layer, images: Any) -> tuple[Any, Any]:
+    """Runs a model on images and keeps what one of its layers takes and returns.
+
+    Args:
+        model: Any Keras model.
+        layer: A layer that the model calls; of several calls the last counts.
+        images: The model's input.
+
+    Returns:
+        The layer's first argument and its result.
+    """
+    kept: dict[str, Any] = {}
+    plain_call = keras.Layer.__call__
+
+    def keeping_call(called: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        outputs = plain_call(called, *args, **kwargs)
+        if called is layer:
+            first = args[0] if args else next(iter(kwargs.values()))
+            kept.update(inputs=first, outputs=outputs)
+        return outputs
+
+    with mock.patch.object(keras.Layer, "__call__", keeping_call):
+        model(images, training=False)
+    outputs = kept["outputs"]
+    return kept["inputs"], outputs[0] if isinstance(outputs, tuple) else outputs
+
+
 @contextmanager
 def _recording(calls: list[Call]) -> Iterator[None]:
     plain_call = keras.Layer.__call__

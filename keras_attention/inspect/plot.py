@@ -7,14 +7,14 @@ import keras
 import numpy as np
 
 from keras_attention.files import write_whole
-from keras_attention.inspect import windows
+from keras_attention.inspect import spatial_transformer, windows
 from keras_attention.inspect.calls import Call, trace_calls
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Each finds its mechanism among a model's calls and draws it.
-_PAINTERS = (windows,)
+_PAINTERS = (windows, spatial_transformer)
 
 
 def plot_attention(
@@ -29,7 +29,8 @@ def plot_attention(
 
     For attention windows (`TargetLayer`, `AttentiveRegularization`), a row a layer: the windows
     of up to 12 kernels before training and now, and all regions of interest over the first
-    image (figure 4 of Chitta, Targeted Kernel Networks, 2018).
+    image (figure 4 of Chitta, Targeted Kernel Networks, 2018). For a `SpatialTransformer`, where
+    there are no windows: up to 6 images with the frame that it looks at, and what it passes on.
 
     Args:
         model: A Keras model that holds at least one attention mechanism.

@@ -1,6 +1,11 @@
 """The papers' equations as pure functions on tensors: no weights, no state."""
 
 from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
+from keras_attention.ops.spatial_transformer import (
+    affine_grid,
+    bilinear_sample,
+    spatial_transform,
+)
 from keras_attention.ops.targeted import (
     cauchy_window,
     gaussian_window,
@@ -15,6 +20,8 @@ from keras_attention.ops.targeted_convolution import (
 )
 
 __all__ = [
+    "affine_grid",
+    "bilinear_sample",
     "bounding_range",
     "cauchy_window",
     "gaussian_window",
@@ -25,5 +32,6 @@ __all__ = [
     "separable_window",
     "sliced_convolution",
     "sliced_targeted_convolution",
+    "spatial_transform",
     "targeted_convolution",
 ]

@@ -10,11 +10,19 @@ L = keras.layers
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "millions"),
-    [("CNN6", 28, 368.4), ("CNN6", 56, 1470), ("DN10", 28, 11.3), ("DN10", 56, 45.2)],
+    ("name", "input_shape", "millions"),
+    [
+        ("CNN6", (28, 28, 1), 368.4),
+        ("CNN6", (56, 56, 1), 1470),
+        ("DN10", (28, 28, 1), 11.3),
+        ("DN10", (56, 56, 1), 45.2),
+        ("DN40", (32, 32, 3), 357),
+        ("TDN40", (48, 48, 3), 802),
+        ("STN", (32, 32, 3), 145),
+    ],
 )
-def test_counts_of_the_paper(name, size, millions):
-    model = ka.applications.build(name, input_shape=(size, size, 1))
+def test_counts_of_the_paper(name, input_shape, millions):
+    model = ka.applications.build(name, input_shape=input_shape)
     assert ka.inspect.count_macs(model) == pytest.approx(millions * 1e6, rel=0.01)
 
 
@@ -68,7 +76,15 @@ def test_groups_of_a_convolution_see_their_channels_only():
     assert ka.inspect.count_macs(model) == 5 * 7 * 6 * (3 * 2 * 4 // 2)
 
 
-@pytest.mark.parametrize("name", ["TKN6", "TDN10"])
+def test_parts_of_a_spatial_transformer_count():
+    per_layer = ka.inspect.count_macs(ka.applications.STN(), per_layer=True)
+    first, again = 16 * 16 * 7 * 7 * 3 * 16, 32 * 32 * 7 * 7 * 3 * 128
+    assert per_layer["conv1"] == first, "the localization network comes first, at half the size"
+    assert per_layer["conv1 (2)"] == again
+    assert per_layer["affine"] == 64 * 6 + 6
+
+
+@pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
 def test_targeted_models_count_their_regions(name):
     dense = ka.inspect.count_macs(harness.ModelCase(name).make(input_shape=(16, 16, 1)))
     model = harness.ModelCase(name).make(input_shape=(16, 16, 1))

@@ -49,6 +49,28 @@ def test_attentive_regularization_and_any_size(rng):
     assert "8 x 10" in figure.axes[0].get_ylabel()
 
 
+def test_frames_and_warped_images_of_a_spatial_transformer(rng):
+    model = ka.applications.STN(input_shape=(12, 16, 3), classes=3)
+    half = [0.5, 0, 0.25, 0, 0.5, -0.25]
+    model.get_layer("align").affine.bias.assign(half)
+    images = rng.uniform(size=(2, 12, 16, 3))
+    figure = ka.inspect.plot_attention(model, images)
+    assert len(figure.axes) == 4
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), images[1], atol=1e-6)
+    x, y = figure.axes[0].lines[0].get_data()
+    assert (min(x), max(x), min(y), max(y)) == (6.0, 14.0, 1.5, 7.5)
+    warped = np.asarray(figure.axes[2].images[0].get_array())
+    assert warped.shape == (12, 16, 3)
+    # The first pixel shows row 1.25, column 5.75.
+    corner = np.einsum("i,j,ijc", [0.75, 0.25], [0.25, 0.75], images[0][1:3, 5:7])
+    np.testing.assert_allclose(warped[0, 0], corner, atol=1e-6)
+
+
+def test_windows_come_first(rng):
+    figure = ka.inspect.plot_attention(ka.applications.TSTN(input_shape=(16, 16, 3)))
+    assert len(figure.axes) == 3 * 3 + 1
+
+
 def test_models_of_any_size_need_images():
     with pytest.raises(ValueError, match="takes any size"):
         ka.inspect.plot_attention(ka.applications.TDN10(input_shape=(None, None, 1)))

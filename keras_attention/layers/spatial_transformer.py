@@ -1,0 +1,147 @@
+"""A layer that learns where and how to look at an image, by an affine warp."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attention.arguments import positive_integers, standard_data_format
+from keras_attention.ops.spatial_transformer import spatial_transform
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class SpatialTransformer(keras.Layer):
+    """Warps each image by an affine transform that a network reads off it (sections 3.1 to 3.3).
+
+    `localization` looks at the images and returns features; a dense layer of 6 units, which this
+    layer adds, turns them into the transform. Its kernel starts at zero and its bias at the
+    identity: whatever the localization, the images pass unchanged at first. A localization that
+    ends in 6 units of its own gets that layer too.
+
+    Args:
+        localization: A Keras layer or model from the images, in this layer's data format, to
+            `(B, features)`.
+        output_size: Height and width of the result in pixels, one integer or a pair; None
+            (default) for those of the input.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+        **kwargs: Arguments of `keras.Layer`.
+
+    Call arguments:
+        inputs: Images or activations.
+        return_attention: Whether to return the transforms too, `(B, 2, 3)`, float32. Rows are x
+            and y of the input, columns factors of x, y and 1 of the output; -1 and 1 are the
+            borders.
+
+    Weights:
+        Those of `localization`, then kernel `(features, 6)` and bias `(6,)`, float32 always.
+
+    Input shape:
+        `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None where the
+        localization allows it.
+
+    Output shape:
+        `(B, H_out, W_out, C)` or `(B, C, H_out, W_out)`; zero where it shows what lies outside.
+
+    Raises:
+        ValueError: For a localization that is no layer or does not return a vector of known
+            length, or sizes that are not positive.
+
+    Example:
+    >>> localization = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8, "relu")])
+    >>> layer = SpatialTransformer(localization, output_size=(16, 20))
+    >>> outputs, transforms = layer(ops.ones((2, 32, 40, 3)), return_attention=True)
+    >>> tuple(outputs.shape), [int(value) for value in ops.reshape(transforms[0], (6,))]
+    ((2, 16, 20, 3), [1, 0, 0, 0, 1, 0])
+
+    Reference:
+        Jaderberg et al., Spatial Transformer Networks (2015).
+    """
+
+    def __init__(
+        self,
+        localization: keras.Layer,
+        output_size: int | Sequence[int] | None = None,
+        *,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(localization, keras.Layer):
+            raise ValueError(
+                "`localization` must be a Keras layer or model from images to features. "
+                f"Received: localization={localization!r}"
+            )
+        self.localization = localization
+        self.output_size = (
+            None if output_size is None else positive_integers("output_size", output_size, 2)
+        )
+        self.data_format = standard_data_format(data_format)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        # In float32: half precision cannot place an image to the pixel.
+        self.affine = keras.layers.Dense(
+            6,
+            kernel_initializer="zeros",
+            bias_initializer=keras.initializers.Constant(list(IDENTITY)),
+            dtype="float32",
+            name="affine",
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        if not self.localization.built:
+            self.localization.build(input_shape)
+        shape = self.localization.compute_output_shape(input_shape)
+        if len(shape) != 2 or not isinstance(shape[-1], int):
+            raise ValueError(
+                f"`localization` must return (B, features) for images of shape {input_shape}. "
+                f"Received: localization={self.localization.name!r}, which returns {shape}"
+            )
+        self.affine.build(shape)
+
+    def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
+        transforms = self.transforms(inputs)
+        outputs = spatial_transform(inputs, transforms, self.output_size, self.data_format)
+        return (outputs, transforms) if return_attention else outputs
+
+    def transforms(self, inputs: Tensor) -> Tensor:
+        """Reads the transforms off images.
+
+        Args:
+            inputs: Images or activations.
+
+        Returns:
+            Float32 tensor `(B, 2, 3)`.
+        """
+        return ops.reshape(self.affine(self.localization(inputs)), (-1, 2, 3))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if self.output_size is None:
+            return tuple(input_shape)
+        if self.data_format == "channels_last":
+            return (input_shape[0], *self.output_size, input_shape[-1])
+        return (*input_shape[:2], *self.output_size)
+
+    def compute_output_spec(self, inputs: Any, return_attention: bool = False) -> Any:
+        shape = self.compute_output_shape(inputs.shape)
+        outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        transforms = keras.KerasTensor((inputs.shape[0], 2, 3), dtype="float32")
+        return (outputs, transforms) if return_attention else outputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "localization": keras.saving.serialize_keras_object(self.localization),
+            "output_size": self.output_size,
+            "data_format": self.data_format,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":
+        config = dict(config)
+        config["localization"] = keras.saving.deserialize_keras_object(config["localization"])
+        return cls(**config)
