@@ -1,13 +1,13 @@
 """What convolutions of windows take, beside what the cost model of the grouping says.
 
 Windows of a batch, 5x5 kernels (3x3 where 24 channels are read), "valid" padding. The model is
-`keras_attention.ops.roi_grouping.ConvolutionCost`; its start and its bytes are left out here.
+`keras_attention.ops.convolution_cost.ConvolutionCost`; its start and its bytes are left out here.
 """
 
 import tensorflow as tf
 from timing import alternated
 
-from keras_attention.ops.roi_grouping import ConvolutionCost
+from keras_attention.ops.convolution_cost import ConvolutionCost
 
 SIDES = (3, 5, 9, 14)
 KERNELS = (12, 32, 64, 256)

@@ -7,12 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attention import backend
 from keras_attention.arguments import one_of, positive_integer, positive_integers
+from keras_attention.layers.slicing import SlicePlan, Slicing
 from keras_attention.layers.windowed import WindowedLayer
+from keras_attention.ops.convolution_cost import TRAINING_COST, ConvolutionCost
+from keras_attention.ops.roi_grouping import Groups
 from keras_attention.ops.targeted import roi_rectangles
 from keras_attention.ops.targeted_convolution import (
-    SLICED_SHARE,
     sliced_targeted_convolution,
     targeted_convolution,
 )
@@ -34,10 +35,11 @@ class TargetLayer(WindowedLayer):
         filters: Number of kernels, C.
         kernel_size: Taps of a kernel, one integer or `(rows, columns)`.
         window: `"cauchy"` (default, section 4.4) or `"gaussian"`.
-        roi: `"slice"` (default) computes the convolution only inside a rectangle that holds the
-            regions of a group of kernels, where that is less than 0.8 of the map (JAX and XLA:
-            everywhere); `"mask"` computes it everywhere and sets the outside to zero: the same
-            values and gradients; `"full"` does not clip the window.
+        roi: `"slice"` (default) computes the convolution only inside rectangles that hold the
+            regions of groups of kernels, see `slice_groups`, where these are less than 0.8 of the
+            map; on JAX and under XLA only after `regroup`. `"mask"` computes it everywhere and
+            sets the outside to zero: the same values and gradients; `"full"` does not clip the
+            window.
         roi_groups: None (the paper) for one region per kernel, or an integer G for G regions,
             each shared by a contiguous group of kernels.
         min_roi_size: Smallest region during training in pixels, one integer or
@@ -122,7 +124,8 @@ class TargetLayer(WindowedLayer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self._slice_groups: tuple[tuple[int, ...], ...] = (tuple(range(self.filters)),)
+        self._slicing = Slicing(self.filters)
+        self._sides: tuple[int | None, ...] = (None, None)
 
     def build(self, input_shape: Shape) -> None:
         channels, sides = self._channels_of(input_shape), self._sides_of(input_shape)
@@ -140,6 +143,7 @@ class TargetLayer(WindowedLayer):
                 regularizer=self.bias_regularizer,
             )
         self._add_window(sides, self.roi_groups or self.filters, self._smallest_roi(sides))
+        self._sides = sides
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         sides = self._sides_of(ops.shape(inputs))
@@ -151,10 +155,13 @@ class TargetLayer(WindowedLayer):
             "data_format": self.data_format,
         }
         kernel = ops.convert_to_tensor(self.kernel)
-        if self.roi == "slice" and backend.supports_dynamic_shapes():
+        if all(isinstance(side, int) for side in sides):
+            self._sides = sides
+        if self.roi == "slice" and self._slicing.is_possible(sides):
             rectangles = roi_rectangles(sides, *self._window_of_channels())
+            rest["fixed"] = self._slicing.fixed(sides)
             outputs = sliced_targeted_convolution(
-                inputs, kernel, window, rectangles, self._slice_groups, **rest
+                inputs, kernel, window, rectangles, self._slicing.groups, **rest
             )
         else:
             outputs = targeted_convolution(inputs, kernel, window, **rest)
@@ -163,24 +170,71 @@ class TargetLayer(WindowedLayer):
         return outputs
 
     @property
-    def slice_groups(self) -> tuple[tuple[int, ...], ...]:
+    def slice_groups(self) -> Groups:
         """Groups of kernels that `roi="slice"` convolves together, over the union of their regions.
 
         Any partition of the kernels gives the same values and gradients; it decides the speed
-        only. One group at first. Set it before the model is traced, or compile again after.
+        only. One group at first; `regroup` and the callback `RegroupROIs` choose. Set it before
+        the model is traced, or compile again after.
         """
-        return self._slice_groups
+        return self._slicing.groups
 
     @slice_groups.setter
     def slice_groups(self, groups: Sequence[Sequence[int]]) -> None:
-        partition = tuple(tuple(int(kernel) for kernel in group) for group in groups)
-        kernels = sorted(kernel for group in partition for kernel in group)
-        if kernels != list(range(self.filters)) or not all(partition):
+        self._slicing.partition(groups)
+
+    @property
+    def map_sides(self) -> tuple[int | None, ...]:
+        """Height and width of the map seen last; None where they are not known."""
+        return self._sides
+
+    def plan_groups(
+        self,
+        sides: Sequence[int] | None = None,
+        cost: ConvolutionCost = TRAINING_COST,
+        batch_size: int = 64,
+        margin: int = 1,
+    ) -> SlicePlan:
+        """Finds the groups for `roi="slice"` that cost the least with the regions of now.
+
+        Args:
+            sides: Height and width of the map; None takes those seen last.
+            cost: Rates of the machine, see `ops.convolution_cost`.
+            batch_size: Images of a step.
+            margin: Pixels around the regions that a fixed rectangle leaves them to move in.
+
+        Returns:
+            What `regroup` takes, with estimated seconds of a step before and after.
+
+        Raises:
+            ValueError: Where the sides are not known.
+        """
+        height, width = self._sides if sides is None else sides
+        if height is None or width is None:
             raise ValueError(
-                f"`slice_groups` must hold each of the {self.filters} kernels once, in groups "
-                f"that are not empty. Received: slice_groups={groups}"
+                f"{self.name!r} has not seen a map of known size: pass `sides`, such as (28, 28). "
+                f"Received: sides={sides}"
             )
-        self._slice_groups = partition
+        map_sides = (int(height), int(width))
+        return self._slicing.plan(
+            self.rois(*map_sides).astype(int),
+            map_sides,
+            self.kernel_size,
+            self.dilation_rate,
+            self.kernel.shape[2],
+            cost,
+            batch_size,
+            margin,
+        )
+
+    def regroup(self, plan: SlicePlan | None = None) -> None:
+        """Slices by the groups of a plan, by default of `plan_groups()`.
+
+        Call it before the model is traced, or compile again after. Where XLA or JAX fix shapes,
+        each group also has a fixed rectangle: while its regions stay inside, that is computed,
+        else the whole map.
+        """
+        self._slicing.take(self.plan_groups() if plan is None else plan)
 
     def macs(self, input_shape: Shape, executed: bool = False) -> int:
         """Counts multiply-accumulates for one image of the given shape.
@@ -196,19 +250,14 @@ class TargetLayer(WindowedLayer):
         """
         sides = self._sides_of(input_shape)
         taps = int(np.prod(self.kernel_size)) * self._channels_of(input_shape)
-        sliced = self.roi == "slice" and backend.supports_dynamic_shapes()
-        if self.roi == "full" or (executed and not sliced):
-            return taps * self.filters * int(np.prod(sides))
+        whole = int(np.prod(sides))
+        if self.roi == "full":
+            return taps * self.filters * whole
         rois = self.rois(*sides)
         if not executed:
             return taps * int(np.prod(rois[..., 1] - rois[..., 0], axis=-1).sum())
-        pixels = 0
-        for group in self._slice_groups:
-            members = rois[list(group)]
-            union = members[..., 1].max(axis=0) - members[..., 0].min(axis=0)
-            area, whole = int(np.prod(np.maximum(union, 1))), int(np.prod(sides))
-            pixels += len(group) * (whole if area > SLICED_SHARE * whole else area)
-        return taps * pixels
+        sliced = self.roi == "slice"
+        return taps * (self._slicing.pixels(rois, sides) if sliced else self.filters * whole)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sides = self._sides_of(input_shape)

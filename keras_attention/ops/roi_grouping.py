@@ -5,73 +5,17 @@ groups compute much that is thrown away; many small ones run at a fraction of th
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from keras_attention.ops.convolution_cost import ConvolutionCost
 
 Array = Any
 Groups = tuple[tuple[int, ...], ...]
 
 # More rectangles than this are merged by closeness first: the search is quadratic.
 _MOST_RECTANGLES = 256
-
-
-@dataclass(frozen=True)
-class ConvolutionCost:
-    """Seconds of a convolution on a window, from rates measured on CPU.
-
-    The rate falls where there are few kernels, few pixels or few products to sum; the half points
-    below are where it falls to half. `benchmarks/convolution_rates.py` prints measured beside
-    modelled rates.
-
-    Attributes:
-        peak: Multiply-accumulates per second of a large convolution.
-        half_kernels: Kernels at half of the peak.
-        half_pixels: Pixels of the window at half of the peak.
-        half_products: Products of one output value (taps times input channels) at half.
-        kernel_bytes_per_second: Of reading the kernels, all that counts for a single image.
-        bytes_per_second: Of cutting out, multiplying by the window and putting back.
-        start: Seconds of a group's operations with nothing to compute.
-        passes: Convolutions a step: 1 for inference, 3 for training (two gradients).
-    """
-
-    peak: float = 240e9
-    half_kernels: float = 4.0
-    half_pixels: float = 14.0
-    half_products: float = 60.0
-    kernel_bytes_per_second: float = 25e9
-    bytes_per_second: float = 8e9
-    start: float = 4e-5
-    passes: int = 1
-
-    def seconds(
-        self, pixels: Array, kernels: Array, products: int, reads: Array, batch: int = 64
-    ) -> Array:
-        """Estimates what convolving groups takes; arrays broadcast.
-
-        Args:
-            pixels: Pixels of the groups' windows.
-            kernels: Kernels of the groups.
-            products: Taps times input channels.
-            reads: Values that the groups read, per image: window, halo and input channels.
-            batch: Images.
-
-        Returns:
-            Seconds of each group.
-
-        Example:
-        >>> cost = ConvolutionCost()
-        >>> bool(cost.seconds(25, 32, 6400, 20736) < cost.seconds(25, 256, 6400, 20736))
-        True
-        """
-        rate = self.peak * kernels / (kernels + self.half_kernels)
-        rate = rate * pixels / (pixels + self.half_pixels)
-        rate = rate * products / (products + self.half_products)
-        computed = batch * pixels * kernels * products / rate
-        computed = computed + 4.0 * kernels * products / self.kernel_bytes_per_second
-        moved = 4.0 * batch * (reads + 3.0 * pixels * kernels) / self.bytes_per_second
-        return self.passes * (computed + moved + self.start)
 
 
 def group_rois(
@@ -104,18 +48,86 @@ def group_rois(
     >>> [len(group) for group in group_rois(corners, (56, 56), (3, 3), 64)]
     [64, 64]
     """
-    cost = cost or ConvolutionCost()
-    halo = [(k - 1) * d for k, d in zip(kernel_size, dilation_rate, strict=True)]
-    products = int(np.prod(kernel_size)) * channels
-
-    def seconds(unions: Array, kernels: Array) -> Array:
-        spans = unions[..., 1] - unions[..., 0]
-        read = np.minimum(spans[..., 0] + halo[0], sides[0])
-        read = read * np.minimum(spans[..., 1] + halo[1], sides[1]) * channels
-        return cost.seconds(spans[..., 0] * spans[..., 1], kernels, products, read, batch)
-
+    price = _Price(sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate)
     unions, members = _distinct(np.asarray(rectangles))
-    return _merge(unions, members, seconds)
+    groups = _merge(unions.copy(), members, price.of_each)
+    everything = (tuple(range(len(rectangles))),)
+    # Merging pair by pair stops at a local best.
+    if price.of_all(rectangles, everything) <= price.of_all(rectangles, groups):
+        return everything
+    return groups
+
+
+def grouping_seconds(
+    rectangles: Array,
+    groups: Groups,
+    sides: Sequence[int],
+    kernel_size: Sequence[int],
+    channels: int,
+    cost: ConvolutionCost | None = None,
+    batch: int = 64,
+    dilation_rate: Sequence[int] = (1, 1),
+) -> float:
+    """Estimates what a partition of the kernels takes.
+
+    Args:
+        rectangles: Int array `(C, 2, 2)`, each kernel's `[[top, bottom], [left, right]]`.
+        groups: The partition, as from `group_rois`.
+        sides: Height and width of the map.
+        kernel_size: Taps of a kernel, rows and columns.
+        channels: Input channels.
+        cost: The machine's rates; measured defaults where None.
+        batch: Images of a call.
+        dilation_rate: Steps between the kernel's taps, per axis.
+
+    Returns:
+        Seconds.
+
+    Example:
+    >>> whole = np.array([[[0, 28], [0, 28]]] * 8)
+    >>> together, alone = [tuple(range(8))], [(kernel,) for kernel in range(8)]
+    >>> rest = ((28, 28), (3, 3), 16)
+    >>> grouping_seconds(whole, together, *rest) < grouping_seconds(whole, alone, *rest)
+    True
+    """
+    price = _Price(sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate)
+    return price.of_all(rectangles, groups)
+
+
+class _Price:
+    """Seconds of the groups of one layer."""
+
+    def __init__(
+        self,
+        sides: Sequence[int],
+        kernel_size: Sequence[int],
+        channels: int,
+        cost: ConvolutionCost,
+        batch: int,
+        dilation_rate: Sequence[int],
+    ):
+        self.sides, self.channels, self.cost, self.batch = sides, channels, cost, batch
+        self.halo = [(k - 1) * d for k, d in zip(kernel_size, dilation_rate, strict=True)]
+        self.products = int(np.prod(kernel_size)) * channels
+
+    def of_each(self, unions: Array, kernels: Array) -> Array:
+        """Groups of the given rectangles `(..., 2, 2)` and numbers of kernels."""
+        spans = np.maximum(unions[..., 1] - unions[..., 0], 1)  # as `bounding_range`
+        read = np.minimum(spans[..., 0] + self.halo[0], self.sides[0])
+        read = read * np.minimum(spans[..., 1] + self.halo[1], self.sides[1]) * self.channels
+        pixels = spans[..., 0] * spans[..., 1]
+        return self.cost.seconds(pixels, kernels, self.products, read, self.batch)
+
+    def of_all(self, rectangles: Array, groups: Groups) -> float:
+        """A whole partition, with putting the groups together."""
+        unions = np.stack([union_of(rectangles[list(group)]) for group in groups])
+        kernels = np.array([len(group) for group in groups])
+        total = self.of_each(unions, kernels).sum()
+        if len(groups) > 1:
+            hull = union_of(unions)
+            values = np.prod(hull[:, 1] - hull[:, 0]) * len(rectangles)
+            total += self.cost.assembly_seconds(values, self.batch)
+        return float(total)
 
 
 def union_of(rectangles: Array) -> Array:
@@ -181,7 +193,4 @@ def _merge(
         table[first], table[:, first] = row, row
         table[second], table[:, second] = -np.inf, -np.inf
     chosen = [members[index] for index in np.flatnonzero(alive)]
-    # Merging pair by pair stops at a local best.
-    if alone[alive].sum() >= seconds(union_of(unions[alive]), kernels[alive].sum()):
-        chosen = [[kernel for group in chosen for kernel in group]]
     return tuple(tuple(sorted(group)) for group in chosen)

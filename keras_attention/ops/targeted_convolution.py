@@ -137,36 +137,29 @@ def _convolve_groups(
 ) -> Tensor:
     """Convolves each group over its rectangle and puts all into a map of zeros."""
     order = np.concatenate([list(group) for group in groups])
-    kernel, window = backend.permute(kernel, order), backend.permute(window, order)
-    bias = None if bias is None else backend.permute(bias, order)
+    ends = np.cumsum([len(group) for group in groups])[:-1].tolist()
+    kernels, windows, biases = (
+        [None] * len(groups) if values is None else _split(backend.permute(values, order), ends)
+        for values in (kernel, window, bias)
+    )
     hull = _hull(unions)
     # Everything smaller than the map is done inside the hull: its edge is that of the zeros.
     source, offset = _readable(inputs, hull, kernel.shape, sides, dilation_rate, data_format)
-    patches, start = [], 0
-    for group, (rows, columns) in zip(groups, unions, strict=True):
-        part = slice(start, start + len(group))
-        patch = sliced_convolution(
-            source,
-            kernel[..., part],
-            _shift(rows, offset[0]),
-            _shift(columns, offset[1]),
-            dilation_rate,
-            data_format,
-        )
-        seen = backend.crop(window[..., part], {0: rows, 1: columns})
-        own_bias = None if bias is None else bias[part]
-        patch = _attend(patch, seen, own_bias, activation, data_format)
-        patches.append((patch, rows, columns))
-        start = part.stop
+    patches = []
+    for (rows, columns), own, seen, own_bias in zip(unions, kernels, windows, biases, strict=True):
+        part = (_shift(rows, offset[0]), _shift(columns, offset[1]))
+        patch = sliced_convolution(source, own, *part, dilation_rate, data_format)
+        seen = backend.crop(seen, {0: rows, 1: columns})
+        patches.append(_attend(patch, seen, own_bias, activation, data_format))
     if len(groups) == 1:
-        together = patches[0][0]
+        together = patches[0]
     else:
         (top, bottom), (left, right) = hull
         inside = (bottom - top, right - left)
         axis = -1 if data_format == "channels_last" else 1
         placed = [
             place(patch, _shift(rows, top), _shift(columns, left), inside, data_format)
-            for patch, rows, columns in patches
+            for patch, (rows, columns) in zip(patches, unions, strict=True)
         ]
         together = ops.concatenate(placed, axis=axis)
         together = backend.permute(together, np.argsort(order), axis)
@@ -242,6 +235,10 @@ def _holds(
 def _integers(rectangle: Any) -> Rectangle:
     (top, bottom), (left, right) = np.asarray(rectangle).tolist()
     return (top, bottom), (left, right)
+
+
+def _split(values: Tensor, ends: list[int]) -> list[Tensor]:
+    return ops.split(values, ends, axis=-1) if ends else [values]
 
 
 def _shift(span: Range, offset: Tensor) -> Range:

@@ -7,10 +7,13 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.layers import TargetLayer
+from keras_attention.ops.convolution_cost import ConvolutionCost
 from tests import harness
 from tests.golden import TOLERANCE, channels_last, golden
 
 FILTERS = 5
+# Groups cost nothing: every saved pixel counts.
+FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
 
 
 def layers_alike(rng, modes, center, scale, sides=(6, 8), channels=2, **arguments):
@@ -74,11 +77,16 @@ def test_slice_equals_mask(roi, groups, sides, kernel_size, dilation, use_bias):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_slice_equals_mask_in_compiled_training(jit, rng):
+@pytest.mark.parametrize("margin", [None, 0, 2])
+def test_slice_equals_mask_in_compiled_training(jit, margin, rng):
+    """Also inside fixed rectangles, and when the regions grow out of them."""
     center = rng.uniform(0, 1, (2, FILTERS)).astype("float32")
-    scale = rng.uniform(0.2, 0.6, (2, FILTERS)).astype("float32")
+    scale = rng.uniform(0.1, 0.4, (2, FILTERS)).astype("float32")
     layers = layers_alike(rng, ("mask", "slice"), center, scale, kernel_size=3)
     layers[1].slice_groups = [[0, 3], [1], [2, 4]]
+    if margin is not None:
+        layers[1].regroup(layers[1].plan_groups(cost=FREE, margin=margin))
+        assert len(layers[1].slice_groups) > 1
     x = rng.normal(size=(4, 6, 8, 2)).astype("float32")
     y = rng.normal(size=(4, 6, 8, FILTERS)).astype("float32")
     trained = []
@@ -224,6 +232,30 @@ def test_min_roi_size_larger_than_the_map():
 def test_kernels_may_be_larger_than_the_map(rng):
     layer = TargetLayer(4, 5)
     assert layer(rng.normal(size=(1, 2, 3, 1)).astype("float32")).shape == (1, 2, 3, 4)
+
+
+def test_regroup_needs_sides():
+    layer = TargetLayer(4, 3)
+    layer.build((None, None, 8, 1))
+    with pytest.raises(ValueError, match=r"pass `sides`.*Received: sides=None"):
+        layer.plan_groups()
+    layer(np.zeros((1, 12, 8, 1), "float32"))
+    assert layer.map_sides == (12, 8)
+    layer.regroup()
+
+
+def test_regroup_computes_less():
+    layer = TargetLayer(8, 3)
+    layer.build((None, 24, 24, 4))
+    layer.scale.assign(np.full((2, 8), 0.1))
+    layer.center.assign(np.tile([0.2, 0.8], (2, 4)))
+    one_group = layer.macs((1, 24, 24, 4), executed=True)
+    plan = layer.plan_groups(cost=FREE)
+    assert layer.slice_groups == (tuple(range(8)),)
+    layer.regroup(plan)
+    assert layer.slice_groups == ((0, 2, 4, 6), (1, 3, 5, 7))
+    assert layer.macs((1, 24, 24, 4), executed=True) < one_group / 2
+    assert plan.seconds < plan.seconds_before
 
 
 @pytest.mark.parametrize("groups", [[[0, 1]], [[0, 1, 2, 3], []], [[0, 1], [1, 2, 3]]])

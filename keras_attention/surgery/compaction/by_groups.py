@@ -1,11 +1,12 @@
 """A target layer's regions as convolutions of groups of kernels, each over a rectangle."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_attention.layers.region import RegionConvolution
-from keras_attention.ops.roi_grouping import ConvolutionCost, Groups, group_rois, union_of
+from keras_attention.ops.roi_grouping import Groups, group_rois, grouping_seconds, union_of
 from keras_attention.surgery.compaction.region_map import Piece, RegionMap
 from keras_attention.surgery.compaction.target import Target
 
@@ -24,25 +25,24 @@ def groups_of(target: Target, channels: int, batch: int) -> Groups:
     )
 
 
-def whole_seconds(target: Target, channels: int, batch: int) -> float:
-    """Estimates what the convolution of the whole map takes."""
-    products, pixels = int(np.prod(target.kernel.shape[:3])), int(np.prod(target.sides))
-    kernels, read = len(target.rectangles), pixels * channels
-    return float(ConvolutionCost().seconds(pixels, kernels, products, read, batch))
-
-
 def groups_seconds(target: Target, channels: int, groups: Groups, batch: int) -> float:
     """Estimates what the groups' convolutions take."""
-    cost = ConvolutionCost()
-    seconds = 0.0
-    for group in groups:
-        union = union_of(target.rectangles[list(group)])
-        reads = target.reads(union)[0]
-        pixels = np.prod(union[:, 1] - union[:, 0])
-        read = np.prod(reads[:, 1] - reads[:, 0]) * channels
-        products = int(np.prod(target.kernel.shape[:3]))
-        seconds += float(cost.seconds(pixels, len(group), products, read, batch))
-    return seconds
+    return grouping_seconds(
+        target.rectangles,
+        groups,
+        target.sides,
+        target.layer.kernel_size,
+        channels,
+        batch=batch,
+        dilation_rate=target.layer.dilation_rate,
+    )
+
+
+def whole_seconds(target: Target, channels: int, batch: int) -> float:
+    """Estimates what the convolution of the whole map takes."""
+    whole = np.array([[0, target.sides[0]], [0, target.sides[1]]])
+    everywhere = replace(target, rectangles=np.broadcast_to(whole, target.rectangles.shape))
+    return groups_seconds(everywhere, channels, (tuple(range(len(target.rectangles))),), batch)
 
 
 def by_groups(target: Target, source: RegionMap, groups: Groups) -> RegionMap:

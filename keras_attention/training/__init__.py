@@ -1,0 +1,5 @@
+"""What training needs beyond compile and fit."""
+
+from keras_attention.training.targeted import RegroupROIs
+
+__all__ = ["RegroupROIs"]

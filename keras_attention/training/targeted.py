@@ -1,0 +1,100 @@
+"""Keeps the slicing of target layers fast while their regions move."""
+
+import time
+from typing import Any
+
+import keras
+
+from keras_attention.arguments import non_negative_number, positive_integer
+from keras_attention.layers import TargetLayer
+from keras_attention.layers.slicing import SlicePlan
+from keras_attention.ops.convolution_cost import TRAINING_COST, ConvolutionCost
+
+
+class RegroupROIs(keras.callbacks.Callback):
+    """Groups the kernels of `TargetLayer(roi="slice")` anew between epochs, where that pays.
+
+    The values and gradients are the same whatever the groups. A new grouping has to be traced, so
+    it is taken when the seconds that it saves in the epochs that are left are more than the first
+    step took, and where the estimated gain is large enough to be real.
+
+    Args:
+        every: Epochs between two looks; 1 by default.
+        min_gain: Smallest share of the target layers' time to save; 0.1 by default.
+        batch_size: Images of a step, for the estimate; 64 by default.
+        cost: Rates of the machine, see `ops.convolution_cost`; those of 2 CPU cores by default.
+
+    Raises:
+        ValueError: For numbers that are not positive, or a model without sliced target layers.
+
+    Example:
+    >>> callback = RegroupROIs(every=5)
+    >>> # model.fit(images, labels, epochs=40, callbacks=[callback])
+
+    Reference:
+        Chitta, Targeted Kernel Networks (2018), section 3.5, which slices each kernel alone.
+    """
+
+    def __init__(
+        self,
+        every: int = 1,
+        min_gain: float = 0.1,
+        batch_size: int = 64,
+        cost: ConvolutionCost = TRAINING_COST,
+    ):
+        super().__init__()
+        self.every = positive_integer("every", every)
+        self.min_gain = non_negative_number("min_gain", min_gain)
+        self.batch_size = positive_integer("batch_size", batch_size)
+        self.cost = cost
+        self._first_step, self._is_new = 0.0, False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Groups by the regions that the model starts with: nothing is traced yet."""
+        self.layers = [
+            layer
+            for layer in self.model._flatten_layers()
+            if isinstance(layer, TargetLayer) and layer.roi == "slice"
+        ]
+        if not self.layers:
+            raise ValueError(
+                'RegroupROIs needs a model with a TargetLayer of roi="slice". '
+                f"Received: {self.model.name!r} without one"
+            )
+        for layer, plan in self._plans():
+            layer.regroup(plan)
+        self._trace_again()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch_start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._is_new:  # this step was traced
+            self._first_step = time.perf_counter() - self._epoch_start
+            self._is_new = False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Groups again where the time that is left makes it worth another tracing."""
+        left = self.params.get("epochs", 0) - epoch - 1
+        if left <= 0 or (epoch + 1) % self.every:
+            return
+        seconds = time.perf_counter() - self._epoch_start
+        plans = self._plans()
+        before = sum(plan.seconds_before for _, plan in plans)
+        gain = 1 - sum(plan.seconds for _, plan in plans) / before if before else 0.0
+        if gain > self.min_gain and gain * seconds * left > self._first_step:
+            for layer, plan in plans:
+                layer.regroup(plan)
+            self._trace_again()
+
+    def _plans(self) -> list[tuple[TargetLayer, SlicePlan]]:
+        """A plan for each layer that has seen a map of known size."""
+        known = [layer for layer in self.layers if None not in layer.map_sides]
+        options: dict[str, Any] = {"cost": self.cost, "batch_size": self.batch_size}
+        return [(layer, layer.plan_groups(**options)) for layer in known]
+
+    def _trace_again(self) -> None:
+        """Drops the compiled functions, which hold the old groups; fit looks them up each step."""
+        self._is_new = True
+        self.model.make_train_function(force=True)
+        self.model.test_function = self.model.predict_function = None

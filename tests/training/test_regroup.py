@@ -1,0 +1,147 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_attention as ka
+from keras_attention.ops.convolution_cost import ConvolutionCost
+from keras_attention.training import RegroupROIs
+
+# Groups cost nothing: every saved pixel counts.
+FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
+
+
+def network(roi="slice", policy=None):
+    """Two target layers whose regions lie in two corners."""
+    inputs = keras.Input((16, 12, 1))
+    x = ka.layers.TargetLayer(4, 3, roi=roi, activation="relu", dtype=policy, name="first")(inputs)
+    x = keras.layers.MaxPooling2D()(x)
+    x = ka.layers.TargetLayer(4, 3, roi=roi, scale_regularizer="l2", dtype=policy, name="second")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    for name in ("first", "second"):
+        layer = model.get_layer(name)
+        layer.center.assign(np.tile([0.2, 0.8], (2, 2)))
+        layer.scale.assign(np.full((2, 4), 0.3))
+    return model
+
+
+def data(rng, count=32):
+    x = rng.normal(size=(count, 16, 12, 1)).astype("float32")
+    return x, rng.normal(size=(count, 2)).astype("float32")
+
+
+def fit(model, x, y, callbacks=(), jit=False, **options):
+    model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit)
+    options = {"epochs": 4, "batch_size": 8, "verbose": 0, "shuffle": False, **options}
+    return model.fit(x, y, callbacks=list(callbacks), **options)
+
+
+class Eager(RegroupROIs):
+    """Takes every new grouping, however little it saves, and remembers them."""
+
+    def __init__(self, **options):
+        super().__init__(min_gain=0.0, cost=FREE, **options)
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._first_step = -1.0
+        super().on_epoch_end(epoch, logs)
+        self.seen.append(self.layers[0].slice_groups)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_training_is_the_same(jit, rng):
+    x, y = data(rng)
+    plain, regrouped = network("mask"), network()
+    regrouped.set_weights(plain.get_weights())
+    expected = fit(plain, x, y).history["loss"]
+    callback = Eager()
+    got = fit(regrouped, x, y, [callback], jit, validation_data=(x, y)).history["loss"]
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    for weight, want in zip(regrouped.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, want, atol=1e-5)
+    assert len(callback.seen[-1]) > 1
+
+
+def test_groups_follow_the_regions(rng):
+    """Kernels that look at the same place are grouped, also when they have moved."""
+    model = network()
+    x, y = data(rng)
+    layer = model.get_layer("first")
+
+    class Move(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1 and keras.backend.backend() == "tensorflow":
+                layer.center.assign(np.repeat([[0.2, 0.8]] * 2, 2, axis=1))
+
+    callback = Eager()
+    fit(model, x, y, [Move(), callback])
+    assert callback.seen[0] == ((0, 2), (1, 3))
+    if keras.backend.backend() == "tensorflow":
+        assert callback.seen[-1] == ((0, 1), (2, 3))
+
+
+def test_no_tracing_where_little_is_left(rng):
+    """The steps of a short training are not worth a second tracing."""
+    model = network()
+    callback = RegroupROIs(cost=FREE)
+    traced = []
+    callback.set_model(model)
+    original = RegroupROIs._trace_again
+    callback._trace_again = lambda: (traced.append(1), original(callback))
+    fit(model, *data(rng, 8), [callback], epochs=2)
+    assert traced == [1]
+
+
+def test_every(rng):
+    callback = Eager(every=3)
+    looked = []
+    original = RegroupROIs._plans
+    callback._plans = lambda: looked.append(1) or original(callback)
+    fit(network(), *data(rng), [callback], epochs=7)
+    assert len(looked) == 3  # at the start, after epochs 3 and 6
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(policy, rng):
+    x, y = data(rng)
+    half, full = network(policy=policy), network()
+    full.set_weights(half.get_weights())
+    losses = [fit(model, x, y, [Eager()]).history["loss"] for model in (half, full)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+def test_under_a_mirrored_strategy(rng):
+    import tensorflow as tf
+
+    x, y = data(rng)
+    plain = network("mask")
+    expected = fit(plain, x, y).history["loss"]
+    start = network("mask")  # the same seed, the same weights
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = network()
+        model.set_weights(start.get_weights())
+        start.set_weights(model.get_weights())
+        history = fit(model, x, y, [Eager()])
+    again = network("mask")
+    again.set_weights(start.get_weights())
+    expected = fit(again, x, y).history["loss"]
+    np.testing.assert_allclose(history.history["loss"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "Received: every=0"),
+        ({"min_gain": -0.1}, "Received: min_gain=-0.1"),
+        ({"batch_size": 2.5}, "Received: batch_size=2.5"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        RegroupROIs(**options)
+
+
+def test_a_model_without_slices(rng):
+    with pytest.raises(ValueError, match=r"Received: .* without one"):
+        fit(network("mask"), *data(rng), [RegroupROIs()])
