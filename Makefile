@@ -16,7 +16,8 @@ test: $(VENV)/.dev
 
 # The layers and models on the other backend; data sets and exports stay with TensorFlow.
 test-jax: $(VENV)/.dev
-	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/layers tests/surgery tests/applications tests/inspect
+	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/layers tests/training tests/surgery \
+		tests/applications tests/inspect
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = {"run_all.py", "timing.py"}
+HELPERS = {"regions.py", "roofline.py", "run_all.py", "timing.py"}
 
 
 def main() -> None:

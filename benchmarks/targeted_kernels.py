@@ -1,54 +1,167 @@
-"""What a target layer's modes cost beside a plain convolution: CNN6 and TKN6, 28 pixels, batch 64.
+"""Target layers by the clock: networks of plain convolutions beside compacted and sliced ones.
 
-The regions are those at the start (the whole map), then small ones: centers scattered by 0.06
-around the middle and scales that bring the MACs near the paper's ratio of 12.9 (table 2).
+The regions are trained on the bundled digits at 28 pixels, or scattered by 0.06 around the middle
+and of sizes that bring the MACs to the paper's ratio of 12.9 (table 2). They are relative, so the
+networks for 56 pixels have the same. A speed-up is the plain network's time over the other's; share
+is the speed-up over the ratio of MACs. Calls take turns in one process; medians.
 """
 
 import keras
 import numpy as np
+import regions
+import roofline
 import tensorflow as tf
 from timing import alternated
 
 import keras_attention as ka
 
-BATCH = 64
-SMALL_SCALE = 0.117
+PAPER_RATIO = 12.9
+SHARED = (None, 4, 8)
 
 
 def main() -> None:
-    """Prints a line a model: MACs, those executed, milliseconds and the ratios to CNN6."""
-    images = tf.constant(np.random.default_rng(0).uniform(size=(BATCH, 28, 28, 1)), "float32")
-    models = {"CNN6": ka.applications.CNN6()}
-    for regions in ("whole", "small"):
-        for roi in ("full", "mask", "slice"):
-            model = ka.applications.TKN6(roi=roi)
-            if regions == "small":
-                shrink(model)
-            models[f"TKN6 {roi}, {regions} regions"] = model
-    times = alternated({name: forward(model, images) for name, model in models.items()})
-    steps = alternated({name: step(model, images) for name, model in models.items()}, rounds=7)
-    print("| model | MACs | executed | forward ms | / CNN6 | training step ms | / CNN6 |")
+    """Prints the trainings, then inference, training steps and thin networks."""
+    found = {}
+    for groups in SHARED:
+        found[groups], line = regions.trained("TKN6", groups, "digits", rate=0.02)
+        print(line + ".  ")
+    thin, line = regions.trained("TDN10", None, "top_left_digits", rate=0.1)
+    print(line + ".\n")
+    for size in (28, 56):
+        inference(size, found)
+    training(found)
+    thin_networks(thin)
+
+
+def inference(size: int, found: dict) -> None:
+    """CNN6 beside compacted TKN6, and beside one sliced convolution per kernel."""
+    shape = (size, size, 1)
+    plain = ka.applications.CNN6(shape)
+    dense = ka.inspect.count_macs(plain)
+    models, ratios = {"CNN6": plain}, {"CNN6": 1.0}
+    for groups in SHARED:
+        for kind in ("trained", "paper's MACs"):
+            model = network(shape, groups, kind, found)
+            name = f"compact, {regions.label(groups)}, {kind}"
+            models[name] = ka.surgery.compact(model)
+            ratios[name] = dense / ka.inspect.count_macs(model)
+            if groups is None and size == 28:
+                name = f"one convolution a kernel, {kind}"
+                models[name], ratios[name] = (
+                    one_by_one(model),
+                    ratios[f"compact, a region a kernel, {kind}"],
+                )
+    for batch in (64, 1):
+        images = tf.random.uniform((batch, *shape), seed=0)
+        calls = {name: forward(model, images) for name, model in models.items()}
+        times = alternated(calls, rounds=11 if batch > 1 else 101)
+        print(f"Inference, {size} pixels, batch {batch}:\n")
+        print("| network | MACs ratio | ms | speed-up | share |")
+        print("| --- | --- | --- | --- | --- |")
+        for name, seconds in times.items():
+            speedup = times["CNN6"] / seconds
+            print(
+                f"| {name} | {ratios[name]:.2f} | {1e3 * seconds:.2f} | {speedup:.2f} | "
+                f"{speedup / ratios[name]:.2f} |"
+            )
+        print()
+
+
+def network(shape: tuple, groups: int | None, kind: str, found: dict, roi: str = "mask") -> object:
+    """TKN6 with regions of a kind."""
+    model = ka.applications.TKN6(shape, roi=roi, roi_groups=groups)
+    if kind == "trained":
+        regions.write(model, found[groups])
+    elif kind == "paper's MACs":
+        regions.scatter(model, PAPER_RATIO)
+    return model
+
+
+def one_by_one(model: keras.Model) -> object:
+    """The authors' way: each kernel's region convolved alone, zero-padded and concatenated."""
+    sides = {layer.name: tuple(layer.input.shape[1:3]) for layer in regions.target_layers(model)}
+
+    def convolve(layer: keras.Layer, x: tf.Tensor) -> tf.Tensor:
+        height, width = sides[layer.name]
+        window = np.array(layer.attention_window(height, width, clip=True))
+        kernel = tf.constant(np.array(layer.kernel))
+        maps = []
+        for channel, ((top, bottom), (left, right)) in enumerate(layer.rois(height, width)):
+            rows, columns = (int(top), int(bottom)), (int(left), int(right))
+            own = kernel[..., channel : channel + 1]
+            patch = layer.activation(ka.ops.sliced_convolution(x, own, rows, columns))
+            seen = window[top:bottom, left:right, channel : channel + 1]
+            maps.append(ka.ops.place(patch * seen, rows, columns, (height, width)))
+        return tf.concat(maps, axis=-1)
+
+    def call(x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        for layer in model.layers[1:]:
+            x = convolve(layer, x) if hasattr(layer, "rois") else layer(x, training=training)
+        return x
+
+    return call
+
+
+def training(found: dict) -> None:
+    """A step of training at 28 pixels, batch 64: mask beside slice, regrouped."""
+    shape = (28, 28, 1)
+    images = tf.random.uniform((64, *shape), seed=0)
+    calls = {"CNN6": step(ka.applications.CNN6(shape), images)}
+    executed, kinds = {}, [("at first", None)]
+    kinds += [(kind, groups) for kind in ("trained", "paper's MACs") for groups in SHARED]
+    for kind, groups in kinds:
+        for roi in ("mask", "slice"):
+            model = network(shape, groups, kind, found, roi)
+            for layer in regions.target_layers(model):
+                layer.regroup()
+            name = f"{roi}, {regions.label(groups)}, {kind}"
+            calls[name] = step(model, images)
+            executed[name] = ka.inspect.count_macs(model, executed=True)
+    times = alternated(calls, rounds=9)
+    print("Training step, 28 pixels, batch 64:\n")
+    print("| TKN6 | MACs executed, forward | ms | / CNN6 | mask / slice |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, macs in executed.items():
+        masked = times[name.replace("slice", "mask")]
+        gain = f"{masked / times[name]:.2f}" if name.startswith("slice") else ""
+        print(
+            f"| {name} | {macs / 1e6:.0f}M | {1e3 * times[name]:.0f} | "
+            f"{times[name] / times['CNN6']:.2f} | {gain} |"
+        )
+    print()
+
+
+def thin_networks(found: dict) -> None:
+    """DN10 beside compacted TDN10, with what their MACs and bytes allow."""
+    peaks = roofline.rates()
+    print(
+        f"Thin networks; floor: MACs at {peaks[0] / 1e9:.0f} billion a second plus every layer's "
+        f"inputs, outputs and weights at {peaks[1] / 1e9:.0f} GB/s, as measured here:\n"
+    )
+    print("| pixels | batch | network | MACs | ms | speed-up | floor ms |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, model in models.items():
-        macs, executed = (
-            ka.inspect.short_number(ka.inspect.count_macs(model, executed=executed))
-            for executed in (False, True)
-        )
-        seconds = " | ".join(
-            f"{1e3 * measured[name]:.0f} | {measured[name] / measured['CNN6']:.2f}"
-            for measured in (times, steps)
-        )
-        print(f"| {name} | {macs} | {executed} | {seconds} |")
-
-
-def shrink(model: object) -> None:
-    """Gives every kernel a small region near the middle, as training does."""
-    generator = np.random.default_rng(0)
-    for layer in model.layers:
-        if hasattr(layer, "rois"):
-            layer.center.assign(generator.normal(0.5, 0.06, layer.center.shape).clip(0, 1))
-            small = np.full(layer.scale.shape, SMALL_SCALE, "float32")
-            layer.scale.assign(layer.scale.constraint(small))  # 3 pixels at least, as in training
+    for size in (28, 56):
+        shape = (size, size, 1)
+        targeted = ka.applications.TDN10(shape, roi="mask")
+        regions.write(targeted, found)
+        models = {
+            "DN10": ka.applications.DN10(shape),
+            "TDN10 compact": ka.surgery.compact(targeted),
+        }
+        macs = {
+            "DN10": ka.inspect.count_macs(models["DN10"]),
+            "TDN10 compact": ka.inspect.count_macs(targeted),
+        }
+        for batch in (64, 1):
+            images = tf.random.uniform((batch, *shape), seed=0)
+            calls = {name: forward(model, images) for name, model in models.items()}
+            times = alternated(calls, rounds=51 if batch > 1 else 201)
+            for name, seconds in times.items():
+                least = sum(roofline.floor(models[name], batch, peaks))
+                print(
+                    f"| {size} | {batch} | {name} | {macs[name] / 1e6:.1f}M | "
+                    f"{1e3 * seconds:.2f} | {times['DN10'] / seconds:.2f} | {1e3 * least:.2f} |"
+                )
 
 
 def forward(model: object, images: tf.Tensor) -> object:
@@ -57,10 +170,10 @@ def forward(model: object, images: tf.Tensor) -> object:
     return lambda: compiled(images).numpy()
 
 
-def step(model: object, images: tf.Tensor) -> object:
+def step(model: keras.Model, images: tf.Tensor) -> object:
     """A call that trains for one step, so gently that the regions stay."""
     model.compile(keras.optimizers.SGD(1e-9), "sparse_categorical_crossentropy")
-    labels = tf.zeros(BATCH, tf.int64)
+    labels = tf.zeros(len(images), tf.int64)
     return lambda: model.train_on_batch(images, labels)
 
 

@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 
+import keras_attention as ka
 from tests import harness
 
 READER = """
@@ -37,6 +38,13 @@ def cases(rng):
         model = case.make()
         harness.jitter(model)
         yield case.name, model, rng.uniform(size=(2, *case.input_shape))
+    for name in ("TKN6", "TDN10"):  # a matrix of entries in one, groups of kernels in the other
+        model = ka.applications.build(name, input_shape=(12, 10, 1), classes=3)
+        harness.jitter(model)
+        for layer in model.layers:
+            if isinstance(layer, ka.layers.TargetLayer):
+                layer.scale.assign(0.3 * layer.scale)
+        yield f"compact{name}", ka.surgery.compact(model), rng.uniform(size=(2, 12, 10, 1))
 
 
 def test_files_open_in_a_new_process(rng, tmp_path):
