@@ -6,6 +6,8 @@ networks for 56 pixels have the same. A speed-up is the plain network's time ove
 is the speed-up over the ratio of MACs. Calls take turns in one process; medians.
 """
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import regions
@@ -79,19 +81,13 @@ def network(shape: tuple, groups: int | None, kind: str, found: dict, roi: str =
 
 def one_by_one(model: keras.Model) -> object:
     """The authors' way: each kernel's region convolved alone, zero-padded and concatenated."""
-    sides = {layer.name: tuple(layer.input.shape[1:3]) for layer in regions.target_layers(model)}
+    kernels = {layer.name: list(each_kernel(layer)) for layer in regions.target_layers(model)}
 
     def convolve(layer: keras.Layer, x: tf.Tensor) -> tf.Tensor:
-        height, width = sides[layer.name]
-        window = np.array(layer.attention_window(height, width, clip=True))
-        kernel = tf.constant(np.array(layer.kernel))
         maps = []
-        for channel, ((top, bottom), (left, right)) in enumerate(layer.rois(height, width)):
-            rows, columns = (int(top), int(bottom)), (int(left), int(right))
-            own = kernel[..., channel : channel + 1]
-            patch = layer.activation(ka.ops.sliced_convolution(x, own, rows, columns))
-            seen = window[top:bottom, left:right, channel : channel + 1]
-            maps.append(ka.ops.place(patch * seen, rows, columns, (height, width)))
+        for kernel, window, (rows, columns) in kernels[layer.name]:
+            patch = layer.activation(ka.ops.sliced_convolution(x, kernel, rows, columns))
+            maps.append(ka.ops.place(patch * window, rows, columns, tuple(x.shape[1:3])))
         return tf.concat(maps, axis=-1)
 
     def call(x: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -100,6 +96,17 @@ def one_by_one(model: keras.Model) -> object:
         return x
 
     return call
+
+
+def each_kernel(layer: keras.Layer) -> Iterator[tuple]:
+    """Every kernel alone, with its window and the rows and columns of its region."""
+    height, width = layer.input.shape[1:3]
+    window = np.array(layer.attention_window(height, width, clip=True))
+    kernel = np.array(layer.kernel)
+    for channel, ((top, bottom), (left, right)) in enumerate(layer.rois(height, width).tolist()):
+        own = slice(channel, channel + 1)
+        seen = window[top:bottom, left:right, own]
+        yield tf.constant(kernel[..., own]), tf.constant(seen), ((top, bottom), (left, right))
 
 
 def training(found: dict) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention.arguments import one_of, positive_integer, positive_integers
+from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.layers.slicing import SlicePlan, Slicing
 from keras_attention.layers.windowed import WindowedLayer
 from keras_attention.ops.convolution_cost import TRAINING_COST, ConvolutionCost
@@ -50,7 +51,8 @@ class TargetLayer(WindowedLayer):
         scale_regularizer: Regularizer of the scales; the paper uses
             `keras.regularizers.L2(1e-4)`, times beta to the power of the block. None by default.
         dilation_rate: Distance between a kernel's taps in pixels, one integer or a pair.
-        activation: Activation before the window; None for none.
+        activation: Activation before the window; None for none. One that is not known to act on
+            each value by itself, such as softmax, needs the whole map: then `"slice"` is `"mask"`.
         kernel_initializer: `"he_normal"`, section 4.2.
         bias_initializer: `"zeros"`.
         kernel_regularizer: None.
@@ -157,7 +159,7 @@ class TargetLayer(WindowedLayer):
         kernel = ops.convert_to_tensor(self.kernel)
         if all(isinstance(side, int) for side in sides):
             self._sides = sides
-        if self.roi == "slice" and self._slicing.is_possible(sides):
+        if self._slices and self._slicing.is_possible(sides):
             rectangles = roi_rectangles(sides, *self._window_of_channels())
             rest["fixed"] = self._slicing.fixed(sides)
             outputs = sliced_targeted_convolution(
@@ -256,8 +258,8 @@ class TargetLayer(WindowedLayer):
         rois = self.rois(*sides)
         if not executed:
             return taps * int(np.prod(rois[..., 1] - rois[..., 0], axis=-1).sum())
-        sliced = self.roi == "slice"
-        return taps * (self._slicing.pixels(rois, sides) if sliced else self.filters * whole)
+        pixels = self._slicing.pixels(rois, sides) if self._slices else self.filters * whole
+        return taps * pixels
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sides = self._sides_of(input_shape)
@@ -281,6 +283,10 @@ class TargetLayer(WindowedLayer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
         }
+
+    @property
+    def _slices(self) -> bool:
+        return self.roi == "slice" and is_pointwise(self.activation)
 
     def _window_of_channels(self) -> tuple[Tensor, Tensor]:
         center, scale = super()._window_of_channels()

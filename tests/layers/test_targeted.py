@@ -154,6 +154,17 @@ def test_a_region_of_nothing_gives_zeros(rng):
     np.testing.assert_array_equal(masked(x), np.zeros((1, 6, 8, FILTERS)))
 
 
+def test_softmax_sees_all_channels_whatever_the_groups(rng):
+    center = rng.uniform(0.2, 0.8, (2, FILTERS)).astype("float32")
+    scale = np.full((2, FILTERS), 0.2, "float32")
+    masked, sliced = layers_alike(
+        rng, ("mask", "slice"), center, scale, kernel_size=3, activation="softmax"
+    )
+    sliced.slice_groups = [[0, 3], [1], [2, 4]]
+    x = rng.normal(size=(2, 6, 8, 2)).astype("float32")
+    np.testing.assert_allclose(sliced(x), masked(x), atol=1e-6)
+
+
 def test_constraints_hold_the_windows(rng):
     layer = TargetLayer(4, (3, 5))
     layer.build((None, 10, 20, 1))

@@ -172,6 +172,19 @@ def test_attention_asked_for_in_the_graph(rng):
     check(randomize(model, rng), rng)
 
 
+def test_what_is_not_pointwise_sees_all_channels(form, rng):
+    """Softmax over channels, and functions that Keras does not know."""
+    layers = (TargetLayer(6, 3, activation="softmax"), TargetLayer(5, 3))
+    own = L.Activation(lambda x: keras.ops.cumsum(x, axis=-1))
+    check(randomize(two_layers(*layers, [own]), rng), rng)
+
+
+def test_layers_that_are_asked_to_train(rng):
+    inputs = keras.Input((8, 8, 1))
+    x = L.BatchNormalization()(TargetLayer(4, 3)(inputs), training=True)
+    check(randomize(keras.Model(inputs, TargetLayer(2, 3)(x)), rng), rng)
+
+
 @pytest.mark.parametrize("model_format", ["channels_last", "channels_first"])
 def test_both_data_formats(model_format, form, rng):
     inputs = keras.Input((2, 8, 6) if model_format == "channels_first" else (8, 6, 2))

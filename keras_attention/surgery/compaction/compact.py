@@ -9,6 +9,7 @@ import keras
 
 from keras_attention.arguments import positive_integer
 from keras_attention.layers import TargetLayer
+from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.surgery.compaction import rules
 from keras_attention.surgery.compaction.convolve import Map, convolve
 from keras_attention.surgery.compaction.entry_map import EntryMap
@@ -132,8 +133,8 @@ class _Compaction:
 
     def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """A layer's result as a map where there is a rule for it, else as a tensor."""
-        wanted = {name: value for name, value in kwargs.items() if value is not None}
-        only = args[0] if len(args) == 1 and not set(wanted) - {"training", "mask"} else None
+        asked = [value for value in kwargs.values() if value is not None and value is not False]
+        only = args[0] if len(args) == 1 and not asked else None
         result = None
         if isinstance(only, (list, tuple)):
             result = self._join(layer, list(only))
@@ -157,6 +158,8 @@ class _Compaction:
 
     def _apply_to_map(self, layer: Any, source: Map, is_whole: bool) -> Any:
         if type(layer) is TargetLayer:
+            if not is_pointwise(layer.activation):
+                return None
             return convolve(target_of(layer, source.layout.sides), source, self.batches)
         if type(layer) is keras.layers.Flatten:
             same = layer.data_format == source.layout.data_format

@@ -31,7 +31,7 @@ class Entries(NamedTuple):
     channels: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EntryMap:
     """A map as entries that are computed in whatever order the next layer likes.
 

@@ -51,7 +51,7 @@ class Layout:
         return np.array([[0, self.sides[0]], [0, self.sides[1]]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegionMap:
     """A map as pieces, with pointwise steps that are still to be applied.
 
@@ -91,9 +91,7 @@ class RegionMap:
         layout = replace(self.layout, background=self.background())
         return RegionMap(layout, pieces, self.name)
 
-    def mapped(
-        self, layout: Layout, change: Callable[[Piece], Piece], name: str | None = None
-    ) -> "RegionMap":
+    def mapped(self, layout: Layout, change: Callable[[Piece], Piece]) -> "RegionMap":
         """The map of changed pieces."""
         return RegionMap(layout, tuple(change(piece) for piece in self.pieces), self.name)
 
@@ -105,7 +103,7 @@ class RegionMap:
             sort: Whether channels are in the order of the original model; else in that of the
                 pieces.
         """
-        key = (target.tolist().__repr__(), sort)
+        key = (str(target.tolist()), sort)
         if key not in self._assembled:
             self._assembled[key] = self._assemble(target, sort)
         return self._assembled[key]

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_attention.layers import pointwise as activations
 from keras_attention.layers.entries import PoolEntries
 from keras_attention.surgery.compaction.convolve import Map
 from keras_attention.surgery.compaction.entry_map import Entries, EntryMap, entry_map
@@ -15,14 +16,12 @@ from keras_attention.surgery.compaction.steps import Affine, Name, Pointwise
 
 Array = Any
 
-# Pointwise: every value alike, whatever its place. Softmax is not.
+# Every value alike, whatever its place and what lies beside it.
 POINTWISE = (
     keras.layers.ReLU,
     keras.layers.LeakyReLU,
     keras.layers.ELU,
-    keras.layers.Activation,
 )
-NOT_POINTWISE = ("softmax", "log_softmax", "sparsemax", "glu")
 # Nothing in inference.
 IDENTITIES = (
     keras.layers.Dropout,
@@ -36,9 +35,8 @@ IDENTITIES = (
 
 def is_pointwise(layer: keras.Layer) -> bool:
     """Whether a layer changes each value by itself."""
-    if isinstance(layer, keras.layers.Activation):
-        name = getattr(layer.activation, "__name__", "")
-        return bool(name) and name not in NOT_POINTWISE
+    if type(layer) is keras.layers.Activation:
+        return activations.is_pointwise(layer.activation)
     return type(layer) in POINTWISE
 
 

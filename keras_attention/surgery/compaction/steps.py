@@ -34,7 +34,8 @@ class Affine:
     """A scale and a shift for each channel: batch normalisation at inference."""
 
     def __init__(self, layer: keras.layers.BatchNormalization, name: Name):
-        mean, variance = (keras.ops.convert_to_numpy(value) for value in _statistics(layer))
+        statistics = (layer.moving_mean, layer.moving_variance)
+        mean, variance = (keras.ops.convert_to_numpy(value) for value in statistics)
         scale = 1.0 / np.sqrt(variance.astype("float64") + layer.epsilon)
         if layer.scale:
             scale = scale * keras.ops.convert_to_numpy(layer.gamma)
@@ -57,7 +58,3 @@ class Affine:
 
 
 Step = Pointwise | Affine
-
-
-def _statistics(layer: keras.layers.BatchNormalization) -> tuple[Tensor, Tensor]:
-    return layer.moving_mean, layer.moving_variance
