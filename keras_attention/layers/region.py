@@ -255,6 +255,9 @@ class ScaleShift(keras.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()  # Keras's own record of arguments holds no dtype policies
+
 
 def _integers(rectangle: Rectangle) -> list[list[int]]:
     return [[int(start), int(stop)] for start, stop in rectangle]
