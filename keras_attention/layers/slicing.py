@@ -7,8 +7,8 @@ import numpy as np
 
 from keras_attention import backend
 from keras_attention.ops.convolution_cost import ConvolutionCost
+from keras_attention.ops.grouped_convolution import SLICED_SHARE
 from keras_attention.ops.roi_grouping import Groups, group_rois, grouping_seconds, union_of
-from keras_attention.ops.targeted_convolution import SLICED_SHARE
 
 Array = Any
 Sides = tuple[int, int]

@@ -12,12 +12,10 @@ from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.layers.slicing import SlicePlan, Slicing
 from keras_attention.layers.windowed import WindowedLayer
 from keras_attention.ops.convolution_cost import TRAINING_COST, ConvolutionCost
+from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
 from keras_attention.ops.roi_grouping import Groups
 from keras_attention.ops.targeted import roi_rectangles
-from keras_attention.ops.targeted_convolution import (
-    sliced_targeted_convolution,
-    targeted_convolution,
-)
+from keras_attention.ops.targeted_convolution import targeted_convolution
 
 Tensor = Any
 Shape = tuple[int | None, ...]

@@ -1,5 +1,6 @@
 """The papers' equations as pure functions on tensors: no weights, no state."""
 
+from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
 from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
 from keras_attention.ops.spatial_transformer import (
     affine_grid,
@@ -14,10 +15,7 @@ from keras_attention.ops.targeted import (
     roi_rectangles,
     separable_window,
 )
-from keras_attention.ops.targeted_convolution import (
-    sliced_targeted_convolution,
-    targeted_convolution,
-)
+from keras_attention.ops.targeted_convolution import targeted_convolution
 
 __all__ = [
     "affine_grid",

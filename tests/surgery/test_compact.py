@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 import keras_attention as ka
 from keras_attention.layers import TargetLayer
+from keras_attention.layers.region import AssembleRegions
 from keras_attention.surgery import compact
 from keras_attention.surgery.compaction import by_groups, by_matrix
 
@@ -181,6 +182,16 @@ def test_what_is_not_pointwise_sees_all_channels(form, rng):
     """Softmax over channels, and functions that Keras does not know."""
     layers = (TargetLayer(6, 3, activation="softmax"), TargetLayer(5, 3))
     check(randomize(two_layers(*layers, [L.Activation(running_sum)]), rng), rng)
+
+
+@pytest.mark.parametrize("model_format", ["channels_last", "channels_first"])
+def test_global_average(model_format, form, rng):
+    inputs = keras.Input((3, 8, 9) if model_format == "channels_first" else (8, 9, 3))
+    x = TargetLayer(6, 3, data_format=model_format)(inputs)
+    x = L.BatchNormalization(axis=1 if model_format == "channels_first" else -1)(x)
+    model = keras.Model(inputs, L.GlobalAveragePooling2D(model_format)(L.ReLU()(x)))
+    fast = check(randomize(model, rng), rng)
+    assert not any(isinstance(layer, AssembleRegions) for layer in fast.layers[3:])
 
 
 def test_layers_that_are_asked_to_train(rng):

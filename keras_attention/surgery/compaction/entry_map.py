@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_attention.layers.entries import TakeEntries
-from keras_attention.layers.region import ScaleShift
+from keras_attention.layers.scale_shift import ScaleShift
 from keras_attention.surgery.compaction.region_map import (
     Layout,
     Piece,

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_attention.layers import pointwise as activations
-from keras_attention.layers.entries import PoolEntries
+from keras_attention.layers.entries import PoolEntries, TakeEntries
+from keras_attention.layers.scale_shift import ScaleShift
 from keras_attention.surgery.compaction.convolve import Map
 from keras_attention.surgery.compaction.entry_map import Entries, EntryMap, entry_map
 from keras_attention.surgery.compaction.region_map import Layout, Piece, RegionMap
@@ -134,6 +135,29 @@ class _Pooling:
         return np.stack([rectangle[:, 0] * step, (rectangle[:, 1] - 1) * step + size], axis=-1)
 
 
+def global_average(layer: keras.layers.GlobalAveragePooling2D, source: Map) -> Any:
+    """The mean of each channel: that of its piece, and the background around it."""
+    if layer.keepdims or layer.data_format != source.layout.data_format:
+        return None
+    regions = (source.as_regions() if isinstance(source, EntryMap) else source).settled()
+    whole, means = float(np.prod(regions.layout.sides)), []
+    for piece in regions.pieces:
+        share = np.prod(piece.rectangle[:, 1] - piece.rectangle[:, 0]) / whole
+        config = {"dtype": layer.dtype_policy, "name": source.name(layer.name)}
+        mean = type(layer)(data_format="channels_last", **config)(piece.tensor)
+        scaling = ScaleShift(dtype=layer.dtype_policy, name=source.name("share"))
+        means.append(scaling(mean))
+        background = regions.layout.background[piece.channels]
+        scaling.set_weights([np.full_like(background, share), (1 - share) * background])
+    order = np.argsort(regions.order())
+    if len(means) == 1 and np.array_equal(order, np.arange(len(order))):
+        return means[0]
+    together = TakeEntries(len(order), dtype=layer.dtype_policy, name=source.name("channels"))
+    outputs = together(means)
+    together.set_weights([order.astype("int32")])
+    return outputs
+
+
 def concatenation(layer: keras.layers.Concatenate, sources: list[RegionMap]) -> RegionMap | None:
     """Joins the channels of maps."""
     formats = {source.layout.data_format for source in sources}
@@ -191,4 +215,5 @@ RULES: dict[type, Rule] = {
     keras.layers.BatchNormalization: normalization,
     keras.layers.MaxPooling2D: pooling,
     keras.layers.AveragePooling2D: pooling,
+    keras.layers.GlobalAveragePooling2D: global_average,
 }

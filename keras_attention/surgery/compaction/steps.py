@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.layers.region import ScaleShift
+from keras_attention.layers.scale_shift import ScaleShift
 
 Tensor = Any
 Array = Any

@@ -1,0 +1,206 @@
+"""A convolution whose kernels each have a region, computed group by group.
+
+Reference: Chitta, Targeted Kernel Networks (2018), section 3.5, eq. 16 and 17.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_attention import backend
+from keras_attention.ops.sliced_convolution import (
+    Range,
+    bounding_range,
+    larger,
+    place,
+    sliced_convolution,
+    smaller,
+)
+from keras_attention.ops.targeted_convolution import Activation, attend, targeted_convolution
+
+Tensor = Any
+Rectangle = tuple[Range, Range]
+
+# Share of the map from which on cutting out and putting back costs more than it saves.
+SLICED_SHARE = 0.8
+
+
+def sliced_targeted_convolution(
+    inputs: Tensor,
+    kernel: Tensor,
+    window: Tensor,
+    rectangles: Tensor,
+    groups: Sequence[Sequence[int]],
+    bias: Tensor | None = None,
+    activation: Activation = None,
+    dilation_rate: Sequence[int] = (1, 1),
+    data_format: str = "channels_last",
+    fixed: Sequence[Any] | None = None,
+) -> Tensor:
+    """Computes `targeted_convolution` only where some kernel of a group looks.
+
+    The values and gradients are those of the whole map whatever the groups, as long as the window
+    is 0 outside the rectangles. The whole map is computed where that costs less, or where a fixed
+    rectangle does not hold its group's.
+
+    Args:
+        inputs: Shape `(B, H, W, Cin)`, or `(B, Cin, H, W)` with channels first.
+        kernel: Shape `(kh, kw, Cin, C)`; stride 1 and "same" padding.
+        window: Shape `(H, W, C)`, each kernel's attention, 0 outside its rectangle.
+        rectangles: Int tensor of shape `(C, 2, 2)`, as from `roi_rectangles`.
+        groups: A partition of the kernels; each group is convolved once.
+        bias: Shape `(C,)`, or None.
+        activation: A function that acts on each value by itself, or None.
+        dilation_rate: Steps between the kernel's taps, per axis.
+        data_format: `"channels_last"` or `"channels_first"`.
+        fixed: One rectangle of integers per group, for programs whose shapes are fixed. None takes
+            the smallest that hold the groups' regions, of sizes that change with them; that needs
+            a backend that `supports_dynamic_shapes()`.
+
+    Returns:
+        `(B, H, W, C)` or `(B, C, H, W)`.
+
+    Example:
+    >>> x, kernel = ops.ones((2, 6, 5, 3)), ops.ones((3, 3, 3, 2))
+    >>> window, rectangles = ops.ones((6, 5, 2)), ops.convert_to_tensor([[[0, 6], [0, 5]]] * 2)
+    >>> y = sliced_targeted_convolution(x, kernel, window, rectangles, [[1], [0]])
+    >>> tuple(y.shape)
+    (2, 6, 5, 2)
+    """
+    shape = ops.shape(inputs)
+    sides = shape[1:3] if data_format == "channels_last" else shape[2:4]
+    rest = (bias, activation, dilation_rate, data_format)
+    if fixed is None:
+        unions = [_union(_take(rectangles, group, 0), sides) for group in groups]
+        pays = _area(unions, groups) <= _limit(sides, kernel.shape[-1])
+    else:
+        unions = [_integers(rectangle) for rectangle in fixed]
+        pays = _holds(unions, groups, rectangles)
+    return ops.cond(
+        pays,
+        lambda: _convolve_groups(inputs, kernel, window, groups, unions, sides, *rest),
+        lambda: targeted_convolution(inputs, kernel, window, *rest),
+    )
+
+
+def _convolve_groups(
+    inputs: Tensor,
+    kernel: Tensor,
+    window: Tensor,
+    groups: Sequence[Sequence[int]],
+    unions: Sequence[Rectangle],
+    sides: Sequence[Tensor],
+    bias: Tensor | None,
+    activation: Activation,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> Tensor:
+    """Convolves each group over its rectangle and puts all into a map of zeros."""
+    order = np.concatenate([list(group) for group in groups])
+    ends = np.cumsum([len(group) for group in groups])[:-1].tolist()
+    kernels, windows, biases = (
+        [None] * len(groups) if values is None else _split(backend.permute(values, order), ends)
+        for values in (kernel, window, bias)
+    )
+    hull = _hull(unions)
+    # Everything smaller than the map is done inside the hull: its edge is that of the zeros.
+    source, offset = _readable(inputs, hull, kernel.shape, sides, dilation_rate, data_format)
+    patches = []
+    for (rows, columns), own, seen, own_bias in zip(unions, kernels, windows, biases, strict=True):
+        part = (_shift(rows, offset[0]), _shift(columns, offset[1]))
+        patch = sliced_convolution(source, own, *part, dilation_rate, data_format)
+        seen = backend.crop(seen, {0: rows, 1: columns})
+        patches.append(attend(patch, seen, own_bias, activation, data_format))
+    if len(groups) == 1:
+        together = patches[0]
+    else:
+        (top, bottom), (left, right) = hull
+        inside = (bottom - top, right - left)
+        axis = -1 if data_format == "channels_last" else 1
+        placed = [
+            place(patch, _shift(rows, top), _shift(columns, left), inside, data_format)
+            for patch, (rows, columns) in zip(patches, unions, strict=True)
+        ]
+        together = ops.concatenate(placed, axis=axis)
+        together = backend.permute(together, np.argsort(order), axis)
+    return place(together, *hull, sides, data_format)
+
+
+def _readable(
+    inputs: Tensor,
+    hull: Rectangle,
+    kernel_shape: Sequence[int],
+    sides: Sequence[Tensor],
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> tuple[Tensor, list[Tensor]]:
+    """The part of the input that the hull reads, and where it starts."""
+    first = 1 if data_format == "channels_last" else 2
+    crops, offset = {}, []
+    for axis, (start, stop) in enumerate(hull):
+        reach = (kernel_shape[axis] - 1) * dilation_rate[axis]
+        low = larger(start - reach // 2, 0)
+        crops[first + axis] = (low, smaller(stop + reach - reach // 2, sides[axis]))
+        offset.append(low)
+    return backend.crop(inputs, crops), offset
+
+
+def _union(rectangles: Tensor, sides: Sequence[Tensor]) -> Rectangle:
+    rows = bounding_range(rectangles[:, 0], sides[0])
+    return rows, bounding_range(rectangles[:, 1], sides[1])
+
+
+def _hull(unions: Sequence[Rectangle]) -> Rectangle:
+    axes = []
+    for axis in range(2):
+        start, stop = unions[0][axis]
+        for union in unions[1:]:
+            start, stop = smaller(start, union[axis][0]), larger(stop, union[axis][1])
+        axes.append((start, stop))
+    return axes[0], axes[1]
+
+
+def _area(unions: Sequence[Rectangle], groups: Sequence[Sequence[int]]) -> Tensor:
+    """Pixels to compute, over all kernels; in floats, which do not overflow."""
+    total: Tensor = 0.0
+    for (rows, columns), group in zip(unions, groups, strict=True):
+        pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])
+        total = total + ops.cast(pixels, "float32") * float(len(group))
+    return total
+
+
+def _limit(sides: Sequence[Tensor], kernels: int) -> Tensor:
+    return ops.cast(sides[0] * sides[1], "float32") * (SLICED_SHARE * kernels)
+
+
+def _holds(
+    unions: Sequence[Rectangle], groups: Sequence[Sequence[int]], rectangles: Tensor
+) -> Tensor:
+    """Whether each fixed rectangle holds the regions of its group."""
+    order = np.concatenate([list(group) for group in groups])
+    of_kernels = np.repeat(np.array(unions), [len(group) for group in groups], axis=0)
+    limits = ops.convert_to_tensor(of_kernels[np.argsort(order)], dtype="int32")
+    inside = ops.logical_and(
+        rectangles[..., 0] >= limits[..., 0], rectangles[..., 1] <= limits[..., 1]
+    )
+    empty = ops.any(rectangles[..., 0] >= rectangles[..., 1], axis=-1, keepdims=True)
+    return ops.all(ops.logical_or(inside, empty))
+
+
+def _integers(rectangle: Any) -> Rectangle:
+    (top, bottom), (left, right) = np.asarray(rectangle).tolist()
+    return (top, bottom), (left, right)
+
+
+def _split(values: Tensor, ends: list[int]) -> list[Tensor]:
+    return ops.split(values, ends, axis=-1) if ends else [values]
+
+
+def _shift(span: Range, offset: Tensor) -> Range:
+    return span[0] - offset, span[1] - offset
+
+
+def _take(values: Tensor, kernels: Sequence[int], axis: int) -> Tensor:
+    return ops.take(values, np.array(kernels), axis=axis)
