@@ -1,250 +1,322 @@
-"""Targeted Kernel Networks on digits: train, compare with the paper's tables, plot, export, serve.
+"""Targeted Kernel Networks: train, compare with the paper's tables, plot, export, serve.
 
     python applications/targeted_kernels.py
     python applications/targeted_kernels.py --models CNN6 TKN6 --data digits --epochs 80
+    python applications/targeted_kernels.py --table 3 --data top_left_digits
+    python applications/targeted_kernels.py --figure 5 --data digits
 
-Reference: Chitta, Targeted Kernel Networks (2018), tables 2 and 3, figure 4.
+Without `--data`, tables 2 to 6 and figure 5 take the paper's data and train as the paper does;
+other data are trained in a small way (targeted_kernels_parts/protocols.py).
+
+Reference: Chitta, Targeted Kernel Networks (2018), tables 2 to 6, figures 4 and 5.
 """
 
 import argparse
 import os
-import statistics
-import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from rich.console import Console
-from rich.table import Table
+from targeted_kernels_parts import clock, demo, figure5, protocols, report, tables, training
+from targeted_kernels_parts.protocols import Protocol
+from targeted_kernels_parts.report import Summary
+from targeted_kernels_parts.tables import Row, Table
+from targeted_kernels_parts.training import Job, Training
 
 import keras_attention as ka
 
-# Error in percent and MACs in millions: the paper's tables 2 (MNIST) and 3 (tlMNIST), Cauchy
-# windows, L2 1e-4, beta 2; for TKN6 on MNIST beta 4.
-PAPER = {
-    ("digits", "CNN6"): (0.42, 368.0),
-    ("digits", "TKN6"): (0.43, 28.6),
-    ("digits", "DN10"): (0.48, 11.3),
-    ("digits", "TDN10"): (0.38, 6.26),
-    ("top_left_digits", "CNN6"): (0.83, 1470.0),
-    ("top_left_digits", "TKN6"): (0.48, 125.0),
-    ("top_left_digits", "DN10"): (0.50, 45.2),
-    ("top_left_digits", "TDN10"): (0.38, 25.6),
-}
-# What the scales' L2 weight and the number of steps multiply to: the paper's 1e-4 for 9,375 steps
-# shrinks the regions about as far as 2e-3 for 240, half of what plain proportion would say.
-PAPER_SCALE_L2 = 1e-4
-L2_TIMES_STEPS = 0.48
+DEMO_MODELS = ["DN10", "TDN10"]
+OUTPUT = Path("runs/targeted_kernels")
 
 
-def main() -> None:
-    """Trains each model with each seed, prints the table, and shows the attentive ones."""
+@dataclass(frozen=True)
+class Plan:
+    """What to train, and the images to test with."""
+
+    jobs: Sequence[Job]
+    protocol: Protocol
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def main() -> int:
+    """Trains each row with each seed and reports; returns the exit code."""
     options = read_options()
-    sizes = {"size": options.size, "train_size": options.train_size}
-    test = ka.datasets.load(options.data, "test", 256, **sizes)
-    images = np.concatenate([batch.numpy() for batch, _ in test])
-    labels = np.concatenate([batch.numpy() for _, batch in test])
-
-    models: dict[str, keras.Model] = {}
-    errors: dict[str, list[float]] = {name: [] for name in options.models}
-    for name, seed, model, seconds in train_all(options, images.shape[1:]):
-        predicted = model.predict(images, batch_size=256, verbose=0).argmax(axis=-1)
-        models[name] = model
-        errors[name].append(100 * float(np.mean(predicted != labels)))
-        print(
-            f"{name} seed {seed}: error {errors[name][-1]:.2f} %, "
-            f"{ka.inspect.count_macs(model) / 1e6:.2f}M MACs, trained in {seconds:.0f} s",
-            flush=True,
-        )
-
-    Console(width=100).print(table(models, errors, options, images))
-    for name, model in models.items():
-        if ka.inspect.has_attention(model):
-            finish(name, model, images, labels, options.output)
+    try:
+        table = choose_table(options)
+        plan = prepare(options, table.rows)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    with report.logged(options.output / "log.txt"):
+        models, trainings = run(options, plan)
+        if options.table or options.figure:
+            finish_table(options, table, plan, models, trainings)
+        else:
+            finish_demo(options, plan, models, trainings)
+    return 0
 
 
 def read_options() -> argparse.Namespace:
-    """The command line; its defaults are a small protocol in which the methods come apart."""
+    """The command line; without a table, a small comparison in which the methods come apart."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["DN10", "TDN10"], metavar="NAME")
-    parser.add_argument("--data", default="top_left_digits", help="data set (%(default)s)")
-    parser.add_argument("--size", type=int, default=28, help="pixels (%(default)s)")
-    parser.add_argument("--train-size", type=int, default=300, help="images (%(default)s)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
-    parser.add_argument("--epochs", type=int, default=40, help="(%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=50, help="(%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=0.1, help="(%(default)s)")
-    parser.add_argument("--window", default="cauchy", help="cauchy or gaussian (%(default)s)")
-    parser.add_argument("--roi", default="mask", help="slice, mask or full (%(default)s)")
-    parser.add_argument("--beta", type=float, default=2.0, help="(%(default)s)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--table", type=int, choices=list(tables.TABLES), help="the paper's")
+    what.add_argument("--figure", type=int, choices=[5], help="sweep over L2 and beta")
     parser.add_argument(
-        "--scale-l2",
-        type=float,
-        help=f"L2 weight of the scales; by default {L2_TIMES_STEPS} divided by the steps, and at "
-        f"least the paper's {PAPER_SCALE_L2:g}",
+        "--models", nargs="+", metavar="NAME", help=f"networks ({', '.join(DEMO_MODELS)}, or all)"
     )
+    parser.add_argument("--data", help="data set (top_left_digits, or that of the table)")
+    parser.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2], metavar="SEED")
+    add_protocol_options(parser)
     parser.add_argument(
         "--processes",
-        type=int,
+        type=positive,
         default=1 if tf.config.list_physical_devices("GPU") else os.cpu_count(),
         help="trainings at the same time (%(default)s): networks this small keep one core busy",
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/targeted_kernels"))
+    parser.add_argument("--output", type=Path, help=f"folder ({OUTPUT}, _table3, ...)")
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     options = parser.parse_args()
-    if ka.datasets.find(options.data).regression:
-        parser.error(f"--data must have classes for labels. Received: --data={options.data}")
+    check(parser, options)
     return options
 
 
-def train_all(
-    options: argparse.Namespace, input_shape: tuple[int, ...]
-) -> Iterator[tuple[str, int, keras.Model, float]]:
-    """Trains every model with every seed, some at a time; yields each with its seconds."""
-    jobs = [(name, seed) for name in options.models for seed in options.seeds]
-    processes = min(options.processes, len(jobs))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(processes, get_context("spawn")) as pool,
-    ):
-        paths = [Path(folder) / f"{name}_{seed}.keras" for name, seed in jobs]
-        threads = max(1, os.cpu_count() // processes)
-        seconds = [
-            pool.submit(train, name, seed, options, input_shape, threads, path)
-            for (name, seed), path in zip(jobs, paths, strict=True)
-        ]
-        for (name, seed), path, future in zip(jobs, paths, seconds, strict=True):
-            took = future.result()
-            yield name, seed, keras.saving.load_model(path), took
+def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    """What overrides the protocol and the table's rows."""
+    small = protocols.SMALL
+    for name, kind in (("size", "pixels"), ("train-size", "images"), ("epochs", "passes")):
+        value = getattr(small, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=positive, help=f"{kind} ({value}, or the paper's)")
+    parser.add_argument("--batch-size", type=positive, help=f"({small.batch_size}, or the paper's)")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help=f"({small.learning_rate}, or {small.gentle_rate} where it must be, or the paper's)",
+    )
+    parser.add_argument("--window", help="cauchy or gaussian (cauchy, or the table's)")
+    parser.add_argument("--roi", default="mask", help="slice, mask or full (%(default)s)")
+    parser.add_argument(
+        "--beta", nargs="+", type=float, help="(2, or the table's); several for a figure"
+    )
+    parser.add_argument(
+        "--scale-l2",
+        nargs="+",
+        type=float,
+        help="L2 weight of the scales, several for a figure; by default the paper's, in small "
+        "trainings as much more as their steps are fewer",
+    )
 
 
-def train(
-    name: str,
-    seed: int,
+def positive(text: str) -> int:
+    """Reads a positive integer of the command line."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Reads a seed of the command line."""
+    if not text.isdigit() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2**31 - 1. Received: {text!r}")
+    return int(text)
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Fills in what depends on other options, and refuses what does not go together."""
+    for name in ("beta", "scale_l2"):
+        values = getattr(options, name)
+        if values and len(values) > 1 and not options.figure:
+            flag = f"--{name.replace('_', '-')}"
+            parser.error(f"{flag} takes several values with --figure only. Received: {values}")
+    if options.markdown and not (options.table or options.figure):
+        parser.error(f"--markdown needs --table or --figure. Received: {options.markdown}")
+    if options.data is None:
+        default = "mnist" if options.figure else "top_left_digits"
+        options.data = tables.TABLES[options.table].data if options.table else default
+    if options.output is None:
+        named = {"_table": options.table, "_figure": options.figure}
+        ending = "".join(f"{what}{number}" for what, number in named.items() if number)
+        options.output = OUTPUT.with_name(OUTPUT.name + ending)
+
+
+def choose_table(options: argparse.Namespace) -> Table:
+    """The rows to train: of a table, of figure 5, or the models that were asked for.
+
+    Raises:
+        ValueError: For models that are not there, or data that have no classes.
+    """
+    regression = ka.datasets.find(options.data).regression
+    if regression and not options.table:
+        raise ValueError(f"--data must have classes for labels. Received: --data={options.data}")
+    if options.figure:
+        return choose_sweep(options)
+    if options.table:
+        table = of_models(tables.TABLES[options.table], options.models)
+    else:
+        names = options.models or DEMO_MODELS
+        rows = [Row(name, window="cauchy" if name in tables.BASELINES else None) for name in names]
+        table = Table("", options.data, ("error %",), tuple(rows))
+    changes = {"window": options.window}
+    for name in ("beta", "scale_l2"):
+        changes[name] = (getattr(options, name) or [None])[0]
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return tables.changed(table, changes) if changes else table
+
+
+def choose_sweep(options: argparse.Namespace) -> Table:
+    """The rows of figure 5, for TKN6 as in the paper or another network."""
+    models = options.models or ["TKN6"]
+    if len(models) > 1 or models[0] not in tables.BASELINES:
+        raise ValueError(
+            f"--models must be one of {', '.join(tables.BASELINES)} with --figure. "
+            f"Received: --models={' '.join(models)}"
+        )
+    return tables.sweep(models[0], options.window or "cauchy", options.scale_l2, options.beta)
+
+
+def of_models(table: Table, models: Sequence[str] | None) -> Table:
+    """The rows of some networks."""
+    known = dict.fromkeys(row.model for row in table.rows)
+    unknown = [name for name in models or () if name not in known]
+    if unknown:
+        raise ValueError(
+            f"--models must be of {', '.join(known)} in {table.title}. "
+            f"Received: --models={' '.join(unknown)}"
+        )
+    rows = tuple(row for row in table.rows if models is None or row.model in models)
+    return replace(table, rows=rows)
+
+
+def prepare(options: argparse.Namespace, rows: Sequence[Row]) -> Plan:
+    """Reads the test images and checks that the data and the networks can be had.
+
+    Raises:
+        ValueError: For options that cannot be.
+        ConnectionError: Where the data are neither here nor to be downloaded.
+    """
+    protocol = protocols.choose(options)
+    jobs = [
+        Job(row, seed, options.data, protocol, options.roi, scale_l2(options, protocol, row))
+        for row in rows
+        for seed in options.seeds
+    ]
+    test = jobs[0].load("test")
+    for job in {job.row.model: job for job in jobs}.values():
+        job.build(test.element_spec[0].shape[1:])
+    images = np.concatenate([batch.numpy() for batch, _ in test])
+    labels = np.concatenate([batch.numpy() for _, batch in test])
+    return Plan(jobs, protocol, images, labels)
+
+
+def scale_l2(options: argparse.Namespace, protocol: Protocol, row: Row) -> float:
+    """The L2 weight that a row is trained with."""
+    return protocol.scale_l2(row) if options.scale_l2 is None else row.scale_l2
+
+
+def run(
+    options: argparse.Namespace, plan: Plan
+) -> tuple[dict[Row, tuple[Job, keras.Model]], list[Training]]:
+    """Trains all; returns each row's last model that did not diverge, and what was measured."""
+    models: dict[Row, tuple[Job, keras.Model]] = {}
+    done: list[Training] = []
+    for job, model, seconds in training.train_all(plan.jobs, options.processes):
+        done.append(training.evaluate(job, model, seconds, plan.images, plan.labels))
+        if not done[-1].diverged:
+            models[job.row] = (job, model)
+        name = job.row.label if options.table or options.figure else job.row.model
+        print(report.line_of(done[-1], name), flush=True)
+        report.write_csv(options.output / "results.csv", [report.record(one) for one in done])
+    return models, done
+
+
+def summarize(
+    trainings: Sequence[Training], times: dict[Row, clock.Times] | None = None
+) -> list[Summary]:
+    """Puts the seeds of each row together."""
+    rows = dict.fromkeys(one.job.row for one in trainings)
+    return [
+        Summary(row, tuple(one for one in trainings if one.job.row == row), (times or {}).get(row))
+        for row in rows
+    ]
+
+
+def finish_demo(
     options: argparse.Namespace,
-    input_shape: tuple[int, ...],
-    threads: int,
-    path: Path,
-) -> float:
-    """Trains one model in a process of its own and writes it; returns the seconds it took."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    data = ka.datasets.load(
-        options.data,
-        "train",
-        options.batch_size,
-        seed=seed,
-        size=options.size,
-        train_size=options.train_size,
-    )
-    steps = options.epochs * int(data.cardinality())
-    own = {"classes": ka.datasets.find(options.data).classes}
-    if name.startswith("T"):
-        scale_l2 = options.scale_l2
-        if scale_l2 is None:
-            scale_l2 = max(PAPER_SCALE_L2, L2_TIMES_STEPS / steps)
-        own |= {
-            "window": options.window,
-            "roi": options.roi,
-            "scale_l2": scale_l2,
-            "beta": options.beta,
-        }
-    model = ka.applications.build(name, input_shape=input_shape, **own)
-    rate = options.learning_rate
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
-        [int(0.6 * steps), int(0.8 * steps)], [rate, rate / 10, rate / 100]
-    )
-    model.compile(
-        keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
-        "sparse_categorical_crossentropy",
-    )
-    start = time.perf_counter()
-    model.fit(data, epochs=options.epochs, verbose=0, shuffle=False)
-    seconds = time.perf_counter() - start
-    model.save(path)
-    return seconds
-
-
-def table(
-    models: dict[str, keras.Model],
-    errors: dict[str, list[float]],
-    options: argparse.Namespace,
-    images: np.ndarray,
-) -> Table:
-    """Our figures beside the paper's; MACs are those of the last seed."""
-    times = time_per_batch(models, images)
-    first = next(iter(times.values()))
-    paper = [PAPER.get((options.data, name), (None, None)) for name in models]
-    return ka.inspect.summary_table(
-        models,
-        columns={
-            "error %": [
-                f"{statistics.mean(errors[name]):.2f} +- {deviation(errors[name]):.2f}"
-                for name in models
-            ],
-            "ms, batch 64": [
-                f"{1e3 * value:.1f} ({value / first:.2f}x)" for value in times.values()
-            ],
-            "paper MACs": ["-" if macs is None else f"{macs:g}M" for _, macs in paper],
-            "paper error %": ["-" if error is None else f"{error:.2f}" for error, _ in paper],
-        },
-        title=(
-            f"{options.data}, {options.size} pixels, {options.train_size} training images, seeds "
-            f"{options.seeds}; the paper's columns: MNIST at 28 or 56 pixels, 60,000 images"
-        ),
-    )
-
-
-def deviation(values: list[float]) -> float:
-    """The standard deviation over the seeds."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def time_per_batch(
-    models: dict[str, keras.Model], images: np.ndarray, batch: int = 64, rounds: int = 25
-) -> dict[str, float]:
-    """Median seconds of inference on a batch; the models take turns."""
-    batch_of_images = tf.constant(images[:batch])
-    calls = {
-        name: tf.function(lambda x, model=model: model(x, training=False))
-        for name, model in models.items()
-    }
-    times = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call(batch_of_images).numpy()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[3:]) for name, values in times.items()}
-
-
-def finish(
-    name: str, model: keras.Model, images: np.ndarray, labels: np.ndarray, output: Path
+    plan: Plan,
+    models: dict[Row, tuple[Job, keras.Model]],
+    trainings: Sequence[Training],
 ) -> None:
-    """Draws the attention, says where it went, exports, and classifies with the export."""
-    picture = output / f"{name.lower()}_attention.png"
-    ka.inspect.plot_attention(model, images[:1], picture)
-    print(f"{name}: wrote {picture}")
-    for layer in model.layers:
-        if hasattr(layer, "rois"):
-            row, column = keras.ops.convert_to_numpy(layer.center).mean(axis=1)
-            print(f"{name} {layer.name}: mean center at ({row:.2f}, {column:.2f}) of the map")
+    """Prints the comparison, then shows the attentive models."""
+    by_name = {row.model: model for row, (_, model) in models.items()}
+    if not by_name:
+        return
+    summaries = summarize(trainings)
+    comparison = demo.table(by_name, summaries, options.data, plan.protocol, plan.images)
+    Console(width=100).print(comparison)
+    for name, model in by_name.items():
+        if ka.inspect.has_attention(model):
+            demo.finish(name, model, plan.images, plan.labels, options.output)
 
-    path = output / f"{name.lower()}_saved_model"
-    ka.export.export_saved_model(
-        model, path, inputs=images[:32], tolerance=1e-6, overwrite=path.exists()
-    )
-    served = tf.saved_model.load(path)
-    probabilities = served.serve(tf.constant(images)).numpy()
-    difference = np.abs(probabilities - model.predict(images, batch_size=256, verbose=0)).max()
-    print(f"{name}: wrote {path}; its outputs differ from the model's by {difference:.1e} at most")
-    print(f"{name}: it reads {probabilities[:10].argmax(axis=-1)}; the digits are {labels[:10]}")
+
+def finish_table(
+    options: argparse.Namespace,
+    table: Table,
+    plan: Plan,
+    models: dict[Row, tuple[Job, keras.Model]],
+    trainings: Sequence[Training],
+) -> None:
+    """Prints our figures beside the paper's; writes pictures and the markdown."""
+    summaries = summarize(trainings, clock.time_rows(models, plan.images))
+    metrics = ("MSE", "MAE") if ka.datasets.find(options.data).regression else ("error %",)
+    text = report.comparison(summaries, metrics, table.metrics)
+    print(f"\n{text}\n")
+    draw(options, table, plan, models, summaries)
+    if options.markdown:
+        side = plan.images.shape[1]
+        notes = [
+            f"{options.data}, {side} pixels, {len(plan.labels):,} test images; protocol "
+            f"{plan.protocol.describe()}; seeds {', '.join(map(str, options.seeds))}.",
+            "Errors and MACs: mean over the seeds (+- standard deviation), after the last epoch; "
+            f"the paper's: {table.data}, best epoch. Milliseconds: medians, taking turns, the last "
+            "seed's network (target layers sliced) and what `ka.surgery.compact` makes of it; in "
+            "brackets over its network without target layers. L2 in the names is the paper's; "
+            "`scale_l2` below is what the network was given.",
+        ]
+        command = shlex.join(["python", "applications/targeted_kernels.py", *sys.argv[1:]])
+        title = f"Targeted Kernel Networks, {table.title} on {options.data}"
+        details = report.every_training(trainings, metrics)
+        report.write_text(options.markdown, report.markdown(title, command, notes, text, details))
+        print(f"wrote {options.markdown}")
+
+
+def draw(
+    options: argparse.Namespace,
+    table: Table,
+    plan: Plan,
+    models: dict[Row, tuple[Job, keras.Model]],
+    summaries: Sequence[Summary],
+) -> None:
+    """Draws the attention of the last targeted row, and figure 5."""
+    targeted = [(row, model) for row, (_, model) in models.items() if row.targeted]
+    if targeted:
+        row, model = targeted[-1]
+        path = options.output / "attention.png"
+        ka.inspect.plot_attention(model, plan.images[:1], path, title=row.label)
+        print(f"wrote {path}")
+    records = figure5.points(summaries, "error %") if options.figure else []
+    if records:
+        report.write_csv(options.output / "figure5.csv", records)
+        path = options.output / "figure5.png"
+        figure5.draw(records, "error %", f"{records[0]['network']} on {options.data}", path)
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

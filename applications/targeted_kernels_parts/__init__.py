@@ -1,0 +1,1 @@
+"""What the program `targeted_kernels.py` beside this folder is made of."""
