@@ -122,8 +122,11 @@ def train(job: Job, threads: int, path: Path) -> float:
         optimizer(job.protocol, job.row.model, job.protocol.epochs * int(data.cardinality())),
         "mean_squared_error" if regression else "sparse_categorical_crossentropy",
     )
+    sliced = job.row.targeted and job.roi == "slice"
+    regroup = ka.training.RegroupROIs(batch_size=job.protocol.batch_size)
+    callbacks = [regroup] if sliced else []
     start = time.perf_counter()
-    model.fit(data, epochs=job.protocol.epochs, verbose=0, shuffle=False)
+    model.fit(data, epochs=job.protocol.epochs, callbacks=callbacks, verbose=0, shuffle=False)
     seconds = time.perf_counter() - start
     model.save(path)
     return seconds

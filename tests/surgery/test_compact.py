@@ -13,7 +13,8 @@ from keras_attention.surgery.compaction import by_groups, by_matrix
 L = keras.layers
 FORMS = ("groups", "matrix", "cheapest")
 # Every new shape is compiled on JAX.
-EXAMPLES = 12 if keras.backend.backend() == "tensorflow" else 2
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+EXAMPLES = 12 if ON_TENSORFLOW else 2
 
 
 @pytest.fixture(params=FORMS)
@@ -148,6 +149,15 @@ def test_tkn6(form, rng):
     fast = check(model, rng)
     assert [tensor.name for tensor in fast.inputs] == [tensor.name for tensor in model.inputs]
     assert fast.name == model.name
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
+def test_a_backbone_of_keras(rng):
+    """Additions, strides, padding layers: whole maps where there is no rule."""
+    backbone = keras.applications.ResNet50(
+        weights=None, include_top=False, input_shape=(32, 40, 3), pooling="avg"
+    )
+    check(randomize(ka.surgery.to_targeted(backbone), rng, scales=(0.2, 0.5)), rng)
 
 
 def test_branches_shared_layers_and_several_outputs(form, rng):
