@@ -46,8 +46,10 @@ class Plan:
 
 
 def main() -> int:
-    """Trains each row with each seed and reports; returns the exit code."""
+    """Trains each row with each seed and reports; returns the exit code: 2 for what cannot be."""
     options = read_options()
+    # Many networks in one process are meant: no warnings that each is traced.
+    tf.get_logger().setLevel("ERROR")
     try:
         table = choose_table(options)
         plan = prepare(options, table.rows)
@@ -279,21 +281,28 @@ def finish_table(
     print(f"\n{text}\n")
     draw(options, table, plan, models, summaries)
     if options.markdown:
-        side = plan.images.shape[1]
-        notes = [
-            f"{options.data}, {side} pixels, {len(plan.labels):,} test images; protocol "
-            f"{plan.protocol.describe()}; seeds {', '.join(map(str, options.seeds))}.",
-            "Errors and MACs: mean over the seeds (+- standard deviation), after the last epoch; "
-            f"the paper's: {table.data}, best epoch. Milliseconds: medians, taking turns, the last "
-            "seed's network (target layers sliced) and what `ka.surgery.compact` makes of it; in "
-            "brackets over its network without target layers. L2 in the names is the paper's; "
-            "`scale_l2` below is what the network was given.",
-        ]
         command = shlex.join(["python", "applications/targeted_kernels.py", *sys.argv[1:]])
         title = f"Targeted Kernel Networks, {table.title} on {options.data}"
         details = report.every_training(trainings, metrics)
-        report.write_text(options.markdown, report.markdown(title, command, notes, text, details))
+        report.write_text(
+            options.markdown,
+            report.markdown(title, command, notes(options, table, plan), text, details),
+        )
         print(f"wrote {options.markdown}")
+
+
+def notes(options: argparse.Namespace, table: Table, plan: Plan) -> list[str]:
+    """What a reader of the table has to know."""
+    side, seeds = plan.images.shape[1], ", ".join(map(str, options.seeds))
+    return [
+        f"{options.data}, {side} pixels, {len(plan.labels):,} test images; protocol "
+        f"{plan.protocol.describe()}; seeds {seeds}.",
+        "Errors and MACs: mean over the seeds (+- standard deviation) after the last epoch; the "
+        f"paper's: {table.data}, best epoch. Milliseconds: medians of turns, of the last seed's "
+        "network (target layers sliced) and of what `ka.surgery.compact` makes of it; in brackets "
+        "over the same network without target layers. L2 in the names is as in the paper; "
+        "`scale_l2` below is what the network was given.",
+    ]
 
 
 def draw(

@@ -1,6 +1,12 @@
-"""Runs every benchmark and writes what they print to RESULTS.md."""
+"""Runs every benchmark and writes what they print, and results/*.md, to RESULTS.md.
 
+python benchmarks/run_all.py
+python benchmarks/run_all.py --only-results    # keeps the benchmarks' part as it is
+"""
+
+import argparse
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -8,10 +14,29 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 HELPERS = {"regions.py", "roofline.py", "run_all.py", "timing.py"}
+EXPERIMENTS = "# Experiments\n"
 
 
 def main() -> None:
     """Writes RESULTS.md when all benchmarks have run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only-results", action="store_true", help="run no benchmark")
+    target = HERE / "RESULTS.md"
+    if parser.parse_args().only_results:
+        before, _, _ = target.read_text(encoding="utf-8").partition(EXPERIMENTS)
+    else:
+        before = _benchmarks()
+    parts = [before.rstrip() + "\n"]
+    files = sorted((HERE / "results").glob("*.md"))
+    if files:
+        parts.append(f"{EXPERIMENTS}\nEach with the command that wrote it.\n")
+        parts += [_experiment(path) for path in files]
+    temporary = HERE / ".RESULTS.md"
+    temporary.write_text("\n".join(parts), encoding="utf-8")
+    temporary.replace(target)
+
+
+def _benchmarks() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow", "numpy"))
     parts = [
         "# Results\n\nWritten by `make bench`. Machines differ: compare ratios, not seconds.\n",
@@ -20,9 +45,7 @@ def main() -> None:
     for path in sorted(HERE.glob("*.py")):
         if path.name not in HELPERS:
             parts.append(_section(path))
-    temporary = HERE / ".RESULTS.md"
-    temporary.write_text("\n".join(parts), encoding="utf-8")
-    temporary.replace(HERE / "RESULTS.md")
+    return "\n".join(parts)
 
 
 def _section(path: Path) -> str:
@@ -33,6 +56,11 @@ def _section(path: Path) -> str:
     print(result.stdout, flush=True)
     about = path.read_text(encoding="utf-8").split('"""')[1].strip()
     return f"## {path.stem}\n\n`python benchmarks/{path.name}`: {about}\n\n{result.stdout}"
+
+
+def _experiment(path: Path) -> str:
+    """The file as a section: its headings one level deeper."""
+    return re.sub(r"^#", "##", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 def _processor() -> str:

@@ -149,9 +149,9 @@ def evaluate(
 ) -> Training:
     """Measures a trained network on the test images."""
     parameters = ka.inspect.trainable_parameters(model)
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        return Training(job, seconds, parameters, None, {})
     predicted = model.predict(images, batch_size=TEST_BATCH, verbose=0)
+    if not all(np.isfinite(values).all() for values in (predicted, *model.get_weights())):
+        return Training(job, seconds, parameters, None, {})
     if ka.datasets.find(job.data).regression:
         difference = predicted[:, 0] - labels
         squared, absolute = np.mean(difference**2), np.mean(np.abs(difference))
