@@ -11,6 +11,11 @@ def _fresh_keras():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
+    if keras.backend.backend() == "tensorflow":
+        # Trainings by the command line leave it on, and Keras then compiles nothing by XLA.
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
 
 
 @pytest.fixture

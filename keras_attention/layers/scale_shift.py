@@ -16,7 +16,7 @@ class ScaleShift(keras.Layer):
         scale, shift: `(channels,)`; 1 and 0 at first.
 
     Example:
-    >>> tuple(ScaleShift()(ops.ones((2, 5, 5, 3))).shape)
+    >>> tuple(ScaleShift()(keras.ops.ones((2, 5, 5, 3))).shape)
     (2, 5, 5, 3)
     """
 
