@@ -1,21 +1,33 @@
-"""What convolutions of windows take, beside what the cost model of the grouping says.
+"""What convolutions of windows and products with matrices take, beside what the cost models say.
 
 Windows of a batch, 5x5 kernels (3x3 where 24 channels are read), "valid" padding. The model is
-`keras_attention.ops.convolution_cost.ConvolutionCost`; its start and its bytes are left out here.
+`keras_attention.ops.convolution_cost.ConvolutionCost` without its start and the values read. Then
+the matrices of `surgery.compact`, and picking entries by their index, beside the rates that
+`surgery/compaction/by_matrix.py` goes by.
 """
 
 import tensorflow as tf
 from timing import alternated
 
 from keras_attention.ops.convolution_cost import ConvolutionCost
+from keras_attention.surgery.compaction import by_matrix
 
 SIDES = (3, 5, 9, 14)
 KERNELS = (12, 32, 64, 256)
 CHANNELS = (1, 24, 256)
 BATCHES = (64, 1)
+MATRICES = ((1024, 1024), (3072, 3072))
+ENTRIES = (1024, 9216)
 
 
 def main() -> None:
+    """Prints the two tables."""
+    windows()
+    print()
+    matrices()
+
+
+def windows() -> None:
     """Prints a line a window: measured and modelled milliseconds and billions of MACs a second."""
     print("| batch | channels | kernels | window | ms | model ms | GMAC/s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -39,6 +51,39 @@ def main() -> None:
                     f"| {batch} | {channels} | {kernels} | {side}x{side} | {1e3 * seconds:.2f} | "
                     f"{1e3 * model:.2f} | {macs / seconds / 1e9:.0f} |"
                 )
+
+
+def matrices() -> None:
+    """Prints a line a product and a line a number of picked entries."""
+    print("| batch | what | ms | model ms |")
+    print("| --- | --- | --- | --- |")
+    for batch in BATCHES:
+        calls = {"empty": timed(lambda x: x, tf.constant(0.0))}
+        models = {}
+        for inputs, outputs in MATRICES:
+            name = f"product {inputs} x {outputs}"
+            calls[name] = product(batch, inputs, outputs)
+            models[name] = by_matrix.product_seconds(inputs * outputs, batch)
+        for count in ENTRIES:
+            name = f"picking {count} entries"
+            calls[name] = picking(batch, count)
+            models[name] = count * batch * by_matrix.SECONDS_OF_ENTRY
+        times = alternated(calls, rounds=21)
+        for name, model in models.items():
+            seconds = max(times[name] - times["empty"], 1e-9)
+            print(f"| {batch} | {name} | {1e3 * seconds:.2f} | {1e3 * model:.2f} |")
+
+
+def product(batch: int, inputs: int, outputs: int) -> object:
+    """A call that multiplies a batch with a matrix and waits."""
+    matrix = tf.random.normal((inputs, outputs))
+    return timed(lambda x: tf.matmul(x, matrix)[0, 0], tf.random.normal((batch, inputs)))
+
+
+def picking(batch: int, count: int) -> object:
+    """A call that picks entries in another order and waits."""
+    order = tf.random.shuffle(tf.range(count))
+    return timed(lambda x: tf.gather(x, order, axis=1)[0, 0], tf.random.normal((batch, count)))
 
 
 def convolution(batch: int, channels: int, taps: int, kernels: int, side: int) -> object:

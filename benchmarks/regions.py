@@ -78,11 +78,11 @@ def write(model: keras.Model, regions: Regions) -> None:
 
 
 def scatter(model: keras.Model, ratio: float) -> None:
-    """Scatters centers by 0.06 around the middle and shrinks scales to a ratio of MACs."""
+    """Scatters a new network's centers by 0.06 and shrinks its scales to a ratio of MACs."""
+    dense = ka.inspect.count_macs(model)  # whole regions
     generator = np.random.default_rng(0)
     for layer in target_layers(model):
         layer.center.assign(generator.normal(0.5, 0.06, layer.center.shape).clip(0, 1))
-    dense = ka.inspect.count_macs(_whole(model))
     low, high = 0.0, 1.0
     for _ in range(12):
         scale = (low + high) / 2
@@ -93,12 +93,3 @@ def scatter(model: keras.Model, ratio: float) -> None:
             low = scale
         else:
             high = scale
-
-
-def _whole(model: keras.Model) -> keras.Model:
-    """The same network with its first regions."""
-    copy = keras.models.clone_model(model)
-    for layer in target_layers(copy):
-        layer.center.assign(np.full(layer.center.shape, 0.5))
-        layer.scale.assign(np.ones(layer.scale.shape))
-    return copy

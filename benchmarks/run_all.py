@@ -12,6 +12,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from keras_attention.files import write_whole
+
 HERE = Path(__file__).parent
 HELPERS = {"regions.py", "roofline.py", "run_all.py", "timing.py"}
 EXPERIMENTS = "# Experiments\n"
@@ -31,9 +33,7 @@ def main() -> None:
     if files:
         parts.append(f"{EXPERIMENTS}\nEach with the command that wrote it.\n")
         parts += [_experiment(path) for path in files]
-    temporary = HERE / ".RESULTS.md"
-    temporary.write_text("\n".join(parts), encoding="utf-8")
-    temporary.replace(target)
+    write_whole(target, lambda path: path.write_text("\n".join(parts), encoding="utf-8"))
 
 
 def _benchmarks() -> str:

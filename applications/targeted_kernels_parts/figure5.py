@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from keras_attention.files import write_whole
 from targeted_kernels_parts.report import Summary, deviation
 
 
@@ -46,9 +47,7 @@ def draw(records: Sequence[dict[str, Any]], metric: str, title: str, path: Path)
     left.set_ylabel(metric)
     left.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png", dpi=120)
-    temporary.replace(path)
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 
 def _panel(axes: Axes, records: Sequence[dict[str, Any]], name: str, label: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import keras_attention as ka
+from keras_attention.files import write_whole
 from targeted_kernels_parts.clock import Times
 from targeted_kernels_parts.tables import Row
 from targeted_kernels_parts.training import Training
@@ -124,9 +125,7 @@ def machine() -> str:
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole: under a temporary name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """What every builder shares: the conventions of keras.applications."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,13 @@ def l2(weight: float, argument: str) -> Any:
     """An L2 regularizer, or None where its weight is 0."""
     weight = non_negative_number(argument, weight)
     return keras.regularizers.L2(weight) if weight else None
+
+
+def scale_l2_of_blocks(scale_l2: float, beta: float) -> Callable[[int], Any]:
+    """The regularizer of the scales in each block: L2 that grows by beta, section 4.3."""
+    first = non_negative_number("scale_l2", scale_l2)
+    growth = non_negative_number("beta", beta)
+    return lambda block: l2(first * growth**block, "scale_l2")
 
 
 def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:

@@ -13,11 +13,10 @@ from keras_attention.applications.conventions import (
     Tensor,
     channel_axis,
     classifier,
-    l2,
     normalized,
     pool,
+    scale_l2_of_blocks,
 )
-from keras_attention.arguments import non_negative_number
 from keras_attention.layers import TargetLayer
 
 BLOCKS = 3
@@ -82,14 +81,13 @@ class DenseNet:
         Raises:
             ValueError: For weights or factors that are no numbers, or negative.
         """
-        factor = non_negative_number("beta", beta)
-        first = non_negative_number("scale_l2", scale_l2)
+        scales = scale_l2_of_blocks(scale_l2, beta)
 
         def convolution(block: int, name: str) -> keras.Layer:
             return TargetLayer(
                 self.growth,
                 3,
-                scale_regularizer=l2(first * factor**block, "scale_l2"),
+                scale_regularizer=scales(block),
                 kernel_regularizer=self.decay,
                 name=name.replace("conv", "target"),
                 **options,

@@ -17,9 +17,9 @@ from keras_attention.applications.conventions import (
     image_input,
     l2,
     pool,
+    scale_l2_of_blocks,
 )
 from keras_attention.applications.registry import register
-from keras_attention.arguments import non_negative_number
 from keras_attention.layers import TargetLayer
 
 FILTERS = (256, 256, 128)
@@ -145,8 +145,7 @@ def TKN6(
     ((None, 10), 4589202)
     """
     decay = l2(weight_decay, "weight_decay")
-    growth = non_negative_number("beta", beta)
-    first_l2 = non_negative_number("scale_l2", scale_l2)
+    scales = scale_l2_of_blocks(scale_l2, beta)
 
     def convolution(block: int, sides: Shape) -> keras.Layer:
         return TargetLayer(
@@ -156,7 +155,7 @@ def TKN6(
             roi=roi,
             roi_groups=roi_groups,
             min_roi_size=_smallest_roi(sides) if min_roi_size is None else min_roi_size,
-            scale_regularizer=l2(first_l2 * growth**block, "scale_l2"),
+            scale_regularizer=scales(block),
             activation="relu",
             kernel_regularizer=decay,
             name=f"target{block + 1}",

@@ -18,9 +18,10 @@ from keras_attention.applications.conventions import (
     l2,
     normalized,
     pool,
+    scale_l2_of_blocks,
 )
 from keras_attention.applications.registry import register
-from keras_attention.arguments import non_negative_number, share
+from keras_attention.arguments import share
 from keras_attention.layers import SpatialTransformer, TargetLayer
 
 KERNEL_SIZES = (7, 5, 3)
@@ -148,8 +149,7 @@ def TSTN(
     [[0, 12], [0, 10]]
     """
     decay = l2(weight_decay, "weight_decay")
-    growth = non_negative_number("beta", beta)
-    first_l2 = non_negative_number("scale_l2", scale_l2)
+    scales = scale_l2_of_blocks(scale_l2, beta)
 
     def convolution(block: int, layer_name: str) -> keras.Layer:
         return TargetLayer(
@@ -159,7 +159,7 @@ def TSTN(
             roi=roi,
             roi_groups=roi_groups,
             min_roi_size=min_roi_size,
-            scale_regularizer=l2(first_l2 * growth**block, "scale_l2"),
+            scale_regularizer=scales(block),
             kernel_regularizer=decay,
             name=layer_name.replace("conv", "target"),
         )

@@ -32,6 +32,8 @@ _NAMES = (
     "tanh_shrink",
     "threshold",
 )
+# Those that this Keras has.
+_KNOWN = [getattr(keras.activations, name) for name in _NAMES if hasattr(keras.activations, name)]
 
 
 def is_pointwise(activation: Any) -> bool:
@@ -44,5 +46,4 @@ def is_pointwise(activation: Any) -> bool:
     >>> is_pointwise(keras.activations.relu), is_pointwise(keras.activations.softmax)
     (True, False)
     """
-    known = [getattr(keras.activations, name, None) for name in _NAMES]
-    return activation is None or any(activation is function for function in known if function)
+    return activation is None or any(activation is function for function in _KNOWN)

@@ -8,7 +8,13 @@ import numpy as np
 from keras_attention import backend
 from keras_attention.ops.convolution_cost import ConvolutionCost
 from keras_attention.ops.grouped_convolution import SLICED_SHARE
-from keras_attention.ops.roi_grouping import Groups, group_rois, grouping_seconds, union_of
+from keras_attention.ops.roi_grouping import (
+    Groups,
+    group_rois,
+    grouping_seconds,
+    union_of,
+    with_a_pixel,
+)
 
 Array = Any
 Sides = tuple[int, int]
@@ -66,14 +72,19 @@ class Slicing:
         cost: ConvolutionCost,
         batch_size: int,
         margin: int,
+        fixed_shapes: bool,
     ) -> SlicePlan:
         """Finds the groups that cost the least with the given regions `(C, 2, 2)`."""
         rest = (sides, kernel_size, channels, cost, batch_size, dilation_rate)
         groups = group_rois(regions, *rest)
-        before, after = (
-            grouping_seconds(regions, partition, *rest) for partition in (self.groups, groups)
-        )
-        return SlicePlan(groups, sides, self._fix(regions, groups, sides, margin), before, after)
+        rectangles = self._fix(regions, groups, sides, margin)
+
+        def seconds(partition: Groups, fixed: Any) -> float:
+            computed, together = _computed(regions, sides, partition, fixed, fixed_shapes)
+            return grouping_seconds(computed, together, *rest)
+
+        before = seconds(self.groups, self._fixed.get(sides))
+        return SlicePlan(groups, sides, rectangles, before, seconds(groups, rectangles))
 
     def take(self, plan: SlicePlan) -> None:
         """Slices by a plan from now on."""
@@ -90,31 +101,40 @@ class Slicing:
 
     def pixels(self, regions: Array, sides: Sequence[int]) -> int:
         """Pixels computed for all kernels together."""
-        whole = self.filters * int(np.prod(sides))
-        if not self.is_possible(sides):
-            return whole
-        unions = [union_of(regions[list(group)]) for group in self.groups]
-        if self.fixed(sides) is not None:
-            fixed = [np.array(rectangle) for rectangle in self.fixed(sides)]
-            if any(
-                not np.array_equal(union_of(np.stack(pair)), pair[1])
-                for pair in zip(unions, fixed, strict=True)
-            ):
-                return whole
-            unions = fixed
-        pixels = self._sum(unions, self.groups)
-        return whole if pixels > SLICED_SHARE * whole else pixels
+        map_sides = (int(sides[0]), int(sides[1]))
+        slices = (self.groups, self._fixed.get(map_sides))
+        fixed_shapes = not backend.supports_dynamic_shapes()
+        return _pixels(_computed(regions, map_sides, *slices, fixed_shapes)[0])
 
     def _fix(self, regions: Array, groups: Groups, sides: Sides, margin: int) -> Any:
         unions = np.stack([union_of(regions[list(group)]) for group in groups])
-        low = np.maximum(unions[..., 0] - margin, 0)
-        high = np.minimum(np.maximum(unions[..., 1] + margin, low + 1), sides)
-        rectangles = np.stack([np.minimum(low, high - 1), high], axis=-1)
-        pays = self._sum(rectangles, groups) <= SLICED_SHARE * self.filters * np.prod(sides)
+        around = with_a_pixel(unions) + np.array([-margin, margin])
+        rectangles = np.clip(around, 0, np.array(sides)[:, None])
+        kernels = np.repeat(rectangles, [len(group) for group in groups], axis=0)
+        pays = _pixels(kernels) <= SLICED_SHARE * self.filters * np.prod(sides)
         return rectangles.tolist() if pays else None
 
-    def _sum(self, rectangles: Any, groups: Groups) -> int:
-        return sum(
-            len(group) * int(np.prod(np.maximum(rectangle[:, 1] - rectangle[:, 0], 1)))
-            for rectangle, group in zip(rectangles, groups, strict=True)
-        )
+
+def _computed(
+    regions: Array, sides: Sides, groups: Groups, fixed: Any, fixed_shapes: bool
+) -> tuple[Array, Groups]:
+    """The rectangle that is computed for each kernel, and the groups: one where it is the map."""
+    whole = np.broadcast_to(np.array([[0, sides[0]], [0, sides[1]]]), regions.shape)
+    everything = (whole, (tuple(range(len(regions))),))
+    if fixed_shapes and fixed is None:
+        return everything
+    rectangles = np.empty_like(regions)
+    for number, group in enumerate(groups):
+        union = with_a_pixel(union_of(regions[list(group)]))
+        if fixed_shapes:
+            smallest, union = union, np.array(fixed[number])
+            if not np.array_equal(union_of(np.stack([smallest, union])), union):
+                return everything  # a region has left its rectangle
+        rectangles[list(group)] = union
+    if _pixels(rectangles) > SLICED_SHARE * _pixels(whole):
+        return everything
+    return rectangles, groups
+
+
+def _pixels(rectangles: Array) -> int:
+    return int(np.prod(rectangles[..., 1] - rectangles[..., 0], axis=-1).sum())

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_attention import backend
 from keras_attention.arguments import one_of, positive_integer, positive_integers
 from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.layers.slicing import SlicePlan, Slicing
@@ -157,7 +158,7 @@ class TargetLayer(WindowedLayer):
         kernel = ops.convert_to_tensor(self.kernel)
         if all(isinstance(side, int) for side in sides):
             self._sides = sides
-        if self._slices and self._slicing.is_possible(sides):
+        if self.slices and self._slicing.is_possible(sides):
             rectangles = roi_rectangles(sides, *self._window_of_channels())
             rest["fixed"] = self._slicing.fixed(sides)
             outputs = sliced_targeted_convolution(
@@ -194,6 +195,7 @@ class TargetLayer(WindowedLayer):
         cost: ConvolutionCost = TRAINING_COST,
         batch_size: int = 64,
         margin: int = 1,
+        fixed_shapes: bool | None = None,
     ) -> SlicePlan:
         """Finds the groups for `roi="slice"` that cost the least with the regions of now.
 
@@ -202,6 +204,9 @@ class TargetLayer(WindowedLayer):
             cost: Rates of the machine, see `ops.convolution_cost`.
             batch_size: Images of a step.
             margin: Pixels around the regions that a fixed rectangle leaves them to move in.
+            fixed_shapes: Whether the estimates are for a program of fixed shapes, as with
+                `jit_compile=True`. None asks the backend, which on TensorFlow means that they
+                are not.
 
         Returns:
             What `regroup` takes, with estimated seconds of a step before and after.
@@ -225,6 +230,7 @@ class TargetLayer(WindowedLayer):
             cost,
             batch_size,
             margin,
+            not backend.supports_dynamic_shapes() if fixed_shapes is None else fixed_shapes,
         )
 
     def regroup(self, plan: SlicePlan | None = None) -> None:
@@ -256,7 +262,7 @@ class TargetLayer(WindowedLayer):
         rois = self.rois(*sides)
         if not executed:
             return taps * int(np.prod(rois[..., 1] - rois[..., 0], axis=-1).sum())
-        pixels = self._slicing.pixels(rois, sides) if self._slices else self.filters * whole
+        pixels = self._slicing.pixels(rois, sides) if self.slices else self.filters * whole
         return taps * pixels
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -283,7 +289,8 @@ class TargetLayer(WindowedLayer):
         }
 
     @property
-    def _slices(self) -> bool:
+    def slices(self) -> bool:
+        """Whether the layer computes regions only, where that pays."""
         return self.roi == "slice" and is_pointwise(self.activation)
 
     def _window_of_channels(self) -> tuple[Tensor, Tensor]:

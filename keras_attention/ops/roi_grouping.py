@@ -112,7 +112,8 @@ class _Price:
 
     def of_each(self, unions: Array, kernels: Array) -> Array:
         """Groups of the given rectangles `(..., 2, 2)` and numbers of kernels."""
-        spans = np.maximum(unions[..., 1] - unions[..., 0], 1)  # as `bounding_range`
+        unions = with_a_pixel(unions)
+        spans = unions[..., 1] - unions[..., 0]
         read = np.minimum(spans[..., 0] + self.halo[0], self.sides[0])
         read = read * np.minimum(spans[..., 1] + self.halo[1], self.sides[1]) * self.channels
         pixels = spans[..., 0] * spans[..., 1]
@@ -147,12 +148,26 @@ def union_of(rectangles: Array) -> Array:
     return np.stack([low, high], axis=-1)
 
 
+def with_a_pixel(rectangles: Array) -> Array:
+    """Gives empty rectangles a pixel of the map, so that what sees nothing stays computable.
+
+    Args:
+        rectangles: Int array `(..., 2, 2)`, half-open.
+
+    Returns:
+        Int array of the same shape.
+
+    Example:
+    >>> with_a_pixel(np.array([[8, 8], [2, 5]])).tolist()
+    [[7, 8], [2, 5]]
+    """
+    low = np.minimum(rectangles[..., 0], np.maximum(rectangles[..., 1] - 1, 0))
+    return np.stack([low, np.maximum(rectangles[..., 1], low + 1)], axis=-1)
+
+
 def _distinct(rectangles: Array) -> tuple[Array, list[list[int]]]:
     """Kernels of the same rectangle, or of close ones where there are too many."""
-    # At least a pixel, so that kernels that see nothing stay computable.
-    rectangles = rectangles.copy()
-    rectangles[..., 0] = np.minimum(rectangles[..., 0], np.maximum(rectangles[..., 1] - 1, 0))
-    rectangles[..., 1] = np.maximum(rectangles[..., 1], rectangles[..., 0] + 1)
+    rectangles = with_a_pixel(rectangles)
     coarse, step = rectangles, 1
     while True:
         _, group = np.unique(coarse.reshape(len(coarse), -1), axis=0, return_inverse=True)

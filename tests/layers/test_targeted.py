@@ -270,6 +270,21 @@ def test_regroup_computes_less():
     assert plan.seconds < plan.seconds_before
 
 
+def test_fixed_shapes_are_worth_a_rectangle():
+    """One group is best, but where shapes are fixed the whole map is computed without one."""
+    layer = TargetLayer(8, 3)
+    layer.build((None, 24, 24, 4))
+    layer.center.assign(np.full((2, 8), 0.3))
+    layer.scale.assign(np.full((2, 8), 0.2))
+    dynamic, plan = (layer.plan_groups(fixed_shapes=fixed) for fixed in (False, True))
+    assert dynamic.seconds == dynamic.seconds_before < plan.seconds_before
+    assert plan.seconds < 0.5 * plan.seconds_before
+    layer.regroup(plan)
+    assert layer.plan_groups(fixed_shapes=True).seconds_before == plan.seconds
+    layer.center.assign(np.full((2, 8), 0.7))  # out of the rectangle
+    assert layer.plan_groups(fixed_shapes=True).seconds_before == plan.seconds_before
+
+
 @pytest.mark.parametrize("groups", [[[0, 1]], [[0, 1, 2, 3], []], [[0, 1], [1, 2, 3]]])
 def test_slice_groups_must_be_a_partition(groups):
     with pytest.raises(ValueError, match="each of the 4 kernels once"):

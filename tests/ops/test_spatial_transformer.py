@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from keras_attention import ops
 
@@ -59,7 +60,6 @@ def test_flips_turns_and_shifts_by_whole_pixels(rng):
 
 
 def test_agrees_with_scipy(rng):
-    ndimage = pytest.importorskip("scipy.ndimage")
     image = rng.normal(size=(9, 12)).astype("float32")
     theta = np.array([[0.8, 0.3, 0.1], [-0.2, 0.9, -0.25]])
     points = ops.affine_grid(theta[None], (9, 12), (7, 10))

@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from targeted_kernels_parts import protocols, tables
 
 import keras_attention as ka
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "applications"))
-from targeted_kernels_parts import protocols, tables  # noqa: E402
-
 SIZES = {2: (28, 28, 1), 3: (56, 56, 1), 4: (32, 32, 3), 5: (32, 32, 3), 6: (48, 48, 3)}
 
 

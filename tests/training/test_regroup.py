@@ -86,17 +86,26 @@ def test_no_tracing_where_little_is_left(rng):
     """The steps of a short training are not worth a second tracing."""
     model = network()
     callback = RegroupROIs(cost=FREE)
-    traced = []
+    traced: list[int] = []
     callback.set_model(model)
-    original = RegroupROIs._trace_again
-    callback._trace_again = lambda: (traced.append(1), original(callback))
+    original = RegroupROIs._take
+    callback._take = lambda plans: (traced.append(1), original(callback, plans))
     fit(model, *data(rng, 8), [callback], epochs=2)
     assert traced == [1]
 
 
-@slow_elsewhere
+def test_a_second_fit_traces_nothing_again(rng):
+    """Where the regions stay, so do the groups."""
+    model, (x, y) = network(), data(rng, 8)
+    callback = RegroupROIs(cost=FREE)
+    fit(model, x, y, [callback], epochs=1)
+    traced = model.train_function
+    model.fit(x, y, batch_size=8, epochs=1, verbose=0, shuffle=False, callbacks=[callback])
+    assert model.train_function is traced
+
+
 def test_every(rng):
-    callback = Eager(every=3)
+    callback = RegroupROIs(every=3, min_gain=1.0)  # never regroups: nothing is traced again
     looked = []
     original = RegroupROIs._plans
     callback._plans = lambda: looked.append(1) or original(callback)

@@ -6,39 +6,41 @@ from typing import Any
 import numpy as np
 
 from keras_attention.layers.entries import EntryConvolution
-from keras_attention.surgery.compaction.entry_map import Entries, EntryMap, entries_of, pick
-from keras_attention.surgery.compaction.region_map import RegionMap, hull
+from keras_attention.ops.roi_grouping import union_of
+from keras_attention.surgery.compaction.entry_map import (
+    Entries,
+    EntryMap,
+    Map,
+    entries_of,
+    pick,
+)
+from keras_attention.surgery.compaction.region_map import RegionMap
 from keras_attention.surgery.compaction.target import Target
 
 Array = Any
-Map = RegionMap | EntryMap
 
 # A matrix repeats the kernel once per pixel: up to 64 MB of float32.
 MOST_MATRIX_ELEMENTS = 16_000_000
-# Measured on 2 cores: multiply-accumulates and values per second of a matrix product, seconds of
-# picking an entry by its index.
+# Measured on 2 cores (benchmarks/convolution_rates.py): multiply-accumulates and values per second
+# of a matrix product, seconds of picking an entry by its index.
 MATRIX_RATE, MATRIX_READ_RATE, SECONDS_OF_ENTRY = 150e9, 8e9, 2e-9
 
 
 def matrix_seconds(target: Target, source: Map, batch: int) -> float:
     """Estimates what the matrix product takes; infinity where it would be too large."""
-    inputs = len(
-        _readable(
-            target,
-            source.entries() if isinstance(source, EntryMap) else entries_of(source.layout.support),
-        ).rows
-    )
+    inputs = len(_readable(target, entries_of(source.layout.support)).rows)
     outputs = int(np.prod(np.diff(target.rectangles)[..., 0], axis=-1).sum())
     elements = inputs * outputs
     if elements > MOST_MATRIX_ELEMENTS:
         return float("inf")
-    seconds = _product_seconds(elements, batch)
+    seconds = product_seconds(elements, batch)
     if isinstance(source, RegionMap):
         seconds += inputs * batch * SECONDS_OF_ENTRY
     return seconds
 
 
-def _product_seconds(elements: int, batch: int) -> float:
+def product_seconds(elements: int, batch: int) -> float:
+    """Estimates a product: bound by its sums, or for few images by reading the matrix."""
     return max(elements * batch / MATRIX_RATE, elements / MATRIX_READ_RATE)
 
 
@@ -55,7 +57,7 @@ def by_matrix(target: Target, source: EntryMap, batch: int) -> EntryMap:
         outside = len(entries.rows) - np.count_nonzero(_inside(target.rectangles, entries))
         wasted = len(read.rows) * int(outside)
         picking = len(entries.rows) * batch * SECONDS_OF_ENTRY
-        if _product_seconds(wasted, batch) < picking:
+        if product_seconds(wasted, batch) < picking:
             return product.of(entries)
         if not computed:
             computed.append(product.of(own))
@@ -128,7 +130,7 @@ def _of_constants(target: Target, constants: Array, entries: Entries) -> Array:
 
 def _readable(target: Target, entries: Entries) -> Entries:
     """The entries that some region reads."""
-    reads, _ = target.reads(hull(target.rectangles))
+    reads, _ = target.reads(union_of(target.rectangles))
     keep: Array = np.ones(len(entries.rows), bool)
     for axis in range(2):
         keep &= (entries[axis] >= reads[axis, 0]) & (entries[axis] < reads[axis, 1])

@@ -11,8 +11,8 @@ from keras_attention.arguments import positive_integer
 from keras_attention.layers import TargetLayer
 from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.surgery.compaction import rules
-from keras_attention.surgery.compaction.convolve import Map, convolve
-from keras_attention.surgery.compaction.entry_map import EntryMap
+from keras_attention.surgery.compaction.convolve import convolve
+from keras_attention.surgery.compaction.entry_map import EntryMap, Map
 from keras_attention.surgery.compaction.region_map import RegionMap, region_map
 from keras_attention.surgery.compaction.target import target_of
 
@@ -148,7 +148,7 @@ class _Compaction:
 
     def _apply(self, layer: Any, value: Any) -> Any:
         """A layer of one input; None where there is no rule."""
-        if isinstance(layer, rules.IDENTITIES):
+        if type(layer) in rules.IDENTITIES:
             return value
         if isinstance(value, Flattened):
             is_dense = type(layer) is keras.layers.Dense

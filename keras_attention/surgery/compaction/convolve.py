@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 
 from keras_attention.surgery.compaction import by_groups, by_matrix
-from keras_attention.surgery.compaction.entry_map import EntryMap, entry_map
-from keras_attention.surgery.compaction.region_map import RegionMap
+from keras_attention.surgery.compaction.entry_map import EntryMap, Map, entry_map
 from keras_attention.surgery.compaction.target import Target
-
-Map = RegionMap | EntryMap
 
 
 def convolve(target: Target, source: Map, batches: Mapping[int, float]) -> Map:

@@ -9,12 +9,12 @@ import numpy as np
 
 from keras_attention.layers.entries import TakeEntries
 from keras_attention.layers.scale_shift import ScaleShift
+from keras_attention.ops.roi_grouping import union_of
 from keras_attention.surgery.compaction.region_map import (
     Layout,
     Piece,
     RegionMap,
     apply_steps,
-    hull,
     stepped_background,
 )
 from keras_attention.surgery.compaction.steps import Name, Step
@@ -74,7 +74,7 @@ class EntryMap:
     def as_regions(self) -> RegionMap:
         """The same map as one rectangle."""
         channels = np.arange(self.layout.channels)
-        rectangle = hull(self.layout.support)
+        rectangle = union_of(self.layout.support)
         everywhere = np.broadcast_to(rectangle, (len(channels), 2, 2))
         sides = [int(stop - start) for start, stop in rectangle]
         tensor = keras.layers.Reshape((*sides, len(channels)), name=self.name("rectangle"))(
@@ -86,6 +86,9 @@ class EntryMap:
     def plain(self) -> Tensor:
         """The whole map as the original model has it."""
         return self.as_regions().plain()
+
+
+Map = RegionMap | EntryMap
 
 
 def entries_of(rectangles: Array) -> Entries:

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from keras_attention.layers.region import AssembleRegions
-from keras_attention.ops.roi_grouping import union_of
 from keras_attention.surgery.compaction.steps import Name, Step
 
 Tensor = Any
@@ -168,9 +167,3 @@ def stepped_background(background: Array, steps: Sequence[Step]) -> Array:
     for step in steps:
         background = step.of_background(background)
     return background
-
-
-def hull(rectangles: Array) -> Array:
-    """The smallest rectangle that holds all the given ones that are not empty."""
-    some = (rectangles[:, :, 1] > rectangles[:, :, 0]).all(axis=1)
-    return union_of(rectangles[some]) if some.any() else rectangles[0]

@@ -10,8 +10,7 @@ import numpy as np
 from keras_attention.layers import pointwise as activations
 from keras_attention.layers.entries import PoolEntries, TakeEntries
 from keras_attention.layers.scale_shift import ScaleShift
-from keras_attention.surgery.compaction.convolve import Map
-from keras_attention.surgery.compaction.entry_map import Entries, EntryMap, entry_map
+from keras_attention.surgery.compaction.entry_map import Entries, EntryMap, Map, entry_map
 from keras_attention.surgery.compaction.region_map import Layout, Piece, RegionMap
 from keras_attention.surgery.compaction.steps import Affine, Name, Pointwise
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_attention.layers import TargetLayer
+from keras_attention.ops.roi_grouping import with_a_pixel
 from keras_attention.surgery.compaction.region_map import Layout
 
 Array = Any
@@ -66,10 +67,8 @@ class Target:
 def target_of(layer: TargetLayer, sides: tuple[int, int]) -> Target:
     """Reads a target layer's weights and regions."""
     as_array = keras.ops.convert_to_numpy
-    rectangles: Array = layer.rois(*sides).astype(int)
-    # At least a pixel: the window is zero there, so that the value is right.
-    rectangles[..., 0] = np.minimum(rectangles[..., 0], np.array(sides) - 1)
-    rectangles[..., 1] = np.maximum(rectangles[..., 1], rectangles[..., 0] + 1)
+    # A pixel of an empty region does no harm: the window is zero there.
+    rectangles = with_a_pixel(layer.rois(*sides).astype(int))
     if layer.roi == "full":
         rectangles[:] = np.array([[0, sides[0]], [0, sides[1]]])
     return Target(

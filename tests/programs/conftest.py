@@ -1,0 +1,6 @@
+"""The programs are run from their folder, whose parts are not installed."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "applications"))
