@@ -2,6 +2,7 @@
 
 from keras_attention.datasets import catalog  # noqa: F401 registers the data sets
 from keras_attention.datasets.gtsrb import read_gtsrb
+from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.loading import load
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
@@ -13,6 +14,7 @@ __all__ = [
     "list_datasets",
     "load",
     "read_gtsrb",
+    "read_imagenet",
     "read_pain_archive",
     "top_left",
 ]

@@ -72,12 +72,12 @@ def load(
     if data_dir is not None:
         options["data_dir"] = _checked_folder(info, data_dir)
     side = size // info.parts_per_side
-    images, labels = info.read(split, size=side, train_size=train_size, **options)
+    parts = info.read(split, size=side, train_size=train_size, **options)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
     redraw = training if redraw is None else bool(redraw)
-    dataset = info.generate(images, labels, seed=seed, shuffle=shuffle, redraw=redraw)
-    if not (shuffle or redraw):
+    dataset = info.generate(*parts, seed=seed, shuffle=shuffle, redraw=redraw)
+    if info.keeps and not (shuffle or redraw):
         dataset = dataset.cache()
     if batch_size is not None:
         dataset = dataset.batch(batch_size)
