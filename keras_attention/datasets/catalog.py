@@ -2,16 +2,20 @@
 
 from functools import partial
 
+from keras_attention.datasets.digit_rows import read_digit_forecast, read_digit_sequences
 from keras_attention.datasets.digits import read_digits
 from keras_attention.datasets.faces import serve_faces
+from keras_attention.datasets.flights import TARGET, read_flights
 from keras_attention.datasets.gtsrb import read_gtsrb
 from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.in_memory import plain
+from keras_attention.datasets.mocap import read_mocap
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import register
 from keras_attention.datasets.streams import serve_stream
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 from keras_attention.datasets.top_left import top_left
+from keras_attention.datasets.windows import serve_windows
 
 # Each set of images is served as it is and by every generator of scenes.
 for _name, _about, _needs_network, _read in (
@@ -90,5 +94,53 @@ register(
     options={"shuffle_buffer": 10_000},
     read=read_imagenet,
     generate=serve_stream,
+    keeps=False,
+)
+
+register(
+    name="digit_sequences",
+    description="The bundled digits row by row: which digit is it?",
+    classes=10,
+    size=28,
+    channels=28,
+    kind="sequences",
+    read=read_digit_sequences,
+    generate=plain,
+)
+register(
+    name="digit_forecast",
+    description="Some rows of the bundled digits at 8x8: what is in the next row?",
+    classes=8,
+    size=4,
+    channels=8,
+    kind="sequences",
+    label_dtype="float32",
+    read=read_digit_forecast,
+    generate=plain,
+)
+register(
+    name="mocap",
+    description="Human motion of 8 classes by 62 sensors: CMU's database, .amc or CSV files",
+    classes=8,
+    size=128,
+    channels=62,
+    kind="sequences",
+    needs_files=True,
+    options={"fit": "resample", "test_share": 0.2, "classes": 8, "sensors": 62},
+    read=read_mocap,
+    generate=plain,
+)
+register(
+    name="flights",
+    description="Flights second by second, to forecast their fuel flow: NASA DASHlink, CSV files",
+    classes=1,
+    size=60,
+    channels=None,
+    kind="sequences",
+    needs_files=True,
+    label_dtype="float32",
+    options={"target": TARGET, "columns": None, "horizon": 1, "test_share": 0.2},
+    read=read_flights,
+    generate=serve_windows,
     keeps=False,
 )

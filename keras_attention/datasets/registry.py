@@ -99,7 +99,7 @@ def list_datasets() -> dict[str, DatasetInfo]:
     >>> list_datasets()["mnist"].needs_network
     True
     >>> [name for name, info in list_datasets().items() if info.needs_files]
-    ['imagenet2012', 'pain_archive']
+    ['flights', 'imagenet2012', 'mocap', 'pain_archive']
     """
     return dict(sorted(_DATASETS.items()))
 
@@ -113,6 +113,8 @@ def find(name: str) -> DatasetInfo:
     Example:
     >>> find("top_left_digits").image_shape
     (56, 56, 1)
+    >>> find("mocap").example_shape
+    (128, 62)
     """
     if name in _DATASETS:
         return _DATASETS[name]
