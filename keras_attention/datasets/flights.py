@@ -18,7 +18,7 @@ from keras_attention.datasets.subjects import draw_frames
 from keras_attention.datasets.tables import Table, read_table
 from keras_attention.datasets.windows import Windows
 
-SOURCE = "https://c3.ndc.nasa.gov/dashlink/projects/85/"
+SOURCE = "https://c3.nasa.gov/dashlink/projects/85/"
 LAYOUT = "a CSV file for each flight: names of the columns, then one line a second"
 # DASHlink's name for the fuel flow of the first engine.
 TARGET = "FF_1"
@@ -64,17 +64,15 @@ def read_flights(
     paths, for_test = _flights(data_dir, test_share)
     tables = _read_all(paths, target, columns)
     scaling = _fit(tables, for_test)
-    names = tables[0].columns
-    inputs = [names.index(name) for name in (names if columns is None else _names(columns))]
-    part = for_test if split == "test" else ~for_test
-    records = [scaling.apply(tables[index].values) for index in np.flatnonzero(part).tolist()]
+    part = np.flatnonzero(for_test if split == "test" else ~for_test).tolist()
+    records = [scaling.apply(tables[index].values) for index in part]
     records = _long_enough(records, size + ahead, split)
+    names = scaling.columns
+    inputs = [names.index(name) for name in (names if columns is None else _names(columns))]
     windows = Windows.cut([record[:, inputs] for record in records], size, ahead)
-    flow = np.concatenate([record[:, names.index(target)] for record in records])
-    chosen = np.arange(len(windows))
     if split == "train" and train_size is not None:
-        chosen = draw_frames(chosen, train_size)
-    windows = windows.take(chosen)
+        windows = windows.take(draw_frames(np.arange(len(windows)), train_size))
+    flow = np.concatenate([record[:, names.index(target)] for record in records])
     return windows, windows.following(flow, ahead)
 
 
