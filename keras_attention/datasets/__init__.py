@@ -1,6 +1,8 @@
 """Data sets as tf.data pipelines: bundled digits, generators, tensorflow-datasets, folders."""
 
 from keras_attention.datasets import catalog  # noqa: F401 registers the data sets
+from keras_attention.datasets.gtsdb import CATEGORIES as GTSDB_CATEGORIES
+from keras_attention.datasets.gtsdb import read_gtsdb
 from keras_attention.datasets.gtsrb import read_gtsrb
 from keras_attention.datasets.loading import load
 from keras_attention.datasets.pain_archive import read_pain_archive
@@ -8,10 +10,12 @@ from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
 from keras_attention.datasets.top_left import top_left
 
 __all__ = [
+    "GTSDB_CATEGORIES",
     "DatasetInfo",
     "find",
     "list_datasets",
     "load",
+    "read_gtsdb",
     "read_gtsrb",
     "read_pain_archive",
     "top_left",

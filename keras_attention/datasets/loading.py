@@ -24,7 +24,9 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> tf.data.Dataset:
-    """Loads a data set as a pipeline that is held in memory, prefetched and seeded.
+    """Loads a data set as a pipeline, prefetched and seeded.
+
+    Images are held in memory, but where `list_datasets()[name].streamed` read from disk each time.
 
     Args:
         name: One of `list_datasets()`.
@@ -37,15 +39,16 @@ def load(
         shuffle: Whether every pass has an order of its own; by default only in training.
         redraw: Whether every pass generates new images, where the data set generates; by default
             only in training.
-        data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"` and
-            `"pain_archive"`. None for that of the environment variable `TFDS_DATA_DIR`, or
-            `GTSRB_DIR` and `PAIN_ARCHIVE_DIR`.
+        data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
+            `"gtsdb"` and `"pain_archive"`. None for that of the environment variable
+            `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR` and `PAIN_ARCHIVE_DIR`.
         **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
-            `datasets.read_gtsrb` and `datasets.read_pain_archive` say what they do.
+            `datasets.read_gtsrb`, `read_gtsdb` and `read_pain_archive` say what they do.
 
     Returns:
         A `tf.data.Dataset` of `(image, label)`: float32 in `[0, 1]`, `(H, W, channels)`, and int64,
-        or float32 where `list_datasets()[name].regression`.
+        or float32 where `list_datasets()[name].regression`. Where `.detection`, the label is a
+        dictionary of `"boxes"` and `"labels"`.
 
     Raises:
         ValueError: For an unknown name (names the nearest), split or option, sizes that cannot be,
@@ -77,7 +80,7 @@ def load(
     shuffle = training if shuffle is None else bool(shuffle)
     redraw = training if redraw is None else bool(redraw)
     dataset = info.generate(images, labels, seed=seed, shuffle=shuffle, redraw=redraw)
-    if not (shuffle or redraw):
+    if not (shuffle or redraw or info.streamed):
         dataset = dataset.cache()
     if batch_size is not None:
         dataset = dataset.batch(batch_size)

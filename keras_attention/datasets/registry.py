@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from keras_attention.arguments import nearest
 
-# All images of a split, or what `generate` makes them from, and all labels.
-Arrays = tuple[Any, np.ndarray]
+# All images of a split, or what `generate` makes them from, and all labels by image.
+Arrays = tuple[Any, np.ndarray | dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class DatasetInfo:
         needs_network: Whether the first use downloads it.
         needs_files: Whether `load` needs a folder that the user got from the owners.
         label_dtype: Of the labels; a float's says that a number is to be estimated.
+        detection: Whether an image has boxes with a label each, instead of one label.
+        streamed: Whether images are read from disk in every pass: all do not fit into memory.
         options: What `load` takes for this data set alone, with the defaults.
     """
 
@@ -37,6 +39,8 @@ class DatasetInfo:
     needs_network: bool = False
     needs_files: bool = False
     label_dtype: str = "int64"
+    detection: bool = False
+    streamed: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     read: Callable[..., Arrays] = field(repr=False, kw_only=True)
     generate: Callable[..., tf.data.Dataset] = field(repr=False, kw_only=True)
@@ -77,7 +81,7 @@ def list_datasets() -> dict[str, DatasetInfo]:
     >>> list_datasets()["mnist"].needs_network
     True
     >>> [name for name, info in list_datasets().items() if info.needs_files]
-    ['pain_archive']
+    ['gtsdb', 'pain_archive']
     """
     return dict(sorted(_DATASETS.items()))
 

@@ -83,8 +83,12 @@ def test_list_says_what_each_needs():
         "svhn_cropped",
         "gtsrb",
     }
-    assert {name for name, info in infos.items() if info.needs_files} == {"pain_archive"}
+    assert {name for name, info in infos.items() if info.needs_files} == {
+        "gtsdb",
+        "pain_archive",
+    }
     assert {name for name, info in infos.items() if info.regression} == {"pain_archive"}
+    assert {name for name, info in infos.items() if info.detection} == {"gtsdb"}
     assert infos["gtsrb"].options == {"crop": True}
     assert {hash(info) for info in infos.values()}, "usable as keys"
 
