@@ -1,0 +1,1 @@
+"""What applications/scale_space_detection.py is made of."""
