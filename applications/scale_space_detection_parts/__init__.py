@@ -1,1 +1,1 @@
-"""What applications/scale_space_detection.py is made of."""
+"""What the program `scale_space_detection.py` beside this folder is made of."""

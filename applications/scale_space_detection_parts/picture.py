@@ -1,0 +1,64 @@
+"""Draws what a detector finds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+import keras_attention as ka
+from keras_attention.files import write_whole
+from scale_space_detection_parts.average_precision import Boxes
+
+COLORS = ("tab:red", "tab:blue", "tab:orange", "tab:purple")
+LEAST_CONFIDENCE = 0.5
+PICTURES = 8
+COLUMNS = 4
+
+
+def draw(
+    images: Sequence[np.ndarray], truth: Sequence[Boxes], found: Sequence[Boxes], path: Path
+) -> None:
+    """Draws the first pictures with signs: dashed where they are, solid where they are found.
+
+    Args:
+        images: `(size, size, 3)` each, in `[0, 1]`.
+        truth: What they show.
+        found: What the detector finds.
+        path: Of a PNG file.
+    """
+    chosen = [number for number, boxes in enumerate(truth) if (boxes["labels"] >= 0).any()]
+    chosen = chosen[:PICTURES]
+    rows = -(-len(chosen) // COLUMNS)
+    figure = Figure(figsize=(3 * COLUMNS, 3 * rows), layout="tight")
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for ax in axes:
+        ax.axis("off")
+    for ax, number in zip(axes, chosen, strict=False):
+        ax.imshow(images[number])
+        draw_boxes(ax, truth[number], dashed=True)
+        draw_boxes(ax, found[number], dashed=False)
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=100))
+
+
+def draw_boxes(ax: Axes, boxes: Boxes, dashed: bool) -> None:
+    """Draws the boxes of a picture; of found ones those that the detector is sure of."""
+    confidence = boxes.get("confidence", np.ones(len(boxes["labels"])))
+    for corners, label, score in zip(boxes["boxes"], boxes["labels"], confidence, strict=True):
+        if label < 0 or score < LEAST_CONFIDENCE:
+            continue
+        (left, top), (width, height) = corners[:2], corners[2:] - corners[:2]
+        color, style = ("white", "--") if dashed else (COLORS[label % len(COLORS)], "-")
+        ax.add_patch(Rectangle((left, top), width, height, fill=False, ec=color, ls=style, lw=1.5))
+        if not dashed:
+            text = f"{name_of(label)} {score:.2f}"
+            style = {"color": "white", "fontsize": 6, "verticalalignment": "bottom"}
+            ax.text(left, top, text, backgroundcolor=color, **style)
+
+
+def name_of(label: int) -> str:
+    """A category's name; a class's number where it cannot be one."""
+    names = list(ka.datasets.GTSDB_CATEGORIES)
+    return names[label] if label < len(names) else str(label)
