@@ -5,6 +5,8 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Returns `" Did you mean 'x'?"` for the closest allowed name, or nothing."""
@@ -15,7 +17,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 def one_of(argument: str, value: Any, allowed: Sequence[Any]) -> Any:
     """Returns `value` if it is one of `allowed`, else raises ValueError."""
-    if isinstance(value, str) and value in allowed:
+    if isinstance(value, str | None) and value in allowed:
         return value
     names = ", ".join(repr(item) for item in allowed)
     raise ValueError(
@@ -72,15 +74,33 @@ def share(argument: str, value: Any) -> float:
     )
 
 
-def positive_integers(argument: str, value: Any, rank: int) -> tuple[int, ...]:
-    """Returns a tuple of `rank` positive integers from an integer or a sequence of them."""
-    values = (value,) * rank if is_integer(value) else value
-    values = values.tolist() if hasattr(values, "tolist") else values
-    fits = isinstance(values, (tuple, list)) and len(values) == rank
+def flag(argument: str, value: Any) -> bool:
+    """Returns `value` as a bool if it is one, else raises ValueError."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ValueError(f"`{argument}` must be True or False. Received: {argument}={value!r}")
+
+
+def positive_integers(argument: str, value: Any, rank: int | Sequence[int]) -> Any:
+    """Checks a positive integer or a sequence of them.
+
+    Args:
+        argument: Its name.
+        value: What the user gave.
+        rank: How many there are, and a tuple of so many is returned; or the allowed numbers, and
+            a single integer stays one.
+    """
+    ranks = (rank,) if isinstance(rank, int) else tuple(rank)
+    if is_integer(value):
+        number = positive_integer(argument, value)
+        return (number,) * rank if isinstance(rank, int) else number
+    values = value.tolist() if hasattr(value, "tolist") else value
+    fits = isinstance(values, (tuple, list)) and len(values) in ranks
     if fits and all(is_integer(item) and int(item) > 0 for item in values):
         return tuple(int(item) for item in values)
     raise ValueError(
-        f"`{argument}` must be a positive integer or {rank} of them. Received: {argument}={value!r}"
+        f"`{argument}` must be a positive integer or {' or '.join(map(str, ranks))} of them. "
+        f"Received: {argument}={value!r}"
     )
 
 

@@ -1,6 +1,9 @@
 """What keras.ops cannot say, per backend. No other file asks which backend runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -9,8 +12,12 @@ BACKEND = keras.backend.backend()
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
+elif BACKEND == "jax":
+    import jax
 
 Tensor = Any
+
+_FUSES = ContextVar("fuses", default=True)
 
 
 def supports_dynamic_shapes() -> bool:
@@ -148,6 +155,53 @@ def padded_convolution(
     if any(amount for pair in padding for amount in pair):
         inputs = keras.ops.pad(inputs, ((0, 0), *padding, (0, 0)))
     return keras.ops.conv(inputs, kernel, padding="valid", dilation_rate=tuple(dilation_rate))
+
+
+def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
+    """Compiles an elementwise function into one pass over memory, whoever calls it.
+
+    A chain of small operations on a large map is bound by reading and writing the map; XLA makes
+    one loop of it. In TensorFlow the compiled function is a part of the graph around it, in
+    training and in a SavedModel, where the rest is not compiled.
+
+    Args:
+        function: Takes the options, then tensors; has no state.
+        *options: Hashable values that are not tensors.
+
+    Returns:
+        A function of the tensors.
+
+    Example:
+    >>> double = fused(lambda factor, x: factor * x, 2.0)
+    >>> [float(value) for value in double(keras.ops.convert_to_tensor([1.0, 2.0]))]
+    [2.0, 4.0]
+    """
+    plain, compiled = partial(function, *options), _compiled(function, options)
+    return lambda *tensors: (compiled if _FUSES.get() else plain)(*tensors)
+
+
+@contextmanager
+def without_fusion() -> Iterator[None]:
+    """Traces plain operations meanwhile, for formats that know no compiled functions.
+
+    Example:
+    >>> with without_fusion():
+    ...     float(fused(keras.ops.square)(keras.ops.convert_to_tensor(3.0)))
+    9.0
+    """
+    token = _FUSES.set(False)
+    try:
+        yield
+    finally:
+        _FUSES.reset(token)
+
+
+@cache
+def _compiled(function: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
+    plain = partial(function, *options)
+    if BACKEND == "tensorflow":
+        return tf.function(plain, jit_compile=True, autograph=False)
+    return jax.jit(plain) if BACKEND == "jax" else plain
 
 
 def make_deterministic(seed: int) -> None:

@@ -1,20 +1,31 @@
 """Prebuilt models with the conventions of keras.applications."""
 
+from keras_attention.applications.lenet import LeNet5
+from keras_attention.applications.lstm import LSTM4
 from keras_attention.applications.registry import build, builder, list_models
+from keras_attention.applications.resnet import ResNet18, ResNet34, ResNet50
 from keras_attention.applications.targeted_cnn import CNN6, TKN6
 from keras_attention.applications.targeted_densenet import DN10, TDN10
 from keras_attention.applications.targeted_densenet40 import DN40, TDN40
 from keras_attention.applications.targeted_stn import STN, TSTN
+from keras_attention.applications.vgg import VGG16, VGG19
 
 __all__ = [
     "CNN6",
     "DN10",
     "DN40",
+    "LSTM4",
     "STN",
     "TDN10",
     "TDN40",
     "TKN6",
     "TSTN",
+    "VGG16",
+    "VGG19",
+    "LeNet5",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
     "build",
     "builder",
     "list_models",

@@ -37,11 +37,7 @@ def image_input(
         ValueError: For a shape that cannot be an image's.
     """
     if input_tensor is not None:
-        if not keras.backend.is_keras_tensor(input_tensor):
-            raise ValueError(
-                "`input_tensor` must be a Keras tensor, as `keras.Input` makes. "
-                f"Received: input_tensor={input_tensor!r}"
-            )
+        _check_tensor(input_tensor)
         _check_shape(tuple(input_tensor.shape[1:]), known_sides)
         return input_tensor
     if input_shape is None:
@@ -51,12 +47,41 @@ def image_input(
     return keras.Input(shape=_check_shape(input_shape, known_sides), name="images")
 
 
-def normalized(x: Tensor, name: str) -> Tensor:
-    """Batch normalization and ReLU, named after what they prepare or follow."""
+def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tensor) -> Tensor:
+    """Makes the input of a model of sequences.
+
+    Args:
+        input_shape: `(T, features)`, T may be None; None for the default.
+        default: The shape for None.
+        input_tensor: A Keras tensor to build on, or None.
+
+    Returns:
+        A Keras tensor with three axes.
+
+    Raises:
+        ValueError: For a shape that cannot be a sequence's.
+    """
+    if input_tensor is not None:
+        _check_tensor(input_tensor)
+        _check_sequence(tuple(input_tensor.shape[1:]))
+        return input_tensor
+    shape = tuple(default) if input_shape is None else _check_sequence(input_shape)
+    return keras.Input(shape=shape, name="sequences")
+
+
+def batch_normalized(x: Tensor, name: str) -> Tensor:
+    """Batch normalization, named after what it prepares or follows."""
     # Keras's momentum of 0.99 leaves short trainings with unsettled statistics.
     axis = channel_axis() if len(x.shape) == 4 else -1
-    x = keras.layers.BatchNormalization(axis=axis, momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+    layer = keras.layers.BatchNormalization(
+        axis=axis, momentum=0.9, epsilon=1e-5, name=f"{name}_bn"
+    )
+    return layer(x)
+
+
+def normalized(x: Tensor, name: str) -> Tensor:
+    """Batch normalization and ReLU, named likewise."""
+    return keras.layers.ReLU(name=f"{name}_relu")(batch_normalized(x, name))
 
 
 def classifier(
@@ -78,9 +103,9 @@ def pool(x: Tensor, pooling: str | None) -> Tensor:
     if pooling is None:
         return x
     one_of("pooling", pooling, ("avg", "max"))
-    if pooling == "avg":
-        return keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    return keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
+    rank = len(x.shape) - 2
+    kind = {"avg": "GlobalAveragePooling", "max": "GlobalMaxPooling"}[pooling]
+    return getattr(keras.layers, f"{kind}{rank}D")(name=f"{pooling}_pool")(x)
 
 
 def finish(
@@ -122,6 +147,28 @@ def scale_l2_of_blocks(scale_l2: float, beta: float) -> Callable[[int], Any]:
     first = non_negative_number("scale_l2", scale_l2)
     growth = non_negative_number("beta", beta)
     return lambda block: l2(first * growth**block, "scale_l2")
+
+
+def _check_tensor(tensor: Any) -> None:
+    if not keras.backend.is_keras_tensor(tensor):
+        raise ValueError(
+            "`input_tensor` must be a Keras tensor, as `keras.Input` makes. "
+            f"Received: input_tensor={tensor!r}"
+        )
+
+
+def _check_sequence(shape: Shape) -> tuple[int | None, ...]:
+    try:
+        sizes = tuple(shape)
+    except TypeError:
+        sizes = ()
+    fine = len(sizes) == 2 and sizes[1] is not None
+    if fine and all(size is None or (is_integer(size) and size > 0) for size in sizes):
+        return sizes
+    raise ValueError(
+        "`input_shape` must be (T, features), positive integers; T may be None. "
+        f"Received: input_shape={shape!r}"
+    )
 
 
 def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:

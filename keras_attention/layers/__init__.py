@@ -1,7 +1,19 @@
 """The mechanisms as Keras layers."""
 
 from keras_attention.layers.attentive_regularization import AttentiveRegularization
+from keras_attention.layers.bam import BAM
+from keras_attention.layers.cbam import CBAM
+from keras_attention.layers.recurrent_attention import RecurrentAttention
+from keras_attention.layers.scale_space import SANBlock
 from keras_attention.layers.spatial_transformer import SpatialTransformer
 from keras_attention.layers.targeted import TargetLayer
 
-__all__ = ["AttentiveRegularization", "SpatialTransformer", "TargetLayer"]
+__all__ = [
+    "BAM",
+    "CBAM",
+    "AttentiveRegularization",
+    "RecurrentAttention",
+    "SANBlock",
+    "SpatialTransformer",
+    "TargetLayer",
+]

@@ -1,6 +1,12 @@
 """The papers' equations as pure functions on tensors: no weights, no state."""
 
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
+from keras_attention.ops.scale_space import (
+    difference_of_convolutions,
+    sigmoid_gate,
+    soft_extrema,
+    weighted_extrema,
+)
 from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
 from keras_attention.ops.spatial_transformer import (
     affine_grid,
@@ -22,14 +28,18 @@ __all__ = [
     "bilinear_sample",
     "bounding_range",
     "cauchy_window",
+    "difference_of_convolutions",
     "gaussian_window",
     "place",
     "roi_bounds",
     "roi_indicator",
     "roi_rectangles",
     "separable_window",
+    "sigmoid_gate",
     "sliced_convolution",
     "sliced_targeted_convolution",
+    "soft_extrema",
     "spatial_transform",
     "targeted_convolution",
+    "weighted_extrema",
 ]

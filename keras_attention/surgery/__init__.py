@@ -1,6 +1,7 @@
 """Puts a mechanism into any Keras model, or makes a trained one fast."""
 
+from keras_attention.surgery.attention import add_attention
 from keras_attention.surgery.compaction import compact
 from keras_attention.surgery.targeted import to_targeted
 
-__all__ = ["compact", "to_targeted"]
+__all__ = ["add_attention", "compact", "to_targeted"]

@@ -10,6 +10,7 @@ import keras
 
 from keras_attention.arguments import nearest
 from keras_attention.layers import TargetLayer
+from keras_attention.surgery.copying import inputs_like
 
 # What a TargetLayer takes over from the convolution that it replaces.
 _SHARED = (
@@ -78,26 +79,11 @@ def to_targeted(
         pairs.append((layer, new))
         return new
 
-    new_model = keras.models.clone_model(
-        model, _inputs_like(model), clone_function=copy, recursive=True
-    )
+    inputs = None if isinstance(model, keras.Sequential) else inputs_like(model)
+    new_model = keras.models.clone_model(model, inputs, clone_function=copy, recursive=True)
     for old, new in pairs:
         _copy_weights(old, new)
     return new_model
-
-
-def _inputs_like(model: keras.Model) -> Any:
-    """New inputs of the old names: servers ask for them by name."""
-    if isinstance(model, keras.Sequential):
-        return None
-    return keras.tree.map_structure(
-        lambda tensor: keras.Input(
-            batch_shape=tensor.shape,
-            dtype=tensor.dtype,
-            name=tensor._keras_history.operation.name,
-        ),
-        model.input,
-    )
 
 
 def _choose(model: keras.Model, names: Sequence[str] | None) -> set[int]:

@@ -1,0 +1,27 @@
+"""The narrow layer inside CBAM and BAM."""
+
+import keras
+
+
+def hidden_units(layer: keras.Layer, channels: int | None, reduction: int) -> int:
+    """How many units are left of so many channels.
+
+    Args:
+        layer: Who asks, for the error.
+        channels: Of its input.
+        reduction: Channels for one unit.
+
+    Raises:
+        ValueError: For fewer channels than `reduction`, or an unknown number.
+    """
+    if channels is None:
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r} needs a known number of channels. "
+            "Received: channels=None"
+        )
+    if channels < reduction:
+        raise ValueError(
+            f"`reduction` of {type(layer).__name__} must be at most {channels}, the channels of "
+            f"its input. Received: reduction={reduction}"
+        )
+    return channels // reduction

@@ -1,0 +1,213 @@
+"""What changes from one layer to the next, and where it changes most.
+
+Maps are `(B, H, W, C)` or sequences `(B, T, C)`; the channels come second with
+`data_format="channels_first"`. The elementwise chains are compiled into one pass over memory each.
+
+Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-C.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from keras import ops
+
+from keras_attention import backend
+from keras_attention.arguments import standard_data_format
+
+Tensor = Any
+
+
+def difference_of_convolutions(
+    y_prev: Tensor,
+    y: Tensor,
+    absolute: bool = True,
+    channel_alignment: bool = True,
+    data_format: str | None = None,
+) -> Tensor:
+    """The change from the previous layer's output to this one's (eq. 5 to 8).
+
+    Args:
+        y_prev: Output of the previous layer, of the size of `y`, with any number of channels.
+        y: Output of this layer.
+        absolute: Whether the change has no sign, as in the paper.
+        channel_alignment: Whether `y_prev` is averaged over its channels first (eq. 6, 7); without
+            it both need the same number of channels.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        A tensor of the shape of `y`.
+
+    Example:
+    >>> doc = difference_of_convolutions([[[1.0, 3.0], [0.0, 0.0]]], [[[5.0], [-2.0]]])
+    >>> ops.convert_to_numpy(doc).ravel().tolist()
+    [3.0, 2.0]
+    """
+    axis = _channel_axis(data_format)
+    y_prev, y = ops.convert_to_tensor(y_prev), ops.convert_to_tensor(y)
+    change = _change(y_prev, y, channel_alignment, axis)
+    return ops.cast(ops.abs(change) if absolute else change, y.dtype)
+
+
+def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
+    """The share of a place's neighbors that are not above it (eq. 10).
+
+    The 3x3 neighbors of an image's pixel, the 3 of a sequence's step, itself among them. What lies
+    outside the map counts as 0. The result is piecewise constant: it has no gradient.
+
+    Args:
+        doc: Difference of convolutions.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        Shares from `1 / 9` to 1 (`1 / 3` to 1 in sequences), of the shape of `doc`.
+
+    Example:
+    >>> alpha = soft_extrema([[[2.0], [1.0], [3.0]]])
+    >>> [round(3 * float(value)) for value in alpha[0, :, 0]]
+    [3, 1, 3]
+    """
+    doc = ops.convert_to_tensor(doc)
+    axis = _channel_axis(data_format)
+    return ops.stop_gradient(backend.fused(_shares, axis)(ops.stop_gradient(doc)))
+
+
+def weighted_extrema(
+    y_prev: Tensor,
+    y: Tensor,
+    absolute: bool = True,
+    channel_alignment: bool = True,
+    extrema: bool = True,
+    data_format: str | None = None,
+) -> Tensor:
+    """The change between two layers, times the soft extrema (eq. 9), in one pass over memory.
+
+    Args:
+        y_prev: Output of the previous layer, of the size of `y`.
+        y: Output of this layer.
+        absolute: See `difference_of_convolutions`.
+        channel_alignment: See `difference_of_convolutions`.
+        extrema: Whether the change is weighted at all.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        A tensor of the shape of `y`.
+
+    Example:
+    >>> e = weighted_extrema([[[1.0], [1.0], [1.0]]], [[[3.0], [2.0], [4.0]]])
+    >>> [round(float(value), 2) for value in e[0, :, 0]]
+    [2.0, 0.33, 3.0]
+    """
+    options = (absolute, channel_alignment, extrema, _channel_axis(data_format))
+    return _weighted_extrema(*options)(ops.convert_to_tensor(y_prev), ops.convert_to_tensor(y))
+
+
+def sigmoid_gate(features: Tensor, logits: Tensor) -> Tensor:
+    """Features times a mask, the sigmoid of logits (eq. 12 and 4), in one pass over memory.
+
+    Args:
+        features: Any tensor.
+        logits: Of the same shape.
+
+    Returns:
+        A tensor of that shape.
+
+    Example:
+    >>> [float(value) for value in sigmoid_gate([2.0, 4.0], [0.0, 100.0])]
+    [1.0, 4.0]
+    """
+    return _gate(ops.convert_to_tensor(features), ops.convert_to_tensor(logits))
+
+
+@cache
+def _weighted_extrema(
+    absolute: bool, channel_alignment: bool, extrema: bool, axis: int
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function and its gradient, which counts again rather than remember what it counted."""
+    forward = backend.fused(_weighted, absolute, channel_alignment, extrema, axis)
+    backward = backend.fused(_gradients, absolute, channel_alignment, extrema, axis)
+
+    @ops.custom_gradient
+    def weighted(y_prev: Tensor, y: Tensor) -> Any:
+        return forward(y_prev, y), lambda upstream: backward(y_prev, y, upstream)
+
+    return weighted
+
+
+def _weighted(
+    absolute: bool, aligned: bool, extrema: bool, axis: int, y_prev: Tensor, y: Tensor
+) -> Tensor:
+    change = _change(y_prev, y, aligned, axis)
+    doc = ops.abs(change) if absolute else change
+    return ops.cast(doc * _shares(axis, doc) if extrema else doc, y.dtype)
+
+
+def _gradients(
+    absolute: bool,
+    aligned: bool,
+    extrema: bool,
+    axis: int,
+    y_prev: Tensor,
+    y: Tensor,
+    upstream: Tensor,
+) -> tuple[Tensor, Tensor]:
+    change = _change(y_prev, y, aligned, axis)
+    by_y = ops.cast(upstream, "float32")
+    if absolute:
+        by_y = by_y * ops.sign(change)
+    if extrema:
+        by_y = by_y * _shares(axis, ops.abs(change) if absolute else change)
+    by_previous = -by_y
+    if aligned:
+        channels = y_prev.shape[axis]
+        by_mean = ops.sum(by_previous, axis=axis, keepdims=True) / channels
+        by_previous = ops.broadcast_to(by_mean, ops.shape(y_prev))
+    return ops.cast(by_previous, y_prev.dtype), ops.cast(by_y, y.dtype)
+
+
+def _change(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> Tensor:
+    """In float32: half precision would make neighbors equal that are not."""
+    y_prev = ops.cast(y_prev, "float32")
+    if aligned:
+        y_prev = ops.mean(y_prev, axis=axis, keepdims=True)
+    return ops.cast(y, "float32") - y_prev
+
+
+def _shares(axis: int, doc: Tensor) -> Tensor:
+    rank, shape = len(doc.shape) - 2, ops.shape(doc)
+    places = range(1, rank + 1) if axis == -1 else range(2, rank + 2)
+    padded = ops.pad(doc, [(1, 1) if place in places else (0, 0) for place in range(rank + 2)])
+    count = ops.ones_like(doc)
+    for shifts in itertools.product(range(3), repeat=rank):
+        if set(shifts) == {1}:
+            continue  # itself
+        starts = dict(zip(places, shifts, strict=True))
+        index = tuple(
+            slice(starts[place], starts[place] + shape[place]) if place in starts else slice(None)
+            for place in range(rank + 2)
+        )
+        count = count + ops.cast(padded[index] <= doc, doc.dtype)
+    return count / math.prod([3] * rank)
+
+
+@ops.custom_gradient
+def _gate(features: Tensor, logits: Tensor) -> Any:
+    outputs = backend.fused(_gated)(features, logits)
+    return outputs, lambda upstream: backend.fused(_gate_gradients)(features, logits, upstream)
+
+
+def _gated(features: Tensor, logits: Tensor) -> Tensor:
+    mask = ops.sigmoid(ops.cast(logits, "float32"))
+    return ops.cast(ops.cast(features, "float32") * mask, features.dtype)
+
+
+def _gate_gradients(features: Tensor, logits: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
+    upstream, mask = ops.cast(upstream, "float32"), ops.sigmoid(ops.cast(logits, "float32"))
+    by_logits = upstream * ops.cast(features, "float32") * mask * (1.0 - mask)
+    return ops.cast(upstream * mask, features.dtype), ops.cast(by_logits, logits.dtype)
+
+
+def _channel_axis(data_format: str | None) -> int:
+    return -1 if standard_data_format(data_format) == "channels_last" else 1

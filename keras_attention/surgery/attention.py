@@ -1,0 +1,153 @@
+"""Puts SAN, CBAM or BAM into any functional model.
+
+Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-C.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_attention.arguments import flag, one_of
+from keras_attention.layers.blend import Blend
+from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
+from keras_attention.surgery.copying import inputs_like
+from keras_attention.surgery.graph import PADDINGS, Graph, Place
+
+Tensor = Any
+
+PLACEMENTS = {"bottleneck": Graph.before_reductions, "full": Graph.after_convolutions}
+
+
+def add_attention(
+    model: keras.Model,
+    name: str,
+    placement: str = "bottleneck",
+    *,
+    identity: bool = False,
+    **options: Any,
+) -> keras.Model:
+    """Copies a model with a mechanism put between its layers.
+
+    Names, order and values of the old weights are kept; `model` stays as it was. What a layer's
+    output is compared with, by SAN, is what its convolution reads.
+
+    Args:
+        model: A functional or sequential Keras model, also one with models inside.
+        name: `"san-c"`, `"san-d"`, `"cbam"` or `"bam"`.
+        placement: `"bottleneck"` (default), before each layer that makes the map smaller, where
+            nothing goes on at the map's own size; or `"full"`, after every convolution with its
+            normalization and activation. Maps of one pixel are left out, as in squeeze and
+            excitation.
+        identity: Whether the copy computes at first what `model` does: each mechanism then has a
+            share in what goes on that is learned and 0 at first.
+        **options: More arguments of `SANBlock`, `CBAM` or `BAM`. Without `reduction` CBAM and BAM
+            have a hidden unit for 16 channels, one at least; without `kernel_size` SAN's smoothing
+            has that of the convolution, or 3 where this has 1.
+
+    Returns:
+        The new `keras.Model`.
+
+    Raises:
+        ValueError: For names that do not exist, a model without a place for attention, or one that
+            is neither functional nor sequential.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> model = add_attention(ka.applications.CNN6(), "san-d")
+    >>> [layer.name for layer in model.layers if "attention" in layer.name]
+    ['conv1_attention', 'conv2_attention', 'conv3_attention']
+    """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(
+            "`model` must be a functional or sequential Keras model that is built. "
+            f"Received: model={model!r}"
+        )
+    one_of("name", name, IMAGE_ATTENTIONS)
+    one_of("placement", placement, tuple(PLACEMENTS))
+    addition = _Addition(name, placement, flag("identity", identity), options)
+    new_model = addition.into(model)
+    if not addition.count:
+        raise ValueError(
+            f"`model` must hold a convolution with a map to attend to, for placement={placement!r}."
+            f" Received: {model.name!r} without one"
+        )
+    return new_model
+
+
+class _Addition:
+    """One mechanism, to be put into a model and the models inside."""
+
+    def __init__(self, name: str, placement: str, identity: bool, options: Mapping[str, Any]):
+        self.name, self.placement, self.identity = name, placement, identity
+        self.options, self.count = options, 0
+        self._copies: dict[int, Any] = {}
+
+    def into(self, model: keras.Model) -> keras.Model:
+        """The copy of one model, with its weights."""
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        return _Copy(self, graph, model.name).model
+
+    def copy_of(self, layer: Any) -> Any:
+        """The copy of a layer, the same for each of its calls."""
+        if id(layer) not in self._copies:
+            if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+                copy = self.into(layer)
+            else:
+                copy = type(layer).from_config(layer.get_config())
+            self._copies[id(layer)] = copy
+        return self._copies[id(layer)]
+
+    def refine(self, convolution: keras.Layer, y_prev: Tensor, y: Tensor, name: str) -> Tensor:
+        """The output to go on with."""
+        options = {"dtype": convolution.dtype_policy, **self.options}
+        options.setdefault("data_format", convolution.data_format)
+        self.count += 1
+        refined = attended(self.name, y_prev, y, convolution.kernel_size, name, options)
+        if not self.identity:
+            return refined
+        return Blend(dtype=convolution.dtype_policy, name=f"{name}_share")([y, refined])
+
+
+class _Copy:
+    """The calls of one graph, made again on the copies of its layers."""
+
+    def __init__(self, addition: _Addition, graph: keras.Model, name: str):
+        self._addition = addition
+        places = PLACEMENTS[addition.placement](Graph(graph))
+        self._places: dict[int, Place] = {id(place.node): place for place in places}
+        self._read: dict[int, Tensor] = {}
+        self._unpadded: dict[int, Tensor] = {}
+        self._taken: Counter[str] = Counter()
+        inputs = inputs_like(graph)
+        values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
+        for node in Graph(graph).nodes:
+            self._call(node, values)
+        outputs = keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)
+        self.model = keras.Model(inputs, outputs, name=name)
+
+    def _call(self, node: Any, values: dict[int, Tensor]) -> None:
+        """Repeats a call, and refines what comes out where it is the place."""
+        layer, copy = node.operation, self._addition.copy_of(node.operation)
+        args, kwargs = node.arguments.fill_in(values)
+        first = values[id(node.input_tensors[0])]
+        # A convolution reads what was before its padding.
+        self._read[id(node)] = first = self._unpadded.get(id(first), first)
+        new = copy(*args, **kwargs)
+        if isinstance(layer, PADDINGS):
+            self._unpadded[id(new)] = first
+        if not isinstance(layer, keras.Model) and getattr(layer, "weights", None):
+            copy.set_weights(layer.get_weights())
+        if id(node) in self._places:
+            place = self._places[id(node)]
+            y_prev = self._read[id(place.convolution)]
+            new = self._addition.refine(
+                place.convolution.operation, y_prev, new, self._name(layer.name)
+            )
+        values.update(zip(map(id, node.outputs), keras.tree.flatten(new), strict=True))
+
+    def _name(self, base: str) -> str:
+        self._taken[base] += 1
+        again = f"_{self._taken[base]}" if self._taken[base] > 1 else ""
+        return f"{base}_attention{again}"
