@@ -140,10 +140,11 @@ def folder_of(options: argparse.Namespace, size: int) -> Path | None:
 
 def keep(output: Path, row, detector, protocol, truth) -> None:
     """Writes the trained detector and a picture of what it finds."""
+    from scale_space_detection_parts import detector as detectors
     from scale_space_detection_parts import picture, training
 
     name = row.label.replace(", ", "_")
-    write_whole(output / f"{name}.keras", lambda path: detector.save(path, include_optimizer=False))
+    write_whole(output / f"{name}.keras", detectors.for_inference(detector).save)
     pictures = protocol.load("test")
     images = [image for image, _ in pictures.unbatch().as_numpy_iterator()]
     path = output / f"{name}_detections.png"

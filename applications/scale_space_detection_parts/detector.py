@@ -103,6 +103,13 @@ def start_as_published(detector: keras.Model) -> None:
         last.bias.assign(np.full(last.bias.shape, value, "float32"))
 
 
+def for_inference(detector: keras.Model) -> keras.Model:
+    """The same detector without its optimizer, whose moments would triple the file."""
+    same = type(detector).from_config(detector.get_config())
+    same.set_weights(detector.get_weights())
+    return same
+
+
 def anchor_size(boxes: np.ndarray) -> float:
     """The smallest anchors for boxes `(n, 4)`: as large as one of twenty is at most, over 8.
 
