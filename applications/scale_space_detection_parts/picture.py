@@ -37,7 +37,9 @@ def draw(
     for ax in axes:
         ax.axis("off")
     for ax, number in zip(axes, chosen, strict=False):
-        ax.imshow(images[number])
+        height, width = images[number].shape[:2]
+        # Boxes are in edges of pixels: 0 is the left one of the first.
+        ax.imshow(images[number], extent=(0, width, height, 0))
         draw_boxes(ax, truth[number], dashed=True)
         draw_boxes(ax, found[number], dashed=False)
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=100))
@@ -50,7 +52,7 @@ def draw_boxes(ax: Axes, boxes: Boxes, dashed: bool) -> None:
         if label < 0 or score < LEAST_CONFIDENCE:
             continue
         (left, top), (width, height) = corners[:2], corners[2:] - corners[:2]
-        color, style = ("white", "--") if dashed else (COLORS[label % len(COLORS)], "-")
+        color, style = ("lime", "--") if dashed else (COLORS[label % len(COLORS)], "-")
         ax.add_patch(Rectangle((left, top), width, height, fill=False, ec=color, ls=style, lw=1.5))
         if not dashed:
             text = f"{name_of(label)} {score:.2f}"
