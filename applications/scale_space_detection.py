@@ -14,9 +14,12 @@ Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), table VIII.
 import argparse
 import shlex
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import keras
 import tensorflow as tf
 from scale_space_detection_parts import table8
 from scale_space_detection_parts.generated import Generated, write_set
@@ -24,12 +27,25 @@ from targeted_kernels_parts import report as files
 
 from keras_attention.files import write_whole
 
+if TYPE_CHECKING:  # these parts need the extra
+    from scale_space_detection_parts.average_precision import Boxes
+    from scale_space_detection_parts.training import Protocol, Training
+
 EXTRA = 'pip install "keras-cnn-attention[detection]"'
 OUTPUT = Path("runs/scale_space_detection")
 GENERATED, PUBLISHED = "generated", "gtsdb"
 SIZES = {GENERATED: 96, PUBLISHED: 512}
 # Of generated pictures: the smallest and the largest sign as parts of their sides.
 SIGNS = (6, 2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, how, and what the test pictures show."""
+
+    rows: list[table8.Row]
+    protocol: "Protocol"
+    truth: list["Boxes"]
 
 
 def main() -> int:
@@ -41,12 +57,13 @@ def main() -> int:
         return 2
     # Many networks in one process are meant: no warnings that each is traced.
     tf.get_logger().setLevel("ERROR")
-    try:
-        with files.logged(options.output / "log.txt"):
-            run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    with files.logged(options.output / "log.txt"):
+        try:
+            plan = prepare(options)
+        except (ValueError, OSError) as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        finish(options, plan, run(options, plan))
     return 0
 
 
@@ -90,9 +107,13 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Trains all rows, writing what is known after each."""
-    from scale_space_detection_parts import report, training
+def prepare(options: argparse.Namespace) -> Plan:
+    """Finds or generates the pictures and checks that the detectors can be built.
+
+    Raises:
+        ValueError: For options or pictures that cannot be.
+    """
+    from scale_space_detection_parts import training
 
     size = options.size or SIZES.get(options.data, SIZES[PUBLISHED])
     protocol = training.Protocol(
@@ -104,19 +125,11 @@ def run(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
     )
-    truth = training.shown(protocol.load("test"))
-    done = []
-    for row in table8.rows(options.attention, options.placement):
-        for number in options.seeds:
-            one, detector = training.train(row, number, protocol, truth)
-            done.append(one)
-            print(report.line_of(one), flush=True)
-            records = [report.record(each, options.data, protocol) for each in done]
-            files.write_csv(options.output / "results.csv", records)
-        if one.scores is not None:
-            keep(options.output, row, detector, protocol, truth)
-    signs = sum(int((boxes["labels"] >= 0).sum()) for boxes in truth)
-    finish(options, done, report.notes(options.data, protocol, len(truth), signs))
+    plan = Plan(table8.rows(options.attention, options.placement), protocol, protocol.shown("test"))
+    training.signs_of(plan.truth)
+    for row in plan.rows:
+        training.build(row, protocol)
+    return plan
 
 
 def folder_of(options: argparse.Namespace, size: int) -> Path | None:
@@ -133,26 +146,43 @@ def folder_of(options: argparse.Namespace, size: int) -> Path | None:
         smallest=max(8, size // SIGNS[0]),
         largest=size // SIGNS[1],
     )
-    folder = write_set(options.output / "generated", what)
+    folder = write_set(options.output / f"generated_{what.train}_{what.test}_{size}", what)
     print(f"wrote {folder}: {what}")
     return folder
 
 
-def keep(output: Path, row, detector, protocol, truth) -> None:
+def run(options: argparse.Namespace, plan: Plan) -> list["Training"]:
+    """Trains all, writing what is known after each training."""
+    from scale_space_detection_parts import report, training
+
+    done = []
+    for row in plan.rows:
+        for number in options.seeds:
+            one, detector = training.train(row, number, plan.protocol, plan.truth)
+            done.append(one)
+            print(report.line_of(one), flush=True)
+            records = [report.record(each, options.data, plan.protocol) for each in done]
+            files.write_csv(options.output / "results.csv", records)
+        if one.scores is not None:
+            keep(options.output, row, detector, plan.protocol)
+    return done
+
+
+def keep(output: Path, row: table8.Row, detector: keras.Model, protocol: "Protocol") -> None:
     """Writes the trained detector and a picture of what it finds."""
     from scale_space_detection_parts import detector as detectors
     from scale_space_detection_parts import picture, training
 
     name = row.label.replace(", ", "_")
     write_whole(output / f"{name}.keras", detectors.for_inference(detector).save)
-    pictures = protocol.load("test")
-    images = [image for image, _ in pictures.unbatch().as_numpy_iterator()]
+    examples = picture.chosen(protocol.load("test"), protocol.batch_size)
     path = output / f"{name}_detections.png"
-    picture.draw(images, truth, training.find(detector, pictures), path)
+    found = training.find(detector, examples, protocol.batch_size)
+    picture.draw(examples, found, path)
     print(f"wrote {output / name}.keras, {path}")
 
 
-def finish(options: argparse.Namespace, trainings, notes: list[str]) -> None:
+def finish(options: argparse.Namespace, plan: Plan, trainings: list["Training"]) -> None:
     """Prints the table and writes it as markdown."""
     from scale_space_detection_parts import report
 
@@ -160,8 +190,8 @@ def finish(options: argparse.Namespace, trainings, notes: list[str]) -> None:
     print(f"\n{table}\n")
     command = shlex.join(["python", "applications/scale_space_detection.py", *sys.argv[1:]])
     title = f"Scale-Space Attention Networks, table VIII (GTSDB) on {options.data}"
-    details = report.every_training(trainings)
-    text = files.markdown(title, command, notes, table, details)
+    notes = report.notes(options.data, plan.protocol, plan.truth)
+    text = files.markdown(title, command, notes, table, report.every_training(trainings))
     for path in filter(None, (options.output / "table.md", options.markdown)):
         files.write_text(path, text)
         print(f"wrote {path}")

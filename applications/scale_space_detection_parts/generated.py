@@ -58,13 +58,23 @@ class Generated:
 
 
 def write_set(folder: Path, what: Generated) -> Path:
-    """Writes gt.txt and the pictures as GTSDB's archive unpacks; returns the folder."""
+    """Writes gt.txt and the pictures as GTSDB's archive unpacks; returns the folder.
+
+    Raises:
+        ValueError: For a folder with other pictures, which would become part of the set.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    numbers = {part: range(first, first + getattr(what, part)) for part, first in FIRST.items()}
+    names = {f"{number:05d}.ppm" for part in numbers.values() for number in part}
+    others = sorted(path.name for path in folder.glob("*.ppm") if path.name not in names)
+    if others:
+        raise ValueError(
+            f"`folder` must hold no other pictures. Received: {str(folder)!r} with {others[0]}"
+        )
     lines = []
-    for part, first in FIRST.items():
-        random = np.random.default_rng((what.seed, first))
-        painter = Painter(part, what, random)
-        for number in range(first, first + getattr(what, part)):
+    for part in numbers:
+        painter = Painter(part, what, np.random.default_rng((what.seed, FIRST[part])))
+        for number in numbers[part]:
             picture, signs = painter.paint()
             picture.save(folder / f"{number:05d}.ppm")
             lines += [";".join(map(str, (f"{number:05d}.ppm", *sign))) for sign in signs]

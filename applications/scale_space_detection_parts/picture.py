@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -18,30 +19,31 @@ PICTURES = 8
 COLUMNS = 4
 
 
-def draw(
-    images: Sequence[np.ndarray], truth: Sequence[Boxes], found: Sequence[Boxes], path: Path
-) -> None:
-    """Draws the first pictures with signs: dashed where they are, solid where they are found.
+def chosen(pictures: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """The first pictures with signs, in batches."""
+    with_signs = pictures.unbatch().filter(lambda _, shown: tf.reduce_any(shown["labels"] >= 0))
+    return with_signs.take(PICTURES).batch(batch_size)
+
+
+def draw(pictures: tf.data.Dataset, found: Sequence[Boxes], path: Path) -> None:
+    """Draws pictures: dashed where signs are, solid where they are found.
 
     Args:
-        images: `(size, size, 3)` each, in `[0, 1]`.
-        truth: What they show.
-        found: What the detector finds.
+        pictures: What `chosen` returns.
+        found: What the detector finds in each.
         path: Of a PNG file.
     """
-    chosen = [number for number, boxes in enumerate(truth) if (boxes["labels"] >= 0).any()]
-    chosen = chosen[:PICTURES]
-    rows = -(-len(chosen) // COLUMNS)
-    figure = Figure(figsize=(3 * COLUMNS, 3 * rows), layout="tight")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    figure = Figure(figsize=(3 * COLUMNS, 3 * -(-len(found) // COLUMNS)), layout="tight")
+    axes = figure.subplots(-(-len(found) // COLUMNS), COLUMNS, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
-    for ax, number in zip(axes, chosen, strict=False):
-        height, width = images[number].shape[:2]
+    examples = pictures.unbatch().as_numpy_iterator()
+    for ax, (image, shown), boxes in zip(axes, examples, found, strict=False):
+        height, width = image.shape[:2]
         # Boxes are in edges of pixels: 0 is the left one of the first.
-        ax.imshow(images[number], extent=(0, width, height, 0))
-        draw_boxes(ax, truth[number], dashed=True)
-        draw_boxes(ax, found[number], dashed=False)
+        ax.imshow(image, extent=(0, width, height, 0))
+        draw_boxes(ax, shown, dashed=True)
+        draw_boxes(ax, boxes, dashed=False)
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=100))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from targeted_kernels_parts.report import deviation, markdown_table
 
-from scale_space_detection_parts.average_precision import METRICS
-from scale_space_detection_parts.training import Protocol, Training
+from scale_space_detection_parts.average_precision import METRICS, Boxes
+from scale_space_detection_parts.training import Protocol, Training, signs_of
 
 
 def line_of(training: Training) -> str:
@@ -67,14 +67,14 @@ def training_cells(one: Training) -> list[str]:
     return [one.row.label, str(one.seed), *scores, f"{one.step:.3f}", f"{one.seconds:.0f}"]
 
 
-def notes(data: str, protocol: Protocol, pictures: int, signs: int) -> list[str]:
-    """What a reader of the table has to know."""
-    trained = "all" if protocol.train_size is None else protocol.train_size
+def notes(data: str, protocol: Protocol, truth: Sequence[Boxes]) -> list[str]:
+    """What a reader of the table has to know; `truth` is what the test pictures show."""
+    trained, signs = len(protocol.shown("train")), len(signs_of(truth))
     hub = ", ".join(f"{name} {version(name)}" for name in ("keras-hub", "pycocotools"))
     return [
         f"{data}: {protocol.size} pixels, {protocol.classes} classes, {trained} training pictures, "
-        f"{pictures} test pictures with {signs} signs. KerasHub's RetinaNet over VGG16 from random "
-        f"weights: {protocol.epochs} epochs, batch {protocol.batch_size}, Adam at "
+        f"{len(truth)} test pictures with {signs} signs. KerasHub's RetinaNet over VGG16 from "
+        f"random weights: {protocol.epochs} epochs, batch {protocol.batch_size}, Adam at "
         f"{protocol.learning_rate:g}.",
         "mAP: COCO's, the mean over overlaps from 0.5 to 0.95; AP50 and AP75 at 0.5 and 0.75. The "
         "paper's column, table VIII, is the accuracy of another detector on GTSDB itself, which it "

@@ -16,6 +16,7 @@ from scale_space_detection_parts.average_precision import Boxes, average_precisi
 from scale_space_detection_parts.table8 import Row
 
 MOST_NORM = 10.0
+FOUND = ("boxes", "labels", "confidence")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Protocol:
     batch_size: int
     learning_rate: float
 
+    @property
+    def superclasses(self) -> bool:
+        """Whether the classes are the categories."""
+        return self.classes == len(ka.datasets.GTSDB_CATEGORIES)
+
     def load(self, split: str, seed: int = 0) -> tf.data.Dataset:
         """One part of the pictures in batches; the test part is the same for all seeds."""
         return ka.datasets.load(
@@ -50,8 +56,16 @@ class Protocol:
             self.size,
             self.train_size,
             data_dir=self.folder,
-            superclasses=self.classes == len(ka.datasets.GTSDB_CATEGORIES),
+            superclasses=self.superclasses,
         )
+
+    def shown(self, split: str) -> list[Boxes]:
+        """What each picture truly shows, in the order of the files."""
+        _, labels = ka.datasets.read_gtsdb(
+            split, self.size, self.train_size, self.folder, superclasses=self.superclasses
+        )
+        pictures = zip(labels["boxes"], labels["labels"], strict=True)
+        return [{"boxes": boxes, "labels": classes} for boxes, classes in pictures]
 
 
 @dataclass(frozen=True)
@@ -97,8 +111,7 @@ def train(
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     pictures, clock = protocol.load("train", seed), Clock()
-    size = detectors.anchor_size(boxes_of(pictures))
-    detector = detectors.build(row.modules, row.placement, protocol.size, protocol.classes, size)
+    detector = build(row, protocol)
     detector.compile(
         keras.optimizers.Adam(protocol.learning_rate, global_clipnorm=MOST_NORM), jit_compile=False
     )
@@ -108,32 +121,41 @@ def train(
     )
     scores = None
     if math.isfinite(history.history["loss"][-1]):
-        scores = average_precision(truth, find(detector, protocol.load("test")))
+        scores = average_precision(
+            truth, find(detector, protocol.load("test"), protocol.batch_size)
+        )
     step = clock.step(int(pictures.cardinality()))
     parameters = ka.inspect.trainable_parameters(detector)
     seconds = clock.ends[-1] - clock.ends[0]
     return Training(row, seed, parameters, scores, step, seconds), detector
 
 
-def find(detector: keras.Model, pictures: tf.data.Dataset) -> list[Boxes]:
-    """What a detector finds in each picture."""
-    found = detector.predict(pictures, verbose=0)
-    names = ("boxes", "labels", "confidence")
-    return [
-        dict(zip(names, one, strict=True))
-        for one in zip(*(np.asarray(found[name]) for name in names), strict=True)
-    ]
+def build(row: Row, protocol: Protocol) -> keras.Model:
+    """The untrained detector of a row, its anchors from the size of the training signs on."""
+    size = detectors.anchor_size(signs_of(protocol.shown("train")))
+    return detectors.build(row.modules, row.placement, protocol.size, protocol.classes, size)
 
 
-def shown(pictures: tf.data.Dataset) -> list[Boxes]:
-    """What each picture truly shows, in the order of the pictures."""
-    labels = [truth for _, truth in pictures.unbatch().as_numpy_iterator()]
-    if not any((truth["labels"] >= 0).any() for truth in labels):
-        raise ValueError("--data must have a sign in the test pictures. Received: none")
-    return labels
+def find(detector: keras.Model, pictures: tf.data.Dataset, batch_size: int) -> list[Boxes]:
+    """What a detector finds in each picture.
+
+    KerasHub's suppression takes one size of batches: a smaller one is filled with its own pictures.
+    """
+    found: list[Boxes] = []
+    for images, _ in pictures.as_numpy_iterator():
+        filled = np.resize(images, (batch_size, *images.shape[1:]))
+        boxes = detector.predict(filled, batch_size, verbose=0)
+        found += [{name: boxes[name][row] for name in FOUND} for row in range(len(images))]
+    return found
 
 
-def boxes_of(pictures: tf.data.Dataset) -> np.ndarray:
-    """The boxes of all signs, `(n, 4)`."""
-    batches = [truth for _, truth in pictures.as_numpy_iterator()]
-    return np.concatenate([batch["boxes"][batch["labels"] >= 0] for batch in batches])
+def signs_of(pictures: Sequence[Boxes]) -> np.ndarray:
+    """The boxes of all signs, `(n, 4)`.
+
+    Raises:
+        ValueError: Where there is none.
+    """
+    boxes = np.concatenate([shown["boxes"][shown["labels"] >= 0] for shown in pictures])
+    if not len(boxes):
+        raise ValueError("--data must have a sign in either part. Received: a part without signs")
+    return boxes

@@ -80,3 +80,9 @@ def test_categories_look_different(category, rng):
 def test_what_cannot_be_generated(options, message):
     with pytest.raises(ValueError, match=message):
         Generated(**options)
+
+
+def test_a_folder_with_other_pictures_is_refused(folder):
+    fewer = Generated(**{**vars(SMALL), "test": 5})
+    with pytest.raises(ValueError, match=r"no other pictures. Received: .*00605.ppm"):
+        write_set(folder, fewer)

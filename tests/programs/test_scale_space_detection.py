@@ -111,7 +111,7 @@ def test_a_small_run(tmp_path):
     pytest.importorskip("pycocotools", reason=WHY)
     output = tmp_path / "run"
     result = run(
-        *("--attention", "san-c", "--size", 32, "--train-size", 8, "--test-size", 4),
+        *("--attention", "san-c", "--size", 32, "--train-size", 8, "--test-size", 11),
         *("--epochs", 1, "--output", output, "--markdown", tmp_path / "table.md"),
     )
     assert result.returncode == 0, result.stderr
