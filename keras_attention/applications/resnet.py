@@ -163,7 +163,8 @@ def ResNet50(
 ) -> keras.Model:
     """50 layers with weights, in residual blocks, stages of [3, 4, 6, 3].
 
-    A 1x1, a 3x3 and a 1x1 convolution a block, batch normalization and ReLU; the mean of the last map.
+    Convolutions of 1x1, 3x3 and 1x1 a block, batch normalization and ReLU; the mean of the last
+    map.
     25,557,032 trainable parameters with 1000 classes at 224x224x3, 23,520,842 with 10 at 32x32x3.
 
     Args:

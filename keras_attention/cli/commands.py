@@ -36,8 +36,7 @@ def train(options: Namespace) -> None:
     config, folder = _config_and_folder(options)
     if not options.resume:
         # What is wrong with the options shows before a folder is made.
-        training.build(config)
-        training.load_data(config, "train")
+        training.build(config, training.load_data(config, "train"))
         run_folder.create(folder, config)
     model = training.train(config, folder, resume=options.resume)
     print(f"wrote {folder / run_folder.MODEL}, {folder / run_folder.HISTORY}")
@@ -62,17 +61,17 @@ def evaluate(options: Namespace) -> None:
         train_size=config.train_size,
     )
     _check_input(model, test.element_spec[0].shape[1:])
-    regression = datasets.find(config.data).regression
-    if regression:
-        _check_one_output(model, config.data)
+    info = datasets.find(config.data)
+    if info.regression:
+        _check_outputs(model, config.data, test.element_spec[1].shape[1:])
     predicted = model.predict(test, verbose="auto")
     labels = np.concatenate([batch.numpy() for _, batch in test])
     rich.print(
         inspect.summary_table(
             {model.name: model},
             test.element_spec[0].shape[1:],
-            {"test images": [len(labels)], **_errors(predicted, labels, regression)},
-            title=f"{config.data}, {config.size} pixels",
+            {f"test {info.kind}": [len(labels)], **_errors(predicted, labels, info.regression)},
+            title=f"{config.data}, {config.size} {'pixels' if info.kind == 'images' else 'steps'}",
         )
     )
 
@@ -81,7 +80,7 @@ def _errors(predicted: np.ndarray, labels: np.ndarray, regression: bool) -> dict
     """The columns of the papers' tables: squared and absolute error of numbers, or of classes."""
     if not regression:
         return {"error %": [100 * float(np.mean(predicted.argmax(axis=-1) != labels))]}
-    difference = predicted[:, 0] - labels
+    difference = predicted.reshape(labels.shape) - labels
     return {
         "MSE": [float(np.mean(difference**2))],
         "MAE": [float(np.mean(np.abs(difference)))],
@@ -188,10 +187,12 @@ def _check_one_label(data: str) -> None:
         )
 
 
-def _check_one_output(model: keras.Model, data: str) -> None:
-    if tuple(model.output_shape[1:]) != (1,):
+def _check_outputs(model: keras.Model, data: str, label: Any) -> None:
+    units = tuple(label) or (1,)
+    if tuple(model.output_shape[1:]) != units:
+        wanted = "one output unit" if units == (1,) else f"outputs of {units}"
         raise ValueError(
-            f"The labels of {data!r} are numbers, so the model must have one output unit. "
+            f"The labels of {data!r} are numbers, so the model must have {wanted}. "
             f"Received: outputs of {tuple(model.output_shape[1:])}"
         )
 
@@ -203,5 +204,5 @@ def _check_input(model: keras.Model, shape: Any) -> None:
     ):
         raise ValueError(
             f"The data must fit the model's input {allowed}; `--size` sets its pixels. "
-            f"Received: images of {tuple(shape)}"
+            f"Received: examples of {tuple(shape)}"
         )

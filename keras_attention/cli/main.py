@@ -71,7 +71,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="data set (that of the run)")
-    parser.add_argument("--size", type=int, help="pixels along the sides of the images")
+    parser.add_argument("--size", type=int, help="pixels along the sides, or steps of sequences")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +95,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         f"after three quarters ({defaults['learning_rate']})",
     )
     parser.add_argument("--seed", type=int, help=f"of weights and order ({defaults['seed']})")
-    parser.add_argument("--size", type=int, help="pixels along the sides (the data set's own)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="pixels along the sides, or steps of sequences (the data set's own)",
+    )
     parser.add_argument("--train-size", type=int, help="images to train on (all)")
     parser.add_argument(
         "--set",

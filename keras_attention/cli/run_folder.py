@@ -28,8 +28,8 @@ class RunConfig:
         model: Name of the model.
         model_options: Arguments of its function.
         data: Name of the data set.
-        size: Pixels along the sides of the images.
-        train_size: Images to train on, None for all.
+        size: Pixels along the sides of the images, or steps of the sequences.
+        train_size: Examples to train on, None for all.
         epochs: Passes over them.
         batch_size: Images of a step.
         learning_rate: Of the first half of the epochs.

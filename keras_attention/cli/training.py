@@ -52,7 +52,7 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
     backend.make_deterministic(config.seed)
     training, test = load_data(config, "train"), load_data(config, "test")
     steps = int(training.cardinality())
-    model = build(config)
+    model = build(config, training)
     compile_for_training(model, config, steps)
     rows = load_state(folder / run_folder.STATE, model) if resume else []
     done = len(rows)
@@ -73,17 +73,22 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
     return model
 
 
-def build(config: RunConfig) -> keras.Model:
+def build(config: RunConfig, data: Any) -> keras.Model:
     """Builds the untrained model of a run.
 
+    Args:
+        config: What to train.
+        data: What `load_data` returned: its images, or sequences, say the input's shape.
+
     Raises:
-        ValueError: For an unknown model, or an option that it does not have.
+        ValueError: For an unknown model, an option that it does not have, or a shape that it does
+            not take, such as that of sequences.
     """
     info = datasets.find(config.data)
     builder = applications.builder(config.model)
     first = keras.config.image_data_format() == "channels_first"
-    sides = (config.size, config.size)
-    shape = (info.channels, *sides) if first else (*sides, info.channels)
+    *sides, channels = data.element_spec[0].shape[1:]
+    shape = (channels, *sides) if first else (*sides, channels)
     # Where the label is a number, one unit estimates it as it is.
     options = {"classifier_activation": None} if info.regression else {}
     options |= config.model_options

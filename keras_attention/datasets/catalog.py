@@ -2,16 +2,22 @@
 
 from functools import partial
 
+from keras_attention.datasets.digit_rows import read_digit_forecast, read_digit_sequences
 from keras_attention.datasets.digits import read_digits
 from keras_attention.datasets.faces import serve_faces
+from keras_attention.datasets.flights import TARGET, read_flights
 from keras_attention.datasets.gtsdb import MOST_BOXES, read_gtsdb
 from keras_attention.datasets.gtsrb import read_gtsrb
+from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.in_memory import plain
+from keras_attention.datasets.mocap import read_mocap
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import register
 from keras_attention.datasets.scenes import serve_scenes
+from keras_attention.datasets.streams import serve_stream
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 from keras_attention.datasets.top_left import top_left
+from keras_attention.datasets.windows import serve_windows
 
 # Each set of images is served as it is and by every generator of scenes.
 for _name, _about, _needs_network, _read in (
@@ -29,14 +35,32 @@ for _name, _about, _needs_network, _read in (
         **_facts,
     )
 
+# Photographs in color, each with its own name and the label's at tensorflow-datasets.
+for _name, _about, _classes, _source, _label in (
+    ("svhn_cropped", "99,289 digits of houses with their neighbors", 10, "svhn_cropped", "label"),
+    ("cifar10", "60,000 photographs of animals and vehicles", 10, "cifar10", "label"),
+    ("cifar100", "60,000 photographs of 100 kinds of things", 100, "cifar100", "label"),
+    ("cifar20", "cifar100 by its 20 groups of kinds", 20, "cifar100", "coarse_label"),
+):
+    register(
+        name=_name,
+        description=_about,
+        classes=_classes,
+        size=32,
+        channels=3,
+        needs_network=True,
+        read=partial(read_tensorflow_set, _source, label=_label),
+        generate=plain,
+    )
+
 register(
-    name="svhn_cropped",
-    description="99,289 digits of house numbers with their neighbors",
+    name="fashion_mnist",
+    description="70,000 gray pictures of clothes, shoes and bags",
     classes=10,
-    size=32,
-    channels=3,
+    size=28,
+    channels=1,
     needs_network=True,
-    read=partial(read_tensorflow_set, "svhn_cropped"),
+    read=partial(read_tensorflow_set, "fashion_mnist"),
     generate=plain,
 )
 register(
@@ -58,7 +82,7 @@ register(
     channels=3,
     needs_files=True,
     detection=True,
-    streamed=True,
+    keeps=False,
     options={"keep_aspect_ratio": True, "max_boxes": MOST_BOXES, "superclasses": False},
     read=read_gtsdb,
     generate=serve_scenes,
@@ -74,4 +98,64 @@ register(
     options={"landmark_noise": 0.01, "test_subjects": None},
     read=read_pain_archive,
     generate=serve_faces,
+)
+register(
+    name="imagenet2012",
+    description="1,331,167 photographs of 1,000 kinds of things, read from disk in every pass",
+    classes=1000,
+    size=224,
+    channels=3,
+    needs_files=True,
+    options={"shuffle_buffer": 10_000},
+    read=read_imagenet,
+    generate=serve_stream,
+    keeps=False,
+)
+
+register(
+    name="digit_sequences",
+    description="The bundled digits row by row: which digit is it?",
+    classes=10,
+    size=28,
+    channels=28,
+    kind="sequences",
+    read=read_digit_sequences,
+    generate=plain,
+)
+register(
+    name="digit_forecast",
+    description="Some rows of the bundled digits at 8x8: what is in the next row?",
+    classes=8,
+    size=4,
+    channels=8,
+    kind="sequences",
+    label_dtype="float32",
+    read=read_digit_forecast,
+    generate=plain,
+)
+register(
+    name="mocap",
+    description="Human motion of 8 classes by 62 sensors: CMU's database, .amc or CSV files",
+    classes=8,
+    size=128,
+    channels=62,
+    kind="sequences",
+    needs_files=True,
+    options={"fit": "resample", "test_share": 0.2, "classes": 8, "sensors": 62},
+    read=read_mocap,
+    generate=plain,
+)
+register(
+    name="flights",
+    description="Flights second by second, to forecast their fuel flow: NASA DASHlink, CSV files",
+    classes=1,
+    size=60,
+    channels=None,
+    kind="sequences",
+    needs_files=True,
+    label_dtype="float32",
+    options={"target": TARGET, "columns": None, "horizon": 1, "test_share": 0.2},
+    read=read_flights,
+    generate=serve_windows,
+    keeps=False,
 )

@@ -36,3 +36,39 @@ def contents(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     more = ", ..." if len(names) > 5 else ""
     return f"a folder with {', '.join(names[:5])}{more}" if names else "an empty folder"
+
+
+def needed_folder(
+    name: str, data_dir: str | os.PathLike[str] | None, layout: str, source: str
+) -> Path:
+    """The folder of a data set that has to be there.
+
+    Args:
+        name: Of the data set.
+        data_dir: A path, or None for that of the environment variable.
+        layout: What the folder holds, for the error.
+        source: Where the files come from, for the error.
+
+    Raises:
+        ValueError: Where nothing names a folder, or what is named is none.
+    """
+    folder = folder_of(name, data_dir)
+    if folder is not None and folder.is_dir():
+        return folder
+    received = "" if folder is None else f", {contents(folder)}"
+    raise ValueError(
+        f"`data_dir`, or the environment variable {variable_of(name)}, must name a folder with "
+        f"{layout}. The files come from {source}. "
+        f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
+    )
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """Returns a path if it does not lead out of the folder, by its name or by links.
+
+    Raises:
+        ValueError: For one that does.
+    """
+    if path.resolve().is_relative_to(folder.resolve()):
+        return path
+    raise ValueError(f"Expected files inside {str(folder)!r}. Received: {str(path)!r}")

@@ -1,4 +1,4 @@
-"""tf.data pipelines over images that fit into memory."""
+"""tf.data pipelines over images or sequences that fit into memory."""
 
 import numpy as np
 import tensorflow as tf
@@ -25,11 +25,11 @@ def plain(
     shuffle: bool = False,
     redraw: bool = False,
 ) -> tf.data.Dataset:
-    """Serves the images as they are.
+    """Serves images, or sequences, as they are.
 
     Args:
-        images: `(N, H, W, channels)`, bytes or floats in `[0, 1]`.
-        labels: `(N,)`.
+        images: `(N, H, W, channels)`, bytes or floats in `[0, 1]`; or `(N, steps, units)`, floats.
+        labels: `(N, ...)`.
         seed: Of the order.
         shuffle: Whether every pass has an order of its own.
         redraw: Of no effect: nothing is drawn here.

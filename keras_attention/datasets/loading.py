@@ -24,31 +24,35 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> tf.data.Dataset:
-    """Loads a data set as a pipeline, prefetched and seeded.
-
-    Images are held in memory, but where `list_datasets()[name].streamed` read from disk each time.
+    """Loads a data set as a pipeline that is prefetched and seeded, and held in memory if it fits.
 
     Args:
         name: One of `list_datasets()`.
-        split: `"train"` or `"test"`; the same images for every seed.
-        batch_size: Images of a batch; None for single images.
+        split: `"train"` or `"test"`; the same examples for every seed.
+        batch_size: Examples of a batch; None for single ones.
         seed: Of the order and of what is generated: the same seed gives the same passes.
-        size: Pixels along the sides of the images; None for the data set's own.
-        train_size: Images for training, chosen by class in equal shares, or at random where the
-            label is a number; None for all. For the bundled digits all others are for testing.
+        size: Pixels along the sides of the images, or steps of the sequences; None for the data
+            set's own.
+        train_size: Examples for training, chosen by class in equal shares, or at random where the
+            label is a number and for `"imagenet2012"`; None for all. For the bundled digits, also
+            as sequences, it counts digits and all others are for testing.
         shuffle: Whether every pass has an order of its own; by default only in training.
         redraw: Whether every pass generates new images, where the data set generates; by default
             only in training.
         data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
-            `"gtsdb"` and `"pain_archive"`. None for that of the environment variable
-            `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR` and `PAIN_ARCHIVE_DIR`.
+            `"gtsdb"`, `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the environment
+            variable `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR`
+            and `FLIGHTS_DIR`.
         **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
-            `datasets.read_gtsrb`, `read_gtsdb` and `read_pain_archive` say what they do.
+            `datasets.read_gtsrb`, `read_gtsdb`, `read_pain_archive`, `read_imagenet`, `read_mocap`
+            and `read_flights` say what they do.
 
     Returns:
-        A `tf.data.Dataset` of `(image, label)`: float32 in `[0, 1]`, `(H, W, channels)`, and int64,
-        or float32 where `list_datasets()[name].regression`. Where `.detection`, the label is a
-        dictionary of `"boxes"` and `"labels"`.
+        A `tf.data.Dataset` of `(example, label)`, where `list_datasets()[name].kind` says of what:
+        float32 images in `[0, 1]`, `(H, W, channels)`, or float32 sequences, `(steps, units)`.
+        Labels are int64 classes, or float32 where `list_datasets()[name].regression`: a number for
+        `"pain_archive"`, `(horizon,)` for `"flights"` and `(8,)` for `"digit_forecast"`. Where
+        `list_datasets()[name].detection`, a label is a dictionary of `"boxes"` and `"labels"`.
 
     Raises:
         ValueError: For an unknown name (names the nearest), split or option, sizes that cannot be,
@@ -75,12 +79,12 @@ def load(
     if data_dir is not None:
         options["data_dir"] = _checked_folder(info, data_dir)
     side = size // info.parts_per_side
-    images, labels = info.read(split, size=side, train_size=train_size, **options)
+    parts = info.read(split, size=side, train_size=train_size, **options)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
     redraw = training if redraw is None else bool(redraw)
-    dataset = info.generate(images, labels, seed=seed, shuffle=shuffle, redraw=redraw)
-    if not (shuffle or redraw or info.streamed):
+    dataset = info.generate(*parts, seed=seed, shuffle=shuffle, redraw=redraw)
+    if info.keeps and not (shuffle or redraw):
         dataset = dataset.cache()
     if batch_size is not None:
         dataset = dataset.batch(batch_size)

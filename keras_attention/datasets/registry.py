@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from keras_attention.arguments import nearest
 
-# All images of a split, or what `generate` makes them from, and all labels by image.
-Arrays = tuple[Any, np.ndarray | dict[str, np.ndarray]]
+# What `read` returns and `generate` takes: all images of a split, or what they are made from, and
+# all labels; or one object that reads both from disk.
+Parts = tuple[Any, ...]
+
+# How many axes of an example have the length `size`.
+AXES = {"images": 2, "sequences": 1}
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,16 @@ class DatasetInfo:
     Attributes:
         name: What `load` takes.
         description: One line.
-        classes: Number of labels; 1 where the label is a number to estimate.
-        size: Pixels along the sides of the square images that `load` gives by default.
-        channels: Channels of an image.
+        classes: Number of labels; where numbers are to be estimated, how many of an example.
+        size: Pixels along the sides of the square images that `load` gives by default, or steps of
+            the sequences.
+        channels: Channels of an image or units of a sequence by default; None where only the files
+            say.
+        kind: `"images"`, or `"sequences"` of shape `(steps, units)`.
         needs_network: Whether the first use downloads it.
         needs_files: Whether `load` needs a folder that the user got from the owners.
         label_dtype: Of the labels; a float's says that a number is to be estimated.
         detection: Whether an image has boxes with a label each, instead of one label.
-        streamed: Whether images are read from disk in every pass: all do not fit into memory.
         options: What `load` takes for this data set alone, with the defaults.
     """
 
@@ -35,25 +40,39 @@ class DatasetInfo:
     description: str
     classes: int
     size: int
-    channels: int
+    channels: int | None
+    kind: str = "images"
     needs_network: bool = False
     needs_files: bool = False
     label_dtype: str = "int64"
     detection: bool = False
-    streamed: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    read: Callable[..., Arrays] = field(repr=False, kw_only=True)
+    read: Callable[..., Parts] = field(repr=False, kw_only=True)
     generate: Callable[..., tf.data.Dataset] = field(repr=False, kw_only=True)
     parts_per_side: int = field(default=1, repr=False)
+    keeps: bool = field(default=True, repr=False)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(H, W, channels)` of the images by default."""
-        return (self.size, self.size, self.channels)
+    def example_shape(self) -> tuple[int | None, ...]:
+        """`(H, W, channels)` of the images or `(steps, units)` of the sequences by default."""
+        return (self.size,) * AXES[self.kind] + (self.channels,)
+
+    @property
+    def image_shape(self) -> tuple[int | None, ...]:
+        """`(H, W, channels)` of the images by default.
+
+        Raises:
+            ValueError: For sequences, which have an `example_shape`.
+        """
+        if self.kind == "images":
+            return self.example_shape
+        raise ValueError(
+            f"`image_shape` is for images; use `example_shape`. Received: kind={self.kind!r}"
+        )
 
     @property
     def regression(self) -> bool:
-        """Whether the label is a number to estimate, not a class."""
+        """Whether the label is a number to estimate, or several, not a class."""
         return self.label_dtype.startswith("float")
 
 
@@ -63,10 +82,11 @@ _DATASETS: dict[str, DatasetInfo] = {}
 def register(**facts: Any) -> None:
     """Adds a data set; the arguments are those of `DatasetInfo`.
 
-    `read(split, size=, train_size=, **options)` returns all images and labels of a split; where the
-    data set is downloaded or in a folder it also takes `data_dir`. `generate(images, labels, seed=,
-    shuffle=, redraw=)` makes the pipeline, and `parts_per_side` says how many of the images that
-    `read` returns lie along a side of those that `generate` makes.
+    `read(split, size=, train_size=, **options)` returns what it has of a split, such as all images
+    and all labels; where the data set is downloaded or in a folder it also takes `data_dir`.
+    `generate(*what, seed=, shuffle=, redraw=)` makes the pipeline. `parts_per_side` says how many
+    of the images that `read` returns lie along a side of those that `generate` makes, and `keeps`
+    whether `load` keeps in memory what comes out, where it is the same in every pass.
     """
     info = DatasetInfo(**facts)
     _DATASETS[info.name] = info
@@ -81,7 +101,7 @@ def list_datasets() -> dict[str, DatasetInfo]:
     >>> list_datasets()["mnist"].needs_network
     True
     >>> [name for name, info in list_datasets().items() if info.needs_files]
-    ['gtsdb', 'pain_archive']
+    ['flights', 'gtsdb', 'imagenet2012', 'mocap', 'pain_archive']
     """
     return dict(sorted(_DATASETS.items()))
 
@@ -95,6 +115,8 @@ def find(name: str) -> DatasetInfo:
     Example:
     >>> find("top_left_digits").image_shape
     (56, 56, 1)
+    >>> find("mocap").example_shape
+    (128, 62)
     """
     if name in _DATASETS:
         return _DATASETS[name]

@@ -22,6 +22,7 @@ def read_tensorflow_set(
     train_size: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     splits: Mapping[str, str] | None = None,
+    label: str = "label",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads one part of a set of images that fits into memory.
 
@@ -35,6 +36,7 @@ def read_tensorflow_set(
         data_dir: Folder of tensorflow-datasets where the set is or goes; None for that of the
             environment variable `TFDS_DATA_DIR`, or the usual one.
         splits: What tensorflow-datasets calls the parts, where it has other names.
+        label: What it calls the labels.
 
     Returns:
         Images `(N, H, W, channels)`, bytes or, where resized, floats in `[0, 1]`; int64 labels.
@@ -44,7 +46,7 @@ def read_tensorflow_set(
         ValueError: For a `train_size` that leaves a class out.
     """
     folder = os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
-    images, labels = _load(name, (splits or {}).get(split, split), size, folder)
+    images, labels = _load(name, (splits or {}).get(split, split), size, folder, label)
     if split == "train" and train_size is not None:
         chosen, _ = stratified_split(labels, train_size)
         images, labels = images[chosen], labels[chosen]
@@ -54,19 +56,19 @@ def read_tensorflow_set(
 
 
 def _load(
-    name: str, split: str, size: int | None, folder: str | None
+    name: str, split: str, size: int | None, folder: str | None, label: str
 ) -> tuple[np.ndarray, np.ndarray]:
     import tensorflow_datasets as tfds
 
     load: Any = tfds.load
-    arguments = {"split": split, "as_supervised": True, "data_dir": folder}
+    arguments = {"split": split, "data_dir": folder}
     try:
-        return _arrays(load(name, download=False, **arguments), size)
+        return _arrays(load(name, download=False, **arguments), size, label)
     except (AssertionError, FileNotFoundError):
         pass  # not on this machine yet
     try:
         _require_network()
-        return _arrays(load(name, **arguments), size)
+        return _arrays(load(name, **arguments), size, label)
     except OSError as error:
         raise ConnectionError(
             f"The data set {name!r} is not on this machine and could not be downloaded; it needs "
@@ -74,10 +76,13 @@ def _load(
         ) from error
 
 
-def _arrays(dataset: tf.data.Dataset, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(
+    dataset: tf.data.Dataset, size: int | None, label: str
+) -> tuple[np.ndarray, np.ndarray]:
+    dataset = dataset.map(lambda example: (example["image"], example[label]))
     if None in dataset.element_spec[0].shape:  # images of different sizes
         dataset = dataset.map(
-            lambda image, label: (_as_square(image, size), label),
+            lambda image, number: (_as_square(image, size), number),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     images, labels = zip(*dataset.batch(1024).as_numpy_iterator(), strict=True)

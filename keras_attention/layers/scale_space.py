@@ -239,7 +239,7 @@ class SANBlock(keras.Layer):
 
     def _checked(self, input_shape: Any) -> tuple[Shape, Shape]:
         shapes = input_shape if isinstance(input_shape, (list, tuple)) else ()
-        is_pair = len(shapes) == 2 and all(isinstance(shape, (list, tuple)) for shape in shapes)
+        is_pair = len(shapes) == 2 and all(hasattr(shape, "__len__") for shape in shapes)
         if not is_pair:
             raise ValueError(
                 "SANBlock takes a list of two: [y_prev, y], outputs of the previous layer and of "

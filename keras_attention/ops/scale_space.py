@@ -125,13 +125,14 @@ def sigmoid_gate(features: Tensor, logits: Tensor) -> Tensor:
 def _weighted_extrema(
     absolute: bool, channel_alignment: bool, extrema: bool, axis: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function and its gradient, which counts again rather than remember what it counted."""
+    """The function and its gradient, which reads the shares off the result where it can."""
     forward = backend.fused(_weighted, absolute, channel_alignment, extrema, axis)
     backward = backend.fused(_gradients, absolute, channel_alignment, extrema, axis)
 
     @ops.custom_gradient
     def weighted(y_prev: Tensor, y: Tensor) -> Any:
-        return forward(y_prev, y), lambda upstream: backward(y_prev, y, upstream)
+        outputs = forward(y_prev, y)
+        return outputs, lambda upstream: backward(y_prev, y, outputs, upstream)
 
     return weighted
 
@@ -145,26 +146,30 @@ def _weighted(
 
 
 def _gradients(
-    absolute: bool,
-    aligned: bool,
-    extrema: bool,
-    axis: int,
-    y_prev: Tensor,
-    y: Tensor,
-    upstream: Tensor,
+    absolute: bool, aligned: bool, extrema: bool, axis: int, *tensors: Tensor
 ) -> tuple[Tensor, Tensor]:
+    y_prev, y, outputs, upstream = tensors
     change = _change(y_prev, y, aligned, axis)
-    by_y = ops.cast(upstream, "float32")
-    if absolute:
-        by_y = by_y * ops.sign(change)
-    if extrema:
-        by_y = by_y * _shares(axis, ops.abs(change) if absolute else change)
+    slope = _slope(absolute, extrema, axis, change, ops.cast(outputs, "float32"))
+    by_y = ops.cast(upstream, "float32") * slope
     by_previous = -by_y
     if aligned:
         channels = y_prev.shape[axis]
         by_mean = ops.sum(by_previous, axis=axis, keepdims=True) / channels
         by_previous = ops.broadcast_to(by_mean, ops.shape(y_prev))
     return ops.cast(by_previous, y_prev.dtype), ops.cast(by_y, y.dtype)
+
+
+def _slope(absolute: bool, extrema: bool, axis: int, change: Tensor, outputs: Tensor) -> Tensor:
+    """The derivative by the change: the share, with the change's sign."""
+    if not extrema:
+        return ops.sign(change) if absolute else ops.ones_like(change)
+    if not absolute:
+        return _shares(axis, change)  # cannot be read off where the change is 0
+    neighbors = 3 ** (len(change.shape) - 2)
+    share = outputs / ops.where(change == 0, 1.0, change)
+    # Whole ninths again: half precision rounds the outputs.
+    return ops.round(share * neighbors) / neighbors
 
 
 def _change(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> Tensor:

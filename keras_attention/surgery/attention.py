@@ -92,9 +92,10 @@ class _Addition:
     def copy_of(self, layer: Any) -> Any:
         """The copy of a layer, the same for each of its calls."""
         if id(layer) not in self._copies:
+            before, copy = self.count, None
             if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
                 copy = self.into(layer)
-            else:
+            if self.count == before:  # nothing was added: its own kind is kept
                 copy = type(layer).from_config(layer.get_config())
             self._copies[id(layer)] = copy
         return self._copies[id(layer)]
@@ -137,7 +138,7 @@ class _Copy:
         new = copy(*args, **kwargs)
         if isinstance(layer, PADDINGS):
             self._unpadded[id(new)] = first
-        if not isinstance(layer, keras.Model) and getattr(layer, "weights", None):
+        if type(copy) is type(layer) and len(copy.weights) == len(layer.weights):
             copy.set_weights(layer.get_weights())
         if id(node) in self._places:
             place = self._places[id(node)]

@@ -80,14 +80,31 @@ def test_list_says_what_each_needs():
     assert {name for name, info in infos.items() if info.needs_network} == {
         "mnist",
         "top_left_mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "cifar20",
         "svhn_cropped",
         "gtsrb",
     }
     assert {name for name, info in infos.items() if info.needs_files} == {
         "gtsdb",
+        "imagenet2012",
         "pain_archive",
+        "mocap",
+        "flights",
     }
-    assert {name for name, info in infos.items() if info.regression} == {"pain_archive"}
+    assert {name for name, info in infos.items() if info.regression} == {
+        "pain_archive",
+        "flights",
+        "digit_forecast",
+    }
+    assert {name for name, info in infos.items() if info.kind == "sequences"} == {
+        "mocap",
+        "flights",
+        "digit_sequences",
+        "digit_forecast",
+    }
     assert {name for name, info in infos.items() if info.detection} == {"gtsdb"}
     assert infos["gtsrb"].options == {"crop": True}
     assert {hash(info) for info in infos.values()}, "usable as keys"

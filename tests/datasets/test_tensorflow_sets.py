@@ -89,6 +89,45 @@ def test_signs_are_tested_on_the_validation_part(few_in_color):
     assert [name.split()[-1] for name in few_in_color] == ["validation", "test", "train"]
 
 
+@pytest.fixture
+def few_photographs():
+    """CIFAR and Fashion-MNIST as tensorflow-datasets serves them, names and coarse labels too."""
+    import tensorflow_datasets as tfds
+
+    def examples(self, *args, **kwargs):
+        assert set(self.info.features) >= {"image", "label"}
+        side, channels = (28, 1) if self.name == "fashion_mnist" else (32, 3)
+        shape = (COUNT, side, side, channels)
+        numbers = np.arange(COUNT)
+        given = {
+            "id": np.array([f"train_{number:05d}" for number in numbers]),
+            "image": np.random.default_rng(0).integers(0, 256, shape, dtype="uint8"),
+            "label": numbers % self.info.features["label"].num_classes,
+            "coarse_label": numbers % 20,
+        }
+        return tf.data.Dataset.from_tensor_slices(
+            {name: given[name] for name in self.info.features}
+        )
+
+    with tfds.testing.mock_data(as_dataset_fn=examples):
+        yield
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100", "cifar20"])
+def test_photographs(few_photographs, name):
+    info = datasets.find(name)
+    images, labels = next(iter(datasets.load(name, "test", batch_size=COUNT)))
+    assert images.shape == (COUNT, *info.image_shape)
+    assert 0 <= float(tf.reduce_min(images)) < float(tf.reduce_max(images)) <= 1
+    assert labels.dtype == tf.int64
+    assert labels.numpy().tolist() == [number % info.classes for number in range(COUNT)]
+
+
+def test_groups_of_kinds_are_split_by_their_own_labels(few_photographs):
+    labels = [int(label) for _, label in datasets.load("cifar20", "train", train_size=20)]
+    assert sorted(labels) == list(range(20))
+
+
 def test_train_size_takes_a_share_of_every_class(few_images):
     labels = [int(label) for _, label in datasets.load("mnist", "train", train_size=20)]
     assert np.bincount(labels).tolist() == [2] * 10

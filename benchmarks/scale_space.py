@@ -1,0 +1,177 @@
+"""Scale-space attention by the clock: soft extrema beside a max pool, training steps beside CBAM.
+
+The soft extrema and what SAN does with them beside a 3x3 max pool of the same tensor, forward and
+backward. Steps of training of VGG16 and ResNet18 at 32x32x3 and of LeNet5 at 28x28x1, batch 64:
+beside the plain network and one with SAN's smoothing convolutions alone, which is what SAN costs
+where the difference, the extrema, the sigmoid and the product are free. Calls take turns in one
+process; medians.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from timing import alternated
+
+import keras_attention as ka
+from keras_attention import backend
+
+BATCH = 64
+SHAPES = ((32, 32, 64), (16, 16, 128), (8, 8, 256), (28, 28, 6))
+# Kind of attention and options, by the name in the tables.
+KINDS = {
+    "plain": (None, {}),
+    "SAN-c": ("san-c", {}),
+    "SAN-d": ("san-d", {}),
+    "SAN-c, depthwise": ("san-c", {"smoothing": "depthwise"}),
+    "SAN-d, depthwise": ("san-d", {"smoothing": "depthwise"}),
+    "CBAM": ("cbam", {}),
+    "BAM": ("bam", {}),
+}
+NETWORKS = {"VGG16": (32, 32, 3), "ResNet18": (32, 32, 3), "LeNet5": (28, 28, 1)}
+
+
+def main() -> None:
+    """Prints both parts."""
+    extrema()
+    for network in NETWORKS:
+        for placement in ("bottleneck", "full") if network != "LeNet5" else ("bottleneck",):
+            steps(network, placement)
+
+
+@keras.saving.register_keras_serializable(package="keras_attention_benchmarks")
+class SmoothingAlone(ka.layers.SANBlock):
+    """SAN's convolution of a layer's output, and nothing else."""
+
+    def call(self, inputs: list) -> object:
+        return self._smooth(inputs[1])
+
+
+def extrema() -> None:
+    """Soft extrema, alone and with the change that they weigh, in graphs and in a SavedModel."""
+    print(f"Soft extrema, batch {BATCH}, ms (times a 3x3 max pool's):\n")
+    print(
+        "| map | 3x3 max pool, forward | soft extrema | the same, not fused | in a SavedModel | "
+        "3x3 max pool, forward and backward | weighted extrema, forward and backward | not fused |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for shape in SHAPES:
+        x, y = (tf.random.normal((BATCH, *shape), seed=seed) for seed in (0, 1))
+        pool = lambda x, y: tf.nn.max_pool2d(x, 3, 1, "SAME")  # noqa: E731
+        alpha = lambda x, y: ka.ops.soft_extrema(x)  # noqa: E731
+        both = ka.ops.weighted_extrema
+        calls = {
+            "pool": graph(pool),
+            "alpha": graph(alpha),
+            "alpha not fused": graph(unfused(alpha)),
+            "served": served(alpha, shape),
+            "pool, back": graph(trained(pool)),
+            "weighted, back": graph(trained(both)),
+            "weighted not fused, back": graph(unfused(trained(both))),
+        }
+        times = alternated({name: wait(call, x, y) for name, call in calls.items()}, rounds=31)
+        cells = []
+        for name, seconds in times.items():
+            base = times["pool, back" if name.endswith("back") else "pool"]
+            ratio = "" if name.startswith("pool") else f" ({seconds / base:.2f})"
+            cells.append(f"{1e3 * seconds:.2f}{ratio}")
+        print(f"| {'x'.join(map(str, shape))} | {' | '.join(cells)} |")
+    print()
+
+
+def steps(network: str, placement: str) -> None:
+    """A step of training of a network with each kind of attention."""
+    shape = NETWORKS[network]
+    calls, macs = {}, {}
+    for name, (attention, options) in KINDS.items():
+        model = ka.applications.build(
+            network,
+            input_shape=shape,
+            classes=10,
+            attention=attention,
+            placement=placement,
+            attention_options=options,
+        )
+        models = {name: model}
+        if name.startswith("SAN"):
+            models[f"smoothing of {name} alone"] = keras.models.clone_model(
+                model, clone_function=smoothing_alone
+            )
+        for key, value in models.items():
+            calls[key], macs[key] = step(value, shape), ka.inspect.count_macs(value)
+    times = alternated(calls, rounds=9 if network != "LeNet5" else 101)
+    print(f"Training step of {network}, {placement} placement, batch {BATCH}:\n")
+    print("| attention | MACs | ms | / plain | / smoothing alone | / CBAM | / BAM |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name in KINDS:
+        bases = ("plain", f"smoothing of {name} alone", "CBAM", "BAM")
+        ratios = [f"{times[name] / times[base]:.2f}" if base in times else "" for base in bases]
+        print(
+            f"| {name} | {macs[name] / 1e6:.1f}M | {1e3 * times[name]:.1f} | {' | '.join(ratios)} |"
+        )
+    print()
+
+
+def smoothing_alone(layer: keras.Layer) -> keras.Layer:
+    """A copy of a layer; of a SAN block without all but its convolution."""
+    kind = SmoothingAlone if type(layer) is ka.layers.SANBlock else type(layer)
+    return kind.from_config(layer.get_config())
+
+
+def step(model: keras.Model, shape: tuple) -> Callable[[], object]:
+    """A call that trains for one step."""
+    model.compile(keras.optimizers.SGD(1e-6), "sparse_categorical_crossentropy")
+    images = tf.random.uniform((BATCH, *shape), seed=0)
+    labels = tf.zeros(BATCH, tf.int64)
+    return lambda: model.train_on_batch(images, labels)
+
+
+def graph(function: Callable) -> Callable:
+    """A function as training calls it: compiled to a graph, not by XLA."""
+    return tf.function(function, autograph=False)
+
+
+def trained(function: Callable) -> Callable:
+    """The function's value and its gradients."""
+
+    def value_and_gradients(*tensors: tf.Tensor) -> list:
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+            total = tf.reduce_sum(value)
+        return [value, *(g for g in tape.gradient(total, tensors) if g is not None)]
+
+    return value_and_gradients
+
+
+def unfused(function: Callable) -> Callable:
+    """The function of plain operations."""
+
+    def plain(*tensors: tf.Tensor) -> object:
+        with backend.without_fusion():
+            return function(*tensors)
+
+    return plain
+
+
+def served(function: Callable, shape: tuple) -> Callable:
+    """The function, exported for any size and loaded again."""
+    spec = tf.TensorSpec((None, None, None, shape[-1]))
+    module = tf.Module()
+    module.call = tf.function(function, input_signature=[spec, spec], autograph=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "served")
+        tf.saved_model.save(module, path)
+        loaded = tf.saved_model.load(path)
+    return lambda x, y, keep=loaded: loaded.call(x, y)
+
+
+def wait(call: Callable, x: tf.Tensor, y: tf.Tensor) -> Callable[[], object]:
+    """A call that is over when its last result is there."""
+    return lambda: tf.nest.flatten(call(x, y))[-1].numpy()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The commands on sequences: networks for images refuse them, other files are measured."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attention import datasets
+from keras_attention.cli import main
+
+
+@pytest.mark.parametrize("data", ["digit_sequences", "digit_forecast"])
+def test_networks_for_images_refuse_sequences(tmp_path, capsys, data):
+    output = str(tmp_path / "run")
+    assert main(["train", "TDN10", "--data", data, "--output", output]) == 2
+    shape = datasets.find(data).example_shape
+    error = capsys.readouterr().err
+    assert re.search(rf"must be \(H, W, channels\).*Received: .*{re.escape(str(shape))}", error)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("data", ["mocap", "flights", "imagenet2012"])
+def test_without_files_the_error_is_one_line(tmp_path, monkeypatch, capsys, data):
+    for name in ("MOCAP_DIR", "FLIGHTS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert main(["train", "TDN10", "--data", data, "--output", str(tmp_path / "run")]) == 2
+    assert "must name a folder" in capsys.readouterr().err
+
+
+def saved(path, *layers):
+    keras.Sequential([*layers]).save(path)
+    return str(path)
+
+
+def test_evaluate_classes(tmp_path, capsys):
+    layers = [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    model = saved(tmp_path / "model.keras", *layers)
+    assert main(["evaluate", model, "--data", "digit_sequences", "--size", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert "digit_sequences, 8 steps" in printed
+    assert "test sequences" in printed
+    assert main(["evaluate", model, "--data", "digit_sequences"]) == 2
+    assert "Received: examples of (28, 28)" in capsys.readouterr().err
+
+
+def test_evaluate_several_numbers(tmp_path, capsys):
+    """The row above is a forecast whose errors are known."""
+    layers = [keras.Input((4, 8)), keras.layers.Cropping1D((3, 0)), keras.layers.Flatten()]
+    model = saved(tmp_path / "model.keras", *layers)
+    assert main(["evaluate", model, "--data", "digit_forecast"]) == 0
+    printed = capsys.readouterr().out
+    rows, labels = next(iter(datasets.load("digit_forecast", "test", 10_000)))
+    difference = rows.numpy()[:, -1] - labels.numpy()
+    numbers = [float(text) for text in re.findall(r"\d+\.\d+", printed)]
+    for error in (np.mean(difference**2), np.mean(np.abs(difference))):
+        assert any(number == pytest.approx(error, abs=0.006) for number in numbers), printed
+    few = [keras.Input((4, 8)), keras.layers.Flatten(), keras.layers.Dense(1)]
+    assert main(["evaluate", saved(tmp_path / "few.keras", *few), "--data", "digit_forecast"]) == 2
+    assert "must have outputs of (8,). Received: outputs of (1,)" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""Folders of recorded motion, on a few made-up recordings in their true formats."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_attention import datasets
+from tests.datasets.made_sequences import CLASSES, OF_CLASS, make_mocap, make_sensors, motion
+
+TEST_OF_CLASS = 1
+THREE = {"classes": len(CLASSES)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_mocap(tmp_path_factory.mktemp("mocap"))
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy to break."""
+    return shutil.copytree(made, tmp_path / "copy")
+
+
+def arrays(dataset):
+    sequences, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.stack(sequences), np.array(labels)
+
+
+def load(split, folder, **arguments):
+    return datasets.load("mocap", split, data_dir=folder, **THREE | arguments)
+
+
+def test_sequences_and_labels(made):
+    dataset = load("train", made, shuffle=False)
+    assert dataset.element_spec[0].shape == datasets.find("mocap").example_shape == (128, 62)
+    sequences, labels = arrays(dataset)
+    assert (sequences.dtype, labels.dtype) == (np.float32, np.int64)
+    assert np.bincount(labels).tolist() == [OF_CLASS - TEST_OF_CLASS] * 3
+    assert np.bincount(arrays(load("test", made))[1]).tolist() == [TEST_OF_CLASS] * 3
+    assert datasets.mocap_classes(made) == list(CLASSES)
+
+
+def all_raw():
+    return [motion(number, label) for label in range(3) for number in range(OF_CLASS)]
+
+
+def test_sensors_are_scaled_over_the_training_frames_and_recordings_resampled(made):
+    """By hand, from the motions that the files were made of."""
+    train, labels = arrays(load("train", made, shuffle=False))
+    test, _ = arrays(load("test", made))
+    chosen = {}
+    for held_out in np.ndindex(OF_CLASS, OF_CLASS, OF_CLASS):
+        of_test = [5 * label + number for label, number in enumerate(held_out)]
+        rows = np.concatenate([raw for i, raw in enumerate(all_raw()) if i not in of_test])
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        first = (all_raw()[of_test[0]][0] - mean)[:-1] / deviation[:-1]
+        if np.allclose(first, test[0, 0, :-1], atol=1e-4):
+            chosen[held_out] = mean, deviation
+    ((held_out, (mean, deviation)),) = chosen.items()
+    assert np.all(train[..., -1] == 0), "a sensor that stands still"
+    raw = all_raw()[10 + held_out[2]]
+    wanted = (raw[-1, :-1] - mean[:-1]) / deviation[:-1]
+    np.testing.assert_allclose(test[2, -1, :-1], wanted, atol=1e-4)
+    middle = np.interp(64 * (len(raw) - 1) / 127, np.arange(len(raw)), raw[:, 5])
+    assert test[2, 64, 5] == pytest.approx((middle - mean[5]) / deviation[5], abs=1e-4)
+    assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_pad_keeps_frames_and_adds_zeros(made):
+    padded, _ = arrays(load("train", made, shuffle=False, fit="pad", size=21))
+    resampled, _ = arrays(load("train", made, shuffle=False, size=24))
+    zeros = np.all(padded == 0, axis=2)
+    # Motions have 20 frames and more.
+    assert sorted(set(zeros.sum(axis=1))) == [0, 1]
+    assert not zeros[:, :20].any()
+    np.testing.assert_allclose(padded[:, 0], resampled[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_csv_files_give_what_motions_give(made, tmp_path, header):
+    tables = make_sensors(tmp_path, header)
+    for array, want in zip(arrays(load("test", tables)), arrays(load("test", made)), strict=True):
+        np.testing.assert_allclose(array, want, atol=1e-5)
+
+
+def test_an_index_names_classes_and_parts(folder):
+    rows = ["file,class,split"]
+    for number, path in enumerate(sorted(folder.glob("*/*.amc"))):
+        part = "test" if number % 2 else "train"
+        rows.append(f"{path.relative_to(folder)},{'slow' if number < 7 else 'fast'},{part}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    _, labels = arrays(load("test", folder, classes=2))
+    assert labels.tolist() == [1, 1, 1, 0, 0, 0, 0]
+    assert datasets.mocap_classes(folder) == ["fast", "slow"]
+    (folder / "labels.csv").write_text("\n".join(row.rpartition(",")[0] for row in rows) + "\n")
+    assert len(arrays(load("test", folder, classes=2))[1]) == round(8 / 5) + round(7 / 5)
+
+
+def test_test_share_and_train_size(made):
+    assert np.bincount(arrays(load("test", made, test_share=0.4))[1]).tolist() == [2, 2, 2]
+    parts = [arrays(load("train", made, train_size=6, seed=seed)) for seed in (0, 1)]
+    assert np.bincount(parts[0][1]).tolist() == [2, 2, 2]
+    sums = [np.sort(sequences.sum(axis=(1, 2))) for sequences, _ in parts]
+    np.testing.assert_array_equal(*sums)
+    whole, few = (arrays(load("test", made, train_size=size))[0] for size in (None, 6))
+    np.testing.assert_array_equal(whole, few)
+
+
+def test_each_subject_has_a_skeleton_of_its_own(folder):
+    text = (folder / "07.asf").read_text()
+    (folder / "08.asf").write_text(text)
+    (folder / "walk" / "other.asf").write_text(text)
+    next(folder.glob("jump/*.amc")).rename(folder / "jump" / "08_01.amc")
+    assert len(arrays(load("train", folder))[1]) == 12
+    next(folder.glob("dance/*.amc")).rename(folder / "dance" / "09_01.amc")
+    with pytest.raises(ValueError, match=r"Expected 09.asf, or one .asf alone, beside"):
+        load("train", folder)
+
+
+def test_the_environment_variable_leads_to_the_folder(made, monkeypatch):
+    monkeypatch.setenv("MOCAP_DIR", str(made))
+    assert int(datasets.load("mocap", "test", **THREE).cardinality()) == 3
+    assert datasets.mocap_classes() == list(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("path,class\na.csv,b", r"columns file,class or .*Received: path,class"),
+        ("file,class\n../a.amc,b", r"Expected files inside '.*copy'. Received: '.*/\.\./a.amc'"),
+        ("file,class\n/etc/a.csv,b", "Expected files inside"),
+        ("file,class\nlink.csv,b", "Expected files inside"),
+        ("file,class\nwalk/99.amc,b", "that is there in line 2 of '.*labels.csv'"),
+        ("file,class\n07.asf,b", "a file of .amc or .csv, .* line 2 .*Received: 07.asf,b"),
+        ("file,class\nwalk/07_20.amc,", "line 2"),
+        ("file,class\nwalk/07_20.amc", "line 2"),
+        ("file,class,split\nwalk/07_20.amc,b,valid", "train or test in line 2"),
+        ("file,class,split\nwalk/07_20.amc,b,test", "both of train and test.*split='test'"),
+        ("file,class\nwalk/07_20.amc,b\nwalk/07_20.amc,c", "every file once"),
+        ("file,class", "Received: data_dir='.*', a folder with 07.asf, dance"),
+        ("", "Received: an empty file"),
+    ],
+)
+def test_broken_indices(folder, tmp_path, rows, message):
+    (tmp_path / "a.csv").write_text("1,2\n")
+    (folder / "link.csv").symlink_to(tmp_path / "a.csv")
+    (folder / "labels.csv").write_text(rows)
+    with pytest.raises(ValueError, match=message):
+        load("train", folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": 8}, "must be 3, as many .*: dance, jump, walk. Received: classes=8"),
+        ({"sensors": 61}, r"Expected 61 sensors .*Received: 62 sensors, root.tx"),
+        ({"fit": "cut"}, "'resample', 'pad'. Received: fit='cut'"),
+        ({"test_share": 1}, "Received: test_share=1"),
+        ({"train_size": 2}, "Received: train_size=2"),
+        ({"size": 0}, "Received: size=0"),
+    ],
+)
+def test_bad_options(made, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load("train", made, **arguments)
+
+
+def test_sensors_must_be_the_same_everywhere(folder):
+    (folder / "walk" / "table.csv").write_text(",".join("1" * 62) + "\n")
+    with pytest.raises(ValueError, match=r"table.csv', named like those of '.*amc'"):
+        load("train", folder)
+
+
+def test_one_recording_of_a_class_is_not_enough(folder):
+    for path in list(folder.glob("jump/*.amc"))[1:]:
+        path.unlink()
+    with pytest.raises(ValueError, match=r"Expected two recordings of each.*Received: jump"):
+        load("train", folder)
+
+
+def test_wrong_folders_say_what_is_expected(tmp_path, monkeypatch):
+    monkeypatch.delenv("MOCAP_DIR", raising=False)
+    with pytest.raises(ValueError, match=r"MOCAP_DIR.*CLASS/NAME.amc.*Received: data_dir=None"):
+        datasets.load("mocap", "train")
+    with pytest.raises(ValueError, match=r"Received: data_dir='.*none', not a folder"):
+        load("train", tmp_path / "none")
+    with pytest.raises(ValueError, match="an empty folder"):
+        load("train", tmp_path)
