@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_attention.arguments import flag, one_of, positive_integers, standard_data_format
 from keras_attention.ops.resizing import needs_resizing, resized_like
+from keras_attention.ops.same_convolution import same_convolution
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
     sigmoid_gate,
@@ -223,13 +224,12 @@ class SANBlock(keras.Layer):
     def _smooth(self, inputs: Tensor) -> Tensor:
         if self.smoothing is None:
             return self.activation(inputs)
-        convolve = ops.depthwise_conv if self.smoothing == "depthwise" else ops.conv
-        outputs = convolve(
+        outputs = same_convolution(
             inputs,
-            ops.convert_to_tensor(self.kernel),
-            padding="same",
+            self.kernel,
+            self._dilations,
+            depthwise=self.smoothing == "depthwise",
             data_format=self.data_format,
-            dilation_rate=self._dilations,
         )
         if self.use_bias:
             shape = [1] * len(outputs.shape)

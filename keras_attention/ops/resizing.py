@@ -31,19 +31,18 @@ def resized_like(inputs: Tensor, like: Tensor, data_format: str | None = None) -
         return inputs
     here, there = _sides(ops.shape(inputs), data_format), _sides(ops.shape(like), data_format)
     ratios = [side // want for side, want in zip(here, there, strict=True)]
-    # Sides may be tensors, where the model takes any size.
-    fits = [
-        ops.logical_and(ratio > 0, ratio * want == side)
-        for side, want, ratio in zip(here, there, ratios, strict=True)
-    ]
-    is_multiple = fits[0] if len(fits) == 1 else ops.logical_and(*fits)
     if all(isinstance(side, int) for side in (*here, *there)):
-        pools = bool(is_multiple)
-        return (_pooled if pools else _bilinear)(inputs, there, ratios, data_format)
+        fits = all(
+            ratio > 0 and ratio * want == side
+            for side, want, ratio in zip(here, there, ratios, strict=True)
+        )
+        return (_pooled if fits else _bilinear)(inputs, there, ratios, data_format)
+    # The model takes any size: the sides are tensors.
+    here, there, ratio = (ops.stack(sizes) for sizes in (here, there, ratios))
     return ops.cond(
-        is_multiple,
-        lambda: _pooled(inputs, there, ratios, data_format),
-        lambda: _bilinear(inputs, there, ratios, data_format),
+        ops.all(ops.logical_and(ratio > 0, ratio * there == here)),
+        lambda: _pooled(inputs, there, ratio, data_format),
+        lambda: _bilinear(inputs, there, ratio, data_format),
     )
 
 
@@ -68,14 +67,14 @@ def _pooled(
     inputs: Tensor, sides: Sequence[Any], ratios: Sequence[Any], data_format: str
 ) -> Tensor:
     """The means of equal blocks; any number of axes, and sizes that only tensors know."""
-    shape = ops.shape(inputs)
-    blocks = [size for pair in zip(sides, ratios, strict=True) for size in pair]
+    shape, rank = ops.shape(inputs), len(inputs.shape) - 2
+    blocks = [size for axis in range(rank) for size in (sides[axis], ratios[axis])]
     if data_format == "channels_last":
         blocks, first = [shape[0], *blocks, inputs.shape[-1]], 2
     else:
         blocks, first = [shape[0], inputs.shape[1], *blocks], 3
     split = ops.reshape(ops.cast(inputs, "float32"), blocks)
-    means = ops.mean(split, axis=tuple(range(first, len(blocks), 2))[: len(sides)])
+    means = ops.mean(split, axis=tuple(range(first, first + 2 * rank, 2)))
     return ops.cast(means, inputs.dtype)
 
 
@@ -83,9 +82,9 @@ def _bilinear(
     inputs: Tensor, sides: Sequence[Any], ratios: Sequence[Any], data_format: str
 ) -> Tensor:
     axis = -2 if data_format == "channels_last" else -1
-    is_sequence = len(sides) == 1
+    is_sequence = len(inputs.shape) == 3
     images = ops.expand_dims(inputs, axis) if is_sequence else inputs
-    size = (*sides, 1) if is_sequence else tuple(sides)
+    size = (sides[0], 1 if is_sequence else sides[1])
     resized = ops.image.resize(images, size, interpolation="bilinear", data_format=data_format)
     resized = ops.cast(resized, inputs.dtype)
     return ops.squeeze(resized, axis) if is_sequence else resized
