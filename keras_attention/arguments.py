@@ -22,7 +22,7 @@ def one_of(argument: str, value: Any, allowed: Sequence[Any]) -> Any:
     names = ", ".join(repr(item) for item in allowed)
     raise ValueError(
         f"`{argument}` must be one of {names}. Received: {argument}={value!r}."
-        + (nearest(value, allowed) if isinstance(value, str) else "")
+        + (nearest(value, filter(None, allowed)) if isinstance(value, str) else "")
     )
 
 
