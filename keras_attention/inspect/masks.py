@@ -13,9 +13,8 @@ import keras
 import numpy as np
 
 from keras_attention.inspect.calls import Call, call_on_images
-from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels
+from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels, input_column
 from keras_attention.inspect.pictures import (
-    as_image,
     channels_last,
     channels_shown,
     most_varied,
@@ -51,19 +50,16 @@ def draw(
     images = images[:ROWS_SHOWN]
     inputs, outputs = call_on_images(model, layer, images)
     _, mask = layer(inputs, training=False, return_attention=True)
-    arrays = [channels_last(array, layer) for array in (images, inputs, mask, outputs)]
+    arrays = [channels_last(array, layer) for array in (inputs, mask, outputs)]
     title = title or f"What {model.name} attends to: {layer.name}"
-    return draw_panels(_columns(*arrays), "image", title)
+    return draw_panels([input_column(images, layer), *_columns(*arrays)], title)
 
 
-def _columns(
-    images: np.ndarray, inputs: np.ndarray, mask: np.ndarray, outputs: np.ndarray
-) -> list[Column]:
+def _columns(inputs: np.ndarray, mask: np.ndarray, outputs: np.ndarray) -> list[Column]:
     shown, total = most_varied(mask, CHANNELS_SHOWN), mask.shape[-1]
     by_channel, of_all = mask.mean(axis=(1, 2)), f"mean of {channels_shown(total, total)}"
     tiles = f"mask\n{channels_shown(len(shown), total)}"
     return [
-        Column("image", np.stack([as_image(image) for image in images]), is_input=True),
         Column(f"map\n{of_all}", inputs.mean(axis=-1)),
         Column("mask of channels\nmean of places", by_channel[:, None], axes=("channel", "")),
         Column(f"mask of places\n{of_all}", mask.mean(axis=-1)),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_attention.inspect.pictures import as_image, channels_last
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
@@ -37,12 +39,19 @@ class Column:
     is_input: bool = False
 
 
-def draw_panels(columns: Sequence[Column], rows: str, title: str) -> "Figure":
+def input_column(images: np.ndarray, layer: Any) -> Column:
+    """What a model was given: images with their channels as `layer` has them, or sequences."""
+    if images.ndim == 3:
+        return Column("sequence", images.swapaxes(1, 2), axes=("step", "feature"))
+    pictures = [as_image(image) for image in channels_last(images, layer)]
+    return Column("image", np.stack(pictures), is_input=True)
+
+
+def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     """Draws columns of panels, a color bar under each.
 
     Args:
-        columns: From left to right, with as many pictures each.
-        rows: What a row is, such as `"image"`.
+        columns: From left to right, with as many pictures each; the first says what a row is.
         title: Line above the figure.
     """
     from matplotlib.figure import Figure
@@ -55,7 +64,8 @@ def draw_panels(columns: Sequence[Column], rows: str, title: str) -> "Figure":
         _draw_column(figure, column, list(grid[:, index]))
     for index, axes in enumerate(grid[:, 0], start=1):
         label = axes.get_ylabel()
-        axes.set_ylabel(f"{rows} {index}\n{label}" if label else f"{rows} {index}", fontsize=9)
+        row = f"{columns[0].title} {index}"
+        axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=9)
     figure.suptitle(title, fontsize=12)
     return figure
 

@@ -10,7 +10,9 @@ import numpy as np
 def channels_last(array: Any, layer: Any) -> np.ndarray:
     """Fetches a map or sequence of a layer in float32, its channels moved to the end."""
     array = keras.ops.convert_to_numpy(keras.ops.cast(array, "float32"))
-    return array if layer.data_format == "channels_last" else np.moveaxis(array, 1, -1)
+    # Recurrent layers have no such setting: images before them are as Keras has them.
+    data_format = getattr(layer, "data_format", keras.config.image_data_format())
+    return array if data_format == "channels_last" else np.moveaxis(array, 1, -1)
 
 
 def as_image(image: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_attention.inspect.calls import Call, arguments_on_images
-from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels
+from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels, input_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,12 +34,13 @@ def draw(
     arguments, options, _ = arguments_on_images(model, layer, images)
     masks = _masks(layer, *arguments, **options)
     read = keras.ops.convert_to_numpy(keras.ops.cast(arguments[0], "float32"))
-    shown = {"sequence": images, "read": read, "mask": masks, "read times mask": read * masks}
+    shown = {"read": read, "mask": masks, "read times mask": read * masks}
     columns = [
         Column(name, arrays.swapaxes(1, 2), axes=("step", "feature"))
         for name, arrays in shown.items()
     ]
-    return draw_panels(columns, "sequence", title or f"What {model.name} attends to: {layer.name}")
+    title = title or f"What {model.name} attends to: {layer.name}"
+    return draw_panels([input_column(images, layer), *columns], title)
 
 
 class _MaskCell(keras.Layer):

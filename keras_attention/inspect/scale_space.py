@@ -10,9 +10,8 @@ import keras
 import numpy as np
 
 from keras_attention.inspect.calls import Call, call_on_images
-from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels
+from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels, input_column
 from keras_attention.inspect.pictures import (
-    as_image,
     channels_last,
     channels_shown,
     most_varied,
@@ -50,15 +49,13 @@ def draw(
     maps = {"y_prev": inputs[0], "y": inputs[1], **layer.steps(inputs)}
     arrays = {name: channels_last(array, layer) for name, array in maps.items()}
     title = title or f"What {model.name} attends to: {layer.name}"
-    if images.ndim == 3:
-        return draw_panels(_of_sequences(images, arrays), "sequence", title)
-    return draw_panels(_of_images(channels_last(images, layer), arrays), "image", title)
+    of_maps = _of_sequences if arrays["y"].ndim == 3 else _of_images
+    return draw_panels([input_column(images, layer), *of_maps(arrays)], title)
 
 
-def _of_images(images: np.ndarray, arrays: dict[str, np.ndarray]) -> list[Column]:
-    pictures = np.stack([as_image(image) for image in images])
+def _of_images(arrays: dict[str, np.ndarray]) -> list[Column]:
     shown = most_varied(arrays["mask"], CHANNELS_SHOWN)
-    columns = [Column("image", pictures, is_input=True)]
+    columns = []
     for name, maps in arrays.items():
         # The previous layer's channels are others, and not as many.
         kept = most_varied(maps, CHANNELS_SHOWN) if name == "y_prev" else shown
@@ -67,8 +64,7 @@ def _of_images(images: np.ndarray, arrays: dict[str, np.ndarray]) -> list[Column
     return columns
 
 
-def _of_sequences(sequences: np.ndarray, arrays: dict[str, np.ndarray]) -> list[Column]:
-    columns = [Column("sequence", sequences.swapaxes(1, 2), axes=("step", "feature"))]
-    for name, maps in arrays.items():
-        columns.append(Column(name, maps.swapaxes(1, 2), axes=("step", "channel")))
-    return columns
+def _of_sequences(arrays: dict[str, np.ndarray]) -> list[Column]:
+    return [
+        Column(name, maps.swapaxes(1, 2), axes=("step", "channel")) for name, maps in arrays.items()
+    ]

@@ -91,3 +91,13 @@ def test_maps_without_contrast():
     model = ka.applications.LeNet5((14, 12, 1), 3, attention="san-c")
     figure = ka.inspect.plot_attention(model)
     assert all(np.all(shown[~np.isnan(shown)] == 0.5) for shown in pictures(figure, 1, 7)[0][6:])
+
+
+def test_sequences_that_become_images(rng):
+    inputs = keras.Input((6, 5))
+    maps = keras.layers.Reshape((6, 5, 1))(inputs)
+    y = keras.layers.Conv2D(4, 3, padding="same")(maps)
+    model = keras.Model(inputs, ka.layers.SANBlock()([maps, y]))
+    figure = ka.inspect.plot_attention(model, rng.uniform(size=(1, 6, 5)))
+    assert figure.axes[0].get_title() == "sequence"
+    assert figure.axes[2].get_title() == "y\n4 channels"
