@@ -124,9 +124,7 @@ class _Copy:
     and the order stays.
     """
 
-    def __init__(
-        self, addition: _Addition, graph: keras.Model, name: str, levels: bool = False
-    ):
+    def __init__(self, addition: _Addition, graph: keras.Model, name: str, levels: bool = False):
         self._addition, self._graph = addition, graph
         places = PLACEMENTS[addition.placement](Graph(graph))
         self._places: dict[int, Place] = {id(place.node): place for place in places}
