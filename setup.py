@@ -35,6 +35,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "jax": ["jax"],
+        "export": ["tf2onnx", "onnx", "onnxruntime"],
         # Python 3.11 or later, as KerasHub.
         "detection": ["keras-hub>=0.32", "pycocotools>=2.0.8"],
         "dev": [
@@ -45,6 +46,9 @@ setup(
             "ruff",
             "mypy",
             "pycocotools",
+            "tf2onnx",
+            "onnx",
+            "onnxruntime",
         ],
     },
     entry_points={"console_scripts": ["keras-attention=keras_attention.cli:main"]},

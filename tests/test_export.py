@@ -1,10 +1,12 @@
+import importlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention import export as export_module
+from keras_attention.export import saved_model as export_module
 
 
 @pytest.fixture
@@ -111,3 +113,38 @@ def test_a_process_that_fails_says_why(model, tmp_path, monkeypatch):
 def test_models_must_be_built(tmp_path):
     with pytest.raises(ValueError, match="must be built"):
         ka.export.export_saved_model(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "a")
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_san_is_served_fused_or_plain(fused, rng, tmp_path):
+    model = ka.applications.LeNet5((None, None, 1), attention="san-d", include_top=False)
+    path = ka.export.export_saved_model(model, tmp_path / "served", fused=fused)
+    graph = (path / "saved_model.pb").read_bytes()
+    compiled = tf.saved_model.load(path).serve.concrete_functions[0].graph.as_graph_def()
+    must = [f.attr["_XlaMustCompile"].b for f in compiled.library.function]
+    assert any(must) == fused
+    assert graph
+
+
+def test_litert(rng, tmp_path):
+    for attention in ("san-d", "cbam", "bam"):
+        model = ka.applications.LeNet5(attention=attention)
+        path = ka.export.export_litert(model, tmp_path / f"{attention}.tflite")
+        assert path.is_file()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        ka.export.export_litert(model, path)
+    ka.export.export_litert(model, path, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_onnx(rng, tmp_path):
+    pytest.importorskip("tf2onnx", reason="the extra [export]")
+    for attention in ("san-d", "cbam", "bam"):
+        model = ka.applications.LeNet5(attention=attention)
+        assert ka.export.export_onnx(model, tmp_path / f"{attention}.onnx").is_file()
+
+
+def test_onnx_says_what_is_missing(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="keras-cnn-attention"):
+        ka.export.export_onnx(model, tmp_path / "model.onnx")

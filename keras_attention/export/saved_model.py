@@ -1,5 +1,6 @@
 """Exports for serving that are checked before they count."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,10 +13,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import non_negative_number
-
-# Pixels along a side that the model leaves open, for the examples to compare on.
-UNKNOWN_SIDE = 32
+from keras_attention import backend
+from keras_attention.arguments import flag
+from keras_attention.export.checking import (
+    compare,
+    examples_for,
+    expected_outputs,
+    tolerance_of,
+    with_float32_outputs,
+)
 
 # Runs in a process of its own, with TensorFlow alone: what a server has.
 _RELOAD = """
@@ -42,6 +48,7 @@ def export_saved_model(
     inputs: Any = None,
     tolerance: float | None = None,
     overwrite: bool = False,
+    fused: bool = True,
 ) -> Path:
     """Writes a TensorFlow SavedModel, reloads it in a process of its own, compares the outputs.
 
@@ -59,6 +66,10 @@ def export_saved_model(
         tolerance: Largest difference of an output, relative to the largest output or 1. None
             takes 1e-5, or what the half precision of the model's layers leaves.
         overwrite: Whether to replace a SavedModel that stands at `path`.
+        fused: Whether chains of operations on maps are compiled by XLA where the model is served,
+            as they are in training (`SANBlock`). TensorFlow Serving wants
+            `--xla_cpu_compilation_enabled=true` for that; False exports plain operations, which
+            every server has.
 
     Returns:
         The path of the SavedModel.
@@ -76,21 +87,17 @@ def export_saved_model(
     ['fingerprint.pb', 'saved_model.pb']
     """
     path = Path(path).resolve()
-    tolerance = _tolerance(model) if tolerance is None else tolerance
-    non_negative_number("tolerance", tolerance)
+    tolerance = tolerance_of(model, tolerance)
     _check_target(path, overwrite)
-    if not model.built:
-        raise ValueError(
-            "`model` must be built: call it on data first. Received: "
-            f"model={model.name!r}, not built"
-        )
-    examples = _examples(model, inputs)
+    examples = examples_for(model, inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         written = Path(folder) / "saved_model"
-        served = _with_float32_outputs(model, examples)
-        served.export(written, format="tf_saved_model", verbose=False)
-        _compare(_expected(model, examples), _reload(written, examples, Path(folder)), tolerance)
+        with contextlib.nullcontext() if flag("fused", fused) else backend.without_fusion():
+            served = with_float32_outputs(model, examples)
+            served.export(written, format="tf_saved_model", verbose=False)
+        outputs = _reload(written, examples, Path(folder))
+        compare("SavedModel", expected_outputs(model, examples), outputs, tolerance)
         _replace(written, path)
     return path
 
@@ -107,65 +114,6 @@ def _check_target(path: Path, overwrite: bool) -> None:
             "`path` must be new; pass overwrite=True to replace the SavedModel there. "
             f"Received: path={str(path)!r}"
         )
-
-
-def _examples(model: keras.Model, inputs: Any) -> Any:
-    """Arrays in the structure that the model takes."""
-    if inputs is not None:
-        return keras.tree.map_structure(np.asarray, inputs)
-    if not getattr(model, "inputs", None):
-        raise ValueError(
-            f"`inputs` must be given: {model.name!r} is a subclassed model, which does not say "
-            "what it takes. Received: inputs=None"
-        )
-    generator = np.random.default_rng(0)
-    sides = {None: UNKNOWN_SIDE}
-
-    def draw(tensor: Any) -> np.ndarray:
-        shape = (2, *(sides.get(size, size) for size in tensor.shape[1:]))
-        return generator.normal(size=shape).astype(keras.backend.standardize_dtype(tensor.dtype))
-
-    return keras.tree.map_structure(draw, _symbolic(model, None)[0])
-
-
-def _tolerance(model: keras.Model) -> float:
-    precisions = {layer.compute_dtype for layer in model._flatten_layers()}
-    if "bfloat16" in precisions:
-        return 5e-2
-    return 1e-2 if "float16" in precisions else 1e-5
-
-
-def _with_float32_outputs(model: keras.Model, examples: Any) -> keras.Model:
-    """Returns the model, or one around it that has inputs and casts its outputs."""
-    inputs, outputs = _symbolic(model, examples)
-    halves = ("float16", "bfloat16")
-    exact = all(tensor.dtype not in halves for tensor in keras.tree.flatten(outputs))
-    if exact and getattr(model, "inputs", None):
-        return model
-    cast = keras.tree.map_structure(
-        lambda tensor: keras.ops.cast(tensor, "float32") if tensor.dtype in halves else tensor,
-        outputs,
-    )
-    return keras.Model(inputs, cast, name=model.name)
-
-
-def _symbolic(model: keras.Model, examples: Any) -> tuple[Any, Any]:
-    """Inputs and outputs of a model as Keras tensors, in the structure that it takes."""
-    if not getattr(model, "inputs", None):
-        inputs = keras.tree.map_structure(
-            lambda array: keras.Input(array.shape[1:], dtype=str(array.dtype)), examples
-        )
-        return inputs, model(inputs)
-    if isinstance(model, keras.Sequential):
-        return model.inputs[0], model.outputs[0]
-    return model.input, model.output
-
-
-def _expected(model: keras.Model, examples: Any) -> list[np.ndarray]:
-    # The reloaded model runs on the CPU too: other devices round in other ways.
-    with keras.device("cpu:0"):
-        outputs = model(examples, training=False)
-    return [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(outputs)]
 
 
 def _reload(path: Path, examples: Any, folder: Path) -> list[np.ndarray]:
@@ -187,17 +135,6 @@ def _reload(path: Path, examples: Any, folder: Path) -> list[np.ndarray]:
         raise RuntimeError(f"The SavedModel was written but does not load: {reason[0]}")
     with np.load(received) as outputs:
         return [outputs[name] for name in outputs.files]
-
-
-def _compare(expected: list[np.ndarray], served: list[np.ndarray], tolerance: float) -> None:
-    for here, there in zip(expected, served, strict=True):
-        difference = float(np.max(np.abs(here.astype("float32") - there.astype("float32"))))
-        limit = tolerance * max(1.0, float(np.max(np.abs(here))))
-        if not difference <= limit:
-            raise RuntimeError(
-                f"The SavedModel's outputs differ from the model's by {difference:.3g}, more than "
-                f"the {limit:.3g} allowed; nothing was written."
-            )
 
 
 def _replace(written: Path, path: Path) -> None:

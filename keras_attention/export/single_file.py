@@ -1,0 +1,72 @@
+"""Exports to one file, checked before they count."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_attention import backend
+from keras_attention.export.checking import (
+    compare,
+    examples_for,
+    expected_outputs,
+    tolerance_of,
+    with_float32_outputs,
+)
+
+Run = Callable[[Path, list[np.ndarray]], list[np.ndarray]]
+
+
+def export_file(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    kind: str,
+    run: Run,
+    *,
+    inputs: Any = None,
+    tolerance: float | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a model under a temporary name, runs the file, compares the outputs, renames it.
+
+    Args:
+        model: A built Keras model.
+        path: The file.
+        kind: `"onnx"` or `"litert"`, as Keras calls the format.
+        run: Reads a file and runs it on the model's inputs in order.
+        inputs: See `export_saved_model`.
+        tolerance: See `export_saved_model`.
+        overwrite: Whether to replace a file at `path`.
+
+    Returns:
+        The path.
+    """
+    path = Path(path).resolve()
+    tolerance = tolerance_of(model, tolerance)
+    if path.exists() and not (overwrite and path.is_file()):
+        raise FileExistsError(
+            "`path` must be new, or a file to replace with overwrite=True. "
+            f"Received: path={str(path)!r}"
+        )
+    examples = examples_for(model, inputs)
+    expected = expected_outputs(model, examples)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        written = Path(folder) / f"model{SUFFIXES[kind]}"
+        with backend.without_fusion():  # these formats know no functions that XLA compiles
+            served = with_float32_outputs(model, examples)
+            served.export(str(written), format=kind, verbose=False)
+        try:
+            outputs = run(written, keras.tree.flatten(examples))
+        except Exception as error:
+            raise RuntimeError(f"The {kind} file was written but does not run: {error}") from error
+        compare(f"{kind} file", expected, outputs, tolerance)
+        written.replace(path)
+    return path
+
+
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
