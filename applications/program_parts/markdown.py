@@ -22,9 +22,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def page(title: str, command: str, notes: Sequence[str], text: str, details: str) -> str:
+def page(title: str, command: str, notes: Sequence[str], text: str, details: str = "") -> str:
     """A file for benchmarks/results: what was run, how, what came out, and every training."""
-    parts = [f"# {title}", f"    {command}", *notes, machine(), text, "## Every training", details]
+    parts = [f"# {title}", f"    {command}", *notes, machine(), text]
+    parts += ["## Every training", details] if details else []
     return "\n\n".join(parts) + "\n"
 
 
