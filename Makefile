@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax lint bench clean
+.PHONY: demo test test-jax test-detection lint bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
@@ -18,6 +18,11 @@ test: $(VENV)/.dev
 test-jax: $(VENV)/.dev
 	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/layers tests/training tests/surgery \
 		tests/applications tests/inspect
+
+# With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
+test-detection: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable ".[dev,detection]"
+	$(PYTEST) tests/programs/test_scale_space_detection.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

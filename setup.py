@@ -35,6 +35,8 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "jax": ["jax"],
+        # Python 3.11 or later, as KerasHub.
+        "detection": ["keras-hub>=0.32", "pycocotools>=2.0.8"],
         "dev": [
             "pytest",
             "pytest-xdist",
@@ -42,6 +44,7 @@ setup(
             "hypothesis",
             "ruff",
             "mypy",
+            "pycocotools",
         ],
     },
     entry_points={"console_scripts": ["keras-attention=keras_attention.cli:main"]},

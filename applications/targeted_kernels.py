@@ -141,8 +141,8 @@ def choose_table(options: argparse.Namespace) -> Table:
     Raises:
         ValueError: For models that are not there, or data that have no classes.
     """
-    regression = ka.datasets.find(options.data).regression
-    if regression and not options.table:
+    info = ka.datasets.find(options.data)
+    if info.detection or (info.regression and not options.table):
         raise ValueError(f"--data must have classes for labels. Received: --data={options.data}")
     if options.figure:
         return choose_sweep(options)

@@ -16,29 +16,64 @@ from keras_attention import backend
 class LayerCase:
     """How to make a layer of a kind, and what it takes and returns.
 
-    `parts` are arguments that are layers: functions that make one for a data format.
+    `input_shape` is a list of shapes for layers of several inputs. `parts` are arguments that are
+    layers: functions that make one for a data format; `wrap` puts cells into a layer.
     `attention_shape` is None for maps of the shape of the output, with values in `[0, 1]`.
     """
 
     name: str
     arguments: dict[str, Any]
-    input_shape: tuple[int, ...]
+    input_shape: Any
     output_shape: tuple[int, ...]
     trainable_weights: int
+    other_weights: int = 0
+    idle_weights: tuple[str, ...] = ()
     losses: int = 0
     masks: bool = False
     parts: dict[str, Callable[[str | None], keras.Layer]] = field(default_factory=dict)
     attention_shape: tuple[int, ...] | None = None
+    wrap: Callable[[keras.Layer], keras.Layer] | None = None
+
+    @property
+    def main_shape(self):
+        """The shape of the input, of the last of several."""
+        return self.input_shape[-1] if isinstance(self.input_shape, list) else self.input_shape
+
+    def data(self, rng, batch=None, like=None):
+        """Random inputs; `like` rounds them to a type of less precision."""
+
+        def draw(shape):
+            x = rng.normal(size=(batch or shape[0], *shape[1:])).astype("float32")
+            return (
+                x
+                if like is None
+                else np.asarray(keras.ops.cast(keras.ops.cast(x, like), "float32"))
+            )
+
+        several = isinstance(self.input_shape, list)
+        return [draw(shape) for shape in self.input_shape] if several else draw(self.input_shape)
+
+    def inputs(self, sides=None):
+        """Keras tensors; `sides` of `"any"` leaves the sizes open."""
+
+        def one(shape):
+            free = [None] * (len(shape) - 2)
+            return keras.Input([*(free if sides == "any" else shape[1:-1]), shape[-1]])
+
+        several = isinstance(self.input_shape, list)
+        return [one(shape) for shape in self.input_shape] if several else one(self.input_shape)
 
     def options(self, data_format=None):
         parts = {name: part(data_format) for name, part in self.parts.items()}
         return {**self.arguments, **parts}
 
     def make(self, **more):
-        return getattr(ka.layers, self.name)(**{**self.options(more.get("data_format")), **more})
+        layer = getattr(ka.layers, self.name)(**{**self.options(more.get("data_format")), **more})
+        return self.wrap(layer) if self.wrap else layer
 
     def __str__(self):
-        return f"{self.name}-{len(self.input_shape) - 2}d-{'-'.join(map(str, self.arguments))}"
+        options = "-".join(f"{name}={value}" for name, value in self.arguments.items())
+        return f"{self.name}-{len(self.main_shape) - 2}d-{options}"
 
 
 @dataclass(frozen=True)
@@ -50,12 +85,25 @@ class ModelCase:
     arguments: dict[str, Any] = field(default_factory=dict)
     rate: float = 1e-3
 
+    @property
+    def idle_weights(self):
+        return BAM_IDLE if self.arguments.get("attention") == "bam" else ()
+
     def make(self, **more):
         arguments = {"input_shape": self.input_shape, "classes": 3, **self.arguments, **more}
         return ka.applications.build(self.name, **arguments)
 
+    @property
+    def is_sequence(self):
+        return len(self.input_shape) == 2
+
     def __str__(self):
-        return self.name
+        return "-".join([self.name, *map(str, self.arguments.values())])
+
+
+def steps_of(cell):
+    """A recurrent layer around a cell, of the cell's precision."""
+    return keras.layers.RNN(cell, return_sequences=True, dtype=cell.dtype_policy)
 
 
 def look_at_the_mean(data_format):
@@ -65,6 +113,12 @@ def look_at_the_mean(data_format):
 
 
 L2 = "l2"
+BAM_IDLE = (
+    "channel_hidden/bias",
+    "spatial_conv1/bias",
+    "spatial_conv2/bias",
+    "spatial_conv3/bias",
+)
 LAYER_CASES = [
     LayerCase("AttentiveRegularization", {}, (2, 7, 3), (2, 7, 3), 2, masks=True),
     LayerCase(
@@ -120,16 +174,78 @@ LAYER_CASES = [
         parts={"localization": look_at_the_mean},
         attention_shape=(2, 2, 3),
     ),
+    LayerCase("SANBlock", {}, [(2, 6, 5, 2), (2, 6, 5, 3)], (2, 6, 5, 3), 2, masks=True),
+    LayerCase(
+        "SANBlock",
+        {"kernel_size": (3, 2), "dilation_rate": 2, "smoothing": "depthwise", "activation": "tanh"},
+        [(2, 12, 10, 1), (2, 6, 5, 3)],
+        (2, 6, 5, 3),
+        2,
+        masks=True,
+    ),
+    LayerCase("SANBlock", {"dilation_rate": 4}, [(2, 9, 4), (2, 6, 3)], (2, 6, 3), 2, masks=True),
+    LayerCase(
+        "SANBlock",
+        {"absolute": False, "channel_alignment": False, "kernel_regularizer": L2},
+        [(2, 7, 3), (2, 7, 3)],
+        (2, 7, 3),
+        2,
+        losses=1,
+        masks=True,
+    ),
+    LayerCase("CBAM", {"reduction": 2}, (2, 6, 5, 4), (2, 6, 5, 4), 7, other_weights=2),
+    LayerCase(
+        "CBAM",
+        {"reduction": 1, "pools": ["lp", "lse"], "spatial": False},
+        (2, 6, 5, 3),
+        (2, 6, 5, 3),
+        4,
+    ),
+    LayerCase("BAM", {"reduction": 2}, (4, 6, 5, 4), (4, 6, 5, 4), 20, 8, BAM_IDLE),
+    LayerCase(
+        "BAM",
+        {"reduction": 1, "dilation_rate": 2, "merge": "sum"},
+        (4, 6, 5, 3),
+        (4, 6, 5, 3),
+        20,
+        8,
+        BAM_IDLE,
+    ),
+    LayerCase(
+        "RecurrentAttention",
+        {},
+        (2, 5, 3),
+        (2, 5, 4),
+        6,
+        parts={"cell": lambda data_format: keras.layers.LSTMCell(4)},
+        wrap=steps_of,
+    ),
 ]
 # Tracing 18 layers that slice takes seconds each time: smaller networks do, this one masks.
 # A step of 1e-3 overshoots where batch normalization sees four images and a warp depends on it.
+# Narrow networks do. A recurrent network's gradients are small.
 SPECIAL_MODELS: dict[str, dict[str, Any]] = {
     "TDN40": {"arguments": {"roi": "mask"}},
     "STN": {"rate": 1e-4},
     "TSTN": {"rate": 1e-4},
+    "LSTM4": {"input_shape": (12, 5), "rate": 0.1},
+    "LeNet5": {"input_shape": (20, 18, 2)},
+    "VGG16": {"input_shape": (33, 34, 2), "arguments": {"width": 4, "units": 16}},
+    "VGG19": {"input_shape": (33, 34, 2), "arguments": {"width": 4, "units": 16}},
+    "ResNet18": {"arguments": {"width": 4, "stem": "cifar"}},
+    "ResNet34": {"arguments": {"width": 4, "stem": "cifar"}, "rate": 1e-4},
+    "ResNet50": {"arguments": {"width": 4, "stem": "cifar"}, "rate": 1e-4},
 }
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {})) for name in ka.applications.list_models()
+]
+MODEL_CASES += [
+    ModelCase("LeNet5", (20, 18, 2), {"attention": attention})
+    for attention in ("cbam", "bam", "san-c", "san-d")
+]
+MODEL_CASES += [
+    ModelCase("LSTM4", (12, 5), {"attention": attention, "placement": "full"}, rate=0.3)
+    for attention in ("ran", "san")
 ]
 
 
@@ -141,19 +257,18 @@ def run_keras_layer_test(case):
         input_shape=case.input_shape,
         expected_output_shape=case.output_shape,
         expected_num_trainable_weights=case.trainable_weights,
-        expected_num_non_trainable_weights=0,
+        expected_num_non_trainable_weights=case.other_weights,
         expected_num_seed_generators=0,
         expected_num_losses=case.losses,
         supports_masking=case.masks,
+        # Its generator of training data knows no lists.
+        run_training_check=not isinstance(case.input_shape, list),
     )
 
 
 def model_of_layer(case, sides=None, **more):
-    """A model of one layer; `sides` replaces the sizes of the image, for example by None."""
-    shape = list(case.input_shape[1:])
-    if sides is not None:
-        shape[:-1] = [sides] * (len(shape) - 1)
-    inputs = keras.Input(shape)
+    """A model of one layer; `sides="any"` leaves the sizes open."""
+    inputs = case.inputs(sides)
     model = keras.Model(inputs, case.make(**more)(inputs))
     jitter(model)
     return model
@@ -175,15 +290,18 @@ def without_dropout(model):
     return model
 
 
-def check_training_step(model, x, y, loss, rate=1e-3):
-    """A step lowers the loss and moves every trainable weight."""
+def check_training_step(model, x, y, loss, rate=1e-3, idle=()):
+    """A step lowers the loss and moves every trainable weight, but for the idle ones.
+
+    These are biases before a normalization, which takes them away.
+    """
     model.compile(keras.optimizers.SGD(rate), loss)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
     first = model.train_on_batch(x, y)
     still = [
         weight.path
         for weight, old in zip(model.trainable_weights, before, strict=True)
-        if np.array_equal(weight.numpy(), old)
+        if np.array_equal(weight.numpy(), old) and not weight.path.endswith(tuple(idle))
     ]
     assert not still, f"no gradient reached {still}"
     assert model.train_on_batch(x, y) < first
@@ -212,9 +330,13 @@ def value_and_gradients(layer, inputs, weights):
     return [np.asarray(array) for array in (outputs, gradients[1], *gradients[0])]
 
 
-def to_channels_first(array):
-    return np.moveaxis(array, -1, 1)
+def to_channels_first(arrays):
+    return keras.tree.map_structure(lambda array: np.moveaxis(array, -1, 1), arrays)
 
 
 def to_channels_last(array):
     return np.moveaxis(array, 1, -1)
+
+
+def shapes(arrays):
+    return keras.tree.map_structure(lambda array: array.shape, arrays)

@@ -16,9 +16,8 @@ from keras_attention.applications.conventions import (
     normalized,
 )
 from keras_attention.applications.placement import Attention
-from keras_attention.arguments import one_of
+from keras_attention.arguments import one_of, positive_integer
 
-FILTERS = (64, 128, 256, 512)
 # How many times wider the output of a block of three convolutions is.
 EXPANSION = 4
 STEMS = ("cifar", "imagenet")
@@ -36,12 +35,14 @@ class ResNet:
 
     Attributes:
         blocks: Of each stage.
+        width: Channels of the stem and the first stage; each other stage has twice as many.
         bottleneck: Whether a block is a 1x1, a 3x3 and a 1x1 convolution, else two of 3x3.
         attends: What attends to which outputs.
         decay: Regularizer of all kernels.
     """
 
     blocks: Sequence[int]
+    width: int
     bottleneck: bool
     attends: Attention
     decay: Any = None
@@ -49,20 +50,23 @@ class ResNet:
     def features(self, images: Tensor, stem: str | None = None) -> Tensor:
         """Builds everything but the top."""
         one_of("stem", stem, (None, *STEMS))
+        width = positive_integer("width", self.width)
         x = self._stem(images, stem or _stem_for(images))
-        for stage, (count, filters) in enumerate(zip(self.blocks, FILTERS, strict=True), start=1):
+        for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):
                 strides = 2 if stage > 1 and block == 1 else 1
-                y_prev, x = self._block(x, filters, strides, f"stage{stage}_block{block}")
+                y_prev, x = self._block(
+                    x, width * 2 ** (stage - 1), strides, f"stage{stage}_block{block}"
+                )
             # A stage ends where the next one, or the global mean, reduces the map.
             x = self.attends.before_reduction(y_prev, x, 3, f"stage{stage}")
         return x
 
     def _stem(self, images: Tensor, stem: str) -> Tensor:
         if stem == "cifar":
-            x = normalized(self._convolution(images, 64, 3, 1, "stem"), "stem")
+            x = normalized(self._convolution(images, self.width, 3, 1, "stem"), "stem")
             return self.attends.after_convolution(images, x, 3, "stem")
-        x = normalized(self._convolution(images, 64, 7, 2, "stem"), "stem")
+        x = normalized(self._convolution(images, self.width, 7, 2, "stem"), "stem")
         x = self.attends.after_convolution(images, x, 7, "stem")
         x = self.attends.before_reduction(images, x, 7, "stem")
         # No value is under 0 here: zeros are what padding with minus infinity would be.
@@ -71,12 +75,12 @@ class ResNet:
 
     def _block(self, x: Tensor, filters: int, strides: int, name: str) -> tuple[Tensor, Tensor]:
         """The output of a block, and before it what its last convolution reads."""
-        width = filters * EXPANSION if self.bottleneck else filters
+        wide = filters * EXPANSION if self.bottleneck else filters
         shortcut = x
-        if strides != 1 or x.shape[channel_axis()] != width:
-            shortcut = self._convolution(x, width, 1, strides, f"{name}_shortcut")
+        if strides != 1 or x.shape[channel_axis()] != wide:
+            shortcut = self._convolution(x, wide, 1, strides, f"{name}_shortcut")
             shortcut = batch_normalized(shortcut, f"{name}_shortcut")
-        sizes = [(filters, 1), (filters, 3), (width, 1)] if self.bottleneck else [(filters, 3)] * 2
+        sizes = [(filters, 1), (filters, 3), (wide, 1)] if self.bottleneck else [(filters, 3)] * 2
         for index, (channels, size) in enumerate(sizes, start=1):
             here, y_prev = f"{name}_conv{index}", x
             x = self._convolution(x, channels, size, strides if index == 1 else 1, here)

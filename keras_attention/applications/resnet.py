@@ -41,6 +41,7 @@ def ResNet18(
     placement: str = "bottleneck",
     attention_options: Mapping[str, Any] | None = None,
     stem: str | None = None,
+    width: int = 64,
     weight_decay: float = 0.0,
 ) -> keras.Model:
     """18 layers with weights, in residual blocks, stages of [2, 2, 2, 2].
@@ -63,6 +64,8 @@ def ResNet18(
         attention_options: More arguments of `CBAM`, `BAM` or `SANBlock`.
         stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 one of stride 2 and a max pool of
             stride 2; None for the first where both sides are known and under 64 pixels.
+        width: Channels of the stem and the first stage, doubled by each of the others; 64 by
+            default.
         weight_decay: L2 weight of all kernels; 0 by default, the SAN paper has none.
 
     Returns:
@@ -77,7 +80,7 @@ def ResNet18(
     ((None, 10), 4)
     """
     attends = Attention(attention, placement, attention_options)
-    network = ResNet(STAGES[18], False, attends, l2(weight_decay, "weight_decay"))
+    network = ResNet(STAGES[18], width, False, attends, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
     top = (classes, classifier_activation, network.decay)
@@ -100,6 +103,7 @@ def ResNet34(
     placement: str = "bottleneck",
     attention_options: Mapping[str, Any] | None = None,
     stem: str | None = None,
+    width: int = 64,
     weight_decay: float = 0.0,
 ) -> keras.Model:
     """34 layers with weights, in residual blocks, stages of [3, 4, 6, 3].
@@ -122,6 +126,8 @@ def ResNet34(
         attention_options: More arguments of `CBAM`, `BAM` or `SANBlock`.
         stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 one of stride 2 and a max pool of
             stride 2; None for the first where both sides are known and under 64 pixels.
+        width: Channels of the stem and the first stage, doubled by each of the others; 64 by
+            default.
         weight_decay: L2 weight of all kernels; 0 by default, the SAN paper has none.
 
     Returns:
@@ -136,7 +142,7 @@ def ResNet34(
     ((None, 10), 4)
     """
     attends = Attention(attention, placement, attention_options)
-    network = ResNet(STAGES[34], False, attends, l2(weight_decay, "weight_decay"))
+    network = ResNet(STAGES[34], width, False, attends, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
     top = (classes, classifier_activation, network.decay)
@@ -159,6 +165,7 @@ def ResNet50(
     placement: str = "bottleneck",
     attention_options: Mapping[str, Any] | None = None,
     stem: str | None = None,
+    width: int = 64,
     weight_decay: float = 0.0,
 ) -> keras.Model:
     """50 layers with weights, in residual blocks, stages of [3, 4, 6, 3].
@@ -182,6 +189,8 @@ def ResNet50(
         attention_options: More arguments of `CBAM`, `BAM` or `SANBlock`.
         stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 one of stride 2 and a max pool of
             stride 2; None for the first where both sides are known and under 64 pixels.
+        width: Channels of the stem and the first stage, doubled by each of the others; 64 by
+            default.
         weight_decay: L2 weight of all kernels; 0 by default, the SAN paper has none.
 
     Returns:
@@ -196,7 +205,7 @@ def ResNet50(
     ((None, 10), 4)
     """
     attends = Attention(attention, placement, attention_options)
-    network = ResNet(STAGES[50], True, attends, l2(weight_decay, "weight_decay"))
+    network = ResNet(STAGES[50], width, True, attends, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
     top = (classes, classifier_activation, network.decay)

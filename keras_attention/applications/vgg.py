@@ -20,13 +20,14 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import Attention
 from keras_attention.applications.registry import register
-from keras_attention.arguments import share
+from keras_attention.arguments import positive_integer, share
 
-FILTERS = (64, 128, 256, 512, 512)
+# Channels of each block, over those of the first.
+GROWTH = (1, 2, 4, 8, 8)
 # Convolutions of each block.
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 KERNEL_SIZE = 3
-UNITS = (4096, 4096)
+HIDDEN_LAYERS = 2
 
 
 @register
@@ -43,6 +44,8 @@ def VGG16(
     attention: str | None = None,
     placement: str = "bottleneck",
     attention_options: Mapping[str, Any] | None = None,
+    width: int = 64,
+    units: int = 4096,
     weight_decay: float = 0.0,
     dropout: float = 0.5,
 ) -> keras.Model:
@@ -65,6 +68,9 @@ def VGG16(
         placement: `"bottleneck"`, attention before each pooling, or `"full"`, after every
             convolution.
         attention_options: More arguments of `CBAM`, `BAM` or `SANBlock`.
+        width: Channels of the first block; the others have up to 8 times as many. 64 by default,
+            VGG's.
+        units: Of both hidden dense layers; 4096 by default, VGG's for ImageNet.
         weight_decay: L2 weight of all kernels; 0 by default, the SAN paper has none.
         dropout: Share of the hidden units that training drops; 0.5 by default, VGG's.
 
@@ -82,8 +88,9 @@ def VGG16(
     attends = Attention(attention, placement, attention_options)
     decay = l2(weight_decay, "weight_decay")
     inputs = image_input(input_shape, (224, 224, 3), input_tensor, known_sides=include_top)
-    x = _features(inputs, CONVOLUTIONS[16], attends, decay)
-    top = (classes, classifier_activation, decay, share("dropout", dropout))
+    x = _features(inputs, CONVOLUTIONS[16], width, attends, decay)
+    units = positive_integer("units", units)
+    top = (units, classes, classifier_activation, decay, share("dropout", dropout))
     x = _top(x, *top) if include_top else pool(x, pooling)
     return finish(inputs, input_tensor, x, name, weights)
 
@@ -102,6 +109,8 @@ def VGG19(
     attention: str | None = None,
     placement: str = "bottleneck",
     attention_options: Mapping[str, Any] | None = None,
+    width: int = 64,
+    units: int = 4096,
     weight_decay: float = 0.0,
     dropout: float = 0.5,
 ) -> keras.Model:
@@ -124,6 +133,9 @@ def VGG19(
         placement: `"bottleneck"`, attention before each pooling, or `"full"`, after every
             convolution.
         attention_options: More arguments of `CBAM`, `BAM` or `SANBlock`.
+        width: Channels of the first block; the others have up to 8 times as many. 64 by default,
+            VGG's.
+        units: Of both hidden dense layers; 4096 by default, VGG's for ImageNet.
         weight_decay: L2 weight of all kernels; 0 by default, the SAN paper has none.
         dropout: Share of the hidden units that training drops; 0.5 by default, VGG's.
 
@@ -141,17 +153,21 @@ def VGG19(
     attends = Attention(attention, placement, attention_options)
     decay = l2(weight_decay, "weight_decay")
     inputs = image_input(input_shape, (224, 224, 3), input_tensor, known_sides=include_top)
-    x = _features(inputs, CONVOLUTIONS[19], attends, decay)
-    top = (classes, classifier_activation, decay, share("dropout", dropout))
+    x = _features(inputs, CONVOLUTIONS[19], width, attends, decay)
+    units = positive_integer("units", units)
+    top = (units, classes, classifier_activation, decay, share("dropout", dropout))
     x = _top(x, *top) if include_top else pool(x, pooling)
     return finish(inputs, input_tensor, x, name, weights)
 
 
-def _features(x: Tensor, counts: Sequence[int], attends: Attention, decay: Any) -> Tensor:
-    for block, (count, filters) in enumerate(zip(counts, FILTERS, strict=True), start=1):
+def _features(
+    x: Tensor, counts: Sequence[int], width: int, attends: Attention, decay: Any
+) -> Tensor:
+    width = positive_integer("width", width)
+    for block, (count, growth) in enumerate(zip(counts, GROWTH, strict=True), start=1):
         for index in range(1, count + 1):
             name = f"block{block}_conv{index}"
-            y = _convolution(filters, decay, name)(x)
+            y = _convolution(width * growth, decay, name)(x)
             if index == count:
                 y = attends.before_reduction(x, y, KERNEL_SIZE, name)
             x = attends.after_convolution(x, y, KERNEL_SIZE, name)
@@ -171,9 +187,11 @@ def _convolution(filters: int, decay: Any, name: str) -> keras.Layer:
     )
 
 
-def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
+def _top(
+    x: Tensor, units: int, classes: int, activation: Any, decay: Any, dropout: float
+) -> Tensor:
     x = keras.layers.Flatten(name="flatten")(x)
-    for index, units in enumerate(UNITS, start=1):
+    for index in range(1, HIDDEN_LAYERS + 1):
         x = keras.layers.Dense(
             units,
             activation="relu",

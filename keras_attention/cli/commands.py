@@ -49,6 +49,7 @@ def train(options: Namespace) -> None:
 def evaluate(options: Namespace) -> None:
     """Prints a trained model's error on the test images."""
     config = _config_of_data(options)
+    _check_one_label(config.data)
     positive_integer("--batch-size", options.batch_size)
     model = run_folder.load_model(options.model)
     test = datasets.load(
@@ -118,6 +119,7 @@ def _config_and_folder(options: Namespace) -> tuple[RunConfig, Path]:
         _check_same(asked, config, folder)
         return config, folder
     info = datasets.find(facts["data"])
+    _check_one_label(info.name)
     facts.setdefault("size", info.size)
     applications.builder(facts["model"])
     for name in ("epochs", "batch_size", "size"):
@@ -175,6 +177,14 @@ def _config_of_data(options: Namespace) -> RunConfig:
 def _images(config: RunConfig) -> np.ndarray:
     test = training.load_data(config, "test").unbatch().take(IMAGES_OF_A_PICTURE)
     return np.stack([image.numpy() for image, _ in test])
+
+
+def _check_one_label(data: str) -> None:
+    if datasets.find(data).detection:
+        raise ValueError(
+            "`--data` must have one label for each image; for boxes there is "
+            f"applications/scale_space_detection.py. Received: --data={data}"
+        )
 
 
 def _check_outputs(model: keras.Model, data: str, label: Any) -> None:

@@ -6,12 +6,14 @@ from keras_attention.datasets.digit_rows import read_digit_forecast, read_digit_
 from keras_attention.datasets.digits import read_digits
 from keras_attention.datasets.faces import serve_faces
 from keras_attention.datasets.flights import TARGET, read_flights
+from keras_attention.datasets.gtsdb import MOST_BOXES, read_gtsdb
 from keras_attention.datasets.gtsrb import read_gtsrb
 from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.in_memory import plain
 from keras_attention.datasets.mocap import read_mocap
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import register
+from keras_attention.datasets.scenes import serve_scenes
 from keras_attention.datasets.streams import serve_stream
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 from keras_attention.datasets.top_left import top_left
@@ -71,6 +73,19 @@ register(
     options={"crop": True},
     read=read_gtsrb,
     generate=plain,
+)
+register(
+    name="gtsdb",
+    description="900 street scenes with German traffic signs in boxes: the official folder",
+    classes=43,
+    size=512,
+    channels=3,
+    needs_files=True,
+    detection=True,
+    keeps=False,
+    options={"keep_aspect_ratio": True, "max_boxes": MOST_BOXES, "superclasses": False},
+    read=read_gtsdb,
+    generate=serve_scenes,
 )
 register(
     name="pain_archive",

@@ -40,17 +40,19 @@ def load(
         redraw: Whether every pass generates new images, where the data set generates; by default
             only in training.
         data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
-            `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the environment variable
-            `TFDS_DATA_DIR`, or `GTSRB_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR` and `FLIGHTS_DIR`.
+            `"gtsdb"`, `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the environment
+            variable `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR`
+            and `FLIGHTS_DIR`.
         **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
-            `datasets.read_gtsrb`, `read_pain_archive`, `read_imagenet`, `read_mocap` and
-            `read_flights` say what they do.
+            `datasets.read_gtsrb`, `read_gtsdb`, `read_pain_archive`, `read_imagenet`, `read_mocap`
+            and `read_flights` say what they do.
 
     Returns:
         A `tf.data.Dataset` of `(example, label)`, where `list_datasets()[name].kind` says of what:
         float32 images in `[0, 1]`, `(H, W, channels)`, or float32 sequences, `(steps, units)`.
         Labels are int64 classes, or float32 where `list_datasets()[name].regression`: a number for
-        `"pain_archive"`, `(horizon,)` for `"flights"` and `(8,)` for `"digit_forecast"`.
+        `"pain_archive"`, `(horizon,)` for `"flights"` and `(8,)` for `"digit_forecast"`. Where
+        `list_datasets()[name].detection`, a label is a dictionary of `"boxes"` and `"labels"`.
 
     Raises:
         ValueError: For an unknown name (names the nearest), split or option, sizes that cannot be,

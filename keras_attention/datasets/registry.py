@@ -32,6 +32,7 @@ class DatasetInfo:
         needs_network: Whether the first use downloads it.
         needs_files: Whether `load` needs a folder that the user got from the owners.
         label_dtype: Of the labels; a float's says that a number is to be estimated.
+        detection: Whether an image has boxes with a label each, instead of one label.
         options: What `load` takes for this data set alone, with the defaults.
     """
 
@@ -44,6 +45,7 @@ class DatasetInfo:
     needs_network: bool = False
     needs_files: bool = False
     label_dtype: str = "int64"
+    detection: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     read: Callable[..., Parts] = field(repr=False, kw_only=True)
     generate: Callable[..., tf.data.Dataset] = field(repr=False, kw_only=True)
@@ -99,7 +101,7 @@ def list_datasets() -> dict[str, DatasetInfo]:
     >>> list_datasets()["mnist"].needs_network
     True
     >>> [name for name, info in list_datasets().items() if info.needs_files]
-    ['flights', 'imagenet2012', 'mocap', 'pain_archive']
+    ['flights', 'gtsdb', 'imagenet2012', 'mocap', 'pain_archive']
     """
     return dict(sorted(_DATASETS.items()))
 

@@ -17,8 +17,10 @@ SAN_DILATIONS = {"san-c": 1, "san-d": 4}
 IMAGE_ATTENTIONS = ("cbam", "bam", *SAN_DILATIONS)
 # Along a side: 1 would tell SAN-c and SAN-d apart no more, which table V does for ResNet-50.
 SMALLEST_SMOOTHING = 3
-# Channels for one hidden unit of CBAM and BAM, where there are so many.
+# Channels for one hidden unit of CBAM and BAM, where that leaves enough of them: a single unit of
+# a thin network may never be above 0, and then learns nothing.
 REDUCTION = 16
+FEWEST_UNITS = 4
 
 
 def attended(
@@ -39,7 +41,7 @@ def attended(
             there would be nothing to smooth.
         name: Of the new layer.
         options: More arguments of `CBAM`, `BAM` or `SANBlock`. Without `reduction` CBAM and BAM
-            have one hidden unit for 16 channels, but one at least.
+            have one hidden unit for 16 channels, but 4 at least, of so many channels.
 
     Returns:
         The output to go on with, of the shape of `y`.
@@ -64,7 +66,8 @@ def attended(
         return SANBlock(**options)([y_prev, y])
     if "reduction" not in options:
         last = options.get("data_format", keras.config.image_data_format()) == "channels_last"
-        options["reduction"] = min(REDUCTION, y.shape[-1 if last else 1])
+        channels = y.shape[-1 if last else 1]
+        options["reduction"] = max(1, min(REDUCTION, channels // FEWEST_UNITS))
     return (CBAM if attention == "cbam" else BAM)(**options)(y)
 
 

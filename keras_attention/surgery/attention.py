@@ -43,7 +43,7 @@ def add_attention(
         identity: Whether the copy computes at first what `model` does: each mechanism then has a
             share in what goes on that is learned and 0 at first.
         **options: More arguments of `SANBlock`, `CBAM` or `BAM`. Without `reduction` CBAM and BAM
-            have a hidden unit for 16 channels, one at least; without `kernel_size` SAN's smoothing
+            have a hidden unit for 16 channels, 4 at least; without `kernel_size` SAN's smoothing
             has that of the convolution, or 3 where this has 1.
 
     Returns:

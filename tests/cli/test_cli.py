@@ -124,6 +124,8 @@ def test_models(capsys):
         (["evaluate", "{corrupt}", "--data", "digits"], "corrupt or of another format"),
         (["evaluate", "{torn}", "--data", "digits"], "does not load"),
         (["evaluate", "{foreign}", "--data", "digits"], "does not load"),
+        (["train", "TDN10", "--data", "gtsdb", "--output", "{new}"], "Received: --data=gtsdb"),
+        (["evaluate", "{run}", "--data", "gtsdb"], "one label for each image"),
         (["evaluate", "{run}", "--size", "20", "--data", "nothing"], "Received: name='nothing'"),
         (
             ["plot", "{baseline}", "--data", "digits", "--size", "8"],

@@ -6,6 +6,14 @@ from PIL import Image
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 CLASSES = (0, 7, 42)
 OF_CLASS = 4
+# Of each picture: its width and height, and its signs' left, top, right, bottom and class.
+SCENES = {
+    "00000": ((136, 80), [(34, 20, 68, 40, 11), (0, 0, 10, 80, 1)]),
+    "00007": ((136, 80), []),
+    "00599": ((40, 60), [(4, 6, 40, 60, 42)]),
+    "00600": ((136, 80), [(68, 40, 136, 80, 38)]),
+    "00899": ((136, 80), []),
+}
 SUBJECTS = {"042-ll042": 6, "043-jh043": 3, "047-jl047": 4}
 FRAME = (60, 80)
 
@@ -42,6 +50,22 @@ def make_gtsrb(folder):
         Image.fromarray(sign(number)).save(images / f"{number:05d}.ppm")
         rows.append(row(f"{number:05d}.ppm", sign(number), CLASSES[number % 3]))
     (images / "GT-final_test.csv").write_text("\r\n".join(rows) + "\r\n")
+    return folder
+
+
+def make_gtsdb(folder):
+    """GTSDB with five small pictures: gray, signs red."""
+    root = folder / "FullIJCNN2013"
+    root.mkdir(parents=True)
+    lines = []
+    for name, ((width, height), signs) in SCENES.items():
+        pixels = np.full((height, width, 3), 100, "uint8")
+        for left, top, right, bottom, label in signs:
+            pixels[top:bottom, left:right] = (200, 0, 0)
+            lines.append(f"{name}.ppm;{left};{top};{right};{bottom};{label}\n")
+        Image.fromarray(pixels).save(root / f"{name}.ppm")
+    (root / "gt.txt").write_text("".join(lines))
+    (root / "00").mkdir()  # the published folder also has the signs cut out, by class
     return folder
 
 

@@ -88,6 +88,7 @@ def test_list_says_what_each_needs():
         "gtsrb",
     }
     assert {name for name, info in infos.items() if info.needs_files} == {
+        "gtsdb",
         "imagenet2012",
         "pain_archive",
         "mocap",
@@ -104,6 +105,7 @@ def test_list_says_what_each_needs():
         "digit_sequences",
         "digit_forecast",
     }
+    assert {name for name, info in infos.items() if info.detection} == {"gtsdb"}
     assert infos["gtsrb"].options == {"crop": True}
     assert {hash(info) for info in infos.values()}, "usable as keys"
 

@@ -8,13 +8,16 @@ import keras_attention as ka
 from tests import harness
 
 every_layer = pytest.mark.parametrize("case", harness.LAYER_CASES, ids=str)
+# Cells have no data format, and Keras's test calls a layer without states.
+LAYERS = [case for case in harness.LAYER_CASES if not case.wrap]
+every_format = pytest.mark.parametrize("case", LAYERS, ids=str)
 
 
 def test_every_public_layer_has_a_row():
     assert {case.name for case in harness.LAYER_CASES} == set(ka.layers.__all__)
 
 
-@every_layer
+@every_format
 @pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning")  # Keras's own test
 def test_keras_layer_test(case):
     harness.run_keras_layer_test(case)
@@ -23,15 +26,15 @@ def test_keras_layer_test(case):
 @every_layer
 def test_file_round_trip_without_custom_objects(case, rng, tmp_path):
     model = harness.model_of_layer(case)
-    x = rng.normal(size=case.input_shape).astype("float32")
+    x = case.data(rng)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
-@every_layer
+@every_format
 def test_channels_first_equals_channels_last(case, rng):
-    x = rng.normal(size=case.input_shape).astype("float32")
+    x = case.data(rng)
     last, first = case.make(), case.make(data_format="channels_first")
     y = last(x)
     first(harness.to_channels_first(x))
@@ -41,13 +44,13 @@ def test_channels_first_equals_channels_last(case, rng):
     y = keras.ops.convert_to_numpy(last(x))
     z = keras.ops.convert_to_numpy(first(harness.to_channels_first(x)))
     np.testing.assert_allclose(harness.to_channels_last(z), y, atol=1e-5)
-    assert first.compute_output_shape(harness.to_channels_first(x).shape) == z.shape
+    assert first.compute_output_shape(harness.shapes(harness.to_channels_first(x))) == z.shape
 
 
 @every_layer
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision(case, policy, rng):
-    x = rng.normal(size=case.input_shape).astype("float32")
+    x = case.data(rng, like=policy.removeprefix("mixed_"))
     exact, half = case.make(), case.make(dtype=policy)
     y = exact(x)
     half(x)
@@ -66,10 +69,8 @@ def test_half_precision(case, policy, rng):
 
 @every_layer
 def test_unknown_sizes_give_the_same_values(case, rng):
-    x = rng.normal(size=(3, *case.input_shape[1:])).astype("float32")
-    known, unknown = harness.model_of_layer(case), harness.model_of_layer(case, sides=None)
-    free = keras.Input([None] * (len(case.input_shape) - 2) + [case.input_shape[-1]])
-    unknown = keras.Model(free, case.make()(free))
+    x = case.data(rng, batch=3)
+    known, unknown = harness.model_of_layer(case), harness.model_of_layer(case, sides="any")
     unknown.set_weights(known.get_weights())
     expected = known.predict(x, verbose=0)
     np.testing.assert_allclose(unknown.predict(x, verbose=0), expected, atol=1e-6)
@@ -78,14 +79,15 @@ def test_unknown_sizes_give_the_same_values(case, rng):
 
 @every_layer
 def test_step_lowers_loss_and_reaches_every_weight(case, rng):
-    x = rng.normal(size=case.input_shape).astype("float32")
+    x = case.data(rng)
     y = rng.normal(size=case.output_shape).astype("float32")
-    harness.check_training_step(harness.model_of_layer(case), x, y, "mse", rate=1e-2)
+    model = harness.model_of_layer(case)
+    harness.check_training_step(model, x, y, "mse", 1e-2, case.idle_weights)
 
 
 @every_layer
 def test_jit_compiled_training(case, rng):
-    x = rng.normal(size=case.input_shape).astype("float32")
+    x = case.data(rng)
     y = rng.normal(size=case.output_shape).astype("float32")
     model = harness.model_of_layer(case)
     model.compile("sgd", "mse", jit_compile=True)
@@ -93,10 +95,10 @@ def test_jit_compiled_training(case, rng):
     assert model.train_on_batch(x, y) < first
 
 
-@every_layer
+@every_format
 def test_attention_is_returned(case, rng):
-    x = rng.normal(size=case.input_shape).astype("float32")
-    inputs = keras.Input(case.input_shape[1:])
+    x = case.data(rng)
+    inputs = case.inputs()
     model = keras.Model(inputs, case.make()(inputs, return_attention=True))
     outputs, attention = model.predict(x, verbose=0)
     assert outputs.shape == case.output_shape
