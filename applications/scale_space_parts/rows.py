@@ -103,7 +103,8 @@ def choose(table: Table, options: Namespace) -> list[Row]:
         ka.applications.builder(network)
         part = table.part(network)
         for data in options.data or part.axes["data"]:
-            ka.datasets.find(data)
+            if ka.datasets.find(data).detection:
+                raise ValueError(f"--data must have no boxes for labels. Received: --data={data}")
             rows += _of_data(part, network, data, options)
     return list(dict.fromkeys(rows))
 

@@ -191,6 +191,7 @@ def test_detection_is_a_program_of_its_own(monkeypatch, capsys):
     ("arguments", "message"),
     [
         (("--data", "digitz"), "Did you mean 'digits'"),
+        (("--data", "gtsdb"), "Received: --data=gtsdb"),
         (("--data", "digits", "--attentions", "sam"), "Received: --attentions=sam"),
         (("--data", "digits", "--networks", "LeNet4"), "Did you mean 'LeNet5'"),
         (("--data", "digit_sequences"), "`input_shape` must be (H, W, channels)"),
