@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def nearest(name: str, allowed: Iterable[str | None]) -> str:
     """Returns `" Did you mean 'x'?"` for the closest allowed name, or nothing."""
-    by_lower = {item.lower(): item for item in allowed}
+    by_lower = {item.lower(): item for item in allowed if item is not None}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
@@ -22,7 +22,7 @@ def one_of(argument: str, value: Any, allowed: Sequence[Any]) -> Any:
     names = ", ".join(repr(item) for item in allowed)
     raise ValueError(
         f"`{argument}` must be one of {names}. Received: {argument}={value!r}."
-        + (nearest(value, allowed) if isinstance(value, str) else "")
+        + (nearest(value, filter(None, allowed)) if isinstance(value, str) else "")
     )
 
 

@@ -204,6 +204,32 @@ def _compiled(function: Callable[..., Any], options: tuple[Any, ...]) -> Callabl
     return jax.jit(plain) if BACKEND == "jax" else plain
 
 
+def resize_bilinear(images: Tensor, size: Sequence[Tensor], data_format: str) -> Tensor:
+    """Resizes images between their pixels, as `keras.ops.image.resize` does.
+
+    Args:
+        images: `(B, H, W, C)`, channels second with channels first.
+        size: Height and width: integers, or scalar int32 tensors where
+            `supports_dynamic_shapes()`.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        The resized images, in their type.
+
+    Example:
+    >>> tuple(resize_bilinear(keras.ops.ones((1, 5, 4, 2)), (3, 7), "channels_last").shape)
+    (1, 3, 7, 2)
+    """
+    dtype = images.dtype
+    if BACKEND != "tensorflow":
+        options = {"interpolation": "bilinear", "data_format": data_format}
+        return keras.ops.cast(keras.ops.image.resize(images, tuple(size), **options), dtype)
+    first = data_format == "channels_first"
+    images = tf.transpose(images, (0, 2, 3, 1)) if first else images
+    resized = tf.cast(tf.image.resize(images, tf.stack(size)), dtype)
+    return tf.transpose(resized, (0, 3, 1, 2)) if first else resized
+
+
 def make_deterministic(seed: int) -> None:
     """Seeds Python, NumPy and the backend, and asks for operations that repeat bit for bit.
 

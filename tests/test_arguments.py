@@ -51,3 +51,8 @@ def test_numbers_must_be_finite_and_not_negative(value):
 def test_nearest_is_named_whatever_the_case():
     assert arguments.nearest("tkn6", ["TKN6", "CNN6"]) == " Did you mean 'TKN6'?"
     assert arguments.nearest("zzz", ["TKN6"]) == ""
+
+
+def test_a_wrong_name_where_none_is_allowed():
+    with pytest.raises(ValueError, match=r"one of None, 'first'.*Did you mean 'first'"):
+        arguments.one_of("argument", "firts", (None, "first"))

@@ -46,7 +46,7 @@ def LSTM4(
 ) -> keras.Model:
     """Four layers of 64 LSTM units, the steps averaged in pairs after every two, one dense layer.
 
-    132,616 parameters with 62 features and 8 classes. The dense layer reads the mean of the steps
+    132,104 parameters with 62 features and 8 classes. The dense layer reads the mean of the steps
     that are left, so that any length serves. For forecasting, `classes` is the number of values to
     forecast and `classifier_activation` None.
 

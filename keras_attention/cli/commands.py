@@ -103,7 +103,7 @@ def plot(options: Namespace) -> None:
     _check_input(model, images.shape[1:])
     folder = options.model if options.model.is_dir() else options.model.parent
     path = options.output or folder / run_folder.FIGURES / "attention.png"
-    inspect.plot_attention(model, images, path)
+    inspect.plot_attention(model, images, path, layer=options.layer)
     print(f"wrote {path}")
 
 

@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(plot)
     _add_data(plot)
     plot.add_argument("--output", type=Path, help="picture to write (RUN/figures/attention.png)")
+    plot.add_argument("--layer", help="name of the layer to show (the first that attends)")
     return parser
 
 

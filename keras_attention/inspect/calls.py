@@ -62,20 +62,36 @@ def call_on_images(model: keras.Model, layer: keras.Layer, images: Any) -> tuple
     Returns:
         The layer's first argument and its result.
     """
-    kept: dict[str, Any] = {}
+    args, kwargs, outputs = arguments_on_images(model, layer, images)
+    return args[0] if args else next(iter(kwargs.values())), outputs
+
+
+def arguments_on_images(
+    model: keras.Model, layer: keras.Layer, images: Any
+) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+    """Runs a model on images and keeps all arguments of one of its layers, and its result.
+
+    Args:
+        model: Any Keras model.
+        layer: A layer that the model calls; of several calls the last counts.
+        images: The model's input.
+
+    Returns:
+        The arguments without a name, those with one, and the result, the first of several.
+    """
+    kept: list[Any] = []
     plain_call = keras.Layer.__call__
 
     def keeping_call(called: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         outputs = plain_call(called, *args, **kwargs)
         if called is layer:
-            first = args[0] if args else next(iter(kwargs.values()))
-            kept.update(inputs=first, outputs=outputs)
+            kept[:] = args, kwargs, outputs
         return outputs
 
     with mock.patch.object(keras.Layer, "__call__", keeping_call):
         model(images, training=False)
-    outputs = kept["outputs"]
-    return kept["inputs"], outputs[0] if isinstance(outputs, tuple) else outputs
+    args, kwargs, outputs = kept
+    return args, kwargs, outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 @contextmanager

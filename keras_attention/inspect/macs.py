@@ -52,7 +52,7 @@ def count_macs(
     names: dict[int, str] = {}
     for call in trace_calls(model, input_shape):
         rule = _rule(call.layer)
-        if rule is None or any(_counts_itself(caller) for caller in call.callers):
+        if rule is None or any(_counts_its_parts(caller) for caller in call.callers):
             continue
         key = id(call.layer)
         counts[key] = counts.get(key, 0) + rule(call, executed)
@@ -94,6 +94,10 @@ def _counts_itself(layer: keras.Layer) -> bool:
     return callable(getattr(layer, "macs", None))
 
 
+def _counts_its_parts(layer: keras.Layer) -> bool:
+    return _counts_itself(layer) or isinstance(layer, keras.layers.RNN)
+
+
 def _by_name(counts: dict[int, int], names: dict[int, str]) -> dict[str, int]:
     result: dict[str, int] = {}
     for key, macs in counts.items():
@@ -129,6 +133,12 @@ def _dense(call: Call, executed: bool) -> int:
     return math.prod(call.output_shape[1:]) * inputs
 
 
+def _recurrent(call: Call, executed: bool) -> int:
+    """At each step every weight of the cell's kernels counts once."""
+    weights = (weight for weight in call.layer.cell.weights if "bias" not in weight.name)
+    return call.input_shape[1] * sum(math.prod(weight.shape) for weight in weights)
+
+
 def _elements(call: Call, executed: bool) -> int:
     return math.prod(call.output_shape[1:])
 
@@ -159,6 +169,7 @@ _RULES: tuple[tuple[Any, Rule], ...] = (
         _convolution,
     ),
     ((keras.layers.Dense,), _dense),
+    ((keras.layers.RNN,), _recurrent),
     ((keras.layers.Embedding,), _nothing),
     (
         (

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_attention.inspect.calls import Call, call_on_images
+from keras_attention.inspect.pictures import as_image, channels_last
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,7 @@ def draw(
         upper, lower = rows[2 * index], rows[2 * index + 1]
         seen, warped = call_on_images(model, call.layer, images)
         transforms = keras.ops.convert_to_numpy(call.layer.transforms(seen))
-        pictures = (_channels_last(array, call.layer) for array in (seen, warped))
+        pictures = (channels_last(array, call.layer) for array in (seen, warped))
         for above, below, image, result, transform in zip(
             upper, lower, *pictures, transforms, strict=True
         ):
@@ -54,16 +55,10 @@ def draw(
     return figure
 
 
-def _channels_last(array: Any, layer: Any) -> np.ndarray:
-    array = keras.ops.convert_to_numpy(keras.ops.cast(array, "float32"))
-    return array if layer.data_format == "channels_last" else np.moveaxis(array, 1, -1)
-
-
 def _show(axes: "Axes", image: np.ndarray) -> None:
-    height, width, channels = image.shape
-    picture = image if channels == 3 else image.mean(axis=-1)
+    height, width = image.shape[:2]
     frame = (0, width, height, 0)
-    axes.imshow(np.clip(picture, 0.0, 1.0), cmap="gray_r", extent=frame, vmin=0.0, vmax=1.0)
+    axes.imshow(as_image(image), cmap="gray_r", extent=frame, vmin=0.0, vmax=1.0)
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_xticks([])
     axes.set_yticks([])

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from keras_attention.inspect.calls import Call
+from keras_attention.inspect.panels import COLORS
+from keras_attention.inspect.pictures import mosaic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 KERNELS_SHOWN = 12
 COLUMNS_OF_MOSAIC = 6
-COLORS = "cividis"
 
 
 def find(calls: Sequence[Call]) -> list[Call]:
@@ -78,15 +79,7 @@ def _spread(windows: np.ndarray) -> np.ndarray:
 
 
 def _mosaic(axes: "Axes", windows: np.ndarray) -> Any:
-    height, width, count = windows.shape
-    columns = min(COLUMNS_OF_MOSAIC, count)
-    rows = -(-count // columns)
-    gap_y, gap_x = max(1, height // 14), max(1, width // 14)
-    canvas = np.full((rows * (height + gap_y) - gap_y, columns * (width + gap_x) - gap_x), np.nan)
-    for index in range(count):
-        top = (index // columns) * (height + gap_y)
-        left = (index % columns) * (width + gap_x)
-        canvas[top : top + height, left : left + width] = windows[..., index]
+    canvas = mosaic(windows, COLUMNS_OF_MOSAIC)
     mesh = axes.imshow(canvas, cmap=COLORS, vmin=0.0, vmax=1.0, interpolation="nearest")
     _plain(axes)
     return mesh

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.arguments import one_of, positive_integer, standard_data_format
-from keras_attention.layers.channel_reduction import hidden_units
+from keras_attention.layers.channel_reduction import channels_and_units
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -72,8 +72,7 @@ class BAM(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        channels = input_shape[self._channel_axis]
-        hidden = hidden_units(self, channels, self.reduction)
+        channels, hidden = channels_and_units(self, input_shape[self._channel_axis], self.reduction)
         self.channel_branch = self._channel_branch(channels, hidden)
         _build_all(self.channel_branch, (None, channels))
         self.spatial_branch = self._spatial_branch(hidden)

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention.arguments import flag, one_of, positive_integer, standard_data_format
-from keras_attention.layers.channel_reduction import hidden_units
+from keras_attention.layers.channel_reduction import channels_and_units
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -87,8 +87,7 @@ class CBAM(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        channels = input_shape[self._channel_axis]
-        hidden = hidden_units(self, channels, self.reduction)
+        channels, hidden = channels_and_units(self, input_shape[self._channel_axis], self.reduction)
         options: dict[str, Any] = {"dtype": self.dtype_policy}
         self.hidden = keras.layers.Dense(hidden, activation="relu", name="hidden", **options)
         self.channels = keras.layers.Dense(channels, name="channels", **options)

@@ -3,8 +3,8 @@
 import keras
 
 
-def hidden_units(layer: keras.Layer, channels: int | None, reduction: int) -> int:
-    """How many units are left of so many channels.
+def channels_and_units(layer: keras.Layer, channels: int | None, reduction: int) -> tuple[int, int]:
+    """The channels of a map, and how many hidden units are left of them.
 
     Args:
         layer: Who asks, for the error.
@@ -24,4 +24,4 @@ def hidden_units(layer: keras.Layer, channels: int | None, reduction: int) -> in
             f"`reduction` of {type(layer).__name__} must be at most {channels}, the channels of "
             f"its input. Received: reduction={reduction}"
         )
-    return channels // reduction
+    return channels, channels // reduction

@@ -97,7 +97,10 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
     def call(self, inputs: Tensor, states: Any, training: bool = False, **kwargs: Any) -> Any:
         mask = self.attention(inputs, keras.tree.flatten(states)[0])
         attended = inputs * ops.cast(mask, inputs.dtype)
-        return super().call(attended, states, training=training, **kwargs)
+        outputs, after = super().call(attended, states, training=training, **kwargs)
+        # Keras unwraps the states of a stack of one; with masked steps they have to stay as they
+        # came.
+        return outputs, keras.tree.pack_sequence_as(states, keras.tree.flatten(after))
 
     def attention(self, inputs: Tensor, previous: Tensor) -> Tensor:
         """Computes the mask of one step or of all steps at once.

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention import backend
 from keras_attention.arguments import standard_data_format
 
 Tensor = Any
@@ -85,6 +86,5 @@ def _bilinear(
     is_sequence = len(inputs.shape) == 3
     images = ops.expand_dims(inputs, axis) if is_sequence else inputs
     size = (sides[0], 1 if is_sequence else sides[1])
-    resized = ops.image.resize(images, size, interpolation="bilinear", data_format=data_format)
-    resized = ops.cast(resized, inputs.dtype)
+    resized = backend.resize_bilinear(images, size, data_format)
     return ops.squeeze(resized, axis) if is_sequence else resized

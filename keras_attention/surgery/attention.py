@@ -87,7 +87,12 @@ class _Addition:
     def into(self, model: keras.Model) -> keras.Model:
         """The copy of one model, with its weights."""
         graph = model._functional if isinstance(model, keras.Sequential) else model
-        return _Copy(self, graph, model.name).model
+        copy = _Copy(self, graph, model.name)
+        if copy.keeps_order():
+            return copy.model
+        for layer in graph.layers:
+            self._copies.pop(id(layer), None)
+        return _Copy(self, graph, model.name, levels=True).model
 
     def copy_of(self, layer: Any) -> Any:
         """The copy of a layer, the same for each of its calls."""
@@ -112,12 +117,22 @@ class _Addition:
 
 
 class _Copy:
-    """The calls of one graph, made again on the copies of its layers."""
+    """The calls of one graph, made again on the copies of its layers.
 
-    def __init__(self, addition: _Addition, graph: keras.Model, name: str):
-        self._addition = addition
+    Keras orders layers by their distance from the outputs. With `levels`, branches beside a
+    mechanism get layers that do nothing, as many as the mechanism has: all distances grow alike,
+    and the order stays.
+    """
+
+    def __init__(self, addition: _Addition, graph: keras.Model, name: str, levels: bool = False):
+        self._addition, self._graph = addition, graph
         places = PLACEMENTS[addition.placement](Graph(graph))
         self._places: dict[int, Place] = {id(place.node): place for place in places}
+        self._beside: set[int] = set()
+        if levels:
+            for nodes in graph._nodes_by_depth.values():
+                if any(id(node) in self._places for node in nodes):
+                    self._beside.update(id(node) for node in nodes)
         self._read: dict[int, Tensor] = {}
         self._unpadded: dict[int, Tensor] = {}
         self._taken: Counter[str] = Counter()
@@ -146,7 +161,17 @@ class _Copy:
             new = self._addition.refine(
                 place.convolution.operation, y_prev, new, self._name(layer.name)
             )
+        elif id(node) in self._beside and len(node.outputs) == 1:
+            for number in range(1 + self._addition.identity):
+                new = keras.layers.Identity(name=f"{layer.name}_level{number or ''}")(new)
         values.update(zip(map(id, node.outputs), keras.tree.flatten(new), strict=True))
+
+    def keeps_order(self) -> bool:
+        """Whether the layers with weights come in the order of the old ones."""
+        copies = [self._addition.copy_of(old) for old in self._graph.layers if old.weights]
+        wanted = {id(copy): number for number, copy in enumerate(copies)}
+        order = [wanted[id(layer)] for layer in self.model.layers if id(layer) in wanted]
+        return order == sorted(order)
 
     def _name(self, base: str) -> str:
         self._taken[base] += 1

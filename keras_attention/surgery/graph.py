@@ -103,7 +103,10 @@ class Graph:
         return found
 
     def _last_convolution(self, node: Any) -> Any:
-        """The convolution that a map comes from; where branches meet that of the longest."""
+        """The convolution that a map comes from; where branches meet that of the longest.
+
+        None where the map was reduced since: what came before that is attended to already.
+        """
         seen: set[int] = set()
         waiting, found = [node], []
         while waiting:
@@ -113,7 +116,7 @@ class Graph:
             seen.add(id(here))
             if _is_convolution(here) and _is_map(here):
                 found.append(here)
-            else:
+            elif not _reduces(here):
                 waiting += self._before(here)
         return max(found, key=lambda maker: self._levels[id(maker)], default=None)
 

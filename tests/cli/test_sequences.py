@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention import datasets
+from keras_attention import applications, datasets
 from keras_attention.cli import main
 
 
@@ -59,3 +59,15 @@ def test_evaluate_several_numbers(tmp_path, capsys):
     few = [keras.Input((4, 8)), keras.layers.Flatten(), keras.layers.Dense(1)]
     assert main(["evaluate", saved(tmp_path / "few.keras", *few), "--data", "digit_forecast"]) == 2
     assert "must have outputs of (8,). Received: outputs of (1,)" in capsys.readouterr().err
+
+
+def test_plot_a_layer_of_a_network_for_sequences(tmp_path, capsys):
+    model = str(tmp_path / "model.keras")
+    applications.LSTM4((8, 8), 10, attention="ran").save(model)
+    options = ["plot", model, "--data", "digit_sequences", "--size", "8"]
+    picture = tmp_path / "lstm4.png"
+    assert main([*options, "--layer", "lstm4", "--output", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main([*options, "--layer", "lstm5"]) == 2
+    assert "Did you mean 'lstm" in capsys.readouterr().err
+    assert not (tmp_path / "figures").exists()

@@ -71,6 +71,42 @@ def test_windows_come_first(rng):
     assert len(figure.axes) == 3 * 3 + 1
 
 
+def test_another_layer_by_name(rng):
+    images = rng.uniform(size=(2, 16, 16, 3))
+    windows_and_warp = ka.applications.TSTN(input_shape=(16, 16, 3))
+    warps = ka.inspect.plot_attention(windows_and_warp, images, layer="align")
+    assert warps.axes[0].get_ylabel() == "align: looks at"
+    assert len(warps.axes) == 4
+    target = windows_and_warp.layers[-1].name
+    with pytest.raises(ValueError, match=f"one of None, .*'align'.*Received: layer='{target}'"):
+        ka.inspect.plot_attention(windows_and_warp, images, layer=target)
+    san = ka.applications.LeNet5((16, 16, 3), attention="san-c")
+    assert "conv1_attention" in ka.inspect.plot_attention(san, images).get_suptitle()
+    figure = ka.inspect.plot_attention(san, images, layer="conv2_attention", title="Second")
+    assert figure.axes[1].get_title() == "y_prev\n6 channels"
+    assert figure.get_suptitle() == "Second"
+    with pytest.raises(ValueError, match="Did you mean 'conv2_attention'"):
+        ka.inspect.plot_attention(san, images, layer="conv2_attenton")
+    with pytest.raises(ValueError, match="Received: layer=2"):
+        ka.inspect.plot_attention(san, images, layer=2)
+
+
+def test_one_row_of_several_layers(model):
+    figure = ka.inspect.plot_attention(model, layer="block2_target1")
+    assert len(figure.axes) == 3 + 1
+
+
+@pytest.mark.parametrize("attention", ["san", "ran"])
+def test_writes_pictures_of_sequences(attention, rng, tmp_path):
+    model = ka.applications.LSTM4((None, 4), 3, attention=attention)
+    path = tmp_path / "figures" / "attention.png"
+    ka.inspect.plot_attention(model, rng.uniform(size=(1, 9, 4)), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [item.name for item in path.parent.iterdir()] == ["attention.png"]
+    with pytest.raises(ValueError, match=r"Received: images.shape=\(1, 9, 4, 1\)"):
+        ka.inspect.plot_attention(model, rng.uniform(size=(1, 9, 4, 1)))
+
+
 def test_models_of_any_size_need_images():
     with pytest.raises(ValueError, match="takes any size"):
         ka.inspect.plot_attention(ka.applications.TDN10(input_shape=(None, None, 1)))

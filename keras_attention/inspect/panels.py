@@ -1,0 +1,119 @@
+"""A figure with a row for each example and a column for each thing to see of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_attention.inspect.pictures import as_image, channels_last
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+ROWS_SHOWN = 3
+# Lightness rises with the value: legible in gray and to the color-blind.
+COLORS = "cividis"
+WIDTH, HEIGHT = 2.0, 1.9
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column shows.
+
+    Attributes:
+        title: Above it.
+        pictures: `(rows, height, width)`, NaN where nothing is; or `(rows, height, width, 3)`. The
+            darkest and the brightest color are the least and the greatest value of all rows.
+        axes: What is counted to the right and downwards, `("step", "feature")`, or `""` where
+            nothing is; None for places of an image, whose pixels are square.
+        is_input: Whether this is an image as it came, which needs no color bar.
+    """
+
+    title: str
+    pictures: np.ndarray
+    axes: tuple[str, str] | None = None
+    is_input: bool = False
+
+
+def input_column(images: np.ndarray, layer: Any) -> Column:
+    """What a model was given: images with their channels as `layer` has them, or sequences."""
+    if images.ndim == 3:
+        return Column("sequence", images.swapaxes(1, 2), axes=("step", "feature"))
+    pictures = [as_image(image) for image in channels_last(images, layer)]
+    return Column("image", np.stack(pictures), is_input=True)
+
+
+def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
+    """Draws columns of panels, a color bar under each.
+
+    Args:
+        columns: From left to right, with as many pictures each; the first says what a row is.
+        title: Line above the figure.
+    """
+    from matplotlib.figure import Figure
+
+    count = len(columns[0].pictures)
+    size = (WIDTH * len(columns) + 0.4, HEIGHT * count + 1.5)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(count, len(columns), squeeze=False)
+    for index, column in enumerate(columns):
+        _draw_column(figure, column, list(grid[:, index]))
+    for index, axes in enumerate(grid[:, 0], start=1):
+        label = axes.get_ylabel()
+        row = f"{columns[0].title} {index}"
+        axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=9)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _draw_column(figure: "Figure", column: Column, column_axes: "list[Axes]") -> None:
+    from matplotlib.colors import Normalize
+
+    colors, scale = ("gray_r", Normalize(0.0, 1.0)) if column.is_input else (COLORS, Normalize())
+    scale.autoscale_None(np.ma.masked_invalid(column.pictures))
+    for axes, picture in zip(column_axes, column.pictures, strict=True):
+        mesh = axes.imshow(picture, cmap=colors, norm=scale, interpolation="nearest")
+        _label(axes, column.axes)
+    column_axes[0].set_title(column.title, fontsize=10)
+    if not column.is_input:
+        place: Any = {"location": "bottom", "panchor": False, "shrink": 0.9, "aspect": 16}
+        bar, ends = figure.colorbar(mesh, ax=column_axes, **place), _ends(scale)
+        bar.set_ticks(ends, labels=_written(ends), fontsize=8)
+
+
+def _label(axes: "Axes", names: tuple[str, str] | None) -> None:
+    if names is None:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_anchor("N")  # titles in line, where mosaics have other numbers of rows
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        return
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_aspect("auto")
+    axes.set_xlabel(names[0], fontsize=8)
+    axes.set_ylabel(names[1], fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    if not names[1]:
+        axes.set_yticks([])
+
+
+def _ends(scale: "Normalize") -> list[float]:
+    """Where a color bar has numbers: at its ends, and at 0 where that is well between them."""
+    low, high = float(scale.vmin or 0.0), float(scale.vmax or 0.0)
+    margin = (high - low) / 5
+    return sorted({low, high, *([0.0] if low + margin < 0.0 < high - margin else [])})
+
+
+def _written(ends: Sequence[float]) -> list[str]:
+    """Numbers with as many digits as tell them apart, up to four."""
+    span = ends[-1] - ends[0]
+    digits = min(4, max(0, 1 - math.floor(math.log10(span)))) if span > 0.0 else 2
+    return [f"{round(end, digits) + 0.0:.{digits}f}" for end in ends]

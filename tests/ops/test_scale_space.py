@@ -1,0 +1,178 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keras_attention as ka
+from keras_attention import backend
+from keras_attention.ops.resizing import resized_like
+from keras_attention.ops.same_convolution import same_convolution
+from tests.golden import TOLERANCE, channels_last, golden
+
+ON_TENSORFLOW = backend.BACKEND == "tensorflow"
+numpy = keras.ops.convert_to_numpy
+some = settings(max_examples=15 if ON_TENSORFLOW else 5, deadline=None)
+
+
+def shares(doc):
+    """Equation 10, place by place."""
+    result = np.zeros(doc.shape)
+    ranges = [range(side) for side in doc.shape[1:-1]]
+    for place in np.ndindex(*map(len, ranges)):
+        count = 0
+        for shift in np.ndindex(*[3] * len(place)):
+            there = tuple(p + s - 1 for p, s in zip(place, shift, strict=True))
+            inside = all(0 <= p < side for p, side in zip(there, doc.shape[1:-1], strict=True))
+            neighbor = doc[(slice(None), *there)] if inside else 0.0
+            count = count + (neighbor <= doc[(slice(None), *place)])
+        result[(slice(None), *place)] = count / 3 ** len(place)
+    return result
+
+
+@pytest.mark.parametrize("config", ["a", "b", "c"])
+def test_golden_numbers(config):
+    data = golden("san_block_independent.npz")
+    y_prev, y, doc = (channels_last(data[f"{config}/{n}"]) for n in ("y_prev", "y", "doc_eq8"))
+    alpha = channels_last(data[f"{config}/zero/alpha_eq10"])
+    change = ka.ops.difference_of_convolutions(y_prev, y)
+    np.testing.assert_allclose(change, doc, **TOLERANCE)
+    np.testing.assert_array_equal(numpy(ka.ops.soft_extrema(change)), alpha)
+    np.testing.assert_allclose(ka.ops.weighted_extrema(y_prev, y), doc * alpha, **TOLERANCE)
+    signed = ka.ops.difference_of_convolutions(y_prev, y, absolute=False)
+    expected = channels_last(data[f"{config}/noabs_zero/alpha"])
+    np.testing.assert_array_equal(numpy(ka.ops.soft_extrema(signed)), expected)
+
+
+@some
+@given(st.integers(0, 99), st.lists(st.integers(1, 5), min_size=1, max_size=2), st.booleans())
+def test_soft_extrema_count_what_is_not_above(seed, sides, tied):
+    doc = np.random.default_rng(seed).normal(size=(2, *sides, 3)).astype("float32")
+    doc = np.round(doc) if tied else doc  # equal neighbors count
+    alpha = numpy(ka.ops.soft_extrema(doc))
+    np.testing.assert_allclose(alpha, shares(doc), rtol=1e-6)
+    assert alpha.min() > 0
+    first = ka.ops.soft_extrema(np.moveaxis(doc, -1, 1), data_format="channels_first")
+    np.testing.assert_array_equal(np.moveaxis(numpy(first), 1, -1), alpha)
+
+
+def gradients(function, *tensors):
+    """The value, and the gradients of the sum of its squares."""
+    if ON_TENSORFLOW:
+        import tensorflow as tf
+
+        tensors = [tf.constant(tensor) for tensor in tensors]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+            total = tf.reduce_sum(value**2)
+        return [numpy(value), *map(numpy, tape.gradient(total, tensors))]
+    import jax
+
+    value = function(*tensors)
+    places = tuple(range(len(tensors)))
+    total = jax.grad(lambda *args: (function(*args) ** 2).sum(), places)
+    return [numpy(value), *map(numpy, total(*map(jax.numpy.asarray, tensors)))]
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("channel_alignment", [True, False])
+@pytest.mark.parametrize("extrema", [True, False])
+def test_weighted_extrema_and_their_gradient(
+    absolute, channel_alignment, extrema, data_format, rng
+):
+    """The change times the share, which has no gradient of its own."""
+    y_prev, y = (rng.normal(size=(2, 5, 4, 3)).astype("float32") for _ in range(2))
+    y_prev[0, 0], y[0, 0] = 0.5, 0.5  # no change at all
+    if data_format == "channels_first":
+        y_prev, y = np.moveaxis(y_prev, -1, 1), np.moveaxis(y, -1, 1)
+    options = (absolute, channel_alignment)
+
+    def product(y_prev, y):
+        change = ka.ops.difference_of_convolutions(y_prev, y, *options, data_format)
+        return change * (ka.ops.soft_extrema(change, data_format) if extrema else 1.0)
+
+    def at_once(y_prev, y):
+        return ka.ops.weighted_extrema(y_prev, y, *options, extrema, data_format)
+
+    for got, want in zip(gradients(at_once, y_prev, y), gradients(product, y_prev, y), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_gate_and_its_gradient(rng):
+    features, logits = rng.normal(size=(2, 3, 4, 5, 2)).astype("float32")
+    expected = gradients(lambda x, a: x * keras.ops.sigmoid(a), features, logits)
+    got = gradients(ka.ops.sigmoid_gate, features, logits)
+    for value, want in zip(got, expected, strict=True):
+        np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
+
+
+def test_without_fusion_nothing_changes(rng):
+    y_prev, y = rng.normal(size=(2, 2, 6, 5, 3)).astype("float32")
+    fused = gradients(ka.ops.weighted_extrema, y_prev, y)
+    with backend.without_fusion():
+        plain = gradients(ka.ops.weighted_extrema, y_prev, y)
+    for value, want in zip(fused, plain, strict=True):
+        np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_sees_the_same_extrema(dtype, rng):
+    """Shares are read off rounded outputs in the gradient: they are whole ninths again."""
+    x = keras.ops.cast(rng.normal(size=(2, 1, 8, 7, 3)), dtype)
+    exact = keras.ops.cast(x, "float32")
+    half, full = ka.ops.weighted_extrema(x[0], x[1]), ka.ops.weighted_extrema(exact[0], exact[1])
+    assert keras.backend.standardize_dtype(half.dtype) == dtype
+    np.testing.assert_allclose(keras.ops.cast(half, "float32"), full, rtol=8e-3)
+    if ON_TENSORFLOW:
+        slopes = [
+            gradients(lambda y, p=p: ka.ops.weighted_extrema(p, y), y)[1]
+            / (2 * keras.ops.cast(ka.ops.weighted_extrema(p, y), "float32"))
+            for p, y in ((x[0], x[1]), (exact[0], exact[1]))
+        ]
+        np.testing.assert_allclose(np.asarray(slopes[0], "float32"), slopes[1], rtol=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "like", "reference"),
+    [
+        ((2, 8, 6, 3), (2, 4, 2, 5), lambda x: x.reshape(2, 4, 2, 2, 3, 3).mean((2, 4))),
+        ((2, 9, 3), (2, 3, 4), lambda x: x.reshape(2, 3, 3, 3).mean(2)),
+        ((2, 8, 6, 3), (2, 5, 4, 1), None),
+        ((2, 9, 3), (2, 4, 3), None),
+        ((2, 4, 4, 1), (2, 8, 8, 2), None),
+        ((2, 4, 5, 1), (2, 4, 5, 2), lambda x: x),
+    ],
+)
+def test_resizing(shape, like, reference, rng):
+    x, other = rng.normal(size=shape).astype("float32"), np.zeros(like, "float32")
+    resized = numpy(resized_like(x, other))
+    assert resized.shape == (*like[:-1], shape[-1])
+    if reference is not None:
+        np.testing.assert_allclose(resized, reference(x), rtol=1e-5, atol=1e-6)
+    first = resized_like(np.moveaxis(x, -1, 1), np.moveaxis(other, -1, 1), "channels_first")
+    np.testing.assert_allclose(np.moveaxis(numpy(first), 1, -1), resized, atol=1e-6)
+    if ON_TENSORFLOW:  # where sides are tensors
+        import tensorflow as tf
+
+        free = [tf.TensorSpec([*[None] * (x.ndim - 1), size[-1]]) for size in (shape, like)]
+        unknown = tf.function(lambda a, b: resized_like(a, b), input_signature=free)
+        np.testing.assert_allclose(unknown(x, other), resized, atol=1e-6)
+
+
+@some
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=2),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_taps_that_see_nothing_change_nothing(sides, size, step, depthwise):
+    rng, rank = np.random.default_rng(0), len(sides)
+    x = rng.normal(size=(2, *sides, 3)).astype("float32")
+    kernel = rng.normal(size=(*[size] * rank, 3, 1 if depthwise else 2)).astype("float32")
+    convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
+    expected = convolve(x, kernel, padding="same", dilation_rate=(step,) * rank)
+    got = same_convolution(x, kernel, (step,) * rank, depthwise)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
