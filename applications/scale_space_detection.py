@@ -12,7 +12,6 @@ Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), table VIII.
 """
 
 import argparse
-import shlex
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
+from program_parts import files, markdown
+from program_parts.arguments import positive, seed
 from scale_space_detection_parts import table8
 from scale_space_detection_parts.generated import Generated, write_set
-from targeted_kernels_parts import report as files
 
 from keras_attention.files import write_whole
 
@@ -91,20 +91,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder (%(default)s)")
     parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    """Reads a positive integer of the command line."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """Reads a seed of the command line."""
-    if not text.isdigit() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2**31 - 1. Received: {text!r}")
-    return int(text)
 
 
 def prepare(options: argparse.Namespace) -> Plan:
@@ -188,10 +174,10 @@ def finish(options: argparse.Namespace, plan: Plan, trainings: list["Training"])
 
     table = report.comparison(trainings)
     print(f"\n{table}\n")
-    command = shlex.join(["python", "applications/scale_space_detection.py", *sys.argv[1:]])
+    command = markdown.command("scale_space_detection.py")
     title = f"Scale-Space Attention Networks, table VIII (GTSDB) on {options.data}"
     notes = report.notes(options.data, plan.protocol, plan.truth)
-    text = files.markdown(title, command, notes, table, report.every_training(trainings))
+    text = markdown.page(title, command, notes, table, report.every_training(trainings))
     for path in filter(None, (options.output / "table.md", options.markdown)):
         files.write_text(path, text)
         print(f"wrote {path}")

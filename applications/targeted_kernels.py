@@ -13,7 +13,6 @@ Reference: Chitta, Targeted Kernel Networks (2018), tables 2 to 6, figures 4 and
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from program_parts import files, markdown
+from program_parts.arguments import positive, seed
 from rich.console import Console
 from targeted_kernels_parts import clock, demo, figure5, protocols, report, tables, training
 from targeted_kernels_parts.protocols import Protocol
@@ -56,7 +57,7 @@ def main() -> int:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    with report.logged(options.output / "log.txt"):
+    with files.logged(options.output / "log.txt"):
         models, trainings = run(options, plan)
         if options.table or options.figure:
             finish_table(options, table, plan, models, trainings)
@@ -114,20 +115,6 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         help="L2 weight of the scales, several for a figure; by default the paper's, in small "
         "trainings as much more as their steps are fewer",
     )
-
-
-def positive(text: str) -> int:
-    """Reads a positive integer of the command line."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """Reads a seed of the command line."""
-    if not text.isdigit() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2**31 - 1. Received: {text!r}")
-    return int(text)
 
 
 def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -234,7 +221,7 @@ def run(
             models[job.row] = (job, model)
         name = job.row.label if options.table or options.figure else job.row.model
         print(report.line_of(done[-1], name), flush=True)
-        report.write_csv(options.output / "results.csv", [report.record(one) for one in done])
+        files.write_csv(options.output / "results.csv", [report.record(one) for one in done])
     return models, done
 
 
@@ -281,12 +268,12 @@ def finish_table(
     print(f"\n{text}\n")
     draw(options, table, plan, models, summaries)
     if options.markdown:
-        command = shlex.join(["python", "applications/targeted_kernels.py", *sys.argv[1:]])
+        command = markdown.command("targeted_kernels.py")
         title = f"Targeted Kernel Networks, {table.title} on {options.data}"
         details = report.every_training(trainings, metrics)
-        report.write_text(
+        files.write_text(
             options.markdown,
-            report.markdown(title, command, notes(options, table, plan), text, details),
+            markdown.page(title, command, notes(options, table, plan), text, details),
         )
         print(f"wrote {options.markdown}")
 
@@ -321,7 +308,7 @@ def draw(
         print(f"wrote {path}")
     records = figure5.points(summaries, "error %") if options.figure else []
     if records:
-        report.write_csv(options.output / "figure5.csv", records)
+        files.write_csv(options.output / "figure5.csv", records)
         path = options.output / "figure5.png"
         figure5.draw(records, "error %", f"{records[0]['network']} on {options.data}", path)
         print(f"wrote {path}")

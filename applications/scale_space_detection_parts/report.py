@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from targeted_kernels_parts.report import deviation, markdown_table
+from program_parts import markdown
 
 from scale_space_detection_parts.average_precision import METRICS, Boxes
 from scale_space_detection_parts.training import Protocol, Training, signs_of
@@ -26,7 +26,7 @@ def comparison(trainings: Sequence[Training]) -> str:
     headings += ["paper's accuracy %"]
     rows = dict.fromkeys(training.row for training in trainings)
     seeds = [[one for one in trainings if one.row == row] for row in rows]
-    return markdown_table(headings, map(cells, seeds))
+    return markdown.table(headings, map(cells, seeds))
 
 
 def cells(trainings: Sequence[Training]) -> list[str]:
@@ -51,14 +51,14 @@ def score_text(trainings: Sequence[Training], name: str) -> str:
         return "diverged"
     text = f"{statistics.mean(values):.2f}"
     if len(values) > 1:
-        text += f" +- {deviation(values):.2f}"
+        text += f" +- {markdown.deviation(values):.2f}"
     return f"{text} ({lost} of {len(trainings)} diverged)" if lost else text
 
 
 def every_training(trainings: Sequence[Training]) -> str:
     """A line a training, as a markdown table."""
     headings = ["attention", "seed", *(f"{name} %" for name in METRICS), "s/step", "seconds"]
-    return markdown_table(headings, map(training_cells, trainings))
+    return markdown.table(headings, map(training_cells, trainings))
 
 
 def training_cells(one: Training) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from program_parts.markdown import deviation
 
 from keras_attention.files import write_whole
-from targeted_kernels_parts.report import Summary, deviation
+from targeted_kernels_parts.report import Summary
 
 
 def points(summaries: Sequence[Summary], metric: str) -> list[dict[str, Any]]:

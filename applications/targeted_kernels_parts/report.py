@@ -1,25 +1,17 @@
-"""What a run leaves behind: results.csv, tables in markdown, the log, figure 5."""
+"""What a run says: a line for each training, records, tables in markdown."""
 
-import contextlib
-import csv
-import io
-import os
-import platform
 import statistics
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from program_parts import markdown
+from program_parts.markdown import NONE, over_seeds
 
 import keras_attention as ka
-from keras_attention.files import write_whole
 from targeted_kernels_parts.clock import Times
 from targeted_kernels_parts.tables import Row
 from targeted_kernels_parts.training import Training
-
-NONE = "-"
 
 
 @dataclass(frozen=True)
@@ -53,17 +45,7 @@ class Summary:
 
     def error_text(self, metric: str) -> str:
         """Mean and deviation, and how many seeds they leave out."""
-        lost = len(self.trainings) - len(self.finished)
-        if not self.finished:
-            return "diverged"
-        values = self.errors(metric)
-        text = f"{statistics.mean(values):.2f} +- {deviation(values):.2f}"
-        return f"{text} ({lost} of {len(self.trainings)} diverged)" if lost else text
-
-
-def deviation(values: Sequence[float]) -> float:
-    """The standard deviation over the seeds."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+        return over_seeds(self.errors(metric), len(self.trainings))
 
 
 def line_of(training: Training, name: str) -> str:
@@ -90,51 +72,13 @@ def comparison(summaries: Sequence[Summary], metrics: Sequence[str], paper: Sequ
     headings = ["network", "parameters", "paper's", "MACs", "paper's", *metrics]
     headings += [f"paper's {metric}" for metric in paper]
     headings += ["ms, batch 64", "ms, compact"]
-    return markdown_table(headings, [_cells(summary, metrics, paper) for summary in summaries])
-
-
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in markdown whose columns also line up as plain text."""
-    lines = [list(headings), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
-        for line in lines
-    )
-
-
-def markdown(title: str, command: str, notes: Sequence[str], table: str, details: str) -> str:
-    """A file for benchmarks/results: what was run, how, what came out, and every training."""
-    parts = [f"# {title}", f"    {command}", *notes, machine(), table, "## Every training", details]
-    return "\n\n".join(parts) + "\n"
+    return markdown.table(headings, [_cells(summary, metrics, paper) for summary in summaries])
 
 
 def every_training(trainings: Iterable[Training], metrics: Sequence[str]) -> str:
     """A line a training, as a markdown table."""
     headings = ["network", "scale_l2", "rate", "seed", *metrics, "MACs", "seconds"]
-    return markdown_table(headings, [_training_cells(one, metrics) for one in trainings])
-
-
-def machine() -> str:
-    """The versions and the processors that figures came from."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow"))
-    return f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole: under a temporary name, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Writes records of the same columns whole."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    write_text(path, text.getvalue())
+    return markdown.table(headings, [_training_cells(one, metrics) for one in trainings])
 
 
 def record(training: Training) -> dict[str, Any]:
@@ -163,27 +107,6 @@ def record(training: Training) -> dict[str, Any]:
         "parameters": training.parameters,
         "seconds": round(training.seconds, 1),
     }
-
-
-@contextlib.contextmanager
-def logged(path: Path) -> Iterator[None]:
-    """Also writes to a file what is printed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(_Both(file)):
-        yield
-
-
-class _Both(io.TextIOBase):
-    """The standard output and a file in one."""
-
-    def __init__(self, file: TextIO):
-        self.files = (sys.stdout, file)
-
-    def write(self, text: str) -> int:
-        for file in self.files:
-            file.write(text)
-            file.flush()
-        return len(text)
 
 
 def _cells(summary: Summary, metrics: Sequence[str], paper: Sequence[str]) -> list[str]:

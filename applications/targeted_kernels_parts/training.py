@@ -1,18 +1,16 @@
 """Trains rows with seeds, several at a time, each in one process with a thread or more."""
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from program_parts.processes import in_processes
 
 import keras_attention as ka
 from targeted_kernels_parts.protocols import Protocol
@@ -94,24 +92,17 @@ class Training:
 
 def train_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, keras.Model, float]]:
     """Trains all, some at a time; yields each in order with its model and seconds."""
-    processes = min(processes, len(jobs))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(processes, get_context("spawn")) as pool,
-    ):
-        paths = [Path(folder) / f"{number}.keras" for number in range(len(jobs))]
-        threads = max(1, os.cpu_count() // processes)
-        seconds = [
-            pool.submit(train, job, threads, path) for job, path in zip(jobs, paths, strict=True)
-        ]
-        for job, path, future in zip(jobs, paths, seconds, strict=True):
-            took = future.result()
-            yield job, keras.saving.load_model(path, compile=False), took
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = [(job, Path(folder) / f"{number}.keras") for number, job in enumerate(jobs)]
+        took = in_processes(train, tasks, processes)
+        for (job, path), seconds in zip(tasks, took, strict=True):
+            yield job, keras.saving.load_model(path, compile=False), seconds
             path.unlink()
 
 
-def train(job: Job, threads: int, path: Path) -> float:
+def train(task: tuple[Job, Path], threads: int) -> float:
     """Trains one network in a process of its own and writes it; returns the seconds it took."""
+    job, path = task
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     keras.utils.set_random_seed(job.seed)
     tf.config.experimental.enable_op_determinism()
