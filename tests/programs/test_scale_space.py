@@ -7,7 +7,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import scale_space
-from scale_space_parts import clock, figure, paper, protocols, report, rows, scores
+from scale_space_parts import clock, paper, protocols, report, rows, scores
 from scale_space_parts.training import Job, Training, evaluate
 
 import keras_attention as ka
@@ -171,15 +171,22 @@ def test_a_small_table(monkeypatch, tmp_path):
     assert "seed 0: top-1 %" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
-def test_training_by_the_clock(tmp_path):
-    jobs = [small_job("LeNet5", "digits", name, batch_size=8) for name in ("none", "san-c")]
+def test_training_by_the_clock():
+    jobs = [small_job("LeNet5", "digits", name, batch_size=8) for name in ("none", "cbam")]
     plain, attended = clock.time_steps(jobs, rounds=2, warm_up=1)
     assert plain.steps == 4
     assert plain.seconds == pytest.approx(4 * plain.step_seconds)
     assert attended.macs > plain.macs
-    assert "1.00" in report.timings([plain, attended])
-    figure.draw([plain, attended], "figure 10", tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_a_small_figure(monkeypatch, tmp_path, capsys):
+    arguments = ("--figure", 10, "--data", "digits", "--attentions", "none", "san-c")
+    arguments += ("--rounds", 2, "--train-size", 32, "--epochs", 1, "--output", tmp_path)
+    assert main(monkeypatch, *arguments) == 0
+    assert "1.00" in capsys.readouterr().out
+    with (tmp_path / "results.csv").open(encoding="utf-8") as file:
+        assert [record["attention"] for record in csv.DictReader(file)] == ["none", "san-c"]
+    assert (tmp_path / "training_time.png").stat().st_size > 1000
 
 
 def test_detection_is_a_program_of_its_own(monkeypatch, capsys):
