@@ -12,7 +12,6 @@ from keras_attention.ops.resizing import needs_resizing, resized_like
 from keras_attention.ops.same_convolution import same_convolution
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
-    sigmoid_gate,
     weighted_extrema,
 )
 
@@ -140,10 +139,9 @@ class SANBlock(keras.Layer):
     def call(self, inputs: Sequence[Tensor], return_attention: bool = False) -> Any:
         y_prev, y = inputs
         smoothed = self._smooth(self._extrema(y_prev, y))
-        outputs = sigmoid_gate(y, smoothed)
-        if return_attention:
-            return outputs, ops.sigmoid(ops.cast(smoothed, "float32"))
-        return outputs
+        mask = ops.sigmoid(ops.cast(smoothed, "float32"))
+        outputs = y * ops.cast(mask, y.dtype)
+        return (outputs, mask) if return_attention else outputs
 
     def steps(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Computes all that the paper's figure 4 shows.

@@ -3,7 +3,6 @@
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
-    sigmoid_gate,
     soft_extrema,
     weighted_extrema,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "roi_indicator",
     "roi_rectangles",
     "separable_window",
-    "sigmoid_gate",
     "sliced_convolution",
     "sliced_targeted_convolution",
     "soft_extrema",

@@ -1,7 +1,8 @@
 """What changes from one layer to the next, and where it changes most.
 
 Maps are `(B, H, W, C)` or sequences `(B, T, C)`; the channels come second with
-`data_format="channels_first"`. The elementwise chains are compiled into one pass over memory each.
+`data_format="channels_first"`. What looks at neighbors is compiled into one pass
+over memory.
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-C.
 """
@@ -104,23 +105,6 @@ def weighted_extrema(
     return _weighted_extrema(*options)(ops.convert_to_tensor(y_prev), ops.convert_to_tensor(y))
 
 
-def sigmoid_gate(features: Tensor, logits: Tensor) -> Tensor:
-    """Features times a mask, the sigmoid of logits (eq. 12 and 4), in one pass over memory.
-
-    Args:
-        features: Any tensor.
-        logits: Of the same shape.
-
-    Returns:
-        A tensor of that shape.
-
-    Example:
-    >>> [float(value) for value in sigmoid_gate([2.0, 4.0], [0.0, 100.0])]
-    [1.0, 4.0]
-    """
-    return _gate(ops.convert_to_tensor(features), ops.convert_to_tensor(logits))
-
-
 @cache
 def _weighted_extrema(
     absolute: bool, channel_alignment: bool, extrema: bool, axis: int
@@ -195,23 +179,6 @@ def _shares(axis: int, doc: Tensor) -> Tensor:
         )
         count = count + ops.cast(padded[index] <= doc, doc.dtype)
     return count / math.prod([3] * rank)
-
-
-@ops.custom_gradient
-def _gate(features: Tensor, logits: Tensor) -> Any:
-    outputs = backend.fused(_gated)(features, logits)
-    return outputs, lambda upstream: backend.fused(_gate_gradients)(features, logits, upstream)
-
-
-def _gated(features: Tensor, logits: Tensor) -> Tensor:
-    mask = ops.sigmoid(ops.cast(logits, "float32"))
-    return ops.cast(ops.cast(features, "float32") * mask, features.dtype)
-
-
-def _gate_gradients(features: Tensor, logits: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
-    upstream, mask = ops.cast(upstream, "float32"), ops.sigmoid(ops.cast(logits, "float32"))
-    by_logits = upstream * ops.cast(features, "float32") * mask * (1.0 - mask)
-    return ops.cast(upstream * mask, features.dtype), ops.cast(by_logits, logits.dtype)
 
 
 def _channel_axis(data_format: str | None) -> int:

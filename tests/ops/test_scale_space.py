@@ -100,14 +100,6 @@ def test_weighted_extrema_and_their_gradient(
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-def test_gate_and_its_gradient(rng):
-    features, logits = rng.normal(size=(2, 3, 4, 5, 2)).astype("float32")
-    expected = gradients(lambda x, a: x * keras.ops.sigmoid(a), features, logits)
-    got = gradients(ka.ops.sigmoid_gate, features, logits)
-    for value, want in zip(got, expected, strict=True):
-        np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
-
-
 def test_without_fusion_nothing_changes(rng):
     y_prev, y = rng.normal(size=(2, 2, 6, 5, 3)).astype("float32")
     fused = gradients(ka.ops.weighted_extrema, y_prev, y)
