@@ -95,13 +95,13 @@ def steps(network: str, placement: str) -> None:
             attention_options=options,
         )
         models = {name: model}
-        if name.startswith("SAN"):
+        if name.startswith("SAN-c"):
             models[f"smoothing of {name} alone"] = keras.models.clone_model(
                 model, clone_function=smoothing_alone
             )
         for key, value in models.items():
             calls[key], macs[key] = step(value, shape), ka.inspect.count_macs(value)
-    times = alternated(calls, rounds=9 if network != "LeNet5" else 101)
+    times = alternated(calls, rounds=7 if network != "LeNet5" else 101)
     print(f"Training step of {network}, {placement} placement, batch {BATCH}:\n")
     print("| attention | MACs | ms | / plain | / smoothing alone | / CBAM | / BAM |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

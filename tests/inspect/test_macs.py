@@ -140,9 +140,31 @@ def test_unknown_size():
 
 
 def test_layers_without_a_rule_are_named():
-    model = keras.Sequential([keras.Input((5, 3)), L.LSTM(4)])
-    with pytest.warns(UserWarning, match=r"count as 0 MACs.*LSTMCell"):
+    model = keras.Sequential([keras.Input((5, 3)), L.EinsumDense("abc,cd->abd", (None, 4))])
+    with pytest.warns(UserWarning, match=r"count as 0 MACs.*EinsumDense"):
         ka.inspect.count_macs(model)
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        (L.LSTM(4), 5 * 4 * (3 * 4 + 4 * 4)),
+        (L.GRU(4), 5 * 3 * (3 * 4 + 4 * 4)),
+        (L.Bidirectional(L.SimpleRNN(4)), 2 * 5 * (3 * 4 + 4 * 4)),
+        (L.RNN(ka.layers.RecurrentAttention(L.SimpleRNNCell(4))), 5 * (28 + 3 * 3 + 4 * 3)),
+    ],
+)
+def test_recurrent_layers(layer, macs):
+    assert ka.inspect.count_macs(keras.Sequential([keras.Input((5, 3)), layer])) == macs
+
+
+def test_scale_space_attention():
+    """The smoothing, and two products for each value; as the tables of the networks have it."""
+    inputs = keras.Input((6, 5, 3))
+    model = keras.Model(inputs, ka.layers.SANBlock()([inputs, inputs]))
+    assert ka.inspect.count_macs(model) == 6 * 5 * (9 * 3 * 3 + 2 * 3)
+    thin = keras.Model(inputs, ka.layers.SANBlock(smoothing="depthwise")([inputs, inputs]))
+    assert ka.inspect.count_macs(thin) == 6 * 5 * (9 * 3 + 2 * 3)
 
 
 def test_subclassed_models():
