@@ -1,7 +1,8 @@
 """Runs every benchmark and writes what they print, and results/*.md, to RESULTS.md.
 
 python benchmarks/run_all.py
-python benchmarks/run_all.py --only-results    # keeps the benchmarks' part as it is
+python benchmarks/run_all.py --only-results         # keeps the benchmarks' part as it is
+python benchmarks/run_all.py --only scale_space     # runs this one and keeps the others' parts
 """
 
 import argparse
@@ -23,9 +24,12 @@ def main() -> None:
     """Writes RESULTS.md when all benchmarks have run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only-results", action="store_true", help="run no benchmark")
+    parser.add_argument("--only", nargs="+", choices=sorted(_names()), help="run these")
+    options = parser.parse_args()
     target = HERE / "RESULTS.md"
-    if parser.parse_args().only_results:
+    if options.only or options.only_results:
         before, _, _ = target.read_text(encoding="utf-8").partition(EXPERIMENTS)
+        before = _with_new(before, options.only or [])
     else:
         before = _benchmarks()
     parts = [before.rstrip() + "\n"]
@@ -42,10 +46,20 @@ def _benchmarks() -> str:
         "# Results\n\nWritten by `make bench`. Machines differ: compare ratios, not seconds.\n",
         f"Python {platform.python_version()}, {versions}, {_processor()}.\n",
     ]
-    for path in sorted(HERE.glob("*.py")):
-        if path.name not in HELPERS:
-            parts.append(_section(path))
+    parts += [_section(HERE / f"{name}.py") for name in _names()]
     return "\n".join(parts)
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in HERE.glob("*.py") if path.name not in HELPERS)
+
+
+def _with_new(before: str, names: list[str]) -> str:
+    """The benchmarks' part with some of its sections run again, in order."""
+    head, *old = re.split(r"^(?=## )", before, flags=re.MULTILINE)
+    sections = {section.split()[1]: section for section in old}
+    sections.update({name: _section(HERE / f"{name}.py") for name in names})
+    return head + "\n".join(sections[name].rstrip() + "\n" for name in sorted(sections))
 
 
 def _section(path: Path) -> str:
