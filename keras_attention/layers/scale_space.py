@@ -137,6 +137,9 @@ class SANBlock(keras.Layer):
             self.bias = self.add_weight(name="bias", shape=(channels,), initializer=initializer)
 
     def call(self, inputs: Sequence[Tensor], return_attention: bool = False) -> Any:
+        several = isinstance(inputs, (list, tuple))
+        # A layer that is built may be called on other shapes.
+        self._checked([tensor.shape for tensor in inputs] if several else inputs.shape)
         y_prev, y = inputs
         smoothed = self._smooth(self._extrema(y_prev, y))
         mask = ops.sigmoid(ops.cast(smoothed, "float32"))

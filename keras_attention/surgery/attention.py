@@ -3,7 +3,6 @@
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-C.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -135,7 +134,7 @@ class _Copy:
                     self._beside.update(id(node) for node in nodes)
         self._read: dict[int, Tensor] = {}
         self._unpadded: dict[int, Tensor] = {}
-        self._taken: Counter[str] = Counter()
+        self._taken = {layer.name for layer in graph.layers}
         inputs = inputs_like(graph)
         values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
         for node in Graph(graph).nodes:
@@ -158,12 +157,11 @@ class _Copy:
         if id(node) in self._places:
             place = self._places[id(node)]
             y_prev = self._read[id(place.convolution)]
-            new = self._addition.refine(
-                place.convolution.operation, y_prev, new, self._name(layer.name)
-            )
+            name = self._name(f"{layer.name}_attention")
+            new = self._addition.refine(place.convolution.operation, y_prev, new, name)
         elif id(node) in self._beside and len(node.outputs) == 1:
-            for number in range(1 + self._addition.identity):
-                new = keras.layers.Identity(name=f"{layer.name}_level{number or ''}")(new)
+            for _ in range(1 + self._addition.identity):
+                new = keras.layers.Identity(name=self._name(f"{layer.name}_level"))(new)
         values.update(zip(map(id, node.outputs), keras.tree.flatten(new), strict=True))
 
     def keeps_order(self) -> bool:
@@ -174,6 +172,10 @@ class _Copy:
         return order == sorted(order)
 
     def _name(self, base: str) -> str:
-        self._taken[base] += 1
-        again = f"_{self._taken[base]}" if self._taken[base] > 1 else ""
-        return f"{base}_attention{again}"
+        """The name, with a number where the model has it already."""
+        name, number = base, 1
+        while name in self._taken:
+            number += 1
+            name = f"{base}_{number}"
+        self._taken.add(name)
+        return name

@@ -154,6 +154,13 @@ def test_inputs_that_do_not_fit(shapes, options, message):
         ka.layers.SANBlock(**options)(inputs)
 
 
+def test_a_built_layer_looks_again():
+    layer, y = ka.layers.SANBlock(), np.zeros((2, 8, 8, 3), "float32")
+    layer([y, y])
+    with pytest.raises(ValueError, match="same batch"):
+        layer([y[:1], y])
+
+
 def test_one_tensor_is_no_pair():
     with pytest.raises(ValueError, match="list of two"):
         ka.layers.SANBlock()(np.zeros((2, 8, 8, 3), "float32"))

@@ -134,6 +134,13 @@ def test_a_sequential_model_and_a_shared_layer(rng):
     assert "shared_attention_2" in [layer.name for layer in new.layers]
 
 
+def test_twice_in_the_same_model():
+    once = ka.surgery.add_attention(plain(), "cbam", "full")
+    twice = ka.surgery.add_attention(once, "bam", "full")
+    names = [layer.name for layer in twice.layers if "attention" in layer.name]
+    assert names.count("b_attention") == names.count("b_attention_2") == 1
+
+
 def test_mixed_precision_and_channels_first(rng):
     keras.config.set_dtype_policy("mixed_bfloat16")
     keras.config.set_image_data_format("channels_first")
