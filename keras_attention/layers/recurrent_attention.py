@@ -99,8 +99,13 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
         attended = inputs * ops.cast(mask, inputs.dtype)
         outputs, after = super().call(attended, states, training=training, **kwargs)
         # Keras unwraps the states of a stack of one; with masked steps they have to stay as they
-        # came.
-        return outputs, keras.tree.pack_sequence_as(states, keras.tree.flatten(after))
+        # came, and of the type that they had, also where the cell has a precision of its own.
+        after = [
+            ops.cast(new, old.dtype)
+            for new, old in zip(keras.tree.flatten(after), keras.tree.flatten(states), strict=True)
+        ]
+        outputs = ops.cast(outputs, self.compute_dtype)
+        return outputs, keras.tree.pack_sequence_as(states, after)
 
     def attention(self, inputs: Tensor, previous: Tensor) -> Tensor:
         """Computes the mask of one step or of all steps at once.
