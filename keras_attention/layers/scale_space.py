@@ -136,7 +136,7 @@ class SANBlock(keras.Layer):
             initializer = self.bias_initializer
             self.bias = self.add_weight(name="bias", shape=(channels,), initializer=initializer)
 
-    def call(self, inputs: Sequence[Tensor], return_attention: bool = False) -> Any:
+    def call(self, inputs: Any, return_attention: bool = False) -> Any:
         several = isinstance(inputs, (list, tuple))
         # A layer that is built may be called on other shapes.
         self._checked([tensor.shape for tensor in inputs] if several else inputs.shape)
