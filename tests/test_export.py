@@ -138,7 +138,6 @@ def test_litert(rng, tmp_path):
 
 
 def test_onnx(rng, tmp_path):
-    pytest.importorskip("tf2onnx", reason="the extra [export]")
     for attention in ("san-d", "cbam", "bam"):
         model = ka.applications.LeNet5(attention=attention)
         assert ka.export.export_onnx(model, tmp_path / f"{attention}.onnx").is_file()

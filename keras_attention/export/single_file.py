@@ -18,6 +18,7 @@ from keras_attention.export.checking import (
     with_float32_outputs,
 )
 
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 Run = Callable[[Path, list[np.ndarray]], list[np.ndarray]]
 
 
@@ -67,6 +68,3 @@ def export_file(
         compare(f"{kind} file", expected, outputs, tolerance)
         written.replace(path)
     return path
-
-
-SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
