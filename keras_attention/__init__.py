@@ -3,14 +3,14 @@
 import importlib
 from types import ModuleType
 
-from keras_attention import applications, layers, ops, surgery, training
+from keras_attention import applications, layers, losses, ops, surgery, training
 
 __version__ = "0.1.0"
 
 # Loaded on first use: they bring in TensorFlow's data pipelines and exporters.
 _LAZY = ("datasets", "export", "inspect")
 
-__all__ = ["applications", "layers", "ops", "surgery", "training", *_LAZY]
+__all__ = ["applications", "layers", "losses", "ops", "surgery", "training", *_LAZY]
 
 
 def __getattr__(name: str) -> ModuleType:

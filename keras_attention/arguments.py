@@ -64,6 +64,19 @@ def non_negative_number(argument: str, value: Any) -> float:
     return number
 
 
+def positive_number(argument: str, value: Any) -> float:
+    """Returns `value` as a float if it is a finite number > 0, else raises ValueError."""
+    try:
+        number = non_negative_number(argument, value)
+    except ValueError:
+        number = 0.0
+    if number > 0.0:
+        return number
+    raise ValueError(
+        f"`{argument}` must be a finite number above 0. Received: {argument}={value!r}"
+    )
+
+
 def share(argument: str, value: Any) -> float:
     """Returns `value` as a float if it is a number from 0 up to, not including, 1."""
     number = non_negative_number(argument, value)
@@ -102,6 +115,14 @@ def positive_integers(argument: str, value: Any, rank: int | Sequence[int]) -> A
         f"`{argument}` must be a positive integer or {' or '.join(map(str, ranks))} of them. "
         f"Received: {argument}={value!r}"
     )
+
+
+def odd_integers(argument: str, value: Any, rank: int) -> tuple[int, ...]:
+    """Returns `rank` odd positive integers, from one or as many of them."""
+    sizes = positive_integers(argument, value, rank)
+    if all(size % 2 for size in sizes):
+        return sizes
+    raise ValueError(f"`{argument}` must be odd, to have a middle. Received: {argument}={value!r}")
 
 
 def standard_data_format(value: str | None) -> str:

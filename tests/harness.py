@@ -112,6 +112,13 @@ def look_at_the_mean(data_format):
     return keras.Sequential([pool, keras.layers.Dense(4, activation="tanh")])
 
 
+def on_two_maps(head):
+    """A model around a head, from two maps, logits and features."""
+    sizes = [(None, None, 4), (None, None, 3), (3,), (5,)]
+    first, second, logits, features = inputs = [keras.Input(size) for size in sizes]
+    return keras.Model(inputs, head([first, second], logits, features))
+
+
 L2 = "l2"
 BAM_IDLE = (
     "channel_hidden/bias",
@@ -212,6 +219,31 @@ LAYER_CASES = [
         BAM_IDLE,
     ),
     LayerCase(
+        "AttentionModule",
+        {"classes": 3, "heads": 2},
+        (2, 6, 5, 4),
+        (2, 3),
+        3,
+        attention_shape=(2, 6, 5, 2),
+    ),
+    LayerCase(
+        "AttentionModule",
+        {"classes": 3, "heads": 2, "mask": "sigmoid", "gate": False, "kernel_regularizer": L2},
+        (2, 6, 5, 4),
+        (2, 2, 3),
+        2,
+        losses=2,
+        attention_shape=(2, 6, 5, 2),
+    ),
+    LayerCase(
+        "AttendRectifyHead",
+        {"classes": 3, "heads": 2},
+        [(4, 3, 2, 4), (4, 6, 5, 3), (4, 3), (4, 5)],
+        (4, 3),
+        9,
+        wrap=on_two_maps,
+    ),
+    LayerCase(
         "RecurrentAttention",
         {},
         (2, 5, 3),
@@ -231,6 +263,9 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
     "LSTM4": {"input_shape": (12, 5), "rate": 0.1},
     "LeNet5": {"input_shape": (20, 18, 2)},
     "VGG16": {"input_shape": (33, 34, 2), "arguments": {"width": 4, "units": 16}},
+    "WideResNet": {"arguments": {"depth": 10, "width": 0.25}},
+    "WARN": {"arguments": {"depth": 10, "width": 0.25, "attention_width": 2}},
+    "ClutteredCNN": {"arguments": {"filters": 4, "units": 8}},
     "ResNet18": {"arguments": {"width": 4, "stem": "cifar"}},
     "ResNet50": {"arguments": {"width": 4, "stem": "cifar"}, "rate": 1e-4},
 }

@@ -1,5 +1,6 @@
 """Prebuilt models with the conventions of keras.applications."""
 
+from keras_attention.applications.cluttered_cnn import ClutteredCNN
 from keras_attention.applications.lenet import LeNet5
 from keras_attention.applications.lstm import LSTM4
 from keras_attention.applications.registry import build, builder, list_models
@@ -9,6 +10,7 @@ from keras_attention.applications.targeted_densenet import DN10, TDN10
 from keras_attention.applications.targeted_densenet40 import DN40, TDN40
 from keras_attention.applications.targeted_stn import STN, TSTN
 from keras_attention.applications.vgg import VGG16, VGG19
+from keras_attention.applications.wide_resnet import WARN, WideResNet
 
 __all__ = [
     "CNN6",
@@ -22,10 +24,13 @@ __all__ = [
     "TSTN",
     "VGG16",
     "VGG19",
+    "WARN",
+    "ClutteredCNN",
     "LeNet5",
     "ResNet18",
     "ResNet34",
     "ResNet50",
+    "WideResNet",
     "build",
     "builder",
     "list_models",

@@ -69,23 +69,32 @@ def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tens
     return keras.Input(shape=shape, name="sequences")
 
 
-def batch_normalized(x: Tensor, name: str) -> Tensor:
+def batch_normalized(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
     """Batch normalization, named after what it prepares or follows."""
     # Keras's momentum of 0.99 leaves short trainings with unsettled statistics.
-    axis = channel_axis() if len(x.shape) == 4 else -1
     layer = keras.layers.BatchNormalization(
-        axis=axis, momentum=0.9, epsilon=1e-5, name=f"{name}_bn"
+        axis=channel_axis() if len(x.shape) == 4 else -1,
+        momentum=0.9,
+        epsilon=1e-5,
+        beta_regularizer=regularizer,
+        gamma_regularizer=regularizer,
+        name=f"{name}_bn",
     )
     return layer(x)
 
 
-def normalized(x: Tensor, name: str) -> Tensor:
+def normalized(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
     """Batch normalization and ReLU, named likewise."""
-    return keras.layers.ReLU(name=f"{name}_relu")(batch_normalized(x, name))
+    return keras.layers.ReLU(name=f"{name}_relu")(batch_normalized(x, name, regularizer))
 
 
 def classifier(
-    x: Tensor, classes: int, activation: Any, regularizer: Any = None, name: str = "predictions"
+    x: Tensor,
+    classes: int,
+    activation: Any,
+    regularizer: Any = None,
+    name: str = "predictions",
+    bias_regularizer: Any = None,
 ) -> Tensor:
     """The last dense layer, in float32 whatever the policy, so that probabilities are exact."""
     return keras.layers.Dense(
@@ -93,6 +102,7 @@ def classifier(
         activation=activation,
         kernel_initializer="he_normal",
         kernel_regularizer=regularizer,
+        bias_regularizer=bias_regularizer,
         dtype="float32",
         name=name,
     )(x)
@@ -140,6 +150,12 @@ def l2(weight: float, argument: str) -> Any:
     """An L2 regularizer, or None where its weight is 0."""
     weight = non_negative_number(argument, weight)
     return keras.regularizers.L2(weight) if weight else None
+
+
+def decay_of_all_weights(weight_decay: float) -> Any:
+    """What adds `weight_decay` times a weight to its gradient, or None where that is 0."""
+    decay = non_negative_number("weight_decay", weight_decay)
+    return keras.regularizers.L2(decay / 2) if decay else None
 
 
 def scale_l2_of_blocks(scale_l2: float, beta: float) -> Callable[[int], Any]:

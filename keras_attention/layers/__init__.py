@@ -1,5 +1,7 @@
 """The mechanisms as Keras layers."""
 
+from keras_attention.layers.attend_rectify import AttendRectifyHead
+from keras_attention.layers.attention_module import AttentionModule
 from keras_attention.layers.attentive_regularization import AttentiveRegularization
 from keras_attention.layers.bam import BAM
 from keras_attention.layers.cbam import CBAM
@@ -11,6 +13,8 @@ from keras_attention.layers.targeted import TargetLayer
 __all__ = [
     "BAM",
     "CBAM",
+    "AttendRectifyHead",
+    "AttentionModule",
     "AttentiveRegularization",
     "RecurrentAttention",
     "SANBlock",

@@ -1,5 +1,14 @@
 """The papers' equations as pure functions on tensors: no weights, no state."""
 
+from keras_attention.ops.attend_rectify import (
+    aggregate,
+    attend,
+    attended,
+    global_gates,
+    head_overlap,
+    spatial_softmax,
+)
+from keras_attention.ops.gradients import scaled_gradient
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
@@ -24,19 +33,26 @@ from keras_attention.ops.targeted_convolution import targeted_convolution
 
 __all__ = [
     "affine_grid",
+    "aggregate",
+    "attend",
+    "attended",
     "bilinear_sample",
     "bounding_range",
     "cauchy_window",
     "difference_of_convolutions",
     "gaussian_window",
+    "global_gates",
+    "head_overlap",
     "place",
     "roi_bounds",
     "roi_indicator",
     "roi_rectangles",
+    "scaled_gradient",
     "separable_window",
     "sliced_convolution",
     "sliced_targeted_convolution",
     "soft_extrema",
+    "spatial_softmax",
     "spatial_transform",
     "targeted_convolution",
     "weighted_extrema",

@@ -43,7 +43,8 @@ def test_channels_first_equals_channels_last(case, rng):
     first.set_weights(weights)
     y = keras.ops.convert_to_numpy(last(x))
     z = keras.ops.convert_to_numpy(first(harness.to_channels_first(x)))
-    np.testing.assert_allclose(harness.to_channels_last(z), y, atol=1e-5)
+    turned = harness.to_channels_last(z) if z.ndim == len(case.main_shape) else z
+    np.testing.assert_allclose(turned, y, atol=1e-5)
     assert first.compute_output_shape(harness.shapes(harness.to_channels_first(x))) == z.shape
 
 

@@ -1,0 +1,204 @@
+"""Attention heads, and the gates that put their hypotheses together.
+
+Reference: Rodriguez et al., Attend and Rectify (2018), equations 1 to 8. The regularizer: Zhao et
+al., Diversified visual attention networks (2017).
+"""
+
+import math
+from typing import Any
+
+from keras import ops
+
+from keras_attention.arguments import one_of, standard_data_format
+from keras_attention.ops.shifted_maps import collect_taps, spread_taps
+
+Tensor = Any
+
+MASKS = ("softmax", "sigmoid")
+GATES = ("softmax", "sigmoid", "mean")
+SPACES = ("log", "probability")
+# What keeps the sum of sigmoid gates from 0, in the authors' code.
+LEAST_GATE = 1e-6
+
+
+def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
+    """Makes each head's mask a distribution over the places (eq. 1), in float32.
+
+    Args:
+        logits: `(B, H, W, K)`, or `(B, K, H, W)` with channels first.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        Masks of that shape; each head's sum to 1.
+
+    Example:
+    >>> masks = spatial_softmax(ops.zeros((2, 4, 5, 3)))
+    >>> [round(float(value), 6) for value in ops.sum(masks, axis=(1, 2))[0]]
+    [1.0, 1.0, 1.0]
+    """
+    places = (1, 2) if standard_data_format(data_format) == "channels_last" else (2, 3)
+    logits = ops.cast(logits, "float32")
+    # Keras's own takes several axes of known sizes only.
+    most = ops.max(logits, axis=places, keepdims=True)
+    shares = ops.exp(logits - ops.stop_gradient(most))
+    return shares / ops.sum(shares, axis=places, keepdims=True)
+
+
+def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
+    """How much the heads look at the same places: their regularizer, before its weight.
+
+    With P the masks averaged over 2x2 pixels, the mean over images and pairs of heads of
+    `(P_i . P_j)^2`, where a head with itself counts as 0.
+
+    Args:
+        masks: `(B, H, W, K)`, or `(B, K, H, W)` with channels first.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        A float32 scalar; 0 for one head.
+
+    Example:
+    >>> masks = ops.convert_to_tensor([[[[1.0, 0.0], [0.0, 1.0]]]])  # one left, one right
+    >>> float(head_overlap(masks)), float(head_overlap(ops.ones((1, 2, 2, 2))))
+    (0.03125, 0.5)
+    """
+    data_format = standard_data_format(data_format)
+    masks = ops.cast(masks, "float32")
+    last = data_format == "channels_last"
+    sides = masks.shape[1:3] if last else masks.shape[2:4]
+    # A map of one row has no 2x2 pixels: they are averaged along the other side.
+    window = tuple(1 if side == 1 else 2 for side in sides)
+    pooled = ops.average_pool(masks, window, window, "valid", data_format)
+    products = ops.einsum("bhwi,bhwj->bij" if last else "bihw,bjhw->bij", pooled, pooled)
+    heads = products.shape[-1]
+    return ops.mean(ops.square(products * (1.0 - ops.eye(heads))))
+
+
+def attend(
+    features: Tensor, kernel: Tensor, mask: str = "softmax", data_format: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Masks of the heads (eq. 1), and what they make of the features.
+
+    The sum over the places of a mask times a convolution of the features (eq. 3 and 5) is the
+    convolution's kernel times sums of the features, weighted by the mask as each tap sees it. These
+    sums do not depend on how many classes there are, nor does the cost of a pass over the map.
+
+    Args:
+        features: `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
+        kernel: `(kh, kw, C, K)` of the convolution that attends; kh and kw odd.
+        mask: `"softmax"`; or `"sigmoid"`, with means over the places in the stead of sums.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        Masks `(B, H, W, K)`, or `(B, K, H, W)` with channels first, float32. Weighted sums
+        `(B, kh * kw, K, C)`, in the type of the features.
+
+    Example:
+    >>> masks, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
+    >>> tuple(masks.shape), tuple(sums.shape)
+    ((2, 6, 5, 4), (2, 9, 4, 8))
+    """
+    one_of("mask", mask, MASKS)
+    last = standard_data_format(data_format) == "channels_last"
+    size, heads = tuple(kernel.shape[:2]), kernel.shape[3]
+    count, channels = math.prod(size), kernel.shape[2]
+    height, width = ops.shape(features)[1:3] if last else ops.shape(features)[2:4]
+    places = height * width
+    flat = ops.reshape(features, (-1, places, channels) if last else (-1, channels, places))
+    by_channel, by_place = (_turned(flat), flat) if last else (flat, _turned(flat))
+    taps = ops.matmul(ops.expand_dims(_by_taps(kernel, flat.dtype), 0), by_channel)
+    logits = collect_taps(ops.reshape(taps, (-1, count, heads, height, width)), size)
+    masks = _masks(logits, mask)
+    spread = ops.cast(spread_taps(masks, size), features.dtype)
+    weights = ops.reshape(spread, (-1, count * heads, places))
+    sums = ops.reshape(ops.matmul(weights, by_place), (-1, count, heads, channels))
+    if mask == "sigmoid":
+        sums = sums / ops.cast(places, sums.dtype)
+    return (ops.transpose(masks, (0, 2, 3, 1)) if last else masks), sums
+
+
+def attended(sums: Tensor, kernel: Tensor) -> Tensor:
+    """Each head's weighted sum of its own convolution (eq. 2, 3 and 5).
+
+    Args:
+        sums: `(B, kh * kw, K, C)`, what `attend` returns.
+        kernel: `(kh, kw, C, K * L)`, the kernels of L maps for each head, a head after the other.
+
+    Returns:
+        `(B, K, L)`, float32.
+
+    Example:
+    >>> _, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
+    >>> tuple(attended(sums, ops.ones((3, 3, 8, 4 * 10))).shape)
+    (2, 4, 10)
+    """
+    heads, inputs = sums.shape[2], sums.shape[1] * sums.shape[3]
+    by_head = ops.reshape(ops.transpose(sums, (2, 0, 1, 3)), (heads, -1, inputs))
+    kernels = ops.reshape(ops.cast(kernel, sums.dtype), (inputs, heads, -1))
+    outputs = ops.matmul(by_head, ops.transpose(kernels, (1, 0, 2)))
+    return ops.cast(ops.transpose(outputs, (1, 0, 2)), "float32")
+
+
+def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
+    """Shares of the hypotheses in the answer (eq. 7), in float32.
+
+    Args:
+        scores: `(B, N)`, the tanh of what the last features say of each hypothesis.
+        gates: `"softmax"`; `"sigmoid"`, divided by 1e-6 more than their sum; or `"mean"`, equal
+            shares.
+
+    Returns:
+        `(B, N)`.
+
+    Example:
+    >>> [round(float(value), 3) for value in global_gates(ops.convert_to_tensor([[0.0, 1.0]]))[0]]
+    [0.269, 0.731]
+    """
+    one_of("gates", gates, GATES)
+    scores = ops.cast(scores, "float32")
+    if gates == "softmax":
+        return ops.softmax(scores)
+    if gates == "mean":
+        return ops.ones_like(scores) / scores.shape[-1]
+    passed = ops.sigmoid(scores)
+    return passed / (LEAST_GATE + ops.sum(passed, axis=-1, keepdims=True))
+
+
+def aggregate(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
+    """The answer: the hypotheses, each with its share (eq. 8).
+
+    Args:
+        hypotheses: `(B, N, L)`, logits.
+        gates: `(B, N)`, their shares.
+        space: `"log"`, the sum of logarithms of probabilities, as in the authors' code: it is not
+            normalized; or `"probability"`, that of probabilities, as in the paper.
+
+    Returns:
+        `(B, L)`, float32.
+
+    Example:
+    >>> answer = aggregate(ops.zeros((2, 3, 4)), ops.ones((2, 3)) / 3, "probability")
+    >>> [float(value) for value in answer[0]]
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    one_of("space", space, SPACES)
+    act = ops.log_softmax if space == "log" else ops.softmax
+    shares = ops.cast(ops.expand_dims(gates, -1), "float32")
+    return ops.sum(shares * act(ops.cast(hypotheses, "float32"), axis=-1), axis=1)
+
+
+def _masks(logits: Tensor, mask: str) -> Tensor:
+    if mask == "softmax":
+        return spatial_softmax(logits, "channels_first")
+    return ops.sigmoid(ops.cast(logits, "float32"))
+
+
+def _by_taps(kernel: Tensor, dtype: Any) -> Tensor:
+    """`(kh * kw * K, C)`."""
+    taps = ops.transpose(ops.cast(kernel, dtype), (0, 1, 3, 2))
+    return ops.reshape(taps, (-1, taps.shape[3]))
+
+
+def _turned(flat: Tensor) -> Tensor:
+    # TensorFlow's graphs multiply by the transpose without making it.
+    return ops.swapaxes(flat, 1, 2)

@@ -1,0 +1,94 @@
+"""A "same" convolution in two halves: products with the kernel's taps, and shifts.
+
+What a convolution adds up at a place comes from its neighbors; shifting the products of each tap
+and adding them is the same sum. Where few maps go in or come out, one matrix product and shifts
+are faster than a convolution. Each half is the other's gradient.
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+Size = tuple[int, int]
+
+
+def collect_taps(taps: Tensor, kernel_size: Size) -> Tensor:
+    """Adds what every tap of a kernel brings to each place.
+
+    Args:
+        taps: `(B, kh * kw, K, H, W)`: at every place, the products of what is there with the
+            kernels of K maps, a tap after the other, row by row.
+        kernel_size: kh and kw, odd.
+
+    Returns:
+        `(B, K, H, W)`, the convolution with zeros around.
+
+    Example:
+    >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 1, 3))
+    >>> ops.convert_to_numpy(collect_taps(ops.repeat(row, 3, axis=1), (1, 3)))[0, 0, 0].tolist()
+    [3.0, 7.0, 6.0]
+    """
+    return _halves(kernel_size)[0](ops.convert_to_tensor(taps))
+
+
+def spread_taps(maps: Tensor, kernel_size: Size) -> Tensor:
+    """Shifts maps to where each tap of a kernel reads for them.
+
+    A sum over all places of a map times a convolution is the convolution's kernel times sums of
+    these over what the convolution reads.
+
+    Args:
+        maps: `(B, K, H, W)`.
+        kernel_size: kh and kw, odd.
+
+    Returns:
+        `(B, kh * kw, K, H, W)`, with zeros where nothing is read.
+
+    Example:
+    >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 3))
+    >>> ops.convert_to_numpy(spread_taps(row, (1, 3)))[0, :, 0, 0].tolist()
+    [[2.0, 4.0, 0.0], [1.0, 2.0, 4.0], [0.0, 1.0, 2.0]]
+    """
+    return _halves(kernel_size)[1](ops.convert_to_tensor(maps))
+
+
+@cache
+def _halves(kernel_size: Size) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Both functions, each with the other as its gradient: no slice's gradient is a padded map."""
+
+    @ops.custom_gradient
+    def collect(taps: Tensor) -> Any:
+        return _collect(taps, kernel_size), spread
+
+    @ops.custom_gradient
+    def spread(maps: Tensor) -> Any:
+        return _spread(maps, kernel_size), collect
+
+    return collect, spread
+
+
+def _collect(taps: Tensor, kernel_size: Size) -> Tensor:
+    height, width = ops.shape(taps)[3:]
+    padded = ops.pad(taps, [(0, 0), (0, 0), (0, 0), *_margins(kernel_size)])
+    total = None
+    for tap, (top, left) in enumerate(itertools.product(*map(range, kernel_size))):
+        shifted = padded[:, tap, :, top : top + height, left : left + width]
+        total = shifted if total is None else total + shifted
+    return total
+
+
+def _spread(maps: Tensor, kernel_size: Size) -> Tensor:
+    height, width = ops.shape(maps)[2:]
+    padded = ops.pad(maps, [(0, 0), (0, 0), *_margins(kernel_size)])
+    # The last tap reads below and to the right, so its maps move up and to the left.
+    starts = itertools.product(*(range(size - 1, -1, -1) for size in kernel_size))
+    shifted = [padded[:, :, top : top + height, left : left + width] for top, left in starts]
+    return ops.stack(shifted, axis=1)
+
+
+def _margins(kernel_size: Size) -> list[tuple[int, int]]:
+    return [(size // 2, size // 2) for size in kernel_size]
