@@ -95,7 +95,7 @@ def read_cluttered(
     train_size: int | None = None,
     distractors: int = DISTRACTORS,
     **place: Any,
-) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Reads images that take up 28 / 40 of the sides of those to be made of them.
 
     Args:
@@ -127,7 +127,7 @@ def read_cluttered(
 
 
 def serve_cluttered(
-    images: np.ndarray, labels: np.ndarray, clutter: dict[str, int], **order: Any
+    images: np.ndarray, labels: np.ndarray, clutter: dict[str, Any], **order: Any
 ) -> tf.data.Dataset:
     """Serves what `read_cluttered` reads; the other arguments are `seed`, `shuffle`, `redraw`."""
     return cluttered_translated(images, labels, **clutter, **order)

@@ -59,8 +59,8 @@ def read_uec_food(
         train_size: Dishes for training, chosen by class in equal shares; None for all.
         data_dir: `UECFOOD100`, or the folder that holds it; None for that of the environment
             variable `UEC_FOOD100_DIR`.
-        test_share: Of each category's pictures, one at least. A picture of several categories counts
-            for each of them.
+        test_share: Of each category's pictures, one at least. A picture of several categories
+            counts for each of them.
 
     Returns:
         What `serve_stream` serves, with labels 0 to 99 for the folders 1 to 100.
@@ -98,7 +98,9 @@ def test_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -
     held: dict[int, set[int]] = {
         label: set(pictures[labels == label].tolist()) for label in np.unique(labels).tolist()
     }
-    random, tested, seen = np.random.default_rng(SPLIT_SEED), set(), set()
+    random = np.random.default_rng(SPLIT_SEED)
+    tested: set[int] = set()
+    seen: set[int] = set()
     for own in sorted(held.values(), key=lambda own: (len(own), min(own))):
         free = random.permutation(sorted(own - seen)).tolist()
         wanted = min(max(1, round(test_share * len(own))), len(own) - 1) - len(own & tested)
