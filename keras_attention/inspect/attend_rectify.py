@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # Inches.
 PANEL, MARGIN = 2.1, 1.3
-KEY = "where a head looks, over the image (each head by its own maximum); number: the head's gate"
+KEY = "where a head looks, by its own maximum\nnumber: the head's gate"
+# Characters of a title in its full size.
+TITLE = 26
 
 
 def find(calls: Sequence[Call]) -> list[Call]:
@@ -74,8 +76,8 @@ def _heads(layer: Any, masks: Sequence[Any], gates: Sequence[Any]) -> list[Heads
     parts = zip(_sources(layer, len(masks)), masks, gates, strict=True)
     for depth, (source, mask, gate) in enumerate(parts, start=1):
         array = channels_last(mask, layer)
-        name = f"module {depth}" if len(masks) > 1 else layer.name
-        title = f"{name}\n{source}{array.shape[1]} x {array.shape[2]}"
+        name = f"module {depth}" if hasattr(layer, "modules") else layer.name
+        title = f"{name} ({array.shape[1]} x {array.shape[2]})\n{source}".strip()
         heads.append(Heads(title, array, _numbers(gate)))
     return heads
 
@@ -85,7 +87,7 @@ def _sources(layer: Any, count: int) -> list[str]:
     if not layer._inbound_nodes:
         return [""] * count
     maps = layer._inbound_nodes[-1].input_tensors[:count]
-    return [f"reads {tensor._keras_history.operation.name}, " for tensor in maps]
+    return [f"reads {tensor._keras_history.operation.name}" for tensor in maps]
 
 
 def _probabilities(layer: Any, found: dict[str, Any]) -> np.ndarray:
@@ -109,32 +111,37 @@ def _figure(
     gates: np.ndarray,
     said: np.ndarray | None = None,
 ) -> "Figure":
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    count = 2 + len(heads) + (said is not None)
+    count, modules = 2 + len(heads) + (said is not None), len(heads)
     size = (PANEL * count + 0.4, PANEL * len(pictures) + MARGIN)
     figure = Figure(figsize=size, layout="constrained")
     grid: Any = figure.subplots(len(pictures), count, squeeze=False)
     names = _names(heads, gates, said)
-    for row, (axes, picture) in enumerate(zip(grid, pictures, strict=True)):
-        show_image(axes[0], picture)
+    for row, axes in enumerate(grid):
+        show_image(axes[0], pictures[row])
         axes[0].set_ylabel(f"image {row + 1}", fontsize=9)
-        for column, part in enumerate(heads, start=1):
-            show_heads(axes[column], picture, part.masks[row], part.gates[row])
-        show_gates(axes[len(heads) + 1], gates[row], names)
+        for part, place in zip(heads, axes[1:], strict=False):
+            show_heads(place, pictures[row], part.masks[row], part.gates[row])
+        show_gates(axes[modules + 1], gates[row], names)
         if said is not None:
             show_predictions(axes[-1], said[row])
-    for axes, text in zip(grid[0], _titles(heads, said), strict=True):
-        axes.set_title(text, fontsize=10)
-    place: Any = {"location": "bottom", "shrink": 0.9, "aspect": 50}
-    mesh = ScalarMappable(Normalize(0.0, 1.0), COLORS)
-    bar = figure.colorbar(mesh, ax=grid[:, 1 : len(heads) + 1], **place)
-    bar.set_ticks([0.0, 1.0], labels=["0", "maximum"], fontsize=8)
-    bar.set_label(KEY, fontsize=8)
+    _write_titles(grid[0], heads, said)
+    _add_key(figure, grid[:, 1 : modules + 1])
     figure.suptitle(title, fontsize=12)
     return figure
+
+
+def _add_key(figure: "Figure", grid: Any) -> None:
+    """Says below the masks what their colors and numbers are."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colors = ScalarMappable(Normalize(0.0, 1.0), COLORS)
+    place: Any = {"location": "bottom", "panchor": False, "shrink": 0.9}
+    bar = figure.colorbar(colors, ax=grid, aspect=16 * grid.shape[1], **place)
+    bar.set_ticks([0.0, 1.0], labels=["0", "maximum"], fontsize=8)
+    bar.set_label(KEY, fontsize=8)
 
 
 def _names(heads: Sequence[Heads], gates: np.ndarray, said: np.ndarray | None) -> list[str]:
@@ -144,8 +151,11 @@ def _names(heads: Sequence[Heads], gates: np.ndarray, said: np.ndarray | None) -
     return [*modules, "network", "answer"]
 
 
-def _titles(heads: Sequence[Heads], said: np.ndarray | None) -> list[str]:
-    titles = ["image", *(part.title for part in heads)]
-    if said is None:
-        return [*titles, "gates\nshare of each head"]
-    return [*titles, "gates\nshare in the answer", "class (probability)\nstriped: not the answer"]
+def _write_titles(row: Any, heads: Sequence[Heads], said: np.ndarray | None) -> None:
+    gates = "gates\nshare of each head" if said is None else "gates\nshare in the answer"
+    titles = ["image", *(part.title for part in heads), gates]
+    if said is not None:
+        titles.append("class (probability)\nstriped: not the answer")
+    for axes, title in zip(row, titles, strict=True):
+        longest = max(map(len, title.splitlines()))
+        axes.set_title(title, fontsize=10 * min(1.0, TITLE / longest))

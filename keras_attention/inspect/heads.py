@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Of the image below the masks, so that white is not as bright as attention.
-BRIGHTEST = 0.6
+BRIGHTEST = 0.45
 # Of a mask's color where it is 0 and where it is greatest.
 OPACITY = (0.2, 0.85)
 # Of a mosaic's side; smaller tiles have no room for a number.

@@ -1,7 +1,7 @@
 """Panels of bars: how much each part of an answer counts, and what it says."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def show_predictions(axes: "Axes", probabilities: np.ndarray) -> None:
 
 
 def _write(axes: "Axes", place: int, value: float, text: str) -> None:
-    offset = {"xytext": (3, 0), "textcoords": "offset points"}
+    offset: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points"}
     axes.annotate(text, (value, place), va="center", fontsize=7.5, annotation_clip=False, **offset)
 
 

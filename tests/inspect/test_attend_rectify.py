@@ -48,7 +48,7 @@ def test_panels_of_a_head(data_format, policy, nested, rng, tmp_path):
     panels, gates = figure.axes[:-1], numbers(probe["rectify_gates"])
     assert len(panels) == 2 * 5, "image, two modules, gates, classes; and a color bar"
     titles = [axes.get_title() for axes in panels[:3]]
-    wanted = ["image", "module 1\nreads second, 4 x 6", "module 2\nreads first, 8 x 12"]
+    wanted = ["image", "module 1 (4 x 6)\nreads second", "module 2 (8 x 12)\nreads first"]
     assert titles == wanted
     for row in (0, 1):
         image, _, finer, shares, said = panels[5 * row : 5 * row + 5]
@@ -93,7 +93,7 @@ def test_a_module_by_itself(gate, rng):
     assert len(figure.axes) == 3 * 3 + 1
     _, _, gates = module(model.layers[0](images), return_attention=True, return_gates=True)
     np.testing.assert_allclose(bars(figure.axes[2]), numbers(gates)[0], rtol=1e-5)
-    assert figure.axes[1].get_title().startswith("heads\nreads ")
+    assert figure.axes[1].get_title().startswith("heads (4 x 4)\nreads ")
     assert len(figure.axes[1].texts) == 5, "a number in each tile"
     assert figure.get_suptitle().endswith(": heads")
 
@@ -103,7 +103,7 @@ def test_by_name_beside_another_mechanism(rng):
     model = ka.applications.ClutteredCNN(2, spatial_transformer=True, **options)
     images = rng.uniform(size=(1, 16, 16, 1))
     first = ka.inspect.plot_attention(model, images)
-    assert first.axes[1].get_title() == "module 1\nreads conv5_relu, 2 x 2"
+    assert first.axes[1].get_title() == "module 1 (2 x 2)\nreads conv5_relu"
     frames = ka.inspect.plot_attention(model, images, layer="transformer")
     assert frames.axes[0].get_ylabel() == "transformer: looks at"
     with pytest.raises(ValueError, match="one of None, 'rectify', 'transformer'"):
@@ -120,4 +120,4 @@ def test_subclassed_models_do_not_say_what_is_read(rng):
             return self.module(inputs)
 
     figure = ka.inspect.plot_attention(Small(), rng.uniform(size=(1, 6, 5, 2)))
-    assert figure.axes[1].get_title() == "heads\n6 x 5"
+    assert figure.axes[1].get_title() == "heads (6 x 5)"
