@@ -9,10 +9,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Dark, and light with stripes: told apart in gray and by the color-blind.
-SAME, OTHER = (
-    {"color": "#0072b2"},
-    {"facecolor": "#f0c987", "edgecolor": "#8a6100", "hatch": "////"},
-)
+SAME: dict[str, Any] = {"color": "#0072b2"}
+OTHER: dict[str, Any] = {"facecolor": "#f0c987", "edgecolor": "#8a6100", "hatch": "////"}
 
 
 def show_gates(axes: "Axes", gates: np.ndarray, names: Sequence[str]) -> None:
