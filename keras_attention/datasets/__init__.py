@@ -1,6 +1,9 @@
 """Images and sequences as tf.data pipelines: bundled, generated, downloaded or from files."""
 
 from keras_attention.datasets import catalog  # noqa: F401 registers the data sets
+from keras_attention.datasets.adience import read_adience
+from keras_attention.datasets.augmentation import cifar_augmentation, crop_and_flip
+from keras_attention.datasets.cluttered_translated import cluttered_translated, read_cluttered
 from keras_attention.datasets.flights import flight_scaling, read_flights
 from keras_attention.datasets.gtsdb import CATEGORIES as GTSDB_CATEGORIES
 from keras_attention.datasets.gtsdb import read_gtsdb
@@ -10,21 +13,30 @@ from keras_attention.datasets.loading import load
 from keras_attention.datasets.mocap import mocap_classes, read_mocap
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
+from keras_attention.datasets.tensorflow_streams import read_tensorflow_stream
 from keras_attention.datasets.top_left import top_left
+from keras_attention.datasets.uec_food import read_uec_food
 
 __all__ = [
     "GTSDB_CATEGORIES",
     "DatasetInfo",
+    "cifar_augmentation",
+    "cluttered_translated",
+    "crop_and_flip",
     "find",
     "flight_scaling",
     "list_datasets",
     "load",
     "mocap_classes",
+    "read_adience",
+    "read_cluttered",
     "read_flights",
     "read_gtsdb",
     "read_gtsrb",
     "read_imagenet",
     "read_mocap",
     "read_pain_archive",
+    "read_tensorflow_stream",
+    "read_uec_food",
     "top_left",
 ]

@@ -2,6 +2,13 @@
 
 from functools import partial
 
+from keras_attention.datasets.adience import AGES, GENDERS, read_adience
+from keras_attention.datasets.cluttered_translated import (
+    DISTRACTORS,
+    SIDE,
+    read_cluttered,
+    serve_cluttered,
+)
 from keras_attention.datasets.digit_rows import read_digit_forecast, read_digit_sequences
 from keras_attention.datasets.digits import read_digits
 from keras_attention.datasets.faces import serve_faces
@@ -16,7 +23,9 @@ from keras_attention.datasets.registry import register
 from keras_attention.datasets.scenes import serve_scenes
 from keras_attention.datasets.streams import serve_stream
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
+from keras_attention.datasets.tensorflow_streams import SHUFFLE_BUFFER, read_tensorflow_stream
 from keras_attention.datasets.top_left import top_left
+from keras_attention.datasets.uec_food import read_uec_food
 from keras_attention.datasets.windows import serve_windows
 
 # Each set of images is served as it is and by every generator of scenes.
@@ -33,6 +42,14 @@ for _name, _about, _needs_network, _read in (
         generate=top_left,
         parts_per_side=2,
         **_facts,
+    )
+    register(
+        name=f"cluttered_translated_{_name}",
+        description=f"{_about}: one anywhere in a larger image, pieces of others around it",
+        size=SIDE,
+        generate=serve_cluttered,
+        options={"distractors": DISTRACTORS},
+        **_facts | {"read": partial(read_cluttered, _read)},
     )
 
 # Photographs in color, each with its own name and the label's at tensorflow-datasets.
@@ -108,6 +125,53 @@ register(
     needs_files=True,
     options={"shuffle_buffer": 10_000},
     read=read_imagenet,
+    generate=serve_stream,
+    keeps=False,
+)
+
+# Kinds that look alike, read from disk in every pass.
+for _name, _about, _classes in (
+    ("stanford_dogs", "20,580 photographs of 120 breeds of dogs", 120),
+    ("cars196", "16,185 photographs of 196 models of cars", 196),
+    ("caltech_birds2011", "11,788 photographs of 200 species of birds", 200),
+):
+    register(
+        name=_name,
+        description=_about,
+        classes=_classes,
+        size=224,
+        channels=3,
+        needs_network=True,
+        options={"shuffle_buffer": SHUFFLE_BUFFER},
+        read=partial(read_tensorflow_stream, _name),
+        generate=serve_stream,
+        keeps=False,
+    )
+for _name, _about, _classes in (
+    ("age", "19,370 faces of 8 groups of ages: the folder of Adience", len(AGES)),
+    ("gender", "19,370 faces of women and men: the folder of Adience", len(GENDERS)),
+):
+    register(
+        name=f"adience_{_name}",
+        description=_about,
+        classes=_classes,
+        size=224,
+        channels=3,
+        needs_files=True,
+        options={"fold": 0, "aligned": True},
+        read=partial(read_adience, _name),
+        generate=serve_stream,
+        keeps=False,
+    )
+register(
+    name="uec_food100",
+    description="100 Japanese dishes, cut out by their boxes: the folder of UEC Food 100",
+    classes=100,
+    size=224,
+    channels=3,
+    needs_files=True,
+    options={"test_share": 0.2},
+    read=read_uec_food,
     generate=serve_stream,
     keeps=False,
 )

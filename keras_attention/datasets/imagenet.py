@@ -6,7 +6,7 @@ Reference: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge
 import os
 from typing import Any
 
-from keras_attention.arguments import is_integer, positive_integer
+from keras_attention.arguments import positive_integer
 from keras_attention.datasets.streams import Stream
 
 SOURCE = "https://image-net.org/download-images"
@@ -46,14 +46,7 @@ def read_imagenet(
     buffer = positive_integer("shuffle_buffer", shuffle_buffer)
     builder = _prepared(split, data_dir)
     stream = Stream(builder, PARTS[split], size, buffer)
-    if split == "test" or train_size is None:
-        return (stream,)
-    if not is_integer(train_size) or not 1 <= train_size <= len(stream):
-        raise ValueError(
-            f"`train_size` must be an integer from 1 to {len(stream)}. "
-            f"Received: train_size={train_size!r}"
-        )
-    return (Stream(builder, f"{PARTS[split]}[:{int(train_size)}]", size, buffer),)
+    return (stream.first(train_size if split == "train" else None),)
 
 
 def _prepared(split: str, data_dir: str | os.PathLike[str] | None) -> Any:

@@ -34,17 +34,20 @@ def load(
         size: Pixels along the sides of the images, or steps of the sequences; None for the data
             set's own.
         train_size: Examples for training, chosen by class in equal shares, or at random where the
-            label is a number and for `"imagenet2012"`; None for all. For the bundled digits, also
+            label is a number and for `"imagenet2012"`, `"stanford_dogs"`, `"cars196"` and
+            `"caltech_birds2011"`; None for all. For the bundled digits, also
             as sequences, it counts digits and all others are for testing.
         shuffle: Whether every pass has an order of its own; by default only in training.
-        redraw: Whether every pass generates new images, where the data set generates; by default
-            only in training.
+        redraw: Whether every pass generates new images, where the data set generates or cuts out
+            and mirrors; by default only in training.
         data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
-            `"gtsdb"`, `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the environment
-            variable `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR`
-            and `FLIGHTS_DIR`.
+            `"gtsdb"`, `"adience_age"`, `"adience_gender"`, `"uec_food100"`, `"pain_archive"`,
+            `"mocap"` and `"flights"`. None for that of the environment variable `TFDS_DATA_DIR`, or
+            `GTSRB_DIR`, `GTSDB_DIR`, `ADIENCE_DIR`, `UEC_FOOD100_DIR`, `PAIN_ARCHIVE_DIR`,
+            `MOCAP_DIR` and `FLIGHTS_DIR`.
         **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
-            `datasets.read_gtsrb`, `read_gtsdb`, `read_pain_archive`, `read_imagenet`, `read_mocap`
+            `datasets.read_cluttered`, `read_gtsrb`, `read_gtsdb`, `read_pain_archive`,
+            `read_imagenet`, `read_tensorflow_stream`, `read_adience`, `read_uec_food`, `read_mocap`
             and `read_flights` say what they do.
 
     Returns:

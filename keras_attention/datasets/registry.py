@@ -101,7 +101,8 @@ def list_datasets() -> dict[str, DatasetInfo]:
     >>> list_datasets()["mnist"].needs_network
     True
     >>> [name for name, info in list_datasets().items() if info.needs_files]
-    ['flights', 'gtsdb', 'imagenet2012', 'mocap', 'pain_archive']
+    ['adience_age', 'adience_gender', 'flights', 'gtsdb', 'imagenet2012', 'mocap', 'pain_archive',
+     'uec_food100']
     """
     return dict(sorted(_DATASETS.items()))
 

@@ -1,14 +1,29 @@
 """Pipelines of pictures that are read from disk in every pass: too many for memory."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import tensorflow as tf
 
+from keras_attention.arguments import is_integer
 from keras_attention.datasets.in_memory import as_floats
 
 # Pictures are shrunk to this many pixels along the shorter side before 224 of them are cut out.
 SHORTER_SIDE, CROP = 256, 224
+
+
+class Pictures(Protocol):
+    """What `serve_stream` serves: pictures on disk, and how to read them."""
+
+    @property
+    def size(self) -> int:
+        """Pixels along the sides of what is cut out."""
+
+    def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
+        """Gives `(picture, label)`, where `read` knows what a picture is."""
+
+    def read(self, picture: tf.Tensor) -> tf.Tensor:
+        """Reads a picture: bytes `(H, W, 3)`."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +34,7 @@ class Stream:
         builder: Of tensorflow-datasets; its examples have an `image` and a `label`.
         split: What it calls the part, such as `"train[:5000]"`.
         size: Pixels along the sides of what is cut out.
-        shuffle_buffer: Pictures, as JPEG files, among which the next one is drawn.
+        shuffle_buffer: Pictures, as files, among which the next one is drawn.
     """
 
     builder: Any
@@ -31,7 +46,7 @@ class Stream:
         return int(self.builder.info.splits[self.split].num_examples)
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
-        """Reads `(JPEG file, label)`; shuffled, the files of the set and what is in them."""
+        """Reads `(file, label)`; shuffled, the files of the set and what is in them."""
         import tensorflow_datasets as tfds
 
         dataset = self.builder.as_dataset(
@@ -44,9 +59,28 @@ class Stream:
             dataset = dataset.shuffle(self.shuffle_buffer, seed=seed)
         return dataset
 
+    def read(self, picture: tf.Tensor) -> tf.Tensor:
+        """Decodes a file, a JPEG or any other: bytes `(H, W, 3)`."""
+        return tf.io.decode_image(picture, channels=3, expand_animations=False)
+
+    def first(self, train_size: int | None) -> "Stream":
+        """Leaves all but the first pictures out; None for all.
+
+        Raises:
+            ValueError: For a `train_size` beyond their number.
+        """
+        if train_size is None:
+            return self
+        if is_integer(train_size) and 1 <= train_size <= len(self):
+            return replace(self, split=f"{self.split}[:{int(train_size)}]")
+        raise ValueError(
+            f"`train_size` must be an integer from 1 to {len(self)}. "
+            f"Received: train_size={train_size!r}"
+        )
+
 
 def serve_stream(
-    stream: Stream, *, seed: int = 0, shuffle: bool = False, redraw: bool = False
+    stream: Pictures, *, seed: int = 0, shuffle: bool = False, redraw: bool = False
 ) -> tf.data.Dataset:
     """Cuts squares out of pictures whose shorter sides are brought to 256 pixels for each 224.
 
@@ -63,27 +97,34 @@ def serve_stream(
     examples, size = stream.examples(seed, shuffle), stream.size
     if not redraw:
         return examples.map(
-            lambda file, label: (middle(shrink(file, size), size), label),
+            lambda picture, label: (middle(shrink(stream.read(picture), size), size), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     return tf.data.Dataset.zip(examples, draws).map(
-        lambda example, draw: (anywhere(shrink(example[0], size), size, draw), example[1]),
+        lambda example, draw: (
+            anywhere(shrink(stream.read(example[0]), size), size, draw),
+            example[1],
+        ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
 
 
-def shrink(file: tf.Tensor, size: int) -> tf.Tensor:
-    """Decodes a JPEG file and resizes it, in proportion, so that squares of `size` can be cut out.
+def shrink(picture: tf.Tensor, size: int) -> tf.Tensor:
+    """Resizes a picture, in proportion, so that squares of `size` can be cut out.
 
     Args:
-        file: Its bytes.
+        picture: Bytes `(H, W, 3)`.
         size: Pixels along the squares' sides.
 
     Returns:
         Float32 `(H, W, 3)` in `[0, 1]`, the shorter of H and W 256 / 224 times `size`.
+
+    Example:
+    >>> shrink(tf.zeros((300, 600, 3), tf.uint8), 224).shape
+    TensorShape([256, 512, 3])
     """
-    picture = as_floats(tf.io.decode_jpeg(file, channels=3))
+    picture = as_floats(picture)
     sides = tf.cast(tf.shape(picture)[:2], tf.float32)
     shorter = round(SHORTER_SIDE * size / CROP)
     wanted = tf.cast(tf.round(shorter * sides / tf.reduce_min(sides)), tf.int32)

@@ -3,8 +3,8 @@
 import os
 import socket
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,8 @@ from keras_attention.datasets.digits import resize, stratified_split
 
 # Where tensorflow-datasets finds most sets and the list of their checksums.
 _HOST = "storage.googleapis.com"
+
+Found = TypeVar("Found")
 
 
 def read_tensorflow_set(
@@ -62,14 +64,33 @@ def _load(
 
     load: Any = tfds.load
     arguments = {"split": split, "data_dir": folder}
+    return here_or_downloaded(
+        name,
+        lambda download: _arrays(load(name, download=download, **arguments), size, label),
+    )
+
+
+def here_or_downloaded(name: str, get: Callable[[bool], Found]) -> Found:
+    """Gets a data set from this machine, else by downloading it.
+
+    Args:
+        name: Of the data set, for the error.
+        get: Takes whether to download, and raises AssertionError or FileNotFoundError where the
+            data set is not here and is not to be downloaded.
+
+    Raises:
+        ConnectionError: When it cannot be downloaded, at once where there is no network.
+    """
+    import tensorflow_datasets as tfds
+
     try:
-        return _arrays(load(name, download=False, **arguments), size, label)
+        return get(False)
     except (AssertionError, FileNotFoundError):
         pass  # not on this machine yet
     try:
         _require_network()
-        return _arrays(load(name, **arguments), size, label)
-    except OSError as error:
+        return get(True)
+    except (OSError, tfds.download.DownloadError) as error:
         raise ConnectionError(
             f"The data set {name!r} is not on this machine and could not be downloaded; it needs "
             f"a network once. `list_datasets()` names those that need none. ({error})"

@@ -126,7 +126,7 @@ def test_train_size_takes_the_same_pictures_for_every_seed(folder):
 
 @pytest.mark.parametrize("sides", SIDES)
 def test_shorter_side_then_the_middle_or_anywhere(sides):
-    picture = shrink(jpeg(200, sides), 28)
+    picture = shrink(tf.io.decode_image(jpeg(200, sides)), 28)
     assert min(picture.shape[:2]) == 32
     assert max(picture.shape[:2]) == round(32 * max(sides) / min(sides))
     square = middle(picture, 28).numpy()

@@ -3,6 +3,8 @@ import pytest
 
 from keras_attention import datasets
 
+GENERATED = ["digits", "top_left_digits", "cluttered_translated_digits"]
+
 
 def arrays(dataset):
     images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
@@ -44,7 +46,7 @@ def test_train_size_moves_the_split():
     np.testing.assert_array_equal(np.sort(both.sum(axis=1)), np.sort(whole.sum(axis=1)))
 
 
-@pytest.mark.parametrize("name", ["digits", "top_left_digits"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_same_seed_gives_the_same_passes(name):
     first, second, other = (
         datasets.load(name, "train", seed=seed, size=16, train_size=40) for seed in (3, 3, 4)
@@ -57,7 +59,7 @@ def test_same_seed_gives_the_same_passes(name):
     assert not np.array_equal(passes[0][0][1], passes[2][0][1]), "every seed has its order"
 
 
-@pytest.mark.parametrize("name", ["digits", "top_left_digits"])
+@pytest.mark.parametrize("name", GENERATED)
 def test_skipping_passes_gives_what_would_have_come(name):
     def endless():
         return datasets.load(name, "train", 10, seed=1, size=16, train_size=40).repeat()
@@ -86,8 +88,15 @@ def test_list_says_what_each_needs():
         "cifar20",
         "svhn_cropped",
         "gtsrb",
+        "cluttered_translated_mnist",
+        "stanford_dogs",
+        "cars196",
+        "caltech_birds2011",
     }
     assert {name for name, info in infos.items() if info.needs_files} == {
+        "adience_age",
+        "adience_gender",
+        "uec_food100",
         "gtsdb",
         "imagenet2012",
         "pain_archive",

@@ -33,6 +33,8 @@ def few_images():
         ("mnist", 14, 14),
         ("top_left_mnist", None, 56),
         ("top_left_mnist", 28, 28),
+        ("cluttered_translated_mnist", None, 40),
+        ("cluttered_translated_mnist", 20, 20),
     ],
 )
 def test_mnist(few_images, name, size, shape):
@@ -144,5 +146,7 @@ def test_without_a_network_the_error_comes_at_once(monkeypatch, tmp_path):
     monkeypatch.delenv("GTSRB_DIR", raising=False)
     with pytest.raises(ConnectionError, match=r"'mnist'.*needs a network once"):
         datasets.load("mnist", "train")
+    with pytest.raises(ConnectionError, match=r"'stanford_dogs'.*needs a network once"):
+        datasets.load("stanford_dogs", "train")
     with pytest.raises(ConnectionError, match=r"GTSRB_DIR may name.*Received: data_dir='.*none'"):
         datasets.load("gtsrb", "train", data_dir=tmp_path / "none")
