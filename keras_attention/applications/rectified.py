@@ -3,15 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-from keras import ops
-
 from keras_attention.applications.conventions import Tensor, classifier
 from keras_attention.arguments import is_integer
+from keras_attention.layers.answer import answered
 from keras_attention.layers.attend_rectify import AttendRectifyHead
-
-# The smallest probability whose logarithm is taken: float32 has no smaller normal one.
-LEAST = 1e-37
 
 
 def taps(attention_depth: int, maps: Sequence[Tensor], least: int = 1) -> list[Tensor]:
@@ -47,12 +42,4 @@ def rectified(
     """
     decay = head.regularizer
     logits = classifier(x, head.classes, None, decay, "logits", bias_regularizer=decay)
-    return answered(head(list(maps), logits, features), head, activation)
-
-
-def answered(answer: Tensor, head: AttendRectifyHead, activation: Any) -> Tensor:
-    """Applies the activation of a network's last layer to what a head returns."""
-    if head.space == "probability":
-        answer = ops.log(ops.maximum(ops.cast(answer, "float32"), LEAST))
-    layer = keras.layers.Activation(activation, dtype="float32", name="predictions")
-    return layer(answer)
+    return answered(head(list(maps), logits, features), head.space, activation)

@@ -72,7 +72,7 @@ def WideResNet(
 
     Example:
     >>> WideResNet(16, 1).count_params()
-    176586
+    175994
     """
     decay = decay_of_all_weights(weight_decay)
     blocks = WideBlocks(depth, width, variant, dropout, decay=decay)

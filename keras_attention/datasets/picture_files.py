@@ -49,42 +49,39 @@ class PictureFiles:
         return self.chosen(stratified_split(self.labels, train_size)[0])
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
-        """Gives `(index, label)`."""
-        labels = tf.constant(self.labels)
-        return indices(len(self), seed, shuffle).map(lambda index: (index, labels[index]))
+        """Gives `((path, box), label)`; the box is empty where pictures are whole."""
+        paths = tf.constant([str(path) for path in self.paths])
+        boxes = np.zeros((len(self), 0)) if self.boxes is None else self.boxes
+        corners, labels = tf.constant(boxes, tf.int32), tf.constant(self.labels)
+        return indices(len(self), seed, shuffle).map(
+            lambda index: ((paths[index], corners[index]), labels[index])
+        )
 
-    def read(self, picture: tf.Tensor) -> tf.Tensor:
-        """Reads the picture of an index: bytes `(H, W, 3)`."""
-        pixels = tf.numpy_function(self.pixels, [picture], tf.uint8, stateful=False)
-        pixels.set_shape((None, None, CHANNELS))
-        return pixels
-
-    def pixels(self, index: int) -> np.ndarray:
+    def read(self, picture: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Reads a picture and cuts it to what of its box lies within: bytes `(H, W, 3)`.
 
-        Raises:
-            ValueError: For a file that is no whole picture, or a box beyond it; names the file.
-        """
-        from PIL import Image
+        Runs in TensorFlow alone: a pass that is given up while Python reads pictures can keep the
+        process from ending.
 
-        path = self.paths[index]
-        try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"Expected a whole picture in {str(path)!r}. Received: {error}"
-            ) from error
-        if self.boxes is None:
-            return np.asarray(picture)
-        left, top, right, bottom = self.boxes[index].tolist()
-        inside = (max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height))
-        if inside[0] < inside[2] and inside[1] < inside[3]:
-            return np.asarray(picture.crop(inside))
-        raise ValueError(
-            f"Expected a box inside the {picture.width}x{picture.height} pixels of {str(path)!r}. "
-            f"Received: box={(left, top, right, bottom)}"
+        Raises:
+            tf.errors.InvalidArgumentError: For a file that is no whole picture, or a box beyond it;
+                names the file in the latter case.
+        """
+        path, box = picture
+        pixels = tf.io.decode_image(
+            tf.io.read_file(path), channels=CHANNELS, expand_animations=False
         )
+        return pixels if self.boxes is None else _cut(pixels, box, path)
+
+
+def _cut(pixels: tf.Tensor, box: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
+    sides = tf.shape(pixels)[1::-1]
+    first, last = tf.maximum(box[:2], 0), tf.minimum(box[2:], sides)
+    expected = "Expected a box inside of a picture. Received (path, sides, box):"
+    received = [expected, path, sides, box]
+    check = tf.debugging.Assert(tf.reduce_all(first < last), received, summarize=4)
+    with tf.control_dependencies([check] if check is not None else []):
+        return pixels[first[1] : last[1], first[0] : last[0]]
 
 
 def missing(paths: list[Path], root: Path, listed: str) -> None:

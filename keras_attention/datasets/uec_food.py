@@ -72,7 +72,7 @@ def read_uec_food(
     held_out = share("test_share", test_share)
     root = _root(data_dir)
     dishes = [dish for label in range(CLASSES) for dish in _dishes(root / str(label + 1), label)]
-    tested = test_pictures(
+    tested = draw_pictures(
         np.array([dish.picture for dish in dishes]),
         np.array([dish.label for dish in dishes]),
         held_out,
@@ -82,7 +82,7 @@ def read_uec_food(
     return (files.for_training(train_size) if split == "train" else files,)
 
 
-def test_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -> set[int]:
+def draw_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -> set[int]:
     """Draws pictures of every class, always the same ones.
 
     Args:
@@ -92,7 +92,7 @@ def test_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -
             classes draw first, and what they drew counts for the larger ones that share it.
 
     Example:
-    >>> len(test_pictures(np.arange(20), np.repeat([0, 1], 10), 0.2))
+    >>> len(draw_pictures(np.arange(20), np.repeat([0, 1], 10), 0.2))
     4
     """
     held: dict[int, set[int]] = {

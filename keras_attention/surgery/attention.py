@@ -13,6 +13,7 @@ from keras_attention.layers.blend import Blend
 from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
 from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import PADDINGS, Graph, Place
+from keras_attention.surgery.unrolled import functional
 
 Tensor = Any
 
@@ -58,11 +59,7 @@ def add_attention(
     >>> [layer.name for layer in model.layers if "attention" in layer.name]
     ['conv1_attention', 'conv2_attention', 'conv3_attention']
     """
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(
-            "`model` must be a functional or sequential Keras model that is built. "
-            f"Received: model={model!r}"
-        )
+    functional(model)
     one_of("name", name, IMAGE_ATTENTIONS)
     one_of("placement", placement, tuple(PLACEMENTS))
     addition = _Addition(name, placement, flag("identity", identity), options)
@@ -85,7 +82,7 @@ class _Addition:
 
     def into(self, model: keras.Model) -> keras.Model:
         """The copy of one model, with its weights."""
-        graph = model._functional if isinstance(model, keras.Sequential) else model
+        graph = functional(model)
         copy = _Copy(self, graph, model.name)
         if copy.keeps_order():
             return copy.model

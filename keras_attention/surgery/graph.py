@@ -59,11 +59,14 @@ class Graph:
         self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
         self._readers: dict[int, list[Any]] = defaultdict(list)
         self._levels: dict[int, int] = {}
+        self._reductions: dict[int, int] = {}
         for node in self.nodes:
             for tensor in node.input_tensors:
                 self._readers[id(tensor)].append(node)
             before = [self._levels[id(maker)] for maker in self._before(node)]
             self._levels[id(node)] = 1 + max(before, default=0)
+            before = [self._reductions[id(maker)] for maker in self._before(node)]
+            self._reductions[id(node)] = _reduces(node) + max(before, default=0)
 
     def after_convolutions(self) -> list[Place]:
         """After every convolution, its normalization and its activation."""
@@ -82,6 +85,46 @@ class Graph:
                 if convolution is not None:
                     places.append(Place(node, convolution))
         return places
+
+    def maps(self) -> list[Any]:
+        """The calls that return a map of an image."""
+        return [node for node in self.nodes if self.is_map(node)]
+
+    def is_map(self, node: Any) -> bool:
+        """Whether a call returns a map of an image."""
+        return _is_map(node) and len(node.outputs[0].shape) == 4
+
+    def level(self, node: Any) -> int:
+        """How many calls lead to this one, on the longest way."""
+        return self._levels[id(node)]
+
+    def reductions(self, node: Any) -> int:
+        """How many of these calls make a map smaller."""
+        return self._reductions[id(node)]
+
+    def maker(self, tensor: Any) -> Any:
+        """The call that made a tensor; None for an input."""
+        return self._makers.get(id(tensor))
+
+    def before(self, node: Any) -> Any:
+        """The call whose output a call reads, that of the longest way; None for an input."""
+        return max(self._before(node), key=self.level, default=None)
+
+    def readers(self, node: Any) -> list[Any]:
+        """The calls that read the output of a call."""
+        return [reader for tensor in node.outputs for reader in self._readers[id(tensor)]]
+
+    def convolution_of(self, node: Any) -> Any:
+        """A convolution on the way to a call, the nearest."""
+        here = node
+        while here is not None and not _is_convolution(here):
+            here = self.before(here)
+        if here is None:
+            raise ValueError(
+                "`model` must make its maps by convolutions. Received: "
+                f"{node.operation.name!r} without one before it"
+            )
+        return here.operation
 
     def _before(self, node: Any) -> list[Any]:
         makers = [self._makers.get(id(tensor)) for tensor in node.input_tensors]

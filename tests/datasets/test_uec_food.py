@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from keras_attention import datasets
 from keras_attention.datasets import read_uec_food
-from keras_attention.datasets.uec_food import test_pictures as draw_pictures
+from keras_attention.datasets.streams import serve_stream
+from keras_attention.datasets.uec_food import draw_pictures
 from tests.datasets.made_pictures import MEALS, make_uec_food
 
 
@@ -23,6 +24,11 @@ def made(tmp_path_factory):
 def root(made, tmp_path):
     """A copy to break."""
     return shutil.copytree(made, tmp_path / "copy") / "UECFOOD100"
+
+
+def dish(part, index):
+    """What is cut out of a picture."""
+    return part.read((str(part.paths[index]), tf.constant(part.boxes[index], tf.int32))).numpy()
 
 
 def parts(folder, **arguments):
@@ -44,7 +50,7 @@ def test_pictures_and_labels(made, inside):
 def test_dishes_are_cut_out_by_their_boxes(made):
     files = parts(made)
     found = {
-        (path.stem, int(label), tuple(box)): part.pixels(index)
+        (path.stem, int(label), tuple(box)): dish(part, index)
         for part in files
         for index, (path, label, box) in enumerate(
             zip(part.paths, part.labels, part.boxes.tolist(), strict=True)
@@ -54,14 +60,14 @@ def test_dishes_are_cut_out_by_their_boxes(made):
     for name, (sides, shown) in MEALS.items():
         for label, boxes in shown.items():
             for left, top, right, bottom in boxes:
-                dish = found[str(name), label - 1, (left, top, right, bottom)]
+                cut = found[str(name), label - 1, (left, top, right, bottom)]
                 right, bottom = min(right, sides[0]), min(bottom, sides[1])
-                assert dish.shape == (bottom - top, right - left, 3)
+                assert cut.shape == (bottom - top, right - left, 3)
                 middle = sides[0] // 2
                 wanted = (63 * max(0, middle - left) + 255 * (right - max(left, middle))) / (
                     right - left
                 )
-                np.testing.assert_allclose(dish.mean(), wanted, atol=4)
+                np.testing.assert_allclose(cut.mean(), wanted, atol=4)
 
 
 def test_no_picture_is_in_both_parts(made):
@@ -119,11 +125,12 @@ def test_boxes_may_leave_the_picture_but_not_lie_outside(root):
     table = root / "1" / "bb_info.txt"
     table.write_text("100 -5 4 99 99\n101 24 0 30 9\n")
     both = [(part, index) for part in parts(root) for index in range(2)]
-    (partly,) = [part.pixels(i) for part, i in both if part.paths[i].stem == "100"]
+    (partly,) = [dish(part, i) for part, i in both if part.paths[i].stem == "100"]
     assert partly.shape == (16, 24, 3)
     (outside,) = [(part, i) for part, i in both if part.paths[i].stem == "101"]
-    with pytest.raises(ValueError, match=r"inside the 24x20 pixels of .*101.jpg.*\(24, 0, 30, 9\)"):
-        outside[0].pixels(outside[1])
+    for read in (lambda: dish(*outside), lambda: list(serve_stream(outside[0]))):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)101\.jpg.*24\D+0\D+30\D+9"):
+            read()
 
 
 def test_what_is_missing_is_said(root, monkeypatch):
@@ -139,9 +146,7 @@ def test_what_is_missing_is_said(root, monkeypatch):
     with pytest.raises(ValueError, match=r"folders 1 to 100.*Received: no .*bb_info.txt"):
         parts(root)
     (root / "category.txt").unlink()
-    with pytest.raises(
-        ValueError, match=r"UEC_FOOD100_DIR, must name .*http.*Received: data_dir='"
-    ):
+    with pytest.raises(ValueError, match=r"UEC_FOOD100_DIR, must .*http.*Received: data_dir='"):
         parts(root)
     monkeypatch.delenv("UEC_FOOD100_DIR", raising=False)
     with pytest.raises(ValueError, match="Received: data_dir=None"):

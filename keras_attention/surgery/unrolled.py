@@ -1,0 +1,62 @@
+"""A model's graph with the models inside it laid out, on the same layers."""
+
+from functools import partial
+from typing import Any
+
+import keras
+
+from keras_attention.surgery.copying import inputs_like
+from keras_attention.surgery.graph import Graph
+
+
+def functional(model: Any) -> keras.Model:
+    """The functional model that a functional or sequential one is.
+
+    Raises:
+        ValueError: For any other, or one that is not built.
+    """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise ValueError(
+            "`model` must be a functional or sequential Keras model that is built. "
+            f"Received: model={model!r}"
+        )
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
+def unrolled(model: keras.Model) -> keras.Model:
+    """The same calls of the same layers, those of models inside among them.
+
+    Args:
+        model: A functional or sequential model.
+
+    Returns:
+        A functional model of no models: the given one, where it is that already. Weights are
+        shared.
+
+    Example:
+    >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="inside")])
+    >>> outer = keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(1, name="outside")])
+    >>> [layer.name for layer in unrolled(outer).layers[1:]]
+    ['inside', 'outside']
+    """
+    graph = functional(model)
+    if not any(_is_graph(layer) for layer in graph.layers):
+        return graph
+    inputs = inputs_like(graph)
+    return keras.Model(inputs, _run(graph, inputs), name=model.name)
+
+
+def _run(model: keras.Model, inputs: Any, **_: Any) -> Any:
+    graph = functional(model)
+    values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
+    for node in Graph(graph).nodes:
+        layer = node.operation
+        call = partial(_run, layer) if _is_graph(layer) else layer
+        args, kwargs = node.arguments.fill_in(values)
+        outputs = keras.tree.flatten(call(*args, **kwargs))
+        values.update(zip(map(id, node.outputs), outputs, strict=True))
+    return keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)
+
+
+def _is_graph(layer: Any) -> bool:
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
