@@ -78,7 +78,7 @@ def verdict(tested: Sequence[int], done: Sequence[Training]) -> str:
             report.mean(report.of_row(row, done), str(number)) for row in (BASELINE, BEST)
         )
         if plain is None or attended is None:
-            lines.append(f"{number} distractors: not to be compared, a network diverged.")
+            lines.append(f"- {number} distractors: not to be compared, a network diverged.")
             continue
         word = "beats" if attended < plain else "does not beat"
         lines.append(
