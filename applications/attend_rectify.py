@@ -57,7 +57,7 @@ def check(jobs: Sequence[Job], loads: bool) -> None:
     """
     first = {job.row: job for job in reversed(jobs)}
     if loads:
-        for job in {getattr(row, "data", ""): job for row, job in first.items()}.values():
+        for job in {job.data: job for job in jobs}.values():
             for split in ("train", "test"):
                 job.load(split)
     for job in first.values():
@@ -83,9 +83,8 @@ def write_page(
     """Writes the markdown, where it is asked for."""
     if not given.markdown:
         return
-    title = f"Attend and Rectify, {kind.TITLE}"
-    if given.data:
-        title += f" on {', '.join(given.data)}"
+    data = ", ".join(dict.fromkeys(job.data for job in jobs))
+    title = f"Attend and Rectify, {kind.TITLE} on {data}"
     command = markdown.command("attend_rectify.py")
     page = markdown.page(title, command, kind.notes(given, jobs), text, details)
     files.write_text(given.markdown, page)

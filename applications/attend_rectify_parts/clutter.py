@@ -69,6 +69,11 @@ def rows_of(parts: Sequence[str]) -> list[Row]:
     return list(dict.fromkeys(row for part in parts for row in PARTS[part]))
 
 
+def error_at(distractors: int) -> str:
+    """What the error among so many distractors is called."""
+    return f"error % at {distractors}"
+
+
 @dataclass(frozen=True)
 class ClutterJob(Job):
     """A training among distractors, tested among others.
@@ -100,7 +105,7 @@ class ClutterJob(Job):
 
     def scores(self, model: keras.Model) -> dict[str, float]:
         """On the same images for every network: each test digit drawn several times."""
-        return {str(number): self._error(model, number) for number in self.tested}
+        return {error_at(number): self._error(model, number) for number in self.tested}
 
     def _error(self, model: keras.Model, distractors: int) -> float:
         draws = range(self.protocol.test_draws)

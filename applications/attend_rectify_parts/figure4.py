@@ -65,7 +65,7 @@ def errors(rows: Sequence[clutter.Row], tested: Sequence[int], done: Sequence[Tr
     for row in rows:
         found = report.of_row(row, done)
         where = " ".join(part for part, members in clutter.PARTS.items() if row in members)
-        spreads = [report.spread(found, str(number)) for number in tested]
+        spreads = [report.spread(found, clutter.error_at(number)) for number in tested]
         lines.append([row.label, where, *report.counts(found[0]), *spreads])
     return markdown.table(headings, lines)
 
@@ -75,7 +75,8 @@ def verdict(tested: Sequence[int], done: Sequence[Training]) -> str:
     lines = []
     for number in tested:
         plain, attended = (
-            report.mean(report.of_row(row, done), str(number)) for row in (BASELINE, BEST)
+            report.mean(report.of_row(row, done), clutter.error_at(number))
+            for row in (BASELINE, BEST)
         )
         if plain is None or attended is None:
             lines.append(f"- {number} distractors: not to be compared, a network diverged.")

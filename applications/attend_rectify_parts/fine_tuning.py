@@ -83,6 +83,11 @@ def rows_of(options: Namespace) -> list[Row]:
 class FineJob(Job):
     """A fine-tuning; squares are cut out of the photographs and mirrored by the data set."""
 
+    @property
+    def data(self) -> str:
+        """The data set, by its name in `ka.datasets`."""
+        return self.row.data
+
     def load(self, split: str) -> tf.data.Dataset:
         """Single images, in color, as the network takes them."""
         protocol = self.protocol

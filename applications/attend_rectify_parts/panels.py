@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from program_parts.markdown import deviation
 
 from attend_rectify_parts import clutter, report
@@ -37,6 +38,9 @@ def draw(parts: Sequence[str], done: Sequence[Training], title: str, path: Path)
                 panel(axes, row.label, found)
         axes.set_ylabel("test error %")
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
@@ -51,9 +55,9 @@ def _while_learning(axes: Axes, label: str, found: Sequence[Training]) -> None:
 
 def _among_distractors(axes: Axes, label: str, found: Sequence[Training]) -> None:
     """Mean and deviation over the seeds for each number of distractors."""
-    names = list(found[0].scores)
-    values = [report.values_of(found, name) for name in names]
+    numbers = found[0].job.tested
+    values = [report.values_of(found, clutter.error_at(number)) for number in numbers]
     means, bars = [np.mean(one) for one in values], [deviation(one) for one in values]
-    axes.errorbar(range(len(names)), means, bars, marker="o", capsize=3, label=label)
-    axes.set_xticks(range(len(names)), names)
+    axes.errorbar(range(len(numbers)), means, bars, marker="o", capsize=3, label=label)
+    axes.set_xticks(range(len(numbers)), numbers)
     axes.set_xlabel("distractors in the test")

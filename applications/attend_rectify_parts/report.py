@@ -83,13 +83,17 @@ def _record(training: Training) -> dict[str, Any]:
         **job.row.identity(),
         "seed": job.seed,
         **protocol,
-        **{name.replace(" %", "_percent"): round(v, 4) for name, v in training.scores.items()},
+        **{_column(name): round(v, 4) for name, v in training.scores.items()},
         "diverged": training.diverged,
         "parameters": training.parameters,
         "macs": training.macs,
         "steps": training.steps,
         "seconds": round(training.seconds, 1),
     }
+
+
+def _column(name: str) -> str:
+    return name.replace("%", "percent").replace(" ", "_")
 
 
 def _rounded(epoch: dict[str, float]) -> dict[str, float]:

@@ -19,6 +19,8 @@ TEST_BATCH = 128
 class Job:
     """One training; the figure and the tables have classes of their own made of this one.
 
+    Those also say of which `data` they are.
+
     Attributes:
         row: What to train: with a `label`, an `identity` for files, and whether it `attends`.
         seed: Of everything that is drawn.

@@ -96,6 +96,11 @@ def rows_of(options: Namespace) -> list[Row]:
 class WideJob(Job):
     """A training on whole images, photographs shifted and mirrored."""
 
+    @property
+    def data(self) -> str:
+        """The data set, by its name in `ka.datasets`."""
+        return self.row.data
+
     def load(self, split: str) -> tf.data.Dataset:
         """Single images."""
         protocol = self.protocol

@@ -113,7 +113,7 @@ def test_the_rate_falls_where_the_protocol_says():
 def test_numbers_that_are_none_are_no_score():
     job = clutter_job(BASELINE)
     model = job.model()
-    assert set(training.measured(job, model)) == {"2", "4"}
+    assert set(training.measured(job, model)) == {"error % at 2", "error % at 4"}
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     assert training.measured(job, model) == {}
 
@@ -203,7 +203,11 @@ def test_a_small_figure(monkeypatch, tmp_path):
     assert main(monkeypatch, *given) == 0
     records = records_of(tmp_path / "results.csv")
     assert [record["network"] for record in records] == ["baseline", "AD 4, AW 4"]
-    assert all(0 <= float(record[number]) <= 100 for record in records for number in ("4", "16"))
+    assert all(
+        0 <= float(record[f"error_percent_at_{number}"]) <= 100
+        for record in records
+        for number in (4, 16)
+    )
     curves = records_of(tmp_path / "curves.csv")
     assert [line["epoch"] for line in curves] == ["1", "2"] * 2
     assert all(0 <= float(line["test_error"]) <= 100 for line in curves)
@@ -212,7 +216,7 @@ def test_a_small_figure(monkeypatch, tmp_path):
     assert "8 distractors: attention (AD 4, AW 4)" in text
     assert "--figure 4 --part e" in text
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
-    assert log.count("seed 0: 4 ") == 2
+    assert log.count("seed 0: error % at 4 ") == 2
     assert log.rstrip().endswith(f"wrote {page}")
 
 
