@@ -162,7 +162,7 @@ def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
 
     A chain of small operations on a large map is bound by reading and writing the map; XLA makes
     one loop of it. In TensorFlow the compiled function is a part of the graph around it, in
-    training and in a SavedModel, where the rest is not compiled.
+    training and in a SavedModel, where the rest is not compiled; calls outside of graphs are not.
 
     Args:
         function: Takes the options, then tensors; has no state.
@@ -177,7 +177,16 @@ def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
     [2.0, 4.0]
     """
     plain, compiled = partial(function, *options), _compiled(function, options)
-    return lambda *tensors: (compiled if _FUSES.get() else plain)(*tensors)
+
+    def call(*tensors: Tensor) -> Any:
+        return (compiled if _FUSES.get() and _in_graph() else plain)(*tensors)
+
+    return call
+
+
+def _in_graph() -> bool:
+    """Whether a graph is traced; step by step, compiling for each shape would take longer."""
+    return BACKEND != "tensorflow" or not tf.executing_eagerly()
 
 
 @contextmanager

@@ -147,3 +147,41 @@ def test_onnx_says_what_is_missing(model, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="keras-cnn-attention"):
         ka.export.export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_attention_is_served_beside_the_predictions(rng, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    options = {"attention_depth": 2, "attention_width": 3, "weight_decay": 0.0}
+    model = ka.applications.WARN(10, 0.25, input_shape=(None, None, 3), **options)
+    path = ka.export.export_saved_model(model, tmp_path / "served", attention=True)
+    served = tf.saved_model.load(path)
+    names = ["predictions", "rectify_gates", "rectify_masks1", "rectify_masks2"]
+    assert sorted(served.signatures["serving_default"].structured_outputs) == names
+    x = rng.uniform(size=(5, 24, 16, 3)).astype("float32")
+    outputs = served.serve(x)
+    assert all(tensor.dtype == tf.float32 for tensor in outputs.values())
+    assert [outputs[name].shape[1:] for name in names] == [(10,), (3,), (6, 4, 3), (12, 8, 3)]
+    np.testing.assert_allclose(outputs["predictions"], model(x), atol=5e-2)
+
+
+@pytest.mark.parametrize("kind", ["litert", "onnx"])
+def test_attention_in_one_file(kind, tmp_path):
+    model = ka.applications.ClutteredCNN(2, input_shape=(16, 16, 1), filters=2, units=4)
+    export = getattr(ka.export, f"export_{kind}")
+    assert export(model, tmp_path / "model", attention=True).is_file()
+
+
+def test_models_without_attention_have_none_to_serve(tmp_path):
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="that takes `return_attention`"):
+        ka.export.export_saved_model(plain, tmp_path / "a", attention=True)
+
+
+def test_logarithms_of_probabilities_are_served_as_probabilities(rng, tmp_path):
+    options = {"classifier_activation": None, "weight_decay": 0.0}
+    trained = ka.applications.WARN(10, 0.25, 1, input_shape=(16, 16, 3), **options)
+    model = keras.Model(trained.input, keras.ops.softmax(trained.output))
+    served = tf.saved_model.load(ka.export.export_saved_model(model, tmp_path / "served"))
+    x = rng.uniform(size=(3, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(tf.reduce_sum(served.serve(x), axis=1), 1.0, atol=1e-6)
+    assert not np.allclose(tf.reduce_sum(tf.exp(trained(x)), axis=1), 1.0, atol=1e-4)

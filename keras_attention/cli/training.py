@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_attention import applications, backend, datasets
 from keras_attention.cli import run_folder
+from keras_attention.cli.learners import learner
 from keras_attention.cli.run_folder import RunConfig
 from keras_attention.files import write_whole
 
@@ -53,13 +54,14 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
     training, test = load_data(config, "train"), load_data(config, "test")
     steps = int(training.cardinality())
     model = build(config, training)
-    compile_for_training(model, config, steps)
-    rows = load_state(folder / run_folder.STATE, model) if resume else []
+    fitted, loss = learner(model, datasets.find(config.data).regression)
+    compile_for_training(fitted, loss, config, steps)
+    rows = load_state(folder / run_folder.STATE, fitted) if resume else []
     done = len(rows)
     if done:
         run_folder.write_history(folder, rows)  # a kill may have come between the two files
     if done < config.epochs:
-        model.fit(
+        fitted.fit(
             # The order of every pass follows from the seed, so passes done are skipped.
             training.repeat().skip(done * steps),
             steps_per_epoch=steps,
@@ -113,11 +115,8 @@ def load_data(config: RunConfig, split: str) -> Any:
     )
 
 
-def compile_for_training(model: keras.Model, config: RunConfig, steps: int) -> None:
-    """Compiles with SGD, Nesterov momentum and two drops of the rate, as in section 4.2.
-
-    Classes are learned by their cross-entropy, numbers by their mean squared error.
-    """
+def compile_for_training(model: keras.Model, loss: Any, config: RunConfig, steps: int) -> None:
+    """Compiles with SGD, Nesterov momentum and two drops of the rate, as in section 4.2."""
     rate = config.learning_rate
     total = steps * config.epochs
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
@@ -126,7 +125,7 @@ def compile_for_training(model: keras.Model, config: RunConfig, steps: int) -> N
     regression = datasets.find(config.data).regression
     model.compile(
         keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
-        "mean_squared_error" if regression else "sparse_categorical_crossentropy",
+        loss,
         metrics=["mean_absolute_error" if regression else "accuracy"],
     )
 

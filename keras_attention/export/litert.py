@@ -18,6 +18,7 @@ def export_litert(
     inputs: Any = None,
     tolerance: float | None = None,
     overwrite: bool = False,
+    attention: bool = False,
 ) -> Path:
     """Writes a LiteRT (TensorFlow Lite) file, runs it, compares the outputs.
 
@@ -31,13 +32,15 @@ def export_litert(
         inputs: See `export_saved_model`.
         tolerance: See `export_saved_model`.
         overwrite: Whether to replace a file at `path`.
+        attention: See `export_saved_model`.
 
     Returns:
         The path of the file.
 
     Raises:
         FileExistsError: When something stands at `path` that is not to be replaced.
-        ValueError: When the model is not built or the inputs do not fit.
+        ValueError: When the model is not built, the inputs do not fit, or there is no attention to
+            return.
         RuntimeError: When the file does not run, or to other outputs.
 
     Example:
@@ -48,6 +51,7 @@ def export_litert(
     'model.tflite'
     """
     options: dict[str, Any] = {"inputs": inputs, "tolerance": tolerance, "overwrite": overwrite}
+    options["attention"] = attention
     return export_file(model, path, "litert", _run, **options)
 
 
@@ -64,4 +68,11 @@ def _run(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
     for place, array in zip(places, inputs, strict=True):
         interpreter.set_tensor(place, array)
     interpreter.invoke()
-    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+    outputs = sorted(interpreter.get_output_details(), key=_number)
+    return [interpreter.get_tensor(detail["index"]) for detail in outputs]
+
+
+def _number(output: dict[str, Any]) -> int:
+    """The output's place among what the model returns; the file has them in any order."""
+    number = output["name"].rpartition(":")[2]
+    return int(number) if number.isdigit() else 0

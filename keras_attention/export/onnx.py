@@ -20,6 +20,7 @@ def export_onnx(
     inputs: Any = None,
     tolerance: float | None = None,
     overwrite: bool = False,
+    attention: bool = False,
 ) -> Path:
     """Writes an ONNX file, runs it with ONNX Runtime, compares the outputs.
 
@@ -33,6 +34,7 @@ def export_onnx(
         inputs: See `export_saved_model`.
         tolerance: See `export_saved_model`.
         overwrite: Whether to replace a file at `path`.
+        attention: See `export_saved_model`.
 
     Returns:
         The path of the file.
@@ -40,7 +42,8 @@ def export_onnx(
     Raises:
         ImportError: Without the extra `export`, which brings ONNX.
         FileExistsError: When something stands at `path` that is not to be replaced.
-        ValueError: When the model is not built or the inputs do not fit.
+        ValueError: When the model is not built, the inputs do not fit, or there is no attention to
+            return.
         RuntimeError: When the file does not run, or to other outputs.
 
     Example:
@@ -56,6 +59,7 @@ def export_onnx(
             f'`export_onnx` needs {", ".join(missing)}: pip install "keras-cnn-attention[export]"'
         )
     options: dict[str, Any] = {"inputs": inputs, "tolerance": tolerance, "overwrite": overwrite}
+    options["attention"] = attention
     return export_file(model, path, "onnx", _run, **options)
 
 

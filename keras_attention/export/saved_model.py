@@ -22,6 +22,7 @@ from keras_attention.export.checking import (
     tolerance_of,
     with_float32_outputs,
 )
+from keras_attention.inspect.with_attention import with_attention
 
 # Runs in a process of its own, with TensorFlow alone: what a server has.
 _RELOAD = """
@@ -49,6 +50,7 @@ def export_saved_model(
     tolerance: float | None = None,
     overwrite: bool = False,
     fused: bool = True,
+    attention: bool = False,
 ) -> Path:
     """Writes a TensorFlow SavedModel, reloads it in a process of its own, compares the outputs.
 
@@ -57,6 +59,10 @@ def export_saved_model(
     or nothing new. Outputs are float32 whatever the model's dtype policy. The endpoints are
     `serve` and `serving_default`, for any batch size and, where the model takes any, any image
     size.
+
+    What the model returns is served. One that was trained to return logits, or logarithms of
+    probabilities as `WARN(classifier_activation=None)`, serves probabilities with the activation
+    put behind it: `keras.Model(model.input, keras.ops.softmax(model.output))`.
 
     Args:
         model: A built Keras model.
@@ -70,13 +76,16 @@ def export_saved_model(
             as they are in training (`SANBlock`). TensorFlow Serving wants
             `--xla_cpu_compilation_enabled=true` for that; False exports plain operations, which
             every server has.
+        attention: Whether the export returns a dictionary of the model's output and all attention
+            maps and gates, under the names of `inspect.with_attention`; by default the output only.
 
     Returns:
         The path of the SavedModel.
 
     Raises:
         FileExistsError: When something stands at `path` that is not to be replaced.
-        ValueError: When the model is not built or the inputs do not fit.
+        ValueError: When the model is not built, the inputs do not fit, or there is no attention to
+            return.
         RuntimeError: When the reloaded outputs differ or the export does not load.
 
     Example:
@@ -87,6 +96,7 @@ def export_saved_model(
     ['fingerprint.pb', 'saved_model.pb']
     """
     path = Path(path).resolve()
+    model = with_attention(model) if flag("attention", attention) else model
     tolerance = tolerance_of(model, tolerance)
     _check_target(path, overwrite)
     examples = examples_for(model, inputs)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_attention import backend
+from keras_attention.arguments import flag
 from keras_attention.export.checking import (
     compare,
     examples_for,
@@ -17,6 +18,7 @@ from keras_attention.export.checking import (
     tolerance_of,
     with_float32_outputs,
 )
+from keras_attention.inspect.with_attention import with_attention
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 Run = Callable[[Path, list[np.ndarray]], list[np.ndarray]]
@@ -31,6 +33,7 @@ def export_file(
     inputs: Any = None,
     tolerance: float | None = None,
     overwrite: bool = False,
+    attention: bool = False,
 ) -> Path:
     """Writes a model under a temporary name, runs the file, compares the outputs, renames it.
 
@@ -42,11 +45,13 @@ def export_file(
         inputs: See `export_saved_model`.
         tolerance: See `export_saved_model`.
         overwrite: Whether to replace a file at `path`.
+        attention: See `export_saved_model`.
 
     Returns:
         The path.
     """
     path = Path(path).resolve()
+    model = with_attention(model) if flag("attention", attention) else model
     tolerance = tolerance_of(model, tolerance)
     if path.exists() and not (overwrite and path.is_file()):
         raise FileExistsError(

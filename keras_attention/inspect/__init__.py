@@ -3,6 +3,7 @@
 from keras_attention.inspect.macs import count_macs
 from keras_attention.inspect.plot import has_attention, plot_attention
 from keras_attention.inspect.table import short_number, summary_table, trainable_parameters
+from keras_attention.inspect.with_attention import with_attention
 
 __all__ = [
     "count_macs",
@@ -11,4 +12,5 @@ __all__ = [
     "short_number",
     "summary_table",
     "trainable_parameters",
+    "with_attention",
 ]

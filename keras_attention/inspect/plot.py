@@ -9,6 +9,7 @@ import numpy as np
 from keras_attention.arguments import one_of
 from keras_attention.files import write_whole
 from keras_attention.inspect import (
+    attend_rectify,
     masks,
     recurrent_attention,
     scale_space,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Each finds its mechanism among a model's calls and draws it; the first that does comes first.
-_PAINTERS = (windows, spatial_transformer, scale_space, masks, recurrent_attention)
+_PAINTERS = (windows, attend_rectify, spatial_transformer, scale_space, masks, recurrent_attention)
 
 
 def plot_attention(
@@ -38,6 +39,10 @@ def plot_attention(
     - Attention windows (`TargetLayer`, `AttentiveRegularization`), a row a layer: the windows of
       up to 12 kernels before training and now, and all regions of interest over the first image
       (figure 4 of Chitta, Targeted Kernel Networks, 2018).
+    - `AttendRectifyHead`, the first one, a row for each of up to 3 images: what the heads of each
+      module look at, the deepest first, with what each head counts; what each module and the
+      network itself count in the answer, and the class that each of them predicts, beside the
+      answer. Of an `AttentionModule` alone, its heads and their gates.
     - `SpatialTransformer`: up to 6 images with the frame that it looks at, and what it passes on.
     - `SANBlock`, the first one, a row for each of up to 3 images: the outputs of both layers, their
       difference, extrema, smoothed extrema and mask (figure 4 of Garg et al., SAN, 2020), as the 16

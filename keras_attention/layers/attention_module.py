@@ -14,7 +14,7 @@ from keras_attention.arguments import (
     positive_integer,
     standard_data_format,
 )
-from keras_attention.ops.attend_rectify import MASKS, attend, attended, head_overlap
+from keras_attention.ops.attend_rectify import MASKS, attend, attended, gated, head_overlap
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -130,28 +130,16 @@ class AttentionModule(keras.Layer):
         if training and self.overlap_weight and self.heads > 1:
             self.add_loss(self.overlap_weight * head_overlap(masks, self.data_format))
         answers, gates = self._answers_and_gates(sums)
-        outputs = ops.sum(ops.expand_dims(gates, -1) * answers, axis=1) if self.gate else answers
         found = [masks] * return_attention + [gates] * return_gates
-        outputs = ops.cast(outputs, self.compute_dtype)
+        outputs = ops.cast(answers, self.compute_dtype)
         return (outputs, *found) if found else outputs
 
     def _answers_and_gates(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """What each head says `(B, heads, classes)`, and its gate `(B, heads)`."""
+        """The answers, of each head or of the gated, and the gates `(B, heads)`."""
         if not self.gate:
             answers = attended(sums, self.output_kernel)
             return answers, ops.ones_like(answers[:, :, 0])
-        outputs = attended(sums, self._kernel_of_heads())
-        answers, scores = outputs[:, :, :-1], outputs[:, :, -1]
-        if self.heads == 1:  # Keras warns of a softmax of one value
-            return answers, ops.ones_like(scores)
-        return answers, ops.softmax(ops.tanh(scores), axis=-1)
-
-    def _kernel_of_heads(self) -> Tensor:
-        """Each head's kernels for the classes and its score, one after the other."""
-        size = (*self.attention_kernel.shape, -1)
-        kernels = [ops.reshape(kernel, size) for kernel in (self.output_kernel, self.score_kernel)]
-        joined = ops.concatenate(kernels, axis=-1)
-        return ops.reshape(joined, (*self.attention_kernel.shape[:3], -1))
+        return gated(sums, self.output_kernel, self.score_kernel)
 
     def macs(self, input_shape: Sequence[int], executed: bool = False) -> int:
         """Multiply-accumulates for one image.

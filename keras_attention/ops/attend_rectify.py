@@ -5,10 +5,13 @@ al., Diversified visual attention networks (2017).
 """
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from keras import ops
 
+from keras_attention import backend
 from keras_attention.arguments import one_of, standard_data_format
 from keras_attention.ops.shifted_maps import collect_taps, spread_taps
 
@@ -19,6 +22,9 @@ GATES = ("softmax", "sigmoid", "mean")
 SPACES = ("log", "probability")
 # What keeps the sum of sigmoid gates from 0, in the authors' code.
 LEAST_GATE = 1e-6
+# Numbers of a kernel. Smaller ones are faster where every head's sums meet every head's kernel and
+# what they have to do with each other is kept, larger ones where they are turned around first.
+_TURNED_FROM = 100_000
 
 
 def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
@@ -107,9 +113,8 @@ def attend(
     flat = ops.reshape(features, (-1, places, channels) if last else (-1, channels, places))
     by_channel, by_place = (_turned(flat), flat) if last else (flat, _turned(flat))
     taps = ops.matmul(ops.expand_dims(_by_taps(kernel, flat.dtype), 0), by_channel)
-    logits = collect_taps(ops.reshape(taps, (-1, count, heads, height, width)), size)
-    masks = _masks(logits, mask)
-    spread = ops.cast(spread_taps(masks, size), features.dtype)
+    taps = ops.reshape(taps, (-1, count, heads, height, width))
+    masks, spread = _masks_and_spread(mask, size)(taps)
     weights = ops.reshape(spread, (-1, count * heads, places))
     sums = ops.reshape(ops.matmul(weights, by_place), (-1, count, heads, channels))
     if mask == "sigmoid":
@@ -133,10 +138,39 @@ def attended(sums: Tensor, kernel: Tensor) -> Tensor:
     (2, 4, 10)
     """
     heads, inputs = sums.shape[2], sums.shape[1] * sums.shape[3]
-    by_head = ops.reshape(ops.transpose(sums, (2, 0, 1, 3)), (heads, -1, inputs))
     kernels = ops.reshape(ops.cast(kernel, sums.dtype), (inputs, heads, -1))
-    outputs = ops.matmul(by_head, ops.transpose(kernels, (1, 0, 2)))
-    return ops.cast(ops.transpose(outputs, (1, 0, 2)), "float32")
+    if math.prod(kernels.shape) > _TURNED_FROM:
+        by_head = ops.reshape(ops.transpose(sums, (2, 0, 1, 3)), (heads, -1, inputs))
+        outputs = ops.matmul(by_head, ops.transpose(kernels, (1, 0, 2)))
+        return ops.cast(ops.transpose(outputs, (1, 0, 2)), "float32")
+    of_image = ops.reshape(ops.transpose(sums, (0, 2, 1, 3)), (-1, inputs))
+    every = ops.matmul(of_image, ops.reshape(kernels, (inputs, -1)))
+    every = ops.reshape(ops.cast(every, "float32"), (-1, heads, heads, kernels.shape[2]))
+    own = ops.expand_dims(ops.eye(heads), -1)
+    return ops.sum(every * own, axis=2)
+
+
+def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of the heads, weighted by their gates (eq. 4 and 5).
+
+    Args:
+        sums: `(B, kh * kw, K, C)`, what `attend` returns.
+        outputs: `(kh, kw, C, K * L)`, the kernels of the heads' logits, a head after the other.
+        scores: `(kh, kw, C, K)`, the kernels of their scores.
+
+    Returns:
+        `(B, L)` and the gates `(B, K)`, float32.
+
+    Example:
+    >>> _, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
+    >>> answer, gates = gated(sums, ops.ones((3, 3, 8, 4 * 10)), ops.ones((3, 3, 8, 4)))
+    >>> tuple(answer.shape), [float(gate) for gate in gates[0]]
+    ((2, 10), [0.25, 0.25, 0.25, 0.25])
+    """
+    answers, scored = attended(sums, outputs), attended(sums, scores)[:, :, 0]
+    # Keras warns of a softmax of one value.
+    gates = ops.softmax(ops.tanh(scored)) if scored.shape[1] > 1 else ops.ones_like(scored)
+    return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), gates
 
 
 def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
@@ -187,10 +221,42 @@ def aggregate(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
     return ops.sum(shares * act(ops.cast(hypotheses, "float32"), axis=-1), axis=1)
 
 
-def _masks(logits: Tensor, mask: str) -> Tensor:
+@cache
+def _masks_and_spread(mask: str, size: tuple[int, int]) -> Callable[[Tensor], Any]:
+    """From products with the taps to masks, and to masks as the taps see them, and back."""
+    forward = backend.fused(_forward, mask, size)
+    backward = backend.fused(_backward, mask, size)
+
+    @ops.custom_gradient
+    def masks_and_spread(taps: Tensor) -> Any:
+        masks, spread = forward(taps)
+
+        def gradient(*upstream: Any) -> Tensor:
+            # JAX passes both as one.
+            by_masks, by_spread = upstream if len(upstream) == 2 else upstream[0]
+            return backward(masks, by_masks, by_spread)
+
+        return (masks, spread), gradient
+
+    return masks_and_spread
+
+
+def _forward(mask: str, size: tuple[int, int], taps: Tensor) -> tuple[Tensor, Tensor]:
+    logits = ops.cast(collect_taps(taps, size), "float32")
+    softmax = mask == "softmax"
+    masks = spatial_softmax(logits, "channels_first") if softmax else ops.sigmoid(logits)
+    return masks, ops.cast(spread_taps(masks, size), taps.dtype)
+
+
+def _backward(
+    mask: str, size: tuple[int, int], masks: Tensor, by_masks: Tensor, by_spread: Tensor
+) -> Tensor:
+    upstream = by_masks + ops.cast(collect_taps(by_spread, size), "float32")
     if mask == "softmax":
-        return spatial_softmax(logits, "channels_first")
-    return ops.sigmoid(ops.cast(logits, "float32"))
+        upstream = upstream - ops.sum(upstream * masks, axis=(2, 3), keepdims=True)
+    else:
+        upstream = upstream * (1.0 - masks)
+    return ops.cast(spread_taps(upstream * masks, size), by_spread.dtype)
 
 
 def _by_taps(kernel: Tensor, dtype: Any) -> Tensor:

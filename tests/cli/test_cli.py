@@ -3,12 +3,14 @@ import shutil
 import zipfile
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention import datasets
+from keras_attention import datasets, losses
 from keras_attention.cli import main
 from keras_attention.cli import training as training_module
+from keras_attention.cli.learners import learner
 
 SMALL = ["--data", "digits", "--size", "8", "--train-size", "60", "--batch-size", "20"]
 
@@ -167,3 +169,22 @@ def _write_foreign(path):
             return inputs
 
     keras.Sequential([keras.Input((4,)), Foreign()]).save(path)
+
+
+def test_rectified_networks_learn_the_likelihood_of_their_sum(tmp_path):
+    """What is fitted has the loss of the paper, what is saved returns probabilities."""
+    options = ("--set", "depth=10", "--set", "width=0.25", "--set", "attention_width=2")
+    assert train(tmp_path / "warn", *options, model="WARN", epochs=1) == 0
+    model = keras.saving.load_model(tmp_path / "warn" / "model.keras")
+    data = datasets.load("digits", "test", batch_size=64, size=8, train_size=60)
+    images, labels = next(iter(data))
+    np.testing.assert_allclose(model(images).numpy().sum(axis=1), 1.0, rtol=1e-5)
+    fitted, loss = learner(model, regression=False)
+    assert isinstance(loss, losses.NegativeLogLikelihood)
+    np.testing.assert_allclose(keras.ops.softmax(fitted(images)), model(images), atol=1e-6)
+    everything = datasets.load("digits", "test", batch_size=2000, size=8, train_size=60)
+    images, labels = next(iter(everything))
+    penalty = float(sum(model.losses))
+    expected = float(loss(labels, fitted(images))) + penalty
+    last = (tmp_path / "warn" / "history.csv").read_text().splitlines()[-1]
+    assert float(last.split(",")[-1]) == pytest.approx(expected, rel=1e-3)

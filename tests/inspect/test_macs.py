@@ -26,6 +26,32 @@ def test_counts_of_the_paper(name, input_shape, millions):
     assert ka.inspect.count_macs(model) == pytest.approx(millions * 1e6, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "billions"), [("WARN", 28, 5.3), ("WideResNet", 40, 8.1), ("WARN", 40, 8.2)]
+)
+def test_counts_of_attend_and_rectify(name, depth, billions):
+    keras.config.set_dtype_policy("bfloat16")  # less memory
+    model = ka.applications.build(name, depth=depth, width=10)
+    assert ka.inspect.count_macs(model) == pytest.approx(billions * 1e9, rel=0.015)
+
+
+def test_attention_modules():
+    """Convolutions for attention, scores and classes; here without those for the classes."""
+    options = {"input_shape": (16, 16, 3), "weight_decay": 0.0}
+    model = ka.applications.WARN(10, 1, attention_depth=2, attention_width=4, **options)
+    per_layer = ka.inspect.count_macs(model, per_layer=True)
+    places, channels, maps = (4 * 4, 8 * 8), (64, 32), 4 * (10 + 1)
+    for depth in (0, 1):
+        convolutions = places[depth] * 9 * channels[depth] * (4 + maps)
+        sums = places[depth] * maps + 4 * 10
+        assert per_layer[f"module{depth + 1}"] == convolutions + sums
+    assert per_layer["gate"] == 64 * 3
+    executed = ka.inspect.count_macs(model, per_layer=True, executed=True)
+    attention, sums = 16 * 9 * 64 * 4, 16 * 9 * 64 * 4
+    assert executed["module1"] == attention + sums + 9 * 64 * maps + 4 * 10
+    assert executed["conv0"] == per_layer["conv0"]
+
+
 def profiled_macs(model):
     """Half the floating-point operations that TensorFlow's profiler finds in the graph."""
     import tensorflow as tf

@@ -1,0 +1,131 @@
+"""Attend and Rectify by the clock: WARN beside the wide residual network that it augments.
+
+Forward passes and steps of training at 32x32x3, 10 classes, batch 32, 3 modules of 4 heads. "One
+convolution" is WARN with its modules computed as the paper puts it, all operations on a map as one
+convolution, instead of sums of the map weighted by shifted masks: equal in values. "Normalized
+stem" is WARN without modules and gates. Calls take turns in one process; medians.
+"""
+
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+from keras import ops
+from timing import alternated
+
+import keras_attention as ka
+
+BATCH = 32
+SHAPE = (32, 32, 3)
+# Depth, width, rounds forward and of training.
+NETWORKS = ((16, 2, 41, 21),)
+
+
+def main() -> None:
+    """Prints both parts for each network."""
+    for depth, width, forward, training in NETWORKS:
+        models = models_of(depth, width)
+        check(models)
+        images = tf.random.uniform((BATCH, *SHAPE), seed=0)
+        report(depth, width, "Forward pass", models, alternated(passes(models, images), forward))
+        report(depth, width, "Training step", models, alternated(steps(models, images), training))
+        keras.utils.clear_session()
+
+
+@keras.saving.register_keras_serializable(package="keras_attention_benchmarks")
+class OneConvolution(ka.layers.AttentionModule):
+    """The module as one convolution, then masks, sums and gates."""
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool | None = None,
+        return_attention: bool = False,
+        return_gates: bool = False,
+    ) -> tuple:
+        """What the module returns, with masks and gates."""
+        kernels = (self.attention_kernel, self.output_kernel, self.score_kernel)
+        maps = ops.conv(inputs, ops.concatenate(kernels, axis=-1), padding="same")
+        masks = ka.ops.spatial_softmax(maps[..., : self.heads])
+        if training:
+            self.add_loss(self.overlap_weight * ka.ops.head_overlap(masks))
+        batch, places = ops.shape(maps)[0], maps.shape[1] * maps.shape[2]
+        flat = ops.reshape(masks, (batch, places, self.heads))
+        said = ops.reshape(
+            maps[..., self.heads : -self.heads], (batch, places, self.heads, self.classes)
+        )
+        scores = ops.reshape(maps[..., -self.heads :], (batch, places, self.heads))
+        gates = ops.softmax(ops.tanh(ops.sum(flat * scores, axis=1)))
+        answers = ops.sum(ops.expand_dims(flat, -1) * said, axis=1)
+        return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), masks, gates
+
+
+def models_of(depth: int, width: int) -> dict[str, keras.Model]:
+    """The networks to compare, by their names in the tables."""
+    warn = ka.applications.WARN(depth, width, classifier_activation=None)
+    whole = ka.applications.WARN(depth, width, classifier_activation=None)
+    head = whole.get_layer("rectify")
+    for index, module in enumerate(head.modules):
+        module.__class__ = OneConvolution
+        head.modules[index] = module
+    whole.set_weights(warn.get_weights())
+    return {
+        "WRN": ka.applications.WideResNet(depth, width, classifier_activation=None),
+        "normalized stem": keras.Model(warn.input, warn.get_layer("logits").output),
+        "WARN": warn,
+        "WARN, one convolution": whole,
+    }
+
+
+def check(models: Mapping[str, keras.Model]) -> None:
+    """Both ways to compute WARN say the same."""
+    images = tf.random.uniform((2, *SHAPE), seed=1)
+    ours, theirs = (models[name](images) for name in ("WARN", "WARN, one convolution"))
+    tf.debugging.assert_near(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def passes(models: Mapping[str, keras.Model], images: tf.Tensor) -> dict[str, Callable]:
+    """Forward passes as servers run them."""
+    calls = {}
+    for name, model in models.items():
+        graph = tf.function(lambda x, model=model: model(x, training=False), autograph=False)
+        calls[name] = lambda graph=graph: graph(images).numpy()
+    return calls
+
+
+def steps(models: Mapping[str, keras.Model], images: tf.Tensor) -> dict[str, Callable]:
+    """Steps of training, compiled by Keras."""
+    labels, calls = tf.zeros(BATCH, tf.int64), {}
+    for name, model in models.items():
+        loss = ka.losses.NegativeLogLikelihood()
+        if "WARN" not in name:
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        optimizer = keras.optimizers.SGD(1e-6, momentum=0.9, nesterov=True)
+        model.compile(optimizer, loss)
+        calls[name] = lambda model=model: model.train_on_batch(images, labels)
+    return calls
+
+
+def report(
+    depth: int,
+    width: int,
+    title: str,
+    models: Mapping[str, keras.Model],
+    times: Mapping[str, float],
+) -> None:
+    """Prints one table."""
+    print(f"{title} of depth {depth}, width {width}, batch {BATCH}:\n")
+    print("| network | MACs | executed | ms | / WRN |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, seconds in times.items():
+        macs = ka.inspect.count_macs(models[name])
+        executed = ka.inspect.count_macs(models[name], executed="one" not in name)
+        print(
+            f"| {name} | {macs / 1e6:.1f}M | {executed / 1e6:.1f}M | {1e3 * seconds:.1f} | "
+            f"{seconds / times['WRN']:.3f} |"
+        )
+    print()
+
+
+if __name__ == "__main__":
+    main()
