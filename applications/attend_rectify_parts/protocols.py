@@ -62,8 +62,8 @@ CLUTTERED_SMALL = replace(
     name="small",
     batch_size=32,
     epochs=40,
-    train_size=1000,
-    epoch_images=8000,
+    train_size=300,
+    epoch_images=5120,
     test_draws=5,
 )
 WIDE = Protocol("paper", batch_size=128, epochs=200, drops=(0.3, 0.6, 0.8), factor=5.0)
