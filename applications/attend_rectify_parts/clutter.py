@@ -16,6 +16,8 @@ from attend_rectify_parts.training import TEST_BATCH, Job, error_of
 DATA = ("cluttered_translated_digits", "cluttered_translated_mnist")
 # In training, and in the tests of figure 4e.
 DISTRACTORS, TESTED = 8, (4, 8, 16, 32, 64)
+# At the rate of the others the localization moves the image out of sight, and nothing is learned.
+SLOWER = {"transformer": 0.01}
 # Draws of the test images have seeds from 0 on; those of the curves are others.
 WATCHED_SEED = 1000
 
@@ -102,6 +104,13 @@ class ClutterJob(Job):
         return ka.applications.ClutteredCNN(
             input_shape=(side, side, 1), classifier_activation=activation, **self.row.options
         )
+
+    def optimizer(self, rate: Any) -> keras.optimizers.Optimizer:
+        """SGD, in which the localization of a spatial transformer learns slower."""
+        plain = super().optimizer(rate)
+        if not self.row.options.get("spatial_transformer"):
+            return plain
+        return ka.training.LayerwiseOptimizer(plain, SLOWER)
 
     def scores(self, model: keras.Model) -> dict[str, float]:
         """On the same images for every network: each test digit drawn several times."""

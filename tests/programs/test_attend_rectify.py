@@ -118,6 +118,12 @@ def test_the_rate_falls_where_the_protocol_says():
     assert isinstance(attends.loss, ka.losses.NegativeLogLikelihood)
 
 
+def test_the_localization_learns_slower():
+    slower = training.compiled(clutter_job(clutter.TRANSFORMER), steps=50).optimizer
+    assert dict(slower.factors) == clutter.SLOWER
+    assert type(training.compiled(clutter_job(BEST), steps=50).optimizer) is keras.optimizers.SGD
+
+
 def test_numbers_that_are_none_are_no_score():
     job = clutter_job(BASELINE)
     model = job.model()
