@@ -97,7 +97,7 @@ def notes(given: Namespace, planned: Sequence[ClutterJob]) -> list[str]:
         f"{job.data}: trained with {job.distractors} distractors, drawn anew in every pass. Each "
         f"test digit is drawn {job.protocol.test_draws} times for each number of distractors, the "
         "same images for all networks. All networks are trained alike, but for the localization "
-        f"of the STN, which learns at {clutter.SLOWER['transformer']:g} of the rate. The paper's best is "
-        f"{paper.BEST_ACCURACY} % on Cluttered Translated MNIST with 8 distractors; its figure has "
-        "no other numbers.",
+        f"of the STN, which learns at {clutter.SLOWER['transformer']:g} of the rate. The paper's "
+        f"best is {paper.BEST_ACCURACY} % on Cluttered Translated MNIST with 8 distractors; its "
+        "figure has no other numbers.",
     ]
