@@ -6,10 +6,21 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
+from hypothesis import settings
 from keras.src.testing import TestCase
 
 import keras_attention as ka
 from keras_attention import backend
+
+# JAX compiles every operation for every shape by itself: there a few examples do.
+ON_TENSORFLOW = backend.BACKEND == "tensorflow"
+slow_on_jax = pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
+
+
+def examples(count):
+    """Settings of hypothesis: how many examples, fewer where each takes seconds."""
+    return settings(max_examples=count if ON_TENSORFLOW else 2, deadline=None)
 
 
 @dataclass(frozen=True)
@@ -271,6 +282,8 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
 }
 # Built by the same lines as VGG16 and ResNet18, of more blocks: test_placement.py counts them.
 SIBLINGS = {"VGG19", "ResNet34"}
+if not ON_TENSORFLOW:  # of the same layers as others
+    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "VGG16", "WideResNet"}
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {}))
     for name in ka.applications.list_models()

@@ -6,8 +6,9 @@ import pytest
 
 import keras_attention as ka
 from tests.golden import channels_last, golden
+from tests.harness import ON_TENSORFLOW
 
-GATES = ["softmax", "sigmoid"]
+GATES = ["softmax", "sigmoid"] if ON_TENSORFLOW else ["softmax"]
 
 
 @pytest.mark.parametrize(

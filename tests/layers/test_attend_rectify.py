@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_attention as ka
 from keras_attention.layers.relevance import Relevance
 from tests.golden import TOLERANCE, channels_last, golden
+from tests.harness import examples
 
 MODULES = [(heads, gate) for heads in (1, 2, 4) for gate in (True, False)]
 
@@ -183,7 +184,7 @@ def test_gradient_scale(scale, rng):
 
 
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 5), width=st.integers(1, 5))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_permuting_heads_permutes_outputs(seed, height, width):
     rng = np.random.default_rng(seed)
     layer = ka.layers.AttentionModule(3, 4, gate=False)
@@ -209,7 +210,7 @@ def test_permuting_heads_permutes_outputs(seed, height, width):
     size=st.sampled_from([(1, 1), (3, 3), (5, 1), (3, 7)]),
     mask=st.sampled_from(["softmax", "sigmoid"]),
 )
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_weighted_sums_are_those_of_the_convolutions(seed, sides, size, mask):
     """The convolutions for the classes, which the layer never makes, and equations 1 to 3."""
     rng = np.random.default_rng(seed)
@@ -231,7 +232,7 @@ def test_weighted_sums_are_those_of_the_convolutions(seed, sides, size, mask):
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def test_heads_that_look_elsewhere_do_not_overlap(seed):
     rng = np.random.default_rng(seed)
     masks = np.zeros((2, 6, 8, 4), "float32")

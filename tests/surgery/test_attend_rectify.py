@@ -4,6 +4,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention.surgery.unrolled import unrolled
+from tests.harness import slow_on_jax
 
 L = keras.layers
 numpy = keras.ops.convert_to_numpy
@@ -134,6 +135,7 @@ def test_without_a_top(rng):
     assert names_read(augmented)[-1] == "avg_pool", "the mean that is there already"
 
 
+@slow_on_jax
 @pytest.mark.parametrize(
     ("name", "depth", "maps"),
     [
