@@ -35,7 +35,7 @@ def main() -> int:
     try:
         jobs = kind.jobs(given)
         check(jobs, loads=kind is not table2)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     with files.logged(given.output / "log.txt"):
@@ -54,6 +54,7 @@ def check(jobs: Sequence[Job], loads: bool) -> None:
     Raises:
         ValueError: For options that cannot be.
         ConnectionError: Where data or weights are neither here nor to be downloaded.
+        ImportError: Where layers are to learn at several rates, and Keras is too old.
     """
     first = {job.row: job for job in reversed(jobs)}
     if loads:
@@ -62,6 +63,7 @@ def check(jobs: Sequence[Job], loads: bool) -> None:
                 job.load(split)
     for job in first.values():
         job.network("softmax")
+        job.optimizer(job.protocol.learning_rate)
 
 
 def run(given: argparse.Namespace, kind: ModuleType, jobs: Sequence[Job]) -> tuple[str, str]:

@@ -27,6 +27,9 @@ import keras_attention as ka
 TINY = protocols.Protocol(
     "small", batch_size=4, epochs=2, train_size=20, epoch_images=8, test_draws=1, size=20
 )
+needs_several_rates = pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras before 3.15, on Python 3.10"
+)
 
 
 def arguments(monkeypatch, *given):
@@ -118,6 +121,7 @@ def test_the_rate_falls_where_the_protocol_says():
     assert isinstance(attends.loss, ka.losses.NegativeLogLikelihood)
 
 
+@needs_several_rates
 def test_the_localization_learns_slower():
     slower = training.compiled(clutter_job(clutter.TRANSFORMER), steps=50).optimizer
     assert dict(slower.factors) == clutter.SLOWER
@@ -179,6 +183,7 @@ def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
     assert "cifar_augmentation" in [layer.name for layer in color.model().layers]
 
 
+@needs_several_rates
 def test_what_is_new_learns_faster(monkeypatch):
     tiny = ("--backbone", "MobileNet", "--weights", "none", "--size", 32, "--data", "digits")
     given = read(monkeypatch, "--table", 3, *tiny, "--attention-depth", 2)
@@ -253,6 +258,7 @@ def test_small_tables(monkeypatch, tmp_path, in_this_process):
     assert len(records_of(tmp_path / "times" / "results.csv")) == 2
 
 
+@needs_several_rates
 def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process):
     page = tmp_path / "table3.md"
     given = ("--table", 3, "--data", "digits", "--backbone", "VGG16", "--weights", "none")
