@@ -1,0 +1,1 @@
+"""What the program `attend_rectify.py` beside this folder is made of."""
