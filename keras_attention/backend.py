@@ -157,6 +157,32 @@ def padded_convolution(
     return keras.ops.conv(inputs, kernel, padding="valid", dilation_rate=tuple(dilation_rate))
 
 
+def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:
+    """Multiplies matrices, those along the last two axes, of which either may be turned first.
+
+    TensorFlow's oneDNN operations would write a transposed copy of what `keras.ops` turns.
+
+    Args:
+        x: `(..., n, k)`, or `(..., k, n)` where it is to be turned.
+        y: `(..., k, m)`, or `(..., m, k)` where it is to be turned.
+        transpose_x: Whether to turn `x`.
+        transpose_y: Whether to turn `y`.
+
+    Returns:
+        `(..., n, m)`.
+
+    Example:
+    >>> x, y = keras.ops.ones((2, 5, 3)), keras.ops.ones((2, 5, 4))
+    >>> tuple(matmul(x, y, transpose_x=True).shape)
+    (2, 3, 4)
+    """
+    if BACKEND == "tensorflow":
+        return tf.matmul(x, y, transpose_a=transpose_x, transpose_b=transpose_y)
+    x = keras.ops.swapaxes(x, -1, -2) if transpose_x else x
+    y = keras.ops.swapaxes(y, -1, -2) if transpose_y else y
+    return keras.ops.matmul(x, y)
+
+
 def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
     """Compiles an elementwise function into one pass over memory, whoever calls it.
 

@@ -128,18 +128,20 @@ class AttentionModule(keras.Layer):
     ) -> Any:
         masks, sums = attend(inputs, self.attention_kernel, self.mask, self.data_format)
         if training and self.overlap_weight and self.heads > 1:
-            self.add_loss(self.overlap_weight * head_overlap(masks, self.data_format))
+            self.add_loss(self.overlap_weight * head_overlap(masks, "channels_first"))
         answers, gates = self._answers_and_gates(sums)
+        if self.data_format == "channels_last":
+            masks = ops.transpose(masks, (0, 2, 3, 1))
         found = [masks] * return_attention + [gates] * return_gates
         outputs = ops.cast(answers, self.compute_dtype)
         return (outputs, *found) if found else outputs
 
     def _answers_and_gates(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """The answers, of each head or of the gated, and the gates `(B, heads)`."""
-        if not self.gate:
-            answers = attended(sums, self.output_kernel)
-            return answers, ops.ones_like(answers[:, :, 0])
-        return gated(sums, self.output_kernel, self.score_kernel)
+        if self.gate:
+            return gated(sums, self.output_kernel, self.score_kernel)
+        answers = attended(sums, self.output_kernel)
+        return answers, ops.ones_like(answers[:, :, 0])
 
     def macs(self, input_shape: Sequence[int], executed: bool = False) -> int:
         """Multiply-accumulates for one image.

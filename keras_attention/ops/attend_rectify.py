@@ -68,15 +68,21 @@ def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
     >>> float(head_overlap(masks)), float(head_overlap(ops.ones((1, 2, 2, 2))))
     (0.03125, 0.5)
     """
-    data_format = standard_data_format(data_format)
     masks = ops.cast(masks, "float32")
-    last = data_format == "channels_last"
-    sides = masks.shape[1:3] if last else masks.shape[2:4]
+    if standard_data_format(data_format) == "channels_last":
+        masks = ops.transpose(masks, (0, 3, 1, 2))
     # A map of one row has no 2x2 pixels: they are averaged along the other side.
-    window = tuple(1 if side == 1 else 2 for side in sides)
-    pooled = ops.average_pool(masks, window, window, "valid", data_format)
-    products = ops.einsum("bhwi,bhwj->bij" if last else "bihw,bjhw->bij", pooled, pooled)
-    heads = products.shape[-1]
+    window = tuple(1 if side == 1 else 2 for side in masks.shape[2:])
+    return backend.fused(_overlap, window)(masks)
+
+
+def _overlap(window: tuple[int, int], masks: Tensor) -> Tensor:
+    heads = masks.shape[1]
+    rows, columns = (side // size for side, size in zip(ops.shape(masks)[2:], window, strict=True))
+    whole = masks[:, :, : rows * window[0], : columns * window[1]]
+    cells = ops.reshape(whole, (-1, heads, rows, window[0], columns, window[1]))
+    pooled = ops.reshape(ops.mean(cells, axis=(3, 5)), (-1, heads, rows * columns))
+    products = ops.matmul(pooled, ops.swapaxes(pooled, 1, 2))
     return ops.mean(ops.square(products * (1.0 - ops.eye(heads))))
 
 
@@ -96,13 +102,13 @@ def attend(
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        Masks `(B, H, W, K)`, or `(B, K, H, W)` with channels first, float32. Weighted sums
-        `(B, kh * kw, K, C)`, in the type of the features.
+        Masks `(B, K, H, W)`, whatever the data format, float32. Weighted sums
+        `(B, K, kh * kw, C)`, in the type of the features.
 
     Example:
     >>> masks, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
     >>> tuple(masks.shape), tuple(sums.shape)
-    ((2, 6, 5, 4), (2, 9, 4, 8))
+    ((2, 4, 6, 5), (2, 4, 9, 8))
     """
     one_of("mask", mask, MASKS)
     last = standard_data_format(data_format) == "channels_last"
@@ -111,22 +117,23 @@ def attend(
     height, width = ops.shape(features)[1:3] if last else ops.shape(features)[2:4]
     places = height * width
     flat = ops.reshape(features, (-1, places, channels) if last else (-1, channels, places))
-    by_channel, by_place = (_turned(flat), flat) if last else (flat, _turned(flat))
-    taps = ops.matmul(ops.expand_dims(_by_taps(kernel, flat.dtype), 0), by_channel)
-    taps = ops.reshape(taps, (-1, count, heads, height, width))
+    kernels = ops.expand_dims(_by_taps(kernel, flat.dtype), 0)
+    taps = backend.matmul(kernels, flat, transpose_y=last)
+    taps = ops.reshape(taps, (-1, heads, count, height, width))
     masks, spread = _masks_and_spread(mask, size)(taps)
-    weights = ops.reshape(spread, (-1, count * heads, places))
-    sums = ops.reshape(ops.matmul(weights, by_place), (-1, count, heads, channels))
+    weights = ops.reshape(spread, (-1, heads * count, places))
+    sums = backend.matmul(weights, flat, transpose_y=not last)
+    sums = ops.reshape(sums, (-1, heads, count, channels))
     if mask == "sigmoid":
         sums = sums / ops.cast(places, sums.dtype)
-    return (ops.transpose(masks, (0, 2, 3, 1)) if last else masks), sums
+    return masks, sums
 
 
 def attended(sums: Tensor, kernel: Tensor) -> Tensor:
     """Each head's weighted sum of its own convolution (eq. 2, 3 and 5).
 
     Args:
-        sums: `(B, kh * kw, K, C)`, what `attend` returns.
+        sums: `(B, K, kh * kw, C)`, what `attend` returns.
         kernel: `(kh, kw, C, K * L)`, the kernels of L maps for each head, a head after the other.
 
     Returns:
@@ -137,14 +144,13 @@ def attended(sums: Tensor, kernel: Tensor) -> Tensor:
     >>> tuple(attended(sums, ops.ones((3, 3, 8, 4 * 10))).shape)
     (2, 4, 10)
     """
-    heads, inputs = sums.shape[2], sums.shape[1] * sums.shape[3]
+    heads, inputs = sums.shape[1], sums.shape[2] * sums.shape[3]
     kernels = ops.reshape(ops.cast(kernel, sums.dtype), (inputs, heads, -1))
     if math.prod(kernels.shape) > _TURNED_FROM:
-        by_head = ops.reshape(ops.transpose(sums, (2, 0, 1, 3)), (heads, -1, inputs))
+        by_head = ops.reshape(ops.swapaxes(sums, 0, 1), (heads, -1, inputs))
         outputs = ops.matmul(by_head, ops.transpose(kernels, (1, 0, 2)))
         return ops.cast(ops.transpose(outputs, (1, 0, 2)), "float32")
-    of_image = ops.reshape(ops.transpose(sums, (0, 2, 1, 3)), (-1, inputs))
-    every = ops.matmul(of_image, ops.reshape(kernels, (inputs, -1)))
+    every = ops.matmul(ops.reshape(sums, (-1, inputs)), ops.reshape(kernels, (inputs, -1)))
     every = ops.reshape(ops.cast(every, "float32"), (-1, heads, heads, kernels.shape[2]))
     own = ops.expand_dims(ops.eye(heads), -1)
     return ops.sum(every * own, axis=2)
@@ -154,7 +160,7 @@ def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor
     """The mean of the heads, weighted by their gates (eq. 4 and 5).
 
     Args:
-        sums: `(B, kh * kw, K, C)`, what `attend` returns.
+        sums: `(B, K, kh * kw, C)`, what `attend` returns.
         outputs: `(kh, kw, C, K * L)`, the kernels of the heads' logits, a head after the other.
         scores: `(kh, kw, C, K)`, the kernels of their scores.
 
@@ -168,8 +174,7 @@ def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor
     ((2, 10), [0.25, 0.25, 0.25, 0.25])
     """
     answers, scored = attended(sums, outputs), attended(sums, scores)[:, :, 0]
-    # Keras warns of a softmax of one value.
-    gates = ops.softmax(ops.tanh(scored)) if scored.shape[1] > 1 else ops.ones_like(scored)
+    gates = _shares(ops.tanh(scored))
     return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), gates
 
 
@@ -191,7 +196,7 @@ def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
     one_of("gates", gates, GATES)
     scores = ops.cast(scores, "float32")
     if gates == "softmax":
-        return ops.softmax(scores)
+        return _shares(scores)
     if gates == "mean":
         return ops.ones_like(scores) / scores.shape[-1]
     passed = ops.sigmoid(scores)
@@ -260,11 +265,12 @@ def _backward(
 
 
 def _by_taps(kernel: Tensor, dtype: Any) -> Tensor:
-    """`(kh * kw * K, C)`."""
-    taps = ops.transpose(ops.cast(kernel, dtype), (0, 1, 3, 2))
+    """`(K * kh * kw, C)`."""
+    taps = ops.transpose(ops.cast(kernel, dtype), (3, 0, 1, 2))
     return ops.reshape(taps, (-1, taps.shape[3]))
 
 
-def _turned(flat: Tensor) -> Tensor:
-    # TensorFlow's graphs multiply by the transpose without making it.
-    return ops.swapaxes(flat, 1, 2)
+def _shares(scores: Tensor) -> Tensor:
+    """Softmax of a few scores, in small steps: oneDNN's takes longer to start than to compute."""
+    shares = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+    return shares / ops.sum(shares, axis=-1, keepdims=True)

@@ -5,7 +5,6 @@ and adding them is the same sum. Where few maps go in or come out, one matrix pr
 are faster than a convolution. Each half is the other's gradient.
 """
 
-import itertools
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -20,7 +19,7 @@ def collect_taps(taps: Tensor, kernel_size: Size) -> Tensor:
     """Adds what every tap of a kernel brings to each place.
 
     Args:
-        taps: `(B, kh * kw, K, H, W)`: at every place, the products of what is there with the
+        taps: `(B, K, kh * kw, H, W)`: at every place, the products of what is there with the
             kernels of K maps, a tap after the other, row by row.
         kernel_size: kh and kw, odd.
 
@@ -29,7 +28,7 @@ def collect_taps(taps: Tensor, kernel_size: Size) -> Tensor:
 
     Example:
     >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 1, 3))
-    >>> ops.convert_to_numpy(collect_taps(ops.repeat(row, 3, axis=1), (1, 3)))[0, 0, 0].tolist()
+    >>> ops.convert_to_numpy(collect_taps(ops.repeat(row, 3, axis=2), (1, 3)))[0, 0, 0].tolist()
     [3.0, 7.0, 6.0]
     """
     return _halves(kernel_size)[0](ops.convert_to_tensor(taps))
@@ -46,11 +45,11 @@ def spread_taps(maps: Tensor, kernel_size: Size) -> Tensor:
         kernel_size: kh and kw, odd.
 
     Returns:
-        `(B, kh * kw, K, H, W)`, with zeros where nothing is read.
+        `(B, K, kh * kw, H, W)`, with zeros where nothing is read.
 
     Example:
     >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 3))
-    >>> ops.convert_to_numpy(spread_taps(row, (1, 3)))[0, :, 0, 0].tolist()
+    >>> ops.convert_to_numpy(spread_taps(row, (1, 3)))[0, 0, :, 0].tolist()
     [[2.0, 4.0, 0.0], [1.0, 2.0, 4.0], [0.0, 1.0, 2.0]]
     """
     return _halves(kernel_size)[1](ops.convert_to_tensor(maps))
@@ -72,23 +71,27 @@ def _halves(kernel_size: Size) -> tuple[Callable[[Tensor], Tensor], Callable[[Te
 
 
 def _collect(taps: Tensor, kernel_size: Size) -> Tensor:
+    # Along the rows first: what is left to shift is a kernel's row of maps.
     height, width = ops.shape(taps)[3:]
-    padded = ops.pad(taps, [(0, 0), (0, 0), (0, 0), *_margins(kernel_size)])
-    total = None
-    for tap, (top, left) in enumerate(itertools.product(*map(range, kernel_size))):
-        shifted = padded[:, tap, :, top : top + height, left : left + width]
-        total = shifted if total is None else total + shifted
-    return total
+    (rows, columns), maps = kernel_size, taps.shape[1]
+    taps = ops.reshape(taps, (-1, maps, rows, columns, height, width))
+    padded = ops.pad(taps, [(0, 0)] * 4 + [_margin(rows), (0, 0)])
+    by_column = sum(padded[:, :, row, :, row : row + height] for row in range(rows))
+    padded = ops.pad(by_column, [(0, 0)] * 4 + [_margin(columns)])
+    return sum(padded[:, :, column, :, column : column + width] for column in range(columns))
 
 
 def _spread(maps: Tensor, kernel_size: Size) -> Tensor:
-    height, width = ops.shape(maps)[2:]
-    padded = ops.pad(maps, [(0, 0), (0, 0), *_margins(kernel_size)])
     # The last tap reads below and to the right, so its maps move up and to the left.
-    starts = itertools.product(*(range(size - 1, -1, -1) for size in kernel_size))
-    shifted = [padded[:, :, top : top + height, left : left + width] for top, left in starts]
-    return ops.stack(shifted, axis=1)
+    height, width = ops.shape(maps)[2:]
+    rows, columns = kernel_size
+    padded = ops.pad(maps, [(0, 0)] * 3 + [_margin(columns)])
+    shifted = [padded[..., left : left + width] for left in reversed(range(columns))]
+    padded = ops.pad(ops.stack(shifted, axis=2), [(0, 0)] * 3 + [_margin(rows), (0, 0)])
+    shifted = [padded[..., top : top + height, :] for top in reversed(range(rows))]
+    shape = (-1, maps.shape[1], rows * columns, height, width)
+    return ops.reshape(ops.stack(shifted, axis=2), shape)
 
 
-def _margins(kernel_size: Size) -> list[tuple[int, int]]:
-    return [(size // 2, size // 2) for size in kernel_size]
+def _margin(size: int) -> tuple[int, int]:
+    return size // 2, size // 2

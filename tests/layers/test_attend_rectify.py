@@ -224,7 +224,7 @@ def test_weighted_sums_are_those_of_the_convolutions(seed, sides, size, mask):
         expected = flat / flat.sum(axis=(1, 2), keepdims=True)
     else:
         expected = 1.0 / (1.0 + np.exp(-logits))
-    np.testing.assert_allclose(masks, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.moveaxis(masks, 1, -1), expected, rtol=1e-4, atol=1e-6)
     maps = np.asarray(keras.ops.conv(x, outputs, padding="same")).reshape(2, *sides, 2, 4)
     said = np.einsum("bhwk,bhwkl->bkl", expected, maps)
     said = said / (1 if mask == "softmax" else sides[0] * sides[1])
