@@ -71,26 +71,29 @@ def _halves(kernel_size: Size) -> tuple[Callable[[Tensor], Tensor], Callable[[Te
 
 
 def _collect(taps: Tensor, kernel_size: Size) -> Tensor:
-    # Along the rows first: what is left to shift is a kernel's row of maps.
+    # Along the rows first: what is left to shift is a kernel's row of maps. All maps of all images
+    # together, as LiteRT knows no more than five axes.
     height, width = ops.shape(taps)[3:]
-    (rows, columns), maps = kernel_size, taps.shape[1]
-    taps = ops.reshape(taps, (-1, maps, rows, columns, height, width))
-    padded = ops.pad(taps, [(0, 0)] * 4 + [_margin(rows), (0, 0)])
-    by_column = sum(padded[:, :, row, :, row : row + height] for row in range(rows))
-    padded = ops.pad(by_column, [(0, 0)] * 4 + [_margin(columns)])
-    return sum(padded[:, :, column, :, column : column + width] for column in range(columns))
+    rows, columns = kernel_size
+    by_tap = ops.reshape(taps, (-1, rows, columns, height, width))
+    padded = ops.pad(by_tap, [(0, 0)] * 3 + [_margin(rows), (0, 0)])
+    by_column = sum(padded[:, row, :, row : row + height] for row in range(rows))
+    padded = ops.pad(by_column, [(0, 0)] * 3 + [_margin(columns)])
+    total = sum(padded[:, column, :, column : column + width] for column in range(columns))
+    return ops.reshape(total, (-1, taps.shape[1], height, width))
 
 
 def _spread(maps: Tensor, kernel_size: Size) -> Tensor:
     # The last tap reads below and to the right, so its maps move up and to the left.
     height, width = ops.shape(maps)[2:]
     rows, columns = kernel_size
-    padded = ops.pad(maps, [(0, 0)] * 3 + [_margin(columns)])
-    shifted = [padded[..., left : left + width] for left in reversed(range(columns))]
-    padded = ops.pad(ops.stack(shifted, axis=2), [(0, 0)] * 3 + [_margin(rows), (0, 0)])
-    shifted = [padded[..., top : top + height, :] for top in reversed(range(rows))]
+    flat = ops.reshape(maps, (-1, height, width))
+    padded = ops.pad(flat, [(0, 0), (0, 0), _margin(columns)])
+    shifted = [padded[:, :, left : left + width] for left in reversed(range(columns))]
+    padded = ops.pad(ops.stack(shifted, axis=1), [(0, 0), (0, 0), _margin(rows), (0, 0)])
+    shifted = [padded[:, :, top : top + height] for top in reversed(range(rows))]
     shape = (-1, maps.shape[1], rows * columns, height, width)
-    return ops.reshape(ops.stack(shifted, axis=2), shape)
+    return ops.reshape(ops.stack(shifted, axis=1), shape)
 
 
 def _margin(size: int) -> tuple[int, int]:
