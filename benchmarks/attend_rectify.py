@@ -18,7 +18,7 @@ import keras_attention as ka
 BATCH = 32
 SHAPE = (32, 32, 3)
 # Depth, width, rounds forward and of training.
-NETWORKS = ((16, 2, 41, 21),)
+NETWORKS = ((28, 10, 11, 7), (16, 2, 151, 61))
 
 
 def main() -> None:

@@ -274,16 +274,16 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
     "LSTM4": {"input_shape": (12, 5), "rate": 0.1},
     "LeNet5": {"input_shape": (20, 18, 2)},
     "VGG16": {"input_shape": (33, 34, 2), "arguments": {"width": 4, "units": 16}},
-    "WideResNet": {"arguments": {"depth": 10, "width": 0.25}},
     "WARN": {"arguments": {"depth": 10, "width": 0.25, "attention_width": 2}},
     "ClutteredCNN": {"arguments": {"filters": 4, "units": 8}},
     "ResNet18": {"arguments": {"width": 4, "stem": "cifar"}},
     "ResNet50": {"arguments": {"width": 4, "stem": "cifar"}, "rate": 1e-4},
 }
-# Built by the same lines as VGG16 and ResNet18, of more blocks: test_placement.py counts them.
-SIBLINGS = {"VGG19", "ResNet34"}
+# Built by the same lines as VGG16, ResNet18 and WARN: test_placement.py and test_wide_resnet.py
+# count their weights.
+SIBLINGS = {"VGG19", "ResNet34", "WideResNet"}
 if not ON_TENSORFLOW:  # of the same layers as others
-    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "VGG16", "WideResNet"}
+    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "VGG16"}
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {}))
     for name in ka.applications.list_models()

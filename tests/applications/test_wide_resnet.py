@@ -174,3 +174,19 @@ def test_probabilities_of_one_model_train_as_logarithms_of_another(rng):
 def test_bad_options(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         ka.applications.build(name, **arguments)
+
+
+@pytest.mark.parametrize("variant", ["warn", "at"])
+def test_plain_network_of_any_size(variant, rng):
+    options = {"depth": 10, "width": 0.5, "variant": variant, "classes": 3}
+    model = ka.applications.WideResNet(input_shape=(None, None, 2), **options)
+    logits = ka.applications.WideResNet(
+        input_shape=(9, 14, 2), classifier_activation=None, **options
+    )
+    logits.set_weights(model.get_weights())
+    x = rng.uniform(size=(2, 9, 14, 2)).astype("float32")
+    np.testing.assert_allclose(model(x), keras.ops.softmax(logits(x)), atol=1e-5)
+    features = ka.applications.WideResNet(
+        input_shape=(9, 14, 2), include_top=False, pooling="avg", **options
+    )
+    assert features.output_shape == (None, 32)

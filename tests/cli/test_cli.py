@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention import datasets, losses
+from keras_attention import applications, datasets, losses
 from keras_attention.cli import main
 from keras_attention.cli import training as training_module
 from keras_attention.cli.learners import learner
@@ -99,7 +99,9 @@ def test_export_and_plot(run, tmp_path, capsys):
     assert f"wrote {tmp_path / 'a.png'}" in capsys.readouterr().out
 
 
-def test_models(capsys):
+def test_models(capsys, monkeypatch):
+    # Building all of them takes long, and the registry's tests do.
+    monkeypatch.setattr(applications, "list_models", lambda: ["CNN6", "TDN10"])
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
     for name, macs in (("CNN6", "368M"), ("TDN10", "11.3M")):
