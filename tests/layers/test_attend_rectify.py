@@ -1,5 +1,7 @@
 """Attention modules, gates and their sum beside the numbers of the authors' code."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -312,3 +314,15 @@ def test_head_says_what_it_takes(rng):
         ka.layers.AttendRectifyHead(10)(maps, logits, features)
     with pytest.raises(ValueError, match="must be a list of maps"):
         ka.layers.AttendRectifyHead(3)(maps[0], logits, features)
+
+
+def test_large_kernels_give_the_same_sums(rng, monkeypatch):
+    """Of which one is turned around first, since products in vain would take longer."""
+    sums = rng.normal(size=(3, 2, 9, 5)).astype("float32")
+    kernel = rng.normal(size=(3, 3, 5, 2 * 4)).astype("float32")
+    small = ka.ops.attended(sums, kernel)
+    expected = np.einsum("bktc,tckl->bkl", sums, kernel.reshape(9, 5, 2, 4))
+    np.testing.assert_allclose(small, expected, rtol=1e-4, atol=1e-4)
+    module = sys.modules["keras_attention.ops.attend_rectify"]
+    monkeypatch.setattr(module, "_TURNED_FROM", 0)
+    np.testing.assert_allclose(ka.ops.attended(sums, kernel), expected, rtol=1e-4, atol=1e-4)
