@@ -14,14 +14,11 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(PYTEST)
 
-# The layers and models on the other backend; data sets and exports stay with TensorFlow, and so does
-# what changes a graph whatever its backend. Of the pictures a few: JAX compiles every operation by
-# itself.
+# The layers and models on the other backend; data sets, exports and pictures stay with TensorFlow, and
+# so does what changes a graph whatever its backend: JAX compiles every operation by itself.
 test-jax: $(VENV)/.dev
 	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/layers tests/training \
-		tests/surgery/test_targeted.py tests/surgery/test_compact.py \
-		tests/applications/test_all_models.py tests/inspect/test_macs.py \
-		tests/inspect/test_plot.py tests/inspect/test_table.py
+		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
 test-detection: $(VENV)/.dev

@@ -283,7 +283,7 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
 # count their weights.
 SIBLINGS = {"VGG19", "ResNet34", "WideResNet"}
 if not ON_TENSORFLOW:  # of the same layers as others
-    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "VGG16"}
+    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "TSTN", "VGG16"}
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {}))
     for name in ka.applications.list_models()
