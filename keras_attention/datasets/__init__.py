@@ -10,6 +10,7 @@ from keras_attention.datasets.gtsdb import read_gtsdb
 from keras_attention.datasets.gtsrb import read_gtsrb
 from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.loading import load
+from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import mocap_classes, read_mocap
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
@@ -34,6 +35,7 @@ __all__ = [
     "read_gtsdb",
     "read_gtsrb",
     "read_imagenet",
+    "read_mit_scenes",
     "read_mocap",
     "read_pain_archive",
     "read_tensorflow_stream",

@@ -17,6 +17,7 @@ from keras_attention.datasets.gtsdb import MOST_BOXES, read_gtsdb
 from keras_attention.datasets.gtsrb import read_gtsrb
 from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.in_memory import plain
+from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import read_mocap
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import register
@@ -172,6 +173,17 @@ register(
     needs_files=True,
     options={"test_share": 0.2},
     read=read_uec_food,
+    generate=serve_stream,
+    keeps=False,
+)
+register(
+    name="mit_scenes",
+    description="6,700 photographs of 67 kinds of rooms: the folder of MIT's Indoor Scenes",
+    classes=67,
+    size=224,
+    channels=3,
+    needs_files=True,
+    read=read_mit_scenes,
     generate=serve_stream,
     keeps=False,
 )

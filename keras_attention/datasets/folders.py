@@ -39,7 +39,12 @@ def contents(folder: Path) -> str:
 
 
 def needed_folder(
-    name: str, data_dir: str | os.PathLike[str] | None, layout: str, source: str
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    layout: str,
+    source: str,
+    holds: str = "",
+    archive: str = "",
 ) -> Path:
     """The folder of a data set that has to be there.
 
@@ -48,13 +53,16 @@ def needed_folder(
         data_dir: A path, or None for that of the environment variable.
         layout: What the folder holds, for the error.
         source: Where the files come from, for the error.
+        holds: A file or folder by which it is known.
+        archive: What the folder is called as it is published; what is named may hold it.
 
     Raises:
-        ValueError: Where nothing names a folder, or what is named is none.
+        ValueError: Where nothing names a folder, or what is named is none or does not hold it.
     """
     folder = folder_of(name, data_dir)
-    if folder is not None and folder.is_dir():
-        return folder
+    for root in () if folder is None else (folder, folder / archive):
+        if root.is_dir() and (root / holds).exists():
+            return root
     received = "" if folder is None else f", {contents(folder)}"
     raise ValueError(
         f"`data_dir`, or the environment variable {variable_of(name)}, must name a folder with "

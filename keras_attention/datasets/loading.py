@@ -41,14 +41,14 @@ def load(
         redraw: Whether every pass generates new images, where the data set generates or cuts out
             and mirrors; by default only in training.
         data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
-            `"gtsdb"`, `"adience_age"`, `"adience_gender"`, `"uec_food100"`, `"pain_archive"`,
-            `"mocap"` and `"flights"`. None for that of the environment variable `TFDS_DATA_DIR`, or
-            `GTSRB_DIR`, `GTSDB_DIR`, `ADIENCE_DIR`, `UEC_FOOD100_DIR`, `PAIN_ARCHIVE_DIR`,
-            `MOCAP_DIR` and `FLIGHTS_DIR`.
+            `"gtsdb"`, `"adience_age"`, `"adience_gender"`, `"uec_food100"`, `"mit_scenes"`,
+            `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the environment variable
+            `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR`, `ADIENCE_DIR`, `UEC_FOOD100_DIR`,
+            `MIT_SCENES_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR` and `FLIGHTS_DIR`.
         **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
             `datasets.read_cluttered`, `read_gtsrb`, `read_gtsdb`, `read_pain_archive`,
-            `read_imagenet`, `read_tensorflow_stream`, `read_adience`, `read_uec_food`, `read_mocap`
-            and `read_flights` say what they do.
+            `read_imagenet`, `read_tensorflow_stream`, `read_adience`, `read_uec_food`,
+            `read_mit_scenes`, `read_mocap` and `read_flights` say what they do.
 
     Returns:
         A `tf.data.Dataset` of `(example, label)`, where `list_datasets()[name].kind` says of what:

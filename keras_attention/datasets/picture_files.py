@@ -1,5 +1,6 @@
 """Pictures that lie on disk as files of any type, one label each, and are read in every pass."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,12 +23,14 @@ class PictureFiles:
         size: Pixels along the sides of what is cut out of them.
         boxes: What they are cut to before everything else, left, top, right and bottom in pixels,
             right and bottom excluded: `(N, 4)`. None for whole pictures.
+        recover: Whether JPEG files that end early are read as far as they go.
     """
 
     paths: tuple[Path, ...]
     labels: np.ndarray
     size: int
     boxes: np.ndarray | None = None
+    recover: bool = False
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -50,7 +53,7 @@ class PictureFiles:
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
         """Gives `((path, box), label)`; the box is empty where pictures are whole."""
-        paths = tf.constant([str(path) for path in self.paths])
+        paths = tf.constant([os.fsencode(path) for path in self.paths])
         boxes = np.zeros((len(self), 0)) if self.boxes is None else self.boxes
         corners, labels = tf.constant(boxes, tf.int32), tf.constant(self.labels)
         return indices(len(self), seed, shuffle).map(
@@ -64,14 +67,25 @@ class PictureFiles:
         process from ending.
 
         Raises:
-            tf.errors.InvalidArgumentError: For a file that is no whole picture, or a box beyond it;
-                names the file in the latter case.
+            tf.errors.InvalidArgumentError: For a file that is no picture, or no whole one unless
+                `recover`, or a box beyond it; names the file in the latter case.
         """
         path, box = picture
-        pixels = tf.io.decode_image(
-            tf.io.read_file(path), channels=CHANNELS, expand_animations=False
-        )
+        file = tf.io.read_file(path)
+        pixels = _recovered(file) if self.recover else _decoded(file)
         return pixels if self.boxes is None else _cut(pixels, box, path)
+
+
+def _decoded(file: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(file, channels=CHANNELS, expand_animations=False)
+
+
+def _recovered(file: tf.Tensor) -> tf.Tensor:
+    return tf.cond(
+        tf.io.is_jpeg(file),
+        lambda: tf.io.decode_jpeg(file, channels=CHANNELS, try_recover_truncated=True),
+        lambda: _decoded(file),
+    )
 
 
 def _cut(pixels: tf.Tensor, box: tf.Tensor, path: tf.Tensor) -> tf.Tensor:

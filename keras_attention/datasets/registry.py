@@ -101,8 +101,8 @@ def list_datasets() -> dict[str, DatasetInfo]:
     >>> list_datasets()["mnist"].needs_network
     True
     >>> [name for name, info in list_datasets().items() if info.needs_files]
-    ['adience_age', 'adience_gender', 'flights', 'gtsdb', 'imagenet2012', 'mocap', 'pain_archive',
-     'uec_food100']
+    ['adience_age', 'adience_gender', 'flights', 'gtsdb', 'imagenet2012', 'mit_scenes', 'mocap',
+     'pain_archive', 'uec_food100']
     """
     return dict(sorted(_DATASETS.items()))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_attention.arguments import share
 from keras_attention.datasets.digits import SPLIT_SEED
-from keras_attention.datasets.folders import contents, folder_of, variable_of
+from keras_attention.datasets.folders import needed_folder
 from keras_attention.datasets.picture_files import PictureFiles, missing
 
 CLASSES = 100
@@ -70,7 +70,7 @@ def read_uec_food(
             which), a share that is none, or a `train_size` that leaves a class out.
     """
     held_out = share("test_share", test_share)
-    root = _root(data_dir)
+    root = needed_folder("uec_food100", data_dir, LAYOUT, SOURCE, INDEX, "UECFOOD100")
     dishes = [dish for label in range(CLASSES) for dish in _dishes(root / str(label + 1), label)]
     tested = draw_pictures(
         np.array([dish.picture for dish in dishes]),
@@ -107,19 +107,6 @@ def draw_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -
         tested |= set(free[: max(0, wanted)])
         seen |= own
     return tested
-
-
-def _root(data_dir: str | os.PathLike[str] | None) -> Path:
-    folder = folder_of("uec_food100", data_dir)
-    for root in () if folder is None else (folder, folder / "UECFOOD100"):
-        if (root / INDEX).is_file():
-            return root
-    received = "" if folder is None else f", {contents(folder)}"
-    raise ValueError(
-        f"`data_dir`, or the environment variable {variable_of('uec_food100')}, must name the "
-        f"folder of UEC Food 100, with {LAYOUT}. The files come from {SOURCE}. "
-        f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
-    )
 
 
 def _dishes(folder: Path, label: int) -> Iterator[Dish]:

@@ -1,4 +1,4 @@
-"""Small folders of made-up faces and dishes in the true format of published data sets."""
+"""Small folders of made-up faces, dishes and rooms in the true format of published data sets."""
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,20 @@ MEALS = {
     10: ((60, 40), {1: [(0, 0, 30, 40), (30, 0, 60, 40)], 2: [(10, 10, 50, 30)]}),
     11: ((50, 50), {2: [(5, 5, 45, 45)], 3: [(0, 25, 50, 60)]}),
 }
+# The classes of indoor scenes as published.
+NAMES = """
+    airport_inside artstudio auditorium bakery bar bathroom bedroom bookstore bowling buffet casino
+    children_room church_inside classroom cloister closet clothingstore computerroom concert_hall
+    corridor deli dentaloffice dining_room elevator fastfood_restaurant florist gameroom garage
+    greenhouse grocerystore gym hairsalon hospitalroom inside_bus inside_subway jewelleryshop
+    kindergarden kitchen laboratorywet laundromat library livingroom lobby locker_room mall
+    meeting_room movietheater museum nursery office operating_room pantry poolinside prisoncell
+    restaurant restaurant_kitchen shoeshop stairscase studiomusic subway toystore trainstation
+    tv_studio videostore waitingroom warehouse winecellar
+"""
+SCENES = NAMES.split()
+MODES = ("RGB", "RGB", "RGB", "RGB", "L", "CMYK")
+FORMATS = ("JPEG", "JPEG", "PNG", "GIF")
 
 
 def picture(color, sides):
@@ -63,4 +77,25 @@ def make_uec_food(folder):
         table.write_text("img x1 y1 x2 y2\n" + "\n".join(lines) + "\n")
     names = [f"{label}\tdish {label}" for label in dishes]
     (root / "category.txt").write_text("id\tname\n" + "\n".join(names) + "\n")
+    return folder
+
+
+def make_mit_scenes(folder):
+    """67 classes with two pictures each for training, one for testing and one in neither list.
+
+    Lists end without a line's end, one is from Windows. Names have blanks and capitals, and some
+    pictures are not what their names say.
+    """
+    images, listed = folder / "indoorCVPR_09" / "Images", {"Train": [], "Test": []}
+    for label, name in enumerate(SCENES):
+        (images / name).mkdir(parents=True)
+        for number, part in enumerate(("Train", "Test", "Train", None)):
+            path = images / name / f"{name} {number}{'.JPG' if number else '_gif.jpg'}"
+            image = picture(100 + label, (40, 32 + number)).convert(MODES[label % len(MODES)])
+            image.save(path, FORMATS[(label + number) % 4] if image.mode == "RGB" else "JPEG")
+            if part:
+                listed[part].append(f"{name}/{path.name}")
+    for part, end in (("Train", "\r\n"), ("Test", "\n")):
+        table = folder / "indoorCVPR_09" / f"{part}Images.txt"
+        table.write_text(end.join(sorted(listed[part], reverse=True)), newline="")
     return folder

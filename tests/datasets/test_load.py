@@ -97,6 +97,7 @@ def test_list_says_what_each_needs():
         "adience_age",
         "adience_gender",
         "uec_food100",
+        "mit_scenes",
         "gtsdb",
         "imagenet2012",
         "pain_archive",
