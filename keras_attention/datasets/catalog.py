@@ -131,10 +131,15 @@ register(
 )
 
 # Kinds that look alike, read from disk in every pass.
-for _name, _about, _classes in (
-    ("stanford_dogs", "20,580 photographs of 120 breeds of dogs", 120),
-    ("cars196", "16,185 photographs of 196 models of cars", 196),
-    ("caltech_birds2011", "11,788 photographs of 200 species of birds", 200),
+for _name, _about, _classes, _options in (
+    ("stanford_dogs", "20,580 photographs of 120 breeds of dogs", 120, {}),
+    ("cars196", "16,185 photographs of 196 models of cars", 196, {}),
+    (
+        "caltech_birds2011",
+        "11,788 photographs of 200 species of birds, whole or by their boxes",
+        200,
+        {"crop": False},
+    ),
 ):
     register(
         name=_name,
@@ -143,7 +148,7 @@ for _name, _about, _classes in (
         size=224,
         channels=3,
         needs_network=True,
-        options={"shuffle_buffer": SHUFFLE_BUFFER},
+        options={"shuffle_buffer": SHUFFLE_BUFFER} | _options,
         read=partial(read_tensorflow_stream, _name),
         generate=serve_stream,
         keeps=False,

@@ -22,7 +22,7 @@ class Pictures(Protocol):
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
         """Gives `(picture, label)`, where `read` knows what a picture is."""
 
-    def read(self, picture: tf.Tensor) -> tf.Tensor:
+    def read(self, picture: Any) -> tf.Tensor:
         """Reads a picture: bytes `(H, W, 3)`."""
 
 
@@ -31,37 +31,51 @@ class Stream:
     """Pictures that tensorflow-datasets prepared on disk, and how to read them.
 
     Attributes:
-        builder: Of tensorflow-datasets; its examples have an `image` and a `label`.
+        builder: Of tensorflow-datasets; its examples have an `image`, a `label` and, for `crop`, a
+            `bbox`.
         split: What it calls the part, such as `"train[:5000]"`.
         size: Pixels along the sides of what is cut out.
         shuffle_buffer: Pictures, as files, among which the next one is drawn.
+        crop: Whether pictures are cut to their boxes before everything else.
     """
 
     builder: Any
     split: str
     size: int
     shuffle_buffer: int
+    crop: bool = False
 
     def __len__(self) -> int:
         return int(self.builder.info.splits[self.split].num_examples)
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
-        """Reads `(file, label)`; shuffled, the files of the set and what is in them."""
+        """Reads `(file, label)`; shuffled, the files of the set and what is in them.
+
+        With `crop` it is `((file, box), label)`.
+        """
         import tensorflow_datasets as tfds
 
+        # Other parts, such as the masks of birds, take longer to decode than all else to read.
+        parts = {"image": True, "label": True} | ({"bbox": True} if self.crop else {})
+        decoders = {"image": tfds.decode.SkipDecoding()}
         dataset = self.builder.as_dataset(
             split=self.split,
-            decoders={"image": tfds.decode.SkipDecoding()},
+            decoders=tfds.decode.PartialDecoding(parts, decoders=decoders),
             read_config=tfds.ReadConfig(shuffle_seed=seed, try_autocache=False),
             shuffle_files=shuffle,
-        ).map(lambda example: (example["image"], example["label"]))
+        ).map(lambda example: (self._picture(example), example["label"]))
         if shuffle:
             dataset = dataset.shuffle(self.shuffle_buffer, seed=seed)
         return dataset
 
-    def read(self, picture: tf.Tensor) -> tf.Tensor:
-        """Decodes a file, a JPEG or any other: bytes `(H, W, 3)`."""
-        return tf.io.decode_image(picture, channels=3, expand_animations=False)
+    def _picture(self, example: dict[str, tf.Tensor]) -> Any:
+        return (example["image"], example["bbox"]) if self.crop else example["image"]
+
+    def read(self, picture: Any) -> tf.Tensor:
+        """Decodes a file, a JPEG or any other, and cuts it to its box: bytes `(H, W, 3)`."""
+        file, box = picture if self.crop else (picture, None)
+        pixels = tf.io.decode_image(file, channels=3, expand_animations=False)
+        return cut_to_box(pixels, box) if self.crop else pixels
 
     def first(self, train_size: int | None) -> "Stream":
         """Leaves all but the first pictures out; None for all.
@@ -108,6 +122,25 @@ def serve_stream(
         ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
+
+
+def cut_to_box(picture: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """Cuts a picture to a box, rounded to whole pixels, of which at least one is left.
+
+    Args:
+        picture: `(H, W, channels)`.
+        box: Top, left, bottom and right as shares of H and W, `(4,)`, as in tensorflow-datasets.
+
+    Example:
+    >>> cut_to_box(tf.zeros((100, 200, 3)), tf.constant([0.1, 0.5, 0.4, 1.0])).shape
+    TensorShape([30, 100, 3])
+    """
+    sides = tf.shape(picture)[:2]
+    corners = tf.round(tf.reshape(box, (2, 2)) * tf.cast(sides, box.dtype))
+    first, last = tf.unstack(tf.cast(corners, tf.int32))
+    first = tf.clip_by_value(first, 0, sides - 1)
+    last = tf.clip_by_value(last, first + 1, sides)
+    return picture[first[0] : last[0], first[1] : last[1]]
 
 
 def shrink(picture: tf.Tensor, size: int) -> tf.Tensor:

@@ -4,7 +4,7 @@ import os
 from functools import partial
 from typing import Any
 
-from keras_attention.arguments import positive_integer
+from keras_attention.arguments import flag, positive_integer
 from keras_attention.datasets.streams import Stream
 from keras_attention.datasets.tensorflow_sets import here_or_downloaded
 
@@ -18,6 +18,7 @@ def read_tensorflow_stream(
     train_size: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     shuffle_buffer: int = SHUFFLE_BUFFER,
+    crop: bool = False,
 ) -> tuple[Stream]:
     """Finds one part of a set of pictures on disk, or downloads it; every pass reads it.
 
@@ -31,19 +32,28 @@ def read_tensorflow_stream(
             environment variable `TFDS_DATA_DIR`, or the usual one.
         shuffle_buffer: Pictures, as files, among which the next one is drawn where the order is
             shuffled: at 0.1 MB each 0.4 GB in memory by default.
+        crop: Whether pictures are cut to their boxes before everything else, as birds are in
+            Zagoruyko and Komodakis, Paying More Attention to Attention (2017), section 4.2.1. Of
+            the names that `load` knows only `"caltech_birds2011"` takes it.
 
     Returns:
         What `serve_stream` serves.
 
     Raises:
         ConnectionError: When the set is neither on this machine nor to be downloaded.
-        ValueError: For a `train_size` beyond the pictures, or a `shuffle_buffer` that is no
-            positive integer.
+        ValueError: For a `train_size` beyond the pictures, a `shuffle_buffer` that is no positive
+            integer, or a `crop` of pictures without one box each.
     """
+    cut = flag("crop", crop)
     buffer = positive_integer("shuffle_buffer", shuffle_buffer)
     folder = os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
     builder = here_or_downloaded(name, partial(_prepared, name, split, folder))
-    stream = Stream(builder, split, size, buffer)
+    if cut and "bbox" not in builder.info.features:
+        raise ValueError(
+            f"`crop` must be False for {name!r}, which has no box of each picture. "
+            f"Received: crop={crop!r}"
+        )
+    stream = Stream(builder, split, size, buffer, cut)
     return (stream.first(train_size if split == "train" else None),)
 
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from keras_attention import datasets
-from keras_attention.datasets import tensorflow_sets
+from keras_attention.datasets import read_tensorflow_stream, tensorflow_sets
+from keras_attention.datasets.streams import cut_to_box
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 NAMES = ("stanford_dogs", "cars196", "caltech_birds2011")
@@ -25,6 +28,18 @@ REST = {
         "segmentation_mask": np.zeros((40, 60, 1), "uint8"),
     },
 }
+# Of birds that are cut out: top, left, bottom and right in pixels of SIDES, height and width. Some
+# touch the border, and two are lines.
+SIDES = (40, 61)
+BOXES = (
+    (4, 30, 20, 56),
+    (0, 0, 40, 61),
+    (0, 51, 15, 61),
+    (25, 0, 40, 7),
+    (39, 60, 40, 61),
+    (10, 20, 10, 33),
+    (40, 0, 40, 61),
+)
 
 
 def file(number):
@@ -50,22 +65,62 @@ def examples(builder, split):
         yield str(number), example
 
 
+def prepared(folder, names, generate):
+    """Sets as they lie on disk after downloading."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensorflow_sets, "_require_network", lambda: None)
+        for name in names:
+            patch.setattr(
+                tfds.builder_cls(name),
+                "_split_generators",
+                lambda self, *_: {split: generate(self, split) for split in COUNTS},
+            )
+            datasets.load(name, "test", data_dir=folder, size=28)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """All three as they lie on disk after downloading, of which only the pictures are made up."""
-    patch = pytest.MonkeyPatch()
-    folder = tmp_path_factory.mktemp("tfds")
-    patch.setattr(tensorflow_sets, "_require_network", lambda: None)
+    """All three, of which only the pictures are made up."""
+    folder = prepared(tmp_path_factory.mktemp("tfds"), NAMES, examples)
     for name in NAMES:
-        patch.setattr(
-            tfds.builder_cls(name),
-            "_split_generators",
-            lambda self, *_: {split: examples(self, split) for split in COUNTS},
-        )
         dataset = datasets.load(name, "test", data_dir=folder, size=28)
         assert int(dataset.cardinality()) == COUNTS["test"]
-    patch.undo()
     return folder
+
+
+def bird(box):
+    """A picture that is noise in the box, or in a line of pixels, and black elsewhere."""
+    top, left, bottom, right = box
+    top, left = min(top, SIDES[0] - 1), min(left, SIDES[1] - 1)
+    inside = np.s_[top : max(bottom, top + 1), left : max(right, left + 1)]
+    noise = np.random.default_rng(0).integers(100, 256, (*SIDES, 3), "uint8")
+    pixels = np.zeros_like(noise)
+    pixels[inside] = noise[inside]
+    return pixels, pixels[inside]
+
+
+def birds(builder, _):
+    for number, box in enumerate(BOXES):
+        written = io.BytesIO()
+        Image.fromarray(bird(box)[0]).save(written, "PNG")
+        written.seek(0)
+        corners = [corner / side for corner, side in zip(box, SIDES * 2, strict=True)]
+        yield (
+            str(number),
+            {
+                "image": written,
+                "label": number,
+                "image/filename": f"{number}.jpg",
+                **REST[builder.name],
+                "bbox": tfds.features.BBox(*corners),
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("birds"), ["caltech_birds2011"], birds)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,11 +174,62 @@ def test_parts_and_train_size(folder, monkeypatch):
         ({"train_size": 10}, "from 1 to 9. Received: train_size=10"),
         ({"shuffle_buffer": 0}, "Received: shuffle_buffer=0"),
         ({"fold": 1}, "are: shuffle_buffer. Received: fold=1"),
+        ({"crop": True}, "are: shuffle_buffer. Received: crop=True"),
     ],
 )
 def test_bad_options(folder, arguments, message):
     with pytest.raises(ValueError, match=message):
         datasets.load("cars196", "train", data_dir=folder, **arguments)
+
+
+def test_birds_are_cut_out_by_their_boxes(boxed):
+    (stream,) = read_tensorflow_stream("caltech_birds2011", "test", data_dir=boxed, crop=True)
+    found = {int(label): stream.read(picture) for picture, label in stream.examples(0, False)}
+    assert len(found) == len(BOXES)
+    for label, box in enumerate(BOXES):
+        np.testing.assert_array_equal(found[label], bird(box)[1])
+
+
+def test_birds_that_are_cut_out_are_shrunk_afterwards(boxed):
+    def arrays(split, **arguments):
+        images, labels = next(
+            iter(datasets.load("caltech_birds2011", split, 9, data_dir=boxed, **arguments))
+        )
+        order = np.argsort(labels)
+        return images.numpy()[order], labels.numpy()[order]
+
+    for split in COUNTS:
+        images, labels = arrays(split, crop=True)
+        assert images.shape == (7, 224, 224, 3)
+        assert labels.tolist() == list(range(7))
+        assert images.min() > 99 / 255, "nothing of what is black"
+        assert arrays(split)[0][2:].min() == 0
+    images = arrays("test", crop=np.True_, size=28)[0]
+    shrunk = tf.image.resize(bird(BOXES[0])[1] / 255, (32, 52), antialias=True)
+    np.testing.assert_allclose(images[0], shrunk[2:-2, 12:-12], atol=1e-5)
+    first, same, other = (arrays("train", crop=True, seed=seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+@given(st.data(), st.integers(1, 700), st.integers(1, 700))
+@settings(max_examples=40, deadline=None)
+def test_boxes_are_rounded_to_the_pixels_that_they_came_from(data, height, width):
+    top, left = (data.draw(st.integers(0, side - 1)) for side in (height, width))
+    bottom = data.draw(st.integers(top + 1, height))
+    right = data.draw(st.integers(left + 1, width))
+    box = [top / height, left / width, bottom / height, right / width]
+    rows, columns = np.mgrid[:height, :width]
+    cut = cut_to_box(tf.stack([rows, columns], axis=-1), tf.constant(box, tf.float32)).numpy()
+    assert cut.shape == (bottom - top, right - left, 2)
+    assert cut[0, 0].tolist() == [top, left]
+
+
+def test_crop_needs_boxes(folder):
+    with pytest.raises(ValueError, match=r"False for 'stanford_dogs'.*Received: crop=True"):
+        read_tensorflow_stream("stanford_dogs", "test", data_dir=folder, crop=True)
+    with pytest.raises(ValueError, match=r"True or False. Received: crop='box'"):
+        datasets.load("caltech_birds2011", "test", data_dir=folder, crop="box")
 
 
 def test_a_download_that_fails_is_a_lack_of_connection(tmp_path, monkeypatch):
