@@ -1,6 +1,7 @@
 """The usual augmentation of photographs, by Keras's own layers.
 
-Reference: Rodriguez et al., Attend and Rectify (2018), sections 4.3 and 4.4.
+References: Rodriguez et al., Attend and Rectify (2018), sections 4.3 and 4.4; Zagoruyko and
+Komodakis, Paying More Attention to Attention (2017), section 4.1.
 """
 
 import keras
@@ -22,7 +23,8 @@ def cifar_augmentation(
 
     Args:
         size: Pixels along the sides of the images.
-        padding: Pixels on each side, 0 or more and less than `size`; 4 is usual for CIFAR.
+        padding: Pixels on each side, 0 or more and less than `size`; 4 is usual for CIFAR. With 0
+            images are mirrored only, as for table 3 of Attention Transfer.
         channels: Of the images, last.
         seed: Of the places and the mirror images; None for another one in every process.
 
@@ -38,6 +40,14 @@ def cifar_augmentation(
     >>> augment = cifar_augmentation(seed=1)
     >>> augment(keras.ops.zeros((8, 32, 32, 3)), training=True).shape
     TensorShape([8, 32, 32, 3])
+
+    Mirrored only, then normalized by the mean and the deviation of the training images:
+    >>> images = keras.random.uniform((50, 32, 32, 3), seed=1)
+    >>> normalize = keras.layers.Normalization()
+    >>> normalize.adapt(images)
+    >>> layers = keras.Sequential([cifar_augmentation(padding=0), normalize])
+    >>> layers(images, training=True).shape
+    TensorShape([50, 32, 32, 3])
     """
     positive_integer("size", size)
     if not is_integer(padding) or not 0 <= padding < size:
@@ -65,7 +75,8 @@ def crop_and_flip(size: int = 224, source: int = 256, seed: int | None = None) -
     Returns:
         A model of images `(B, source, source, channels)` of any range of values to
         `(B, size, size, channels)`; with `training=False` the middle. It is the start of a model,
-        or takes batches in a data set: `dataset.map(lambda x, y: (crop(x, training=True), y))`.
+        or, on TensorFlow, takes batches in a data set:
+        `dataset.map(lambda x, y: (crop(x, training=True), y))`.
 
     Raises:
         ValueError: For sizes that cannot be.

@@ -59,6 +59,18 @@ def test_any_size_and_padding(size, padding, seed):
     assert None not in crops(reflected(images, padding), made)
 
 
+def test_without_padding_every_image_is_mirrored_or_not():
+    images, augment = noise(200, 8), cifar_augmentation(8, padding=0, seed=1)
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(100)
+    batches = dataset.map(lambda batch: augment(batch, training=True)).as_numpy_iterator()
+    for made in (augment(images, training=True).numpy(), np.concatenate(list(batches))):
+        places = crops(images, made)
+        assert {place[:2] for place in places} == {(0, 0)}
+        mirrored = np.array([place[2] for place in places])
+        assert 0.4 < mirrored.mean() < 0.6
+        assert 30 < np.sum(mirrored[:100] == mirrored[100:]) < 70, "not as in the other batch"
+
+
 def test_large_squares_are_exact_crops():
     images = noise(40, 48, channels=1)
     places = crops(images, crop_and_flip(32, 48, seed=1)(images, training=True).numpy())
