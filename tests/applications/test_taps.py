@@ -10,6 +10,8 @@ IMAGES = {"input_shape": (32, 32, 3), "classes": 10}
 NARROW = {**IMAGES, "width": 4}
 GROUPS = {"group1": (32, 32, 16), "group2": (16, 16, 32), "group3": (8, 8, 64)}
 STAGES = {"stage1": (32, 32, 4), "stage2": (16, 16, 8), "stage3": (8, 8, 16), "stage4": (4, 4, 32)}
+BLOCKS = {"block1": (32, 32, 56), "block2": (16, 16, 104), "block3": (8, 8, 10)}
+WIDE_BLOCKS = {"block1": (32, 32, 128), "block2": (16, 16, 232), "block3": (8, 8, 10)}
 WIDE_STAGES = {name: (*shape[:2], 4 * shape[2]) for name, shape in STAGES.items()}
 TAPS = [
     ("WideResNet", {"depth": 10, "width": 1, "variant": "at"}, GROUPS),
@@ -19,6 +21,9 @@ TAPS = [
     ("ResNet18", {**NARROW, "attention": "cbam"}, STAGES),
     ("ResNet34", {**NARROW, "attention": "san-c", "placement": "full"}, STAGES),
     ("ResNet50", NARROW, WIDE_STAGES),
+    ("NINThin", {}, BLOCKS),
+    ("NINThin", {"batch_normalization": False, "dropout": 0.5}, BLOCKS),
+    ("NINWide", {"relu_before_pool": False}, WIDE_BLOCKS),
 ]
 
 
