@@ -278,12 +278,13 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
     "ClutteredCNN": {"arguments": {"filters": 4, "units": 8}},
     "ResNet18": {"arguments": {"width": 4, "stem": "cifar"}},
     "ResNet50": {"arguments": {"width": 4, "stem": "cifar"}, "rate": 1e-4},
+    "NINThin": {"arguments": {"width": 0.1}},
 }
-# Built by the same lines as VGG16, ResNet18 and WARN: test_placement.py and test_wide_resnet.py
-# count their weights.
-SIBLINGS = {"VGG19", "ResNet34", "WideResNet"}
+# Built by the same lines as VGG16, ResNet18, WARN and NINThin: test_placement.py,
+# test_wide_resnet.py and test_network_in_network.py count their weights.
+SIBLINGS = {"VGG19", "ResNet34", "WideResNet", "NINWide"}
 if not ON_TENSORFLOW:  # of the same layers as others
-    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "TSTN", "VGG16"}
+    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "TSTN", "VGG16", "NINThin"}
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {}))
     for name in ka.applications.list_models()
@@ -293,6 +294,7 @@ MODEL_CASES += [
     ModelCase("LeNet5", (20, 18, 2), {"attention": attention})
     for attention in ("cbam", "bam", "san-c", "san-d")
 ]
+MODEL_CASES.append(ModelCase("NINThin", arguments={"width": 0.1, "batch_normalization": False}))
 MODEL_CASES += [
     ModelCase("LSTM4", (12, 5), {"attention": attention, "placement": "full"}, rate=0.3)
     for attention in ("ran", "san")

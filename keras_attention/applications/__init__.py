@@ -3,6 +3,7 @@
 from keras_attention.applications.cluttered_cnn import ClutteredCNN
 from keras_attention.applications.lenet import LeNet5
 from keras_attention.applications.lstm import LSTM4
+from keras_attention.applications.network_in_network import NINThin, NINWide
 from keras_attention.applications.registry import build, builder, list_models
 from keras_attention.applications.resnet import ResNet18, ResNet34, ResNet50
 from keras_attention.applications.targeted_cnn import CNN6, TKN6
@@ -27,6 +28,8 @@ __all__ = [
     "WARN",
     "ClutteredCNN",
     "LeNet5",
+    "NINThin",
+    "NINWide",
     "ResNet18",
     "ResNet34",
     "ResNet50",

@@ -48,16 +48,16 @@ class ResNet:
     decay: Any = None
 
     def features(self, images: Tensor, stem: str | None = None) -> Tensor:
-        """Builds everything but the top."""
+        """Builds everything but the top. Each stage ends with the ReLU `stage1` to `stage4`."""
         one_of("stem", stem, (None, *STEMS))
         width = positive_integer("width", self.width)
         x = self._stem(images, stem or _stem_for(images))
         for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):
                 strides = 2 if stage > 1 and block == 1 else 1
-                y_prev, x = self._block(
-                    x, width * 2 ** (stage - 1), strides, f"stage{stage}_block{block}"
-                )
+                name = f"stage{stage}_block{block}"
+                relu = f"stage{stage}" if block == count else f"{name}_relu"
+                y_prev, x = self._block(x, width * 2 ** (stage - 1), strides, name, relu)
             # A stage ends where the next one, or the global mean, reduces the map.
             x = self.attends.before_reduction(y_prev, x, 3, f"stage{stage}")
         return x
@@ -73,7 +73,9 @@ class ResNet:
         x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
         return keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 
-    def _block(self, x: Tensor, filters: int, strides: int, name: str) -> tuple[Tensor, Tensor]:
+    def _block(
+        self, x: Tensor, filters: int, strides: int, name: str, relu: str
+    ) -> tuple[Tensor, Tensor]:
         """The output of a block, and before it what its last convolution reads."""
         wide = filters * EXPANSION if self.bottleneck else filters
         shortcut = x
@@ -87,7 +89,7 @@ class ResNet:
             x = (batch_normalized if index == len(sizes) else normalized)(x, here)
             x = self.attends.after_convolution(y_prev, x, size, here)
         x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
-        return y_prev, keras.layers.ReLU(name=f"{name}_relu")(x)
+        return y_prev, keras.layers.ReLU(name=relu)(x)
 
     def _convolution(self, x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
         padding = "same"

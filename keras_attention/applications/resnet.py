@@ -1,7 +1,8 @@
 """Residual networks of 18, 34 and 50 layers, with attention where it is asked for.
 
 Reference: He et al., Deep Residual Learning for Image Recognition (2016), as in Garg et al., SAN:
-Scale-Space Attention Networks (2020), section IV-B, figures 6c and 7.
+Scale-Space Attention Networks (2020), section IV-B, figures 6c and 7, and in Zagoruyko and
+Komodakis, Paying More Attention to Attention (2017), section 4.2.
 """
 
 from collections.abc import Mapping
@@ -48,6 +49,9 @@ def ResNet18(
 
     Two 3x3 convolutions a block, batch normalization and ReLU; the mean of the last map.
     11,689,512 trainable parameters with 1000 classes at 224x224x3, 11,173,962 with 10 at 32x32x3.
+
+    Taps for attention transfer: `stage1` to `stage4`, the last ReLU of each stage, in front of the
+    attention that may follow it.
 
     Args:
         input_shape: `(H, W, channels)`; `(224, 224, 3)` by default.
@@ -111,6 +115,9 @@ def ResNet34(
     Two 3x3 convolutions a block, batch normalization and ReLU; the mean of the last map.
     21,797,672 trainable parameters with 1000 classes at 224x224x3, 21,282,122 with 10 at 32x32x3.
 
+    Taps for attention transfer: `stage1` to `stage4`, the last ReLU of each stage, in front of the
+    attention that may follow it.
+
     Args:
         input_shape: `(H, W, channels)`; `(224, 224, 3)` by default.
         classes: Units of the last layer; 1000 by default.
@@ -173,6 +180,9 @@ def ResNet50(
     Convolutions of 1x1, 3x3 and 1x1 a block, batch normalization and ReLU; the mean of the last
     map.
     25,557,032 trainable parameters with 1000 classes at 224x224x3, 23,520,842 with 10 at 32x32x3.
+
+    Taps for attention transfer: `stage1` to `stage4`, the last ReLU of each stage, in front of the
+    attention that may follow it.
 
     Args:
         input_shape: `(H, W, channels)`; `(224, 224, 3)` by default.

@@ -56,27 +56,31 @@ class WideBlocks:
 
         Returns:
             What the groups put out, raw, and the same after normalization and ReLU; the last of
-            these is what a classifier reads.
+            these is what a classifier reads. The raw ones are layers `group1` to `group3`.
         """
         x = self._convolution(images, STEM_CHANNELS, 3, 1, "conv0")
         if self.normalized_stem:
             x = normalized(x, "conv0", self.decay)
         raw, ready = [], []
+        count = (self.depth - 4) // 6
         for group in range(1, GROUPS + 1):
-            for block in range(1, (self.depth - 4) // 6 + 1):
+            for block in range(1, count + 1):
                 strides = 2 if group > 1 and block == 1 else 1
                 name = f"group{group}_block{block}"
                 activated = normalized(x, f"{name}_pre", self.decay)
                 if group > 1 and block == 1:
                     ready.append(activated)
-                x = self._block(x, activated, self._channels(group), strides, name)
+                total = f"group{group}" if block == count else f"{name}_add"
+                x = self._block(x, activated, self._channels(group), strides, name, total)
             raw.append(x)
         return raw, [*ready, normalized(x, f"group{GROUPS}", self.decay)]
 
     def _channels(self, group: int) -> int:
         return int(STEM_CHANNELS * 2 ** (group - 1) * self.width)
 
-    def _block(self, x: Tensor, activated: Tensor, filters: int, strides: int, name: str) -> Tensor:
+    def _block(
+        self, x: Tensor, activated: Tensor, filters: int, strides: int, name: str, total: str
+    ) -> Tensor:
         shortcut = x
         if x.shape[channel_axis()] != filters or strides > 1:
             read = x if self.variant == "warn" else activated
@@ -86,7 +90,7 @@ class WideBlocks:
         if self.dropout:
             y = keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(y)
         y = self._convolution(y, filters, 3, 1, f"{name}_conv2")
-        return keras.layers.Add(name=f"{name}_add")([shortcut, y])
+        return keras.layers.Add(name=total)([shortcut, y])
 
     def _convolution(self, x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
         padding = "same"

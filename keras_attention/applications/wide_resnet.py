@@ -1,7 +1,8 @@
 """Wide residual networks, plain and with attention modules.
 
 References: Zagoruyko and Komodakis, Wide Residual Networks (2016); Rodriguez et al., Attend and
-Rectify (2018), sections 4.3 and 4.4, tables 1 and 2.
+Rectify (2018), sections 4.3 and 4.4, tables 1 and 2; Zagoruyko and Komodakis, Paying More Attention
+to Attention (2017), section 4.1.
 """
 
 from typing import Any
@@ -47,6 +48,9 @@ def WideResNet(
     Normalization and ReLU come before each convolution; the mean of the last map is classified.
     36,479,194 trainable parameters for depth 28, width 10 and 10 classes at 32x32x3.
 
+    Taps for attention transfer: `group1`, `group2` and `group3`, what the groups put out, before
+    the next normalization and ReLU, as in the code of Attention Transfer.
+
     Args:
         depth: Layers with weights, 6 n + 4; 28 by default.
         width: Factor of the channels, also below 1; 10 by default.
@@ -73,6 +77,9 @@ def WideResNet(
     Example:
     >>> WideResNet(16, 1).count_params()
     175994
+    >>> student = WideResNet(16, 1, variant="at")
+    >>> [student.get_layer(f"group{group}").output.shape[1:] for group in (1, 2, 3)]
+    [(32, 32, 16), (16, 16, 32), (8, 8, 64)]
     """
     decay = decay_of_all_weights(weight_decay)
     blocks = WideBlocks(depth, width, variant, dropout, decay=decay)
@@ -116,6 +123,8 @@ def WARN(
     As the authors' code it has a normalization and ReLU after the first convolution, which
     `WideResNet` lacks. 36,965,634 trainable parameters for depth 28, width 10, 3 modules of 4 heads
     and 10 classes at 32x32x3.
+
+    Taps for attention transfer: `group1`, `group2` and `group3`, as in `WideResNet`.
 
     To train as the paper does, build it with `classifier_activation=None` and take
     `losses.NegativeLogLikelihood`; or train and serve with the same weights:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.golden import channels_last, golden
+from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import ON_TENSORFLOW
 
 GATES = ["softmax", "sigmoid"] if ON_TENSORFLOW else ["softmax"]
@@ -139,6 +139,68 @@ def test_golden_step(gates):
         moved = before[name] - weight.numpy()
         scale = np.abs(expected).max()
         np.testing.assert_allclose(moved, expected, atol=1e-3 * scale + 1e-6, err_msg=name)
+
+
+def authors_names(keras_name):
+    """The names, in the code of Attention Transfer, of a layer's weights."""
+    renamed = {"conv0": "conv0", "group3_bn": "bn", "predictions": "fc"}
+    if keras_name in renamed:
+        return renamed[keras_name]
+    group, block, part = keras_name.split("_", 2)
+    inner = {
+        "pre_bn": "bn0",
+        "conv1": "conv0",
+        "conv1_bn": "bn1",
+        "conv2": "conv1",
+        "shortcut": "convdim",
+    }[part]
+    return f"group{int(group[-1]) - 1}.block{int(block[-1]) - 1}.{inner}"
+
+
+def transfer_model(data):
+    """The network of Attention Transfer, with the authors' weights; also returns the taps."""
+    model = ka.applications.WideResNet(10, 1, "at", classifier_activation=None, weight_decay=0)
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        name = f"w/{authors_names(layer.name)}"
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([np.transpose(data[name], (2, 3, 1, 0))])
+        elif isinstance(layer, keras.layers.Dense):
+            layer.set_weights([data[f"{name}.weight"].T, data[f"{name}.bias"]])
+        else:
+            parts = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([data[f"{name}.{part}"] for part in parts])
+    groups = [model.get_layer(f"group{group}").output for group in (1, 2, 3)]
+    return model, keras.Model(model.input, groups)
+
+
+def test_golden_of_attention_transfer_inference():
+    data = golden("at_wrn_10_1.npz")
+    model, taps = transfer_model(data)
+    x = channels_last(data["x"])
+    np.testing.assert_allclose(model(x, training=False), data["logits_eval"], **TOLERANCE)
+    for group, features in enumerate(taps(x, training=False)):
+        flat = np.square(features).mean(axis=-1).reshape(len(x), -1)
+        normalized = flat / np.linalg.norm(flat, axis=-1, keepdims=True)
+        np.testing.assert_allclose(normalized, data[f"map_g{group}_eval"], **TOLERANCE)
+
+
+def test_golden_of_attention_transfer_training():
+    data = golden("at_wrn_10_1.npz")
+    model, _ = transfer_model(data)
+    x = channels_last(data["x"])
+    logits = model(x, training=True)
+    np.testing.assert_allclose(logits, data["logits_train"], **TOLERANCE)
+    for name, values in (("group1_block1_pre_bn", 2 * 32 * 32), ("group3_bn", 2 * 8 * 8)):
+        theirs = authors_names(name)
+        layer = model.get_layer(name)
+        mean = data[f"train_running/{theirs}.running_mean"]
+        np.testing.assert_allclose(layer.moving_mean, mean, **TOLERANCE)
+        # Their running variance is that of a sample, ours that of the batch itself.
+        before = 0.9 * data[f"w/{theirs}.running_var"]
+        variance = (data[f"train_running/{theirs}.running_var"] - before) * (values - 1) / values
+        np.testing.assert_allclose(layer.moving_variance, before + variance, **TOLERANCE)
 
 
 def test_probabilities_of_one_model_train_as_logarithms_of_another(rng):
