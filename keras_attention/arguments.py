@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 
-def nearest(name: str, allowed: Iterable[str | None]) -> str:
-    """Returns `" Did you mean 'x'?"` for the closest allowed name, or nothing."""
+def nearest(name: str, allowed: Iterable[str | None], count: int = 1) -> str:
+    """Returns `" Did you mean 'x' or 'y'?"` for up to `count` close allowed names, or nothing."""
     by_lower = {item.lower(): item for item in allowed if item is not None}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=count, cutoff=0.5)
+    return f" Did you mean {' or '.join(repr(by_lower[item]) for item in close)}?" if close else ""
 
 
 def one_of(argument: str, value: Any, allowed: Sequence[Any]) -> Any:

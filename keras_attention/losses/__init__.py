@@ -1,5 +1,15 @@
 """Losses of the papers."""
 
 from keras_attention.losses.attend_rectify import NegativeLogLikelihood
+from keras_attention.losses.attention_transfer import (
+    AttentionTransferLoss,
+    HintLoss,
+    KnowledgeDistillationLoss,
+)
 
-__all__ = ["NegativeLogLikelihood"]
+__all__ = [
+    "AttentionTransferLoss",
+    "HintLoss",
+    "KnowledgeDistillationLoss",
+    "NegativeLogLikelihood",
+]

@@ -1,5 +1,6 @@
 """The papers' equations as pure functions on tensors: no weights, no state."""
 
+from keras_attention.backend import input_gradient
 from keras_attention.ops.attend_rectify import (
     aggregate,
     attend,
@@ -8,6 +9,11 @@ from keras_attention.ops.attend_rectify import (
     global_gates,
     head_overlap,
     spatial_softmax,
+)
+from keras_attention.ops.attention_transfer import (
+    attention_map,
+    average_pooled,
+    distillation_divergence,
 )
 from keras_attention.ops.gradients import scaled_gradient
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
@@ -37,14 +43,18 @@ __all__ = [
     "aggregate",
     "attend",
     "attended",
+    "attention_map",
+    "average_pooled",
     "bilinear_sample",
     "bounding_range",
     "cauchy_window",
     "difference_of_convolutions",
+    "distillation_divergence",
     "gated",
     "gaussian_window",
     "global_gates",
     "head_overlap",
+    "input_gradient",
     "place",
     "roi_bounds",
     "roi_indicator",

@@ -1,0 +1,147 @@
+"""A model whose maps are watched while it is called, and its gradient by what it reads."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attention import backend
+from keras_attention.layers.answer import LEAST
+from keras_attention.ops.attention_transfer import at_least_float32
+from keras_attention.surgery.classifier import says_probabilities
+from keras_attention.surgery.taps import cut, names_before, tapped
+from keras_attention.training.gradient_attention import cross_entropies
+
+Tensor = Any
+
+
+@dataclass
+class Observation:
+    """What one call of a model showed.
+
+    Attributes:
+        answer: What the model returned; None where nobody asked.
+        maps: What the watched layers put out, by name.
+        says_probabilities: Whether the answer is probabilities, or logits.
+        pull: From the gradient of a value by the answer to that by what was read.
+    """
+
+    answer: Any
+    maps: dict[str, Tensor]
+    says_probabilities: bool
+    pull: Any = None
+
+    def constant(self) -> "Observation":
+        """The same, but no gradient goes through it."""
+        answer = self.answer
+        if answer is not None:
+            answer = keras.tree.map_structure(ops.stop_gradient, answer)
+        maps = {name: ops.stop_gradient(values) for name, values in self.maps.items()}
+        return Observation(answer, maps, self.says_probabilities, self.pull)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """The answer as logits, in float32 at least: logarithms of probabilities are."""
+        answer = at_least_float32(self.answer)
+        return ops.log(ops.maximum(answer, LEAST)) if self.says_probabilities else answer
+
+    def gradient(self, y: Tensor) -> Tensor:
+        """J, the gradient of each example's cross-entropy by what was read (equation 3)."""
+
+        def loss(answer: Tensor) -> Tensor:
+            said = Observation(answer, {}, self.says_probabilities)
+            return cross_entropies(y, said.logits)
+
+        return self.pull(backend.input_gradient(loss, self.answer))
+
+
+class Observed:
+    """A model to call and watch.
+
+    Args:
+        model: A functional or sequential Keras model that is built.
+        names: Layers whose outputs are wanted.
+        answer: Whether the model's own answer is wanted.
+        gradient: Whether gradients by what is read are wanted.
+        at: The layer whose output is what is read; None for the model's input.
+        from_logits: Whether the answer is logits; None to look whether a softmax ends the model.
+
+    Raises:
+        ValueError: As `tapped` does; or for several inputs where gradients are wanted.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        names: Sequence[str],
+        answer: bool = True,
+        gradient: bool = False,
+        at: str | None = None,
+        from_logits: bool | None = None,
+    ):
+        self.model = model
+        self.names = list(dict.fromkeys(names))
+        self.answers = answer or gradient
+        self._whole = tapped(model, self.names, self.answers)
+        self._gradient = gradient
+        self._cut: tuple[keras.Model, keras.Model] | None = None
+        if at is not None:
+            self._cut = cut(model, self.names, at)
+            before = names_before(model, self.names, at)
+            self._split_names = [*before, *(name for name in self.names if name not in before)]
+        if gradient and len(keras.tree.flatten(model.input)) != 1:
+            raise ValueError(
+                "Gradients by the input need a model of one input. "
+                f"Received: {model.name!r} with {len(keras.tree.flatten(model.input))}"
+            )
+        if from_logits is None:
+            self._says_probabilities = says_probabilities(self._whole) if self.answers else False
+        else:
+            self._says_probabilities = not from_logits
+
+    def map_of(self, name: str) -> Tensor:
+        """The Keras tensor that a watched layer puts out."""
+        maps = self._whole.output[1] if self.answers else self._whole.output
+        return keras.tree.flatten(maps)[self.names.index(name)]
+
+    def __call__(
+        self, inputs: Any, training: bool, add_loss: Callable[[Tensor], None] | None = None
+    ) -> Observation:
+        """Calls the model once.
+
+        Args:
+            inputs: Of the model.
+            training: As of a model's call.
+            add_loss: See `backend.with_pullback`.
+        """
+        if not self._gradient:
+            outputs = self._whole(inputs, training=training)
+            answer, maps = outputs if self.answers else (None, outputs)
+            return self._observation(answer, self.names, maps)
+        images = at_least_float32(keras.tree.flatten(inputs)[0])
+        if self._cut is None:
+            (answer, maps), pull = backend.with_pullback(
+                lambda values: self._whole(values, training=training),
+                images,
+                self._whole.variables,
+                add_loss,
+            )
+            return self._observation(answer, self.names, maps, pull)
+        first, second = self._cut
+        place, lower = first(images, training=training)
+        (answer, upper), pull = backend.with_pullback(
+            lambda values: second([values, images], training=training),
+            place,
+            second.variables,
+            add_loss,
+        )
+        return self._observation(answer, self._split_names, [*lower, *upper], pull)
+
+    def _observation(
+        self, answer: Any, names: Sequence[str], maps: Any, pull: Any = None
+    ) -> Observation:
+        by_name = dict(zip(names, keras.tree.flatten(maps), strict=True))
+        return Observation(answer, by_name, self._says_probabilities, pull)
