@@ -357,8 +357,9 @@ def _jax_pullback(
     for variable, old, new in zip(variables, before, after, strict=True):
         if new is not old:
             variable.assign(new)
-    for loss in losses if add_loss is not None else ():
-        add_loss(loss)
+    if add_loss is not None:
+        for loss in losses:
+            add_loss(loss)
     outputs = keras.tree.pack_sequence_as(nest, [first, *others])
     return outputs, lambda upstream: pull(upstream)[0]
 

@@ -114,19 +114,21 @@ class AttentionDistiller(keras.Model):
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.student = student
         self._alpha = Weight("alpha", alpha, most=1.0)
-        pairs, hints = named_pairs("pairs", pairs), named_pairs("hints", hints or ())
+        self.pairs = named_pairs("pairs", pairs)
+        self.attention = attention or AttentionTransferLoss()
+        hints = named_pairs("hints", hints or ())
         terms = gradient_terms(gradient)
         self._student, self._teacher = observed(
-            student, teacher, [*pairs, *hints], not self._alpha.is_zero, terms, from_logits
+            student, teacher, [*self.pairs, *hints], not self._alpha.is_zero, terms, from_logits
         )
-        check_maps(self._student, self._teacher, pairs)
+        check_maps(self._student, self._teacher, self.pairs)
         self.regressors = regressors(
             self._student, self._teacher, hints, dtype=student.dtype_policy
         )
         self._parts = {
             "attention_loss": (
                 Weight("beta", beta),
-                attention_part(attention or AttentionTransferLoss(), pairs),
+                attention_part(self.attention, self.pairs),
             ),
             "distillation_loss": (
                 self._alpha,
@@ -138,7 +140,7 @@ class AttentionDistiller(keras.Model):
             ),
             "gradient_loss": (Weight("gradient", 1.0), gradient_part(terms)),
         }
-        self._keep_parts(pairs, not self._alpha.is_zero, hints, terms)
+        self._keep_parts(self.pairs, not self._alpha.is_zero, hints, terms)
         self._trackers = [keras.metrics.Mean(name=part) for part in ("task_loss", *self._parts)]
         self._batches = self.add_weight(
             shape=(),

@@ -30,7 +30,7 @@ class Weight:
 
     def __init__(self, argument: str, value: float | Schedule, most: float | None = None):
         self.value: Any = value if callable(value) else non_negative_number(argument, value)
-        if most is not None and not callable(value) and self.value > most:
+        if most is not None and not callable(self.value) and self.value > most:
             raise ValueError(f"`{argument}` must be at most {most}. Received: {argument}={value!r}")
 
     @property
