@@ -12,7 +12,6 @@ Reference: Chitta, Targeted Kernel Networks (2018), tables 2 to 6, figures 4 and
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from program_parts import files, markdown
+from program_parts import files, markdown, run_options
 from program_parts.arguments import positive, seed
 from rich.console import Console
 from targeted_kernels_parts import clock, demo, figure5, protocols, report, tables, training
@@ -78,14 +77,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--data", help="data set (top_left_digits, or that of the table)")
     parser.add_argument("--seeds", nargs="+", type=seed, default=[0, 1, 2], metavar="SEED")
     add_protocol_options(parser)
-    parser.add_argument(
-        "--processes",
-        type=positive,
-        default=1 if tf.config.list_physical_devices("GPU") else os.cpu_count(),
-        help="trainings at the same time (%(default)s): networks this small keep one core busy",
-    )
-    parser.add_argument("--output", type=Path, help=f"folder ({OUTPUT}, _table3, ...)")
-    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
+    run_options.add(parser, f"{OUTPUT}, _table3", ": networks this small keep one core busy")
     options = parser.parse_args()
     check(parser, options)
     return options
@@ -129,10 +121,7 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.data is None:
         default = "mnist" if options.figure else "top_left_digits"
         options.data = tables.TABLES[options.table].data if options.table else default
-    if options.output is None:
-        named = {"_table": options.table, "_figure": options.figure}
-        ending = "".join(f"{what}{number}" for what, number in named.items() if number)
-        options.output = OUTPUT.with_name(OUTPUT.name + ending)
+    options.output = run_options.output(options, OUTPUT)
 
 
 def choose_table(options: argparse.Namespace) -> Table:

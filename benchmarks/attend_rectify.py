@@ -65,9 +65,8 @@ def models_of(depth: int, width: int) -> dict[str, keras.Model]:
     warn = ka.applications.WARN(depth, width, classifier_activation=None)
     whole = ka.applications.WARN(depth, width, classifier_activation=None)
     head = whole.get_layer("rectify")
-    for index, module in enumerate(head.modules):
+    for module in head.modules:
         module.__class__ = OneConvolution
-        head.modules[index] = module
     whole.set_weights(warn.get_weights())
     return {
         "WRN": ka.applications.WideResNet(depth, width, classifier_activation=None),

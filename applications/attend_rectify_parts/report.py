@@ -35,6 +35,17 @@ def epochs(trainings: Iterable[Training]) -> list[dict[str, Any]]:
     ]
 
 
+def beside_paper(jobs: Sequence[Job], trainings: Sequence[Training], name: str, digits: int) -> str:
+    """A score of each row beside the paper's, as a markdown table."""
+    headings = ["network", "data", "parameters", "MACs", name, f"paper's {name}"]
+    lines = []
+    for row in dict.fromkeys(job.row for job in jobs):
+        found, printed = of_row(row, trainings), row.printed()
+        paper = NONE if printed is None else f"{printed:.{digits}f}"
+        lines.append([row.name, row.data, *counts(found[0]), spread(found, name), paper])
+    return markdown.table(headings, lines)
+
+
 def of_row(row: Any, trainings: Iterable[Training]) -> list[Training]:
     """Its trainings, one a seed."""
     return [training for training in trainings if training.job.row == row]

@@ -6,9 +6,6 @@ Reference: Rodriguez et al., Attend and Rectify (2018), section 4.3 and tables 1
 from argparse import Namespace
 from collections.abc import Sequence
 
-from program_parts import markdown
-from program_parts.markdown import NONE
-
 from attend_rectify_parts import data, protocols, report, wide
 from attend_rectify_parts.training import Training
 from attend_rectify_parts.wide import WideJob
@@ -47,15 +44,7 @@ def protocol_of(name: str, given: Namespace) -> protocols.Protocol:
 
 def finish(given: Namespace, planned: Sequence[WideJob], done: Sequence[Training]) -> str:
     """Our errors beside the paper's, as a markdown table."""
-    headings = ["network", "data", "parameters", "MACs", ERROR, "paper's error %"]
-    lines = []
-    for row in dict.fromkeys(job.row for job in planned):
-        found = report.of_row(row, done)
-        printed = row.printed()
-        paper = NONE if printed is None else f"{printed:.2f}"
-        error = report.spread(found, ERROR)
-        lines.append([row.name, row.data, *report.counts(found[0]), error, paper])
-    return markdown.table(headings, lines)
+    return report.beside_paper(planned, done, ERROR, digits=2)
 
 
 def notes(given: Namespace, planned: Sequence[WideJob]) -> list[str]:

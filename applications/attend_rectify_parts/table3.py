@@ -6,9 +6,6 @@ Reference: Rodriguez et al., Attend and Rectify (2018), section 4.4 and table 3.
 from argparse import Namespace
 from collections.abc import Sequence
 
-from program_parts import markdown
-from program_parts.markdown import NONE
-
 from attend_rectify_parts import backbones, data, fine_tuning, paper, protocols, report
 from attend_rectify_parts.fine_tuning import FASTER, FineJob
 from attend_rectify_parts.training import Training
@@ -39,15 +36,7 @@ def protocol_of(name: str, given: Namespace) -> protocols.Protocol:
 
 def finish(given: Namespace, planned: Sequence[FineJob], done: Sequence[Training]) -> str:
     """Our accuracies beside the paper's, as a markdown table."""
-    headings = ["network", "data", "parameters", "MACs", ACCURACY, "paper's accuracy %"]
-    lines = []
-    for row in dict.fromkeys(job.row for job in planned):
-        found = report.of_row(row, done)
-        printed = row.printed()
-        paper_cell = NONE if printed is None else f"{printed:.1f}"
-        accuracy = report.spread(found, ACCURACY)
-        lines.append([row.name, row.data, *report.counts(found[0]), accuracy, paper_cell])
-    return markdown.table(headings, lines)
+    return report.beside_paper(planned, done, ACCURACY, digits=1)
 
 
 def notes(given: Namespace, planned: Sequence[FineJob]) -> list[str]:

@@ -1,6 +1,7 @@
 """Trains a row with a seed and measures it, in a process of its own."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ TEST_BATCH = 128
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(ABC):
     """One training; the figure and the tables have classes of their own made of this one.
 
     Those also say of which `data` they are.
@@ -31,13 +32,13 @@ class Job:
     seed: int
     protocol: Protocol
 
+    @abstractmethod
     def load(self, split: str) -> tf.data.Dataset:
         """Single examples; the test part is the same for all seeds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def network(self, activation: str | None) -> keras.Model:
         """The untrained network; without an activation it returns logits, or their like."""
-        raise NotImplementedError
 
     def model(self) -> keras.Model:
         """What is trained: the network, and what goes before it."""

@@ -46,9 +46,14 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def over_seeds(values: Sequence[float], trainings: int, digits: int = 2) -> str:
-    """Mean and deviation of those that did not diverge, and how many seeds they leave out."""
+    """Mean and deviation of those that did not diverge, and how many seeds they leave out.
+
+    One seed alone has no deviation.
+    """
     if not values:
         return "diverged"
-    text = f"{statistics.mean(values):.{digits}f} +- {deviation(values):.{digits}f}"
+    text = f"{statistics.mean(values):.{digits}f}"
+    if len(values) > 1:
+        text += f" +- {deviation(values):.{digits}f}"
     lost = trainings - len(values)
     return f"{text} ({lost} of {trainings} diverged)" if lost else text

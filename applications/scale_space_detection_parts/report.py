@@ -46,13 +46,7 @@ def cells(trainings: Sequence[Training]) -> list[str]:
 def score_text(trainings: Sequence[Training], name: str) -> str:
     """Mean and deviation over the seeds, and how many they leave out."""
     values = [training.scores[name] for training in trainings if training.scores is not None]
-    lost = len(trainings) - len(values)
-    if not values:
-        return "diverged"
-    text = f"{statistics.mean(values):.2f}"
-    if len(values) > 1:
-        text += f" +- {markdown.deviation(values):.2f}"
-    return f"{text} ({lost} of {len(trainings)} diverged)" if lost else text
+    return markdown.over_seeds(values, len(trainings))
 
 
 def every_training(trainings: Sequence[Training]) -> str:

@@ -1,10 +1,9 @@
 """The command line of the program."""
 
 import argparse
-import os
 from pathlib import Path
 
-import tensorflow as tf
+from program_parts import run_options
 from program_parts.arguments import positive, seed
 
 from scale_space_parts import paper, protocols, variants
@@ -23,18 +22,9 @@ def read(about: str) -> argparse.Namespace:
     _add_rows(parser)
     _add_protocol(parser)
     parser.add_argument("--rounds", type=positive, default=15, help="timed steps (%(default)s)")
-    parser.add_argument(
-        "--processes",
-        type=positive,
-        default=1 if tf.config.list_physical_devices("GPU") else os.cpu_count(),
-        help="trainings at the same time (%(default)s)",
-    )
-    parser.add_argument("--output", type=Path, help=f"folder ({OUTPUT}_table4, ...)")
-    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
+    run_options.add(parser, f"{OUTPUT}_table4")
     options = parser.parse_args()
-    if options.output is None:
-        ending = f"_table{options.table}" if options.table else f"_figure{options.figure}"
-        options.output = OUTPUT.with_name(OUTPUT.name + ending)
+    options.output = run_options.output(options, OUTPUT)
     return options
 
 

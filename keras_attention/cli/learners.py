@@ -21,11 +21,16 @@ def learner(model: keras.Model, regression: bool) -> tuple[keras.Model, Any]:
     """
     if regression:
         return model, "mean_squared_error"
+    logarithms = _sum_of_logarithms(model)
+    if logarithms is None:
+        return model, "sparse_categorical_crossentropy"
+    return keras.Model(model.input, logarithms, name=model.name), NegativeLogLikelihood()
+
+
+def _sum_of_logarithms(model: keras.Model) -> Any:
+    """What the model's only head returns, where the last layer makes it probabilities, or None."""
     heads = [layer for layer in model.layers if isinstance(layer, AttendRectifyHead)]
-    if len(heads) == 1 and heads[0].space == "log":
-        last = model.layers[-1]
-        if isinstance(last, keras.layers.Activation) and last.input is heads[0].output:
-            return keras.Model(model.input, heads[0].output, name=model.name), (
-                NegativeLogLikelihood()
-            )
-    return model, "sparse_categorical_crossentropy"
+    last = model.layers[-1]
+    if len(heads) == 1 and heads[0].space == "log" and isinstance(last, keras.layers.Activation):
+        return last.input if last.input is heads[0].output else None
+    return None

@@ -43,11 +43,7 @@ def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
     [1.0, 1.0, 1.0]
     """
     places = (1, 2) if standard_data_format(data_format) == "channels_last" else (2, 3)
-    logits = ops.cast(logits, "float32")
-    # Keras's own takes several axes of known sizes only.
-    most = ops.max(logits, axis=places, keepdims=True)
-    shares = ops.exp(logits - ops.stop_gradient(most))
-    return shares / ops.sum(shares, axis=places, keepdims=True)
+    return _softmax(ops.cast(logits, "float32"), places)
 
 
 def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
@@ -174,7 +170,7 @@ def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor
     ((2, 10), [0.25, 0.25, 0.25, 0.25])
     """
     answers, scored = attended(sums, outputs), attended(sums, scores)[:, :, 0]
-    gates = _shares(ops.tanh(scored))
+    gates = _softmax(ops.tanh(scored), -1)
     return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), gates
 
 
@@ -196,7 +192,7 @@ def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
     one_of("gates", gates, GATES)
     scores = ops.cast(scores, "float32")
     if gates == "softmax":
-        return _shares(scores)
+        return _softmax(scores, -1)
     if gates == "mean":
         return ops.ones_like(scores) / scores.shape[-1]
     passed = ops.sigmoid(scores)
@@ -270,7 +266,10 @@ def _by_taps(kernel: Tensor, dtype: Any) -> Tensor:
     return ops.reshape(taps, (-1, taps.shape[3]))
 
 
-def _shares(scores: Tensor) -> Tensor:
-    """Softmax of a few scores, in small steps: oneDNN's takes longer to start than to compute."""
-    shares = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
-    return shares / ops.sum(shares, axis=-1, keepdims=True)
+def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    """In small steps: of a few scores, oneDNN's takes longer to start than to compute.
+
+    Keras's own takes several axes of known sizes only.
+    """
+    shares = ops.exp(logits - ops.max(logits, axis=axes, keepdims=True))
+    return shares / ops.sum(shares, axis=axes, keepdims=True)

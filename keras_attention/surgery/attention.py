@@ -13,7 +13,7 @@ from keras_attention.layers.blend import Blend
 from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
 from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import PADDINGS, Graph, Place
-from keras_attention.surgery.unrolled import functional
+from keras_attention.surgery.unrolled import functional, is_functional
 
 Tensor = Any
 
@@ -94,7 +94,7 @@ class _Addition:
         """The copy of a layer, the same for each of its calls."""
         if id(layer) not in self._copies:
             before, copy = self.count, None
-            if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+            if is_functional(layer):
                 copy = self.into(layer)
             if self.count == before:  # nothing was added: its own kind is kept
                 copy = type(layer).from_config(layer.get_config())

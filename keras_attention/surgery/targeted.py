@@ -11,6 +11,7 @@ import keras
 from keras_attention.arguments import nearest
 from keras_attention.layers import TargetLayer
 from keras_attention.surgery.copying import inputs_like
+from keras_attention.surgery.unrolled import functional
 
 # What a TargetLayer takes over from the convolution that it replaces.
 _SHARED = (
@@ -63,11 +64,7 @@ def to_targeted(
     >>> [layer.name for layer in model.layers if hasattr(layer, "rois")]
     ['conv1', 'conv2', 'conv3']
     """
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(
-            "`model` must be a functional or sequential Keras model that is built. "
-            f"Received: model={model!r}"
-        )
+    functional(model)
     chosen = _choose(model, layers)
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
 

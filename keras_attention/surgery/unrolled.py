@@ -9,13 +9,18 @@ from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import Graph
 
 
+def is_functional(layer: Any) -> bool:
+    """Whether it is a functional or sequential model that is built."""
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
+
+
 def functional(model: Any) -> keras.Model:
     """The functional model that a functional or sequential one is.
 
     Raises:
         ValueError: For any other, or one that is not built.
     """
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+    if not is_functional(model):
         raise ValueError(
             "`model` must be a functional or sequential Keras model that is built. "
             f"Received: model={model!r}"
@@ -40,7 +45,7 @@ def unrolled(model: keras.Model) -> keras.Model:
     ['inside', 'outside']
     """
     graph = functional(model)
-    if not any(_is_graph(layer) for layer in graph.layers):
+    if not any(is_functional(layer) for layer in graph.layers):
         return graph
     inputs = inputs_like(graph)
     return keras.Model(inputs, _run(graph, inputs), name=model.name)
@@ -51,12 +56,8 @@ def _run(model: keras.Model, inputs: Any, **_: Any) -> Any:
     values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
     for node in Graph(graph).nodes:
         layer = node.operation
-        call = partial(_run, layer) if _is_graph(layer) else layer
+        call = partial(_run, layer) if is_functional(layer) else layer
         args, kwargs = node.arguments.fill_in(values)
         outputs = keras.tree.flatten(call(*args, **kwargs))
         values.update(zip(map(id, node.outputs), outputs, strict=True))
     return keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)
-
-
-def _is_graph(layer: Any) -> bool:
-    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))

@@ -1,15 +1,15 @@
 """Networks that take `attention`, with each mechanism that they take."""
 
-import keras
 import pytest
 
 import keras_attention as ka
 from keras_attention.layers.by_name import IMAGE_ATTENTIONS
+from tests.harness import ON_TENSORFLOW
 
 TAKE_SEQUENCES = ("LSTM4",)
 # A family each; JAX compiles every operation of a wide network by itself, for minutes.
 WIDE = {"VGG16": {"width": 4}, "ResNet18": {"width": 4}, "ResNet50": {"width": 4}}
-NAMES = ["LeNet5", "LSTM4", *(WIDE if keras.backend.backend() == "tensorflow" else ())]
+NAMES = ["LeNet5", "LSTM4", *(WIDE if ON_TENSORFLOW else ())]
 CASES = [
     (name, attention)
     for name in NAMES

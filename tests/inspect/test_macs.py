@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention import backend
 from tests import harness
 
 L = keras.layers
@@ -70,7 +69,7 @@ def profiled_macs(model):
     return profile.total_float_ops / 2
 
 
-@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="TensorFlow's profiler")
+@pytest.mark.skipif(not harness.ON_TENSORFLOW, reason="TensorFlow's profiler")
 @pytest.mark.parametrize("name", ["CNN6", "DN10"])
 def test_counts_of_the_tensorflow_profiler(name):
     model = ka.applications.build(name, input_shape=(28, 28, 1))
@@ -78,7 +77,7 @@ def test_counts_of_the_tensorflow_profiler(name):
     assert ka.inspect.count_macs(model) == pytest.approx(profiled_macs(model), rel=0.02)
 
 
-@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="TensorFlow's profiler")
+@pytest.mark.skipif(not harness.ON_TENSORFLOW, reason="TensorFlow's profiler")
 @pytest.mark.parametrize(
     "layer",
     [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import keras_attention as ka
 from keras_attention.layers.relevance import Relevance
 from tests.golden import TOLERANCE, channels_last, golden
-from tests.harness import examples
+from tests.harness import ON_TENSORFLOW, examples
 
 MODULES = [(heads, gate) for heads in (1, 2, 4) for gate in (True, False)]
 
@@ -73,7 +73,7 @@ def test_golden_gradients_of_module(heads, gate):
 
 def gradients(function, x, variable):
     """Value, and gradients by an input and a variable."""
-    if keras.backend.backend() == "tensorflow":
+    if ON_TENSORFLOW:
         import tensorflow as tf
 
         x = tf.constant(x)

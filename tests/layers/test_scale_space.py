@@ -3,10 +3,9 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention import backend
 from tests.golden import TOLERANCE, channels_last, golden
+from tests.harness import ON_TENSORFLOW
 
-ON_TENSORFLOW = backend.BACKEND == "tensorflow"
 numpy = keras.ops.convert_to_numpy
 CONFIGS = {"a": {}, "b": {"dilation_rate": 4}, "c": {"kernel_size": 5}}
 

@@ -12,7 +12,6 @@ from tests import harness
 from tests.golden import TOLERANCE, channels_last, golden
 
 FILTERS = 5
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Groups cost nothing: every saved pixel counts.
 FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
 
@@ -51,7 +50,7 @@ rois = st.tuples(
     st.sampled_from([1, 2, (1, 3)]),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=40 if ON_TENSORFLOW else 10)
+@settings(deadline=None, max_examples=40 if harness.ON_TENSORFLOW else 10)
 def test_slice_equals_mask(roi, groups, sides, kernel_size, dilation, use_bias):
     """Values and all gradients, whatever the regions, the grouping and the sizes."""
     rng = np.random.default_rng(0)

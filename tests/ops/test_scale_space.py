@@ -9,8 +9,8 @@ from keras_attention import backend
 from keras_attention.ops.resizing import resized_like
 from keras_attention.ops.same_convolution import same_convolution
 from tests.golden import TOLERANCE, channels_last, golden
+from tests.harness import ON_TENSORFLOW
 
-ON_TENSORFLOW = backend.BACKEND == "tensorflow"
 numpy = keras.ops.convert_to_numpy
 some = settings(max_examples=15 if ON_TENSORFLOW else 5, deadline=None)
 

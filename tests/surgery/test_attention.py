@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from tests.harness import ON_TENSORFLOW, slow_on_jax
 
 L = keras.layers
 numpy = keras.ops.convert_to_numpy
@@ -83,7 +84,7 @@ def test_places_in_a_residual_network():
 
 @pytest.mark.parametrize(
     "kind",
-    ["san-c", "san-d", "cbam", "bam"] if keras.backend.backend() == "tensorflow" else ["san-c"],
+    ["san-c", "san-d", "cbam", "bam"] if ON_TENSORFLOW else ["san-c"],
 )
 @pytest.mark.parametrize("placement", ["bottleneck", "full"])
 @pytest.mark.parametrize("make", [plain, residual, nested])
@@ -156,7 +157,7 @@ def test_mixed_precision_and_channels_first(rng):
     assert (layer.data_format, layer.compute_dtype) == ("channels_first", "bfloat16")
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="minutes of compilation")
+@slow_on_jax
 @pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2", "EfficientNetB0"])
 def test_models_of_keras_applications(name, rng):
     builder = getattr(keras.applications, name)

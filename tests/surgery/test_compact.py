@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_attention as ka
@@ -9,12 +9,10 @@ from keras_attention.layers import TargetLayer
 from keras_attention.layers.region import AssembleRegions
 from keras_attention.surgery import compact
 from keras_attention.surgery.compaction import by_groups, by_matrix
+from tests.harness import examples, slow_on_jax
 
 L = keras.layers
 FORMS = ("groups", "matrix", "cheapest")
-# Every new shape is compiled on JAX.
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-EXAMPLES = 12 if ON_TENSORFLOW else 2
 
 
 @pytest.fixture(params=FORMS)
@@ -87,7 +85,7 @@ regions = st.lists(
     st.sampled_from([1, 2]),
     st.integers(3, 9),
 )
-@settings(deadline=None, max_examples=EXAMPLES)
+@examples(12)
 def test_compact_equals_mask(name, first, second, equal, kernel_size, dilation, side):
     """Regions at borders, of one pixel, of the whole map, all equal or all different."""
     rng = np.random.default_rng(0)
@@ -151,7 +149,7 @@ def test_tkn6(form, rng):
     assert fast.name == model.name
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
+@slow_on_jax
 def test_a_backbone_of_keras(rng):
     """Additions, strides, padding layers: whole maps where there is no rule."""
     backbone = keras.applications.ResNet50(

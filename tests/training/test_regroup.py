@@ -5,9 +5,8 @@ import pytest
 import keras_attention as ka
 from keras_attention.ops.convolution_cost import ConvolutionCost
 from keras_attention.training import RegroupROIs
+from tests.harness import ON_TENSORFLOW, slow_on_jax
 
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-slow_elsewhere = pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
 # Groups cost nothing: every saved pixel counts.
 FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
 
@@ -64,7 +63,7 @@ def test_training_is_the_same(jit, rng):
     assert len(callback.seen[-1]) > 1
 
 
-@slow_elsewhere
+@slow_on_jax
 def test_groups_follow_the_regions(rng):
     """Kernels that look at the same place are grouped, also when they have moved."""
     model = network()
@@ -113,7 +112,7 @@ def test_every(rng):
     assert len(looked) == 3  # at the start, after epochs 3 and 6
 
 
-@slow_elsewhere
+@slow_on_jax
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision(policy, rng):
     x, y = data(rng)

@@ -15,6 +15,7 @@ from keras_attention.surgery.compaction.convolve import convolve
 from keras_attention.surgery.compaction.entry_map import EntryMap, Map
 from keras_attention.surgery.compaction.region_map import RegionMap, region_map
 from keras_attention.surgery.compaction.target import target_of
+from keras_attention.surgery.unrolled import functional
 
 MAPS = (RegionMap, EntryMap)
 # Images of a call to be fast for, and what they weigh.
@@ -65,11 +66,7 @@ def compact(
 
 
 def _check(model: Any) -> None:
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise ValueError(
-            "`model` must be a functional or sequential Keras model that is built. "
-            f"Received: model={model!r}"
-        )
+    functional(model)
     if not _target_layers(model):
         raise ValueError(f"`model` must hold a TargetLayer. Received: {model.name!r} without one")
 
