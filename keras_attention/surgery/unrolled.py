@@ -58,7 +58,7 @@ def _run(model: keras.Model, inputs: Any, training: bool | None = None, **_: Any
         layer = node.operation
         call = partial(_run, layer) if is_functional(layer) else layer
         args, kwargs = node.arguments.fill_in(values)
-        # A model called with `training=False` stays so, as a frozen one in fine-tuning.
+        # What a model was called with counts for its layers.
         if training is not None and isinstance(layer, keras.Layer):
             kwargs = {"training": training} | {k: v for k, v in kwargs.items() if v is not None}
         outputs = keras.tree.flatten(call(*args, **kwargs))
