@@ -362,6 +362,7 @@ def test_compiled_or_step_by_step_is_the_same(rng, options):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_learns(rng, policy):
     x, y = batch(rng)
@@ -411,6 +412,7 @@ def test_networks_of_keras_of_different_sizes(rng):
 
 
 @pytest.mark.skipif(not hasattr(keras, "distillation"), reason="of Keras 3.13")
+@pytest.mark.filterwarnings("ignore:.*structure of `inputs`:UserWarning")
 def test_the_loss_works_in_keras_own_distiller(rng):
     x, y = batch(rng)
     features = keras.distillation.FeatureDistillation(
