@@ -364,6 +364,28 @@ def _jax_pullback(
     return outputs, lambda upstream: pull(upstream)[0]
 
 
+def after(inputs: Any, first: Any) -> Any:
+    """Passes tensors on when others are there: what reads them waits.
+
+    Without it a graph of TensorFlow runs both together and holds what both need at once.
+
+    Args:
+        inputs: A nest of tensors.
+        first: A nest of tensors, which are computed before.
+
+    Returns:
+        The inputs. As they are on other backends, whose compilers order by memory themselves.
+
+    Example:
+    >>> float(after(keras.ops.ones(()), [keras.ops.zeros(())]))
+    1.0
+    """
+    if BACKEND != "tensorflow":
+        return inputs
+    with tf.control_dependencies(keras.tree.flatten(first)):
+        return keras.tree.map_structure(tf.identity, inputs)
+
+
 def replicas() -> int:
     """How many copies of a model learn together: losses are shares of one over them.
 

@@ -4,7 +4,8 @@ Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), e
 and its code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import keras
@@ -75,12 +76,29 @@ def channel_activity(
     axis = -1 if standard_data_format(data_format) == "channels_last" else 1
     # Half precision would not hold squares of more than 256.
     values = at_least_float32(features)
+    if p == 2 and reduce == "mean":
+        return _mean_square(axis)(values)
     if p == 2:
         return reduction(ops.square(values), axis=axis)
     if p == 1:
         # Not `abs`, whose gradient at 0 is 1 in JAX: a map of zeros would divide it by nothing.
         return reduction(values * ops.stop_gradient(ops.sign(values)), axis=axis)
     return reduction(ops.power(ops.abs(values), p), axis=axis)
+
+
+@cache
+def _mean_square(axis: int) -> Callable[[Tensor], Tensor]:
+    """The mean of squares, whose gradient takes one map of memory and not three."""
+
+    @ops.custom_gradient
+    def mean_square(values: Tensor) -> Any:
+        def gradient(upstream: Tensor) -> Tensor:
+            share = (2.0 / values.shape[axis]) * upstream
+            return ops.expand_dims(share, axis) * values
+
+        return ops.mean(ops.square(values), axis=axis), gradient
+
+    return mean_square
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ class AttentionDistiller(keras.Model):
             name="batches",
         )
         # What the last call of each thread showed, for the loss that follows it.
-        self._shown: dict[int, Observation] = {}
+        self._shown: dict[int, tuple[Observation, Observation | None]] = {}
         self.built = True
 
     def _keep_parts(self, *asked: Any) -> None:
@@ -179,9 +179,17 @@ class AttentionDistiller(keras.Model):
         return [*own, *(weight for weight in self.teacher.variables if id(weight) not in known)]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        shown = self._student(inputs, training, self.add_loss)
-        self._shown[threading.get_ident()] = shown
-        return shown.answer
+        # The teacher goes first: what it holds is gone when the student keeps all for gradients.
+        teacher = self._taught(inputs) if training else None
+        if teacher is not None:
+            inputs = backend.after(inputs, teacher.tensors)
+        student = self._student(inputs, training, self.add_loss)
+        self._shown[threading.get_ident()] = student, teacher
+        return student.answer
+
+    def _taught(self, inputs: Any) -> Observation | None:
+        """What the teacher shows, for whom no gradient is wanted."""
+        return self._teacher and self._teacher(inputs, training=False).constant()
 
     def compute_loss(
         self,
@@ -191,14 +199,14 @@ class AttentionDistiller(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        student = self._shown.pop(threading.get_ident(), None)
+        student, teacher = self._shown.pop(threading.get_ident(), (None, None))
         if student is None or student.answer is not y_pred:
-            student = self._student(x, training, self.add_loss)
+            student, teacher = self._student(x, training, self.add_loss), None
         # Before the student is called again: that forgets what its layers added.
         own = [ops.cast(loss, "float32") / backend.replicas() for loss in self.losses]
         lesson = Lesson(
             student=student,
-            teacher=self._teacher(x, training=False).constant() if self._teacher else None,
+            teacher=teacher or self._taught(x),
             again=lambda images: self._student(images, training),
             x=x,
             y=y,

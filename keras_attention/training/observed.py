@@ -34,6 +34,12 @@ class Observation:
     says_probabilities: bool
     pull: Any = None
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that was shown."""
+        answers = [] if self.answer is None else keras.tree.flatten(self.answer)
+        return [*answers, *self.maps.values()]
+
     def constant(self) -> "Observation":
         """The same, but no gradient goes through it."""
         answer = self.answer

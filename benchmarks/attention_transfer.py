@@ -1,0 +1,135 @@
+"""Attention transfer by the clock: a step of the distiller beside what it is made of.
+
+A plain step of the student and a forward pass of the teacher take turns with the distiller's step,
+32x32x3, batch 128, SGD, losses at three groups; medians. Memory is the most that a process of its
+own took above what it had before the first step: of the same two calls in turn, and of the
+distiller. "Keras" is `keras.distillation.Distiller` with the same loss at one group; it can take no
+more, and calls the student twice.
+"""
+
+import multiprocessing
+import resource
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from timing import alternated
+
+import keras_attention as ka
+
+BATCH, SHAPE = 128, (32, 32, 3)
+GROUPS = ["group1", "group2", "group3"]
+# Depth and width of student and teacher.
+NETWORKS = (((16, 1), (16, 2)), ((16, 1), (40, 1)), ((16, 2), (40, 2)))
+METHODS = {
+    "AT": {"pairs": GROUPS},
+    "AT+KD": {"pairs": GROUPS, "alpha": 0.9},
+    "F-ActT": {"hints": GROUPS},
+    "gradient": {"gradient": "transfer"},
+}
+ROUNDS, STEPS = 21, 4
+
+
+def main() -> None:
+    """Prints times, then memory."""
+    print("| student | teacher | step | ms | / (student + teacher) |")
+    print("| --- | --- | --- | --- | --- |")
+    for sizes in NETWORKS:
+        report_times(*sizes)
+        keras.utils.clear_session()
+    print("\n| student | teacher | step | MB | / (student and teacher) |")
+    print("| --- | --- | --- | --- | --- |")
+    for sizes in NETWORKS:
+        report_memory(*sizes)
+
+
+def network(depth: int, width: int) -> keras.Model:
+    """A wide residual network of the paper."""
+    return ka.applications.WideResNet(depth, width, "at", input_shape=SHAPE)
+
+
+def batch() -> tuple[tf.Tensor, tf.Tensor]:
+    """Images and labels."""
+    return tf.random.uniform((BATCH, *SHAPE), seed=0), tf.zeros(BATCH, tf.int64)
+
+
+def compiled(model: keras.Model) -> keras.Model:
+    """Ready for steps that change little."""
+    optimizer = keras.optimizers.SGD(1e-6, momentum=0.9)
+    model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+    return model
+
+
+def plain_calls(student: keras.Model, teacher: keras.Model) -> dict[str, Callable[[], object]]:
+    """A step of the student and a forward pass of the teacher."""
+    images, labels = batch()
+    compiled(student)
+    forward = tf.function(lambda x: teacher(x, training=False), autograph=False)
+    return {
+        "student": lambda: student.train_on_batch(images, labels),
+        "teacher, forward": lambda: forward(images).numpy(),
+    }
+
+
+def taught_call(method: str, student: keras.Model, teacher: keras.Model) -> Callable[[], object]:
+    """A step of a distiller."""
+    images, labels = batch()
+    if method == "Keras":
+        model = keras.distillation.Distiller(
+            teacher,
+            student,
+            keras.distillation.FeatureDistillation(
+                ka.losses.AttentionTransferLoss(), GROUPS[-1], GROUPS[-1]
+            ),
+        )
+    else:
+        model = ka.training.AttentionDistiller(student, teacher, **METHODS[method])
+    compiled(model)
+    return lambda: model.train_on_batch(images, labels)
+
+
+def report_times(own: tuple[int, int], other: tuple[int, int]) -> None:
+    """Prints the rows of one pair."""
+    calls = plain_calls(network(*own), network(*other))
+    for method in [*METHODS, "Keras"]:
+        calls[method] = taught_call(method, network(*own), network(*other))
+    times = alternated(calls, ROUNDS)
+    plain = times["student"] + times["teacher, forward"]
+    for name, seconds in times.items():
+        ratio = "" if name in ("student", "teacher, forward") else f"{seconds / plain:.3f}"
+        print(row(own, other, name, 1e3 * seconds, ratio), flush=True)
+
+
+def report_memory(own: tuple[int, int], other: tuple[int, int]) -> None:
+    """Prints the rows of one pair, each measured in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    plain = None
+    for method in ["student and teacher", *METHODS, "Keras"]:
+        with context.Pool(1) as pool:
+            taken = pool.apply(memory_of, (method, own, other))
+        plain = plain or taken
+        print(row(own, other, method, taken, f"{taken / plain:.3f}"), flush=True)
+
+
+def memory_of(method: str, own: tuple[int, int], other: tuple[int, int]) -> float:
+    """The most memory above that before the first step, in MB."""
+    student, teacher = network(*own), network(*other)
+    if method == "student and teacher":
+        calls = list(plain_calls(student, teacher).values())
+    else:
+        calls = [taught_call(method, student, teacher)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(STEPS):
+        for call in calls:
+            call()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def row(own: tuple[int, int], other: tuple[int, int], name: str, value: float, ratio: str) -> str:
+    """A line of a table."""
+    names = ["WRN-{}-{}".format(*size) for size in (own, other)]
+    return f"| {names[0]} | {names[1]} | {name} | {value:.1f} | {ratio} |"
+
+
+if __name__ == "__main__":
+    main()
