@@ -1,11 +1,10 @@
 """Attention Transfer: students that attend where their teachers do, beside the paper's tables.
 
-    python applications/attention_transfer.py --table 1 --rows WRN-16-1/WRN-16-2 \\
-        --data cluttered_translated_digits
+    python applications/attention_transfer.py --table 1 --data cluttered_translated_digits
     python applications/attention_transfer.py --table 2 --data digits --seeds 0 1 2
     python applications/attention_transfer.py --table 3
-    python applications/attention_transfer.py --table 4 --student-weights runs/ResNet-18.keras \\
-        --teacher-weights runs/ResNet-34.keras
+    python applications/attention_transfer.py --table 4 --student-weights 18.keras
+        --teacher-weights 34.keras
     python applications/attention_transfer.py --table 5
 
 Without `--data` the tables take the paper's data and train as the paper does; other data are
@@ -49,11 +48,11 @@ def main() -> int:
         done = run(given, cells)
         text = report.comparison(given, cells, done)
         print(f"\n{text}\n")
+        write_page(given, cells, done, text)
         for path in figures.draw(given, cells, done):
             print(f"wrote {path}")
         if given.export:
             export(given, cells, done)
-        write_page(given, cells, done, text)
     return 0
 
 

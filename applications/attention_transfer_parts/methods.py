@@ -75,6 +75,17 @@ class Method:
     gradient_weight: float = 1.0
 
     @property
+    def name(self) -> str:
+        """In the names of files."""
+        parts = {
+            "attention": self.attention.value,
+            "hints": self.hints.value,
+            "distillation": self.distillation,
+            f"{self.gradient}": self.gradient,
+        }
+        return "+".join(name for name, weight in parts.items() if weight) or "alone"
+
+    @property
     def needs_teacher(self) -> bool:
         """Whether there is no such lesson without a teacher."""
         parts = (self.attention.value, self.distillation, self.hints.value)

@@ -55,8 +55,8 @@ class Job:
     def name(self) -> str:
         """Of its files: other settings have other names."""
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
-        kind = "taught" if self.teacher or self.method != ALONE else "alone"
-        return f"{self.network.label}_{self.source.data}_{kind}_seed{self.seed}_{digest}"
+        what = (self.network.label, self.source.data, self.method.name, f"seed{self.seed}", digest)
+        return "_".join(what)
 
     def model(self) -> keras.Model:
         """The untrained network; it takes images in `[0, 1]` and returns logits."""
