@@ -9,7 +9,7 @@
 
 Without `--data` the tables take the paper's data and train as the paper does; other data are
 trained in a small way (attention_transfer_parts/protocols.py). Teachers are trained first. What is
-trained is kept in the folder `networks` of the output, where another run of the same finds it.
+trained is kept, by default in the folder `networks` of the output, where another run finds it.
 
 Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), tables 1 to 5,
 figures 6 and 7.
@@ -70,14 +70,14 @@ def check(cells: Sequence[Cell]) -> None:
     kinds = {(job.network, job.source, job.protocol, job.weights): job for job in jobs}
     for job in kinds.values():
         job.protocol.steps_of_epoch(int(job.source.training(0).cardinality()))
-        job.model()
+        job.built(keras.Input(job.source.shape))
 
 
 def run(given: argparse.Namespace, cells: Sequence[Cell]) -> Done:
     """Trains all, those first that others need; prints each."""
     done: dict[Job, Training] = {}
     names = report.labels(cells)
-    work = partial(train, given.output / "networks")
+    work = partial(train, given.networks)
     for stage in filter(None, plan.stages(cells)):
         for training in in_processes(work, stage, given.processes):
             done[training.job] = training
@@ -95,7 +95,7 @@ def export(given: argparse.Namespace, cells: Sequence[Cell], done: Done) -> None
         if cell.job.seed != first or cell.column == TEACHER or training.diverged:
             continue
         student = keras.models.load_model(training.path, compile=False)
-        served = keras.Model(student.inputs, keras.ops.softmax(student.outputs[0]))
+        served = keras.Model(student.input, keras.ops.softmax(student.output))
         path = given.output / "exported" / training.path.stem
         path.parent.mkdir(parents=True, exist_ok=True)
         ka.export.export_saved_model(served, path, overwrite=True)

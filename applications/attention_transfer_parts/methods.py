@@ -97,7 +97,7 @@ class Method:
         """What is compiled and fitted in the student's place, for so many steps."""
         if self == ALONE:
             # The student itself stays without an optimizer, as it is saved.
-            return keras.Model(student.inputs, student.outputs)
+            return keras.Model(student.input, student.output)
         gradient = None
         if self.gradient:
             gradient = ka.training.GradientAttention(self.gradient, self.gradient_weight)

@@ -15,7 +15,7 @@ ALLOWED = (
 WIDE = re.compile(r"WRN-(\d+)-(\d+(?:\.\d+)?)")
 IN_NETWORK = re.compile(r"NIN-(thin|wide)(?:-(\d+(?:\.\d+)?))?")
 RESIDUAL = re.compile(r"ResNet-(18|34)(?:-(\d+))?")
-CLASSIFIER = "predictions"
+CLASSIFIER, STANDARDIZED = "predictions", "standardized"
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,14 @@ def take_over(model: keras.Model, path: str, source: Network) -> None:
     Raises:
         ValueError: For a file that is not of this network.
     """
-    trained = _read(path, source, model.input_shape[1:])
+    trained = _weighted(_read(path, source, model.inputs[0].shape[1:]))
+    layers = _weighted(model)
+    # The layers of ResNet-18 are among those of ResNet-34, with the same shapes.
+    if set(layers) != set(trained):
+        raise _not_of(path, source)
     try:
-        for layer in model.layers:
-            if layer.weights and layer.name not in (CLASSIFIER, "standardized"):
-                layer.set_weights(trained.get_layer(layer.name).get_weights())
+        for name, layer in layers.items():
+            layer.set_weights(trained[name].get_weights())
     except ValueError as error:
         raise _not_of(path, source) from error
 
@@ -118,6 +121,14 @@ def freeze_first(model: keras.Model, last: str = "stage1") -> None:
     for index, layer in enumerate(model.layers):
         if index <= names.index(last) or isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def _weighted(model: keras.Model) -> dict[str, Any]:
+    """All layers with weights but the classifier and the standardization, by name."""
+    apart = (CLASSIFIER, STANDARDIZED)
+    return {
+        layer.name: layer for layer in model.layers if layer.weights and layer.name not in apart
+    }
 
 
 def _read(path: str, source: Network, shape: tuple[int, ...]) -> keras.Model:

@@ -45,10 +45,16 @@ def read(about: str) -> argparse.Namespace:
     parser.add_argument(
         "--export", action="store_true", help="also write the first seed's students as SavedModels"
     )
+    parser.add_argument(
+        "--networks",
+        type=Path,
+        help="folder of what is trained, which tables may share (networks in that of the output)",
+    )
     run_options.add(parser, f"{OUTPUT}_table1", "; all teachers come first")
     options = parser.parse_args()
     _check(parser, options)
     options.output = run_options.output(options, OUTPUT)
+    options.networks = options.networks or options.output / "networks"
     return options
 
 
@@ -118,9 +124,11 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=positive, help="how often errors are measured")
     group.add_argument("--steps", type=positive, help="in all; without, an epoch is a pass")
     group.add_argument("--batch-size", type=positive, help="images of a step")
-    group.add_argument("--learning-rate", type=positive_number, help="at first")
+    group.add_argument(
+        "--learning-rate", type=positive_number, help="at first; of table 3's students"
+    )
     group.add_argument("--momentum", type=share)
-    group.add_argument("--weight-decay", type=share, help="in the gradients of the weights")
+    group.add_argument("--weight-decay", type=share, help="likewise, in the gradients")
     group.add_argument("--steps-per-execution", type=positive, help="of Keras's compile (1)")
 
 

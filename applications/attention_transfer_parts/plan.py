@@ -101,7 +101,9 @@ def rows(given: Namespace) -> list[Row]:
     """The rows that are asked for."""
     table = TABLES[given.table]
     return [
-        Row(pair, data) for data in given.data or table.data for pair in given.rows or table.pairs
+        Row(pair, data)
+        for data in given.data or table.data
+        for pair in given.rows or table.pairs_on(data)
     ]
 
 

@@ -36,6 +36,7 @@ class Table:
         has_teacher: Whether one of its columns is the teacher's.
         tops: Which errors.
         papers_data: On which data the paper's protocol is taken.
+        elsewhere: Its pairs on other data; empty for all.
     """
 
     title: str
@@ -50,6 +51,11 @@ class Table:
     has_teacher: bool = True
     tops: tuple[int, ...] = (1,)
     papers_data: tuple[str, ...] = CIFAR
+    elsewhere: tuple[str, ...] = ()
+
+    def pairs_on(self, data: str) -> tuple[str, ...]:
+        """The pairs of a data set, where none are asked for."""
+        return self.pairs if data in self.papers_data else self.elsewhere or self.pairs
 
     def names(self, given: Namespace) -> list[str]:
         """The names of all columns."""
@@ -142,6 +148,7 @@ TABLES = {
         (protocols.CIFAR,) * 2,
         (protocols.CIFAR_SMALL,) * 2,
         _on_cifar10(paper.TABLE1),
+        elsewhere=("WRN-16-1/WRN-16-2",),
     ),
     2: Table(
         "table 2 (attention mapping functions)",

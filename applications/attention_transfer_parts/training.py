@@ -62,9 +62,14 @@ class Job:
         """The untrained network; it takes images in `[0, 1]` and returns logits."""
         images = keras.Input(self.source.shape, name="images")
         mean, variance = self.source.moments(self.seed)
-        layer = keras.layers.Normalization(mean=mean, variance=variance, name="standardized")
-        classes, decay = self.source.info.classes, self.protocol.weight_decay
-        model = self.network.build(layer(images), classes, decay)
+        layer = keras.layers.Normalization(mean=mean, variance=variance, name=networks.STANDARDIZED)
+        built = self.built(layer(images))
+        # One input, not a list of one, as builders make of tensors.
+        return keras.Model(images, built.output, name=built.name)
+
+    def built(self, images: Any) -> keras.Model:
+        """The network behind a Keras tensor, with the weights that it starts from."""
+        model = self.network.build(images, self.source.info.classes, self.protocol.weight_decay)
         if self.weights:
             networks.take_over(model, self.weights, self.network)
         return model

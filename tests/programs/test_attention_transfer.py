@@ -115,6 +115,8 @@ def test_cells_of_the_papers_tables(monkeypatch):
         # The text has a figure for each.
         for cell in found:
             assert tables.TABLES[table].printed(cell.row.pair, cell.row.data, cell.column)
+    (pair,) = {cell.row.pair for cell in cells_of(monkeypatch, "--table", 1, "--data", "digits")}
+    assert pair == "WRN-16-1/WRN-16-2"
     without = ("--student-weights", "none", "--teacher-weights", "none")
     found = cells_of(monkeypatch, "--table", 4, *without)
     assert [cell.column for cell in found] == ["student", "KD", "AT", "teacher"] * 2
@@ -315,6 +317,7 @@ def test_tables_1_and_2_share_what_is_trained(monkeypatch, tmp_path, capsys, in_
     again = {record["column"]: record for record in records_of(tmp_path / "results.csv")}
     assert again["AT+KD"]["error_percent"] == records[1]["error_percent"], "the same seed"
     given = ("--table", 2, *shared, "--columns", "none", "F_max^1")
+    given += ("--networks", tmp_path / "networks", "--output", tmp_path / "table2")
     assert kept(monkeypatch, capsys, given) == {"teacher": True, "none": True, "F_max^1": False}
 
 
