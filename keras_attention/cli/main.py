@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(plot)
     _add_data(plot)
     plot.add_argument("--output", type=Path, help="picture to write (RUN/figures/attention.png)")
-    plot.add_argument("--layer", help="name of the layer to show (the first that attends)")
+    plot.add_argument("--layer", help="layer to show, of any that make maps (the first to attend)")
     return parser
 
 

@@ -94,6 +94,40 @@ def arguments_on_images(
     return args, kwargs, outputs[0] if isinstance(outputs, tuple) else outputs
 
 
+def outputs_on_images(
+    model: keras.Model, names: Sequence[str], images: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Runs a model on images and keeps what it returns, and what some of its layers do.
+
+    Args:
+        model: Any Keras model.
+        names: Of the layers, in models inside too; of several calls of a name the last counts.
+        images: The model's input.
+
+    Returns:
+        The model's result, and those of the layers by name, without names that are not called.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> network = ka.applications.WideResNet(10, 1, "at")
+    >>> answer, found = outputs_on_images(network, ["group3"], keras.ops.zeros((1, 32, 32, 3)))
+    >>> tuple(answer.shape), tuple(found["group3"].shape)
+    ((1, 10), (1, 8, 8, 64))
+    """
+    kept: dict[str, Any] = {}
+    plain_call = keras.Layer.__call__
+
+    def keeping_call(called: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        outputs = plain_call(called, *args, **kwargs)
+        if called.name in names:
+            kept[called.name] = outputs
+        return outputs
+
+    with mock.patch.object(keras.Layer, "__call__", keeping_call):
+        answer = model(images, training=False)
+    return answer, kept
+
+
 @contextmanager
 def _recording(calls: list[Call]) -> Iterator[None]:
     plain_call = keras.Layer.__call__

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from keras_attention.inspect.panels import COLORS
-from keras_attention.inspect.pictures import as_image, channels_last, mosaic
+from keras_attention.inspect.pictures import as_image, channels_last, mosaic, over
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,20 +62,13 @@ def show_heads(axes: "Axes", picture: np.ndarray, masks: np.ndarray, gates: np.n
     gray = picture.mean(axis=-1) if picture.ndim == 3 else picture
     below = mosaic(np.repeat(gray[..., None], count, axis=-1), columns)
     axes.imshow(below, cmap="gray", vmin=0.0, vmax=1.0 / BRIGHTEST, interpolation="nearest")
-    tiles = mosaic(_over(masks, gray.shape), columns)
+    tiles = mosaic(over(masks, gray.shape), columns)
     opacity = OPACITY[0] + (OPACITY[1] - OPACITY[0]) * np.nan_to_num(tiles)
     scale: dict[str, Any] = {"cmap": COLORS, "vmin": 0.0, "vmax": 1.0}
     axes.imshow(tiles, alpha=opacity, interpolation="nearest", **scale)
     if columns <= TILES_WITH_NUMBERS:
         _number_tiles(axes, gates, tiles.shape, columns)
     _plain(axes)
-
-
-def _over(masks: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
-    """Masks of the size of the image, each from 0 to 1."""
-    shares = masks / np.maximum(masks.max(axis=(0, 1)), np.finfo("float32").tiny)
-    options: dict[str, Any] = {"interpolation": "bilinear", "data_format": "channels_last"}
-    return keras.ops.convert_to_numpy(keras.ops.image.resize(shares, sides, **options))
 
 
 def _number_tiles(axes: "Axes", gates: np.ndarray, shape: tuple[int, ...], columns: int) -> None:

@@ -30,13 +30,17 @@ class Column:
             darkest and the brightest color are the least and the greatest value of all rows.
         axes: What is counted to the right and downwards, `("step", "feature")`, or `""` where
             nothing is; None for places of an image, whose pixels are square.
-        is_input: Whether this is an image as it came, which needs no color bar.
+        is_input: Whether this is an image as it came, or one in colors, which needs no color bar.
+        scale: Columns side by side that name the same one share colors and color bar.
+        notes: A line under each picture; none by default.
     """
 
     title: str
     pictures: np.ndarray
     axes: tuple[str, str] | None = None
     is_input: bool = False
+    scale: str = ""
+    notes: Sequence[str] = ()
 
 
 def input_column(images: np.ndarray, layer: Any) -> Column:
@@ -48,7 +52,7 @@ def input_column(images: np.ndarray, layer: Any) -> Column:
 
 
 def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
-    """Draws columns of panels, a color bar under each.
+    """Draws columns of panels, a color bar under each, or under those of one scale.
 
     Args:
         columns: From left to right, with as many pictures each; the first says what a row is.
@@ -60,8 +64,8 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     size = (WIDTH * len(columns) + 0.4, HEIGHT * count + 1.5)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(count, len(columns), squeeze=False)
-    for index, column in enumerate(columns):
-        _draw_column(figure, column, list(grid[:, index]))
+    for indices in _by_scale(columns):
+        _draw_columns(figure, [columns[index] for index in indices], grid[:, indices])
     for index, axes in enumerate(grid[:, 0], start=1):
         label = axes.get_ylabel()
         row = f"{columns[0].title} {index}"
@@ -70,18 +74,36 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     return figure
 
 
-def _draw_column(figure: "Figure", column: Column, column_axes: "list[Axes]") -> None:
+def _by_scale(columns: Sequence[Column]) -> list[list[int]]:
+    """Indices of the columns, those together that share a scale."""
+    groups: list[list[int]] = []
+    for index, column in enumerate(columns):
+        if groups and column.scale and column.scale == columns[index - 1].scale:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _draw_columns(figure: "Figure", columns: Sequence[Column], grid: np.ndarray) -> None:
+    """Draws columns of one scale into axes `(rows, columns)`."""
     from matplotlib.colors import Normalize
 
-    colors, scale = ("gray_r", Normalize(0.0, 1.0)) if column.is_input else (COLORS, Normalize())
-    scale.autoscale_None(np.ma.masked_invalid(column.pictures))
-    for axes, picture in zip(column_axes, column.pictures, strict=True):
-        mesh = axes.imshow(picture, cmap=colors, norm=scale, interpolation="nearest")
-        _label(axes, column.axes)
-    column_axes[0].set_title(column.title, fontsize=10)
-    if not column.is_input:
-        place: Any = {"location": "bottom", "panchor": False, "shrink": 0.9, "aspect": 16}
-        bar, ends = figure.colorbar(mesh, ax=column_axes, **place), _ends(scale)
+    is_input = columns[0].is_input
+    colors, scale = ("gray_r", Normalize(0.0, 1.0)) if is_input else (COLORS, Normalize())
+    values = np.concatenate([np.ravel(column.pictures) for column in columns])
+    scale.autoscale_None(np.ma.masked_invalid(values))
+    for column, column_axes in zip(columns, grid.T, strict=True):
+        for axes, picture in zip(column_axes, column.pictures, strict=True):
+            mesh = axes.imshow(picture, cmap=colors, norm=scale, interpolation="nearest")
+            _label(axes, column.axes)
+        for axes, note in zip(column_axes, column.notes, strict=False):
+            axes.set_xlabel(f"{axes.get_xlabel()}\n{note}".strip(), fontsize=8)
+        column_axes[0].set_title(column.title, fontsize=10)
+    if not is_input:
+        place: Any = {"location": "bottom", "panchor": False, "shrink": 0.9}
+        bar = figure.colorbar(mesh, ax=list(grid.ravel()), aspect=16 * len(columns), **place)
+        ends = _ends(scale)
         bar.set_ticks(ends, labels=_written(ends), fontsize=8)
 
 

@@ -58,3 +58,10 @@ def square_mosaics(maps: np.ndarray, channels: np.ndarray) -> np.ndarray:
     """Lays some channels of `(B, H, W, channels)` out as a mosaic for each of the `B`."""
     columns = math.ceil(math.sqrt(len(channels)))
     return np.stack([mosaic(image[..., channels], columns) for image in maps])
+
+
+def over(maps: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
+    """Maps `(H, W, K)` of the size of an image, interpolated, each from 0 to 1 at its maximum."""
+    shares = maps / np.maximum(maps.max(axis=(0, 1)), np.finfo("float32").tiny)
+    options: dict[str, Any] = {"interpolation": "bilinear", "data_format": "channels_last"}
+    return keras.ops.convert_to_numpy(keras.ops.image.resize(shares, sides, **options))

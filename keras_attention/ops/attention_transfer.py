@@ -77,8 +77,10 @@ def channel_activity(
     values = at_least_float32(features)
     if p == 2:
         return reduction(ops.square(values), axis=axis)
-    sizes = ops.abs(values)
-    return reduction(sizes if p == 1 else ops.power(sizes, p), axis=axis)
+    if p == 1:
+        # Not `abs`, whose gradient at 0 is 1 in JAX: a map of zeros would divide it by nothing.
+        return reduction(values * ops.stop_gradient(ops.sign(values)), axis=axis)
+    return reduction(ops.power(ops.abs(values), p), axis=axis)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

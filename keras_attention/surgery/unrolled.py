@@ -51,13 +51,16 @@ def unrolled(model: keras.Model) -> keras.Model:
     return keras.Model(inputs, _run(graph, inputs), name=model.name)
 
 
-def _run(model: keras.Model, inputs: Any, **_: Any) -> Any:
+def _run(model: keras.Model, inputs: Any, training: bool | None = None, **_: Any) -> Any:
     graph = functional(model)
     values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
     for node in Graph(graph).nodes:
         layer = node.operation
         call = partial(_run, layer) if is_functional(layer) else layer
         args, kwargs = node.arguments.fill_in(values)
+        # What a model was called with counts for its layers.
+        if training is not None and isinstance(layer, keras.Layer):
+            kwargs = {"training": training} | {k: v for k, v in kwargs.items() if v is not None}
         outputs = keras.tree.flatten(call(*args, **kwargs))
         values.update(zip(map(id, node.outputs), outputs, strict=True))
     return keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)

@@ -97,6 +97,16 @@ def test_export_and_plot(run, tmp_path, capsys):
     assert main(["plot", str(run), "--output", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert f"wrote {tmp_path / 'a.png'}" in capsys.readouterr().out
+    relu = [
+        "plot",
+        str(run),
+        "--output",
+        str(tmp_path / "relu.png"),
+        "--layer",
+        "block1_conv1_relu",
+    ]
+    assert main(relu) == 0, "a layer without a mechanism"
+    assert (tmp_path / "relu.png").read_bytes() != (tmp_path / "a.png").read_bytes()
 
 
 def test_models(capsys, monkeypatch):

@@ -1,0 +1,110 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_attention.surgery.classifier import says_probabilities
+from keras_attention.surgery.taps import cut, names_before, tapped
+from keras_attention.surgery.unrolled import unrolled
+
+layers = keras.layers
+
+
+def nested():
+    """A model in a sequential one, with normalization that moves in training."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((6, 6, 2), name="images")
+    x = layers.Conv2D(3, 3, padding="same", name="first")(images)
+    x = layers.BatchNormalization(name="norm")(x)
+    skip = layers.Conv2D(3, 1, name="skip")(images)
+    inner = keras.Model(images, layers.Add(name="sum")([x, skip]), name="inner")
+    ends = [layers.GlobalAveragePooling2D(name="mean"), layers.Dense(4, name="top")]
+    return keras.Sequential([keras.Input((6, 6, 2)), inner, layers.ReLU(name="relu"), *ends])
+
+
+def images(rng):
+    return keras.ops.convert_to_tensor(rng.normal(size=(3, 6, 6, 2)).astype("float32"))
+
+
+def test_taps_are_what_layers_put_out(rng):
+    model, x = nested(), images(rng)
+    answer, (first, relu) = tapped(model, ["first", "relu"])(x)
+    inner = model.get_layer("inner")
+    np.testing.assert_allclose(answer, model(x), rtol=1e-6)
+    np.testing.assert_allclose(first, inner.get_layer("first")(x), rtol=1e-6)
+    np.testing.assert_allclose(relu, np.maximum(inner(x), 0), rtol=1e-6)
+
+
+def test_without_the_answer_the_rest_is_left_out():
+    layers_called = [layer.name for layer in tapped(nested(), ["first"], answer=False).layers]
+    assert "top" not in layers_called
+    assert "first" in layers_called
+
+
+def test_a_model_in_two_halves_is_the_model(rng):
+    model, x = nested(), images(rng)
+    first, second = cut(model, ["first", "relu"], at="sum")
+    place, lower = first(x)
+    answer, upper = second([place, x])
+    whole, (at_first, at_relu) = tapped(model, ["first", "relu"])(x)
+    for one, other in ((answer, whole), (lower[0], at_first), (upper[0], at_relu)):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_a_layer_is_before_itself():
+    assert names_before(nested(), ["relu", "sum", "norm"], "sum") == ["sum", "norm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("firts", "Did you mean 'first'"), ("zzzz", "Maps before reductions: relu")],
+)
+def test_an_unknown_name_gets_near_ones(name, hint):
+    with pytest.raises(ValueError, match=hint):
+        tapped(nested(), [name])
+
+
+def test_a_layer_called_twice_is_no_tap():
+    images, shared = keras.Input((4, 4, 2)), layers.Conv2D(2, 1, name="shared")
+    model = keras.Model(images, shared(shared(images)))
+    with pytest.raises(ValueError, match="called 2 times"):
+        tapped(model, ["shared"])
+
+
+def test_a_subclassed_model_is_refused():
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match="functional or sequential"):
+        tapped(Own(), ["x"])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_laid_out_layers_train_when_the_model_does(rng, training):
+    """Whether a call of a model with `training=False` stays so in training is Keras's to say."""
+    inner = nested().get_layer("inner")
+    outside = keras.Input((6, 6, 2))
+    model = keras.Model(outside, inner(outside, training=False))
+    flat, x = unrolled(model), images(rng)
+    np.testing.assert_allclose(flat(x, training=training), model(x, training=training), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([layers.Dense(3)], False),
+        ([layers.Dense(3, activation="softmax")], True),
+        ([layers.Dense(3), layers.Softmax()], True),
+        ([layers.Dense(3, activation="softmax"), layers.Activation("linear")], True),
+        ([layers.Dense(3, activation="softmax"), layers.Dense(3)], False),
+        ([layers.Dense(3, activation="sigmoid")], False),
+        ([keras.Sequential([layers.Dense(3), layers.Activation("softmax")])], True),
+    ],
+)
+def test_probabilities_are_what_a_softmax_ends(ends, expected):
+    assert says_probabilities(keras.Sequential([keras.Input((5,)), *ends])) is expected
+
+
+def test_an_operation_of_softmax_counts():
+    inputs = keras.Input((5,))
+    assert says_probabilities(keras.Model(inputs, keras.ops.softmax(inputs)))
