@@ -1,0 +1,1 @@
+"""What the program `attention_transfer.py` beside this folder is made of."""
