@@ -76,8 +76,6 @@ def channel_activity(
     axis = -1 if standard_data_format(data_format) == "channels_last" else 1
     # Half precision would not hold squares of more than 256.
     values = at_least_float32(features)
-    if p == 2 and reduce == "mean":
-        return _mean_square(axis)(values)
     if p == 2:
         return reduction(ops.square(values), axis=axis)
     if p == 1:
@@ -86,19 +84,39 @@ def channel_activity(
     return reduction(ops.power(ops.abs(values), p), axis=axis)
 
 
+def watched_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
+    """Passes features on, and says their mean square over the channels.
+
+    What comes back to the features is computed only when all of it has arrived.
+
+    Args:
+        features: `(B, H, W, C)`, or other axes in the place of H and W.
+        axis: That of the channels.
+
+    Returns:
+        The features, and their activity in float32 or more, with one channel.
+
+    Example:
+    >>> float(watched_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]))[1][0, 0, 0, 0])
+    5.0
+    """
+    return _watched(axis)(ops.convert_to_tensor(features))
+
+
 @cache
-def _mean_square(axis: int) -> Callable[[Tensor], Tensor]:
-    """The mean of squares, whose gradient takes one map of memory and not three."""
-
+def _watched(axis: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     @ops.custom_gradient
-    def mean_square(values: Tensor) -> Any:
-        def gradient(upstream: Tensor) -> Tensor:
-            share = (2.0 / values.shape[axis]) * upstream
-            return ops.expand_dims(share, axis) * values
+    def watched(features: Tensor) -> Any:
+        def gradient(*upstream: Any) -> Tensor:
+            of_features, of_activity = keras.tree.flatten(upstream)
+            share = (2.0 / features.shape[axis]) * of_activity
+            share = ops.cast(backend.after(share, of_features), features.dtype)
+            return of_features + share * features
 
-        return ops.mean(ops.square(values), axis=axis), gradient
+        squares = ops.square(at_least_float32(features))
+        return (features, ops.mean(squares, axis=axis, keepdims=True)), gradient
 
-    return mean_square
+    return watched
 
 
 def at_least_float32(values: Tensor) -> Tensor:

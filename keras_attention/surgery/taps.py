@@ -1,13 +1,14 @@
 """A model that returns, beside its answer, the maps that some of its layers make."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from keras_attention.arguments import nearest
+from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import Graph
-from keras_attention.surgery.unrolled import functional, unrolled
+from keras_attention.surgery.unrolled import functional, run, unrolled
 
 Tensor = Any
 
@@ -44,6 +45,51 @@ def tapped(model: keras.Model, names: Sequence[str], answer: bool = True) -> ker
     maps = [tap(graph, name) for name in names]
     outputs = [graph._outputs_struct, maps] if answer else maps
     return keras.Model(graph.input, outputs, name=f"{model.name}_tapped")
+
+
+def tapped_behind(
+    model: keras.Model,
+    names: Sequence[str],
+    make: Callable[[str], keras.layers.Layer],
+    answer: bool = True,
+) -> keras.Model:
+    """As `tapped`, but returns what layers put behind those say of their outputs.
+
+    Args:
+        model: A functional or sequential Keras model that is built.
+        names: Of layers that are called once, and make one tensor each.
+        make: Makes a layer for a name that returns two tensors: its input, which goes on through
+            the network, and what is to be returned.
+        answer: Whether to return the model's own output.
+
+    Returns:
+        A model whose output is `[answer, [what was made of each name]]`, or the list alone.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> from keras_attention.layers.channel_activity import ChannelActivity
+    >>> with_maps = tapped_behind(
+    ...     ka.applications.WideResNet(10, 1, "at"), ["group3"], lambda name: ChannelActivity()
+    ... )
+    >>> with_maps.output[1][0].shape
+    (None, 8, 8, 1)
+    """
+    graph = graph_with(model, names)
+    made: dict[str, Tensor] = {}
+
+    def behind(name: str) -> Callable[[Tensor], Tensor]:
+        def call(features: Tensor) -> Tensor:
+            through, made[name] = make(name)(features)
+            return through
+
+        return call
+
+    inputs = inputs_like(graph)
+    outputs = run(graph, inputs, behind={name: behind(name) for name in names})
+    maps = [made[name] for name in names]
+    return keras.Model(
+        inputs, [outputs, maps] if answer else maps, name=f"{model.name}_tapped_behind"
+    )
 
 
 def cut(model: keras.Model, names: Sequence[str], at: str) -> tuple[keras.Model, keras.Model]:

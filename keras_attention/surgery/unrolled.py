@@ -1,5 +1,6 @@
 """A model's graph with the models inside it laid out, on the same layers."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -7,6 +8,8 @@ import keras
 
 from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import Graph
+
+Tensor = Any
 
 
 def is_functional(layer: Any) -> bool:
@@ -48,19 +51,38 @@ def unrolled(model: keras.Model) -> keras.Model:
     if not any(is_functional(layer) for layer in graph.layers):
         return graph
     inputs = inputs_like(graph)
-    return keras.Model(inputs, _run(graph, inputs), name=model.name)
+    return keras.Model(inputs, run(graph, inputs), name=model.name)
 
 
-def _run(model: keras.Model, inputs: Any, training: bool | None = None, **_: Any) -> Any:
-    graph = functional(model)
+def run(
+    model: keras.Model,
+    inputs: Any,
+    training: bool | None = None,
+    behind: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    **_: Any,
+) -> Any:
+    """Calls a model's layers once more, those of models inside by themselves.
+
+    Args:
+        model: A functional or sequential model.
+        inputs: Keras tensors, nested as the model's.
+        training: As of a call of the model.
+        behind: What the output of a layer goes through before others read it, by the layer's name.
+
+    Returns:
+        Keras tensors, nested as the model's outputs.
+    """
+    graph, behind = functional(model), behind or {}
     values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
     for node in Graph(graph).nodes:
         layer = node.operation
-        call = partial(_run, layer) if is_functional(layer) else layer
+        call = partial(run, layer, behind=behind) if is_functional(layer) else layer
         args, kwargs = node.arguments.fill_in(values)
         # What a model was called with counts for its layers.
         if training is not None and isinstance(layer, keras.Layer):
             kwargs = {"training": training} | {k: v for k, v in kwargs.items() if v is not None}
         outputs = keras.tree.flatten(call(*args, **kwargs))
+        if layer.name in behind:
+            outputs = [behind[layer.name](outputs[0])]
         values.update(zip(map(id, node.outputs), outputs, strict=True))
     return keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)

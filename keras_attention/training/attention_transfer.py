@@ -22,12 +22,15 @@ from keras_attention.training.lesson import (
     example_weights,
     gradient_part,
     hint_part,
+    of_activity,
 )
 from keras_attention.training.matching import (
+    check,
     check_maps,
     named_pairs,
     observed,
     regressors,
+    same_sides,
 )
 from keras_attention.training.observed import Observation
 from keras_attention.training.weights import Schedule, Weight
@@ -118,18 +121,16 @@ class AttentionDistiller(keras.Model):
         self.attention = attention or AttentionTransferLoss()
         hints = named_pairs("hints", hints or ())
         terms = gradient_terms(gradient)
-        self._student, self._teacher = observed(
-            student, teacher, [*self.pairs, *hints], not self._alpha.is_zero, terms, from_logits
-        )
-        check_maps(self._student, self._teacher, self.pairs)
-        self.regressors = regressors(
-            self._student, self._teacher, hints, dtype=student.dtype_policy
-        )
+        asked = [*self.pairs, *hints], not self._alpha.is_zero, terms, from_logits
+        check(student, teacher, *asked[:3])
+        check_maps(student, teacher, self.pairs)
+        self.regressors = regressors(student, teacher, hints, dtype=student.dtype_policy)
+        attention, activity = self.attention, None
+        if not hints and not terms and same_sides(student, teacher, self.pairs):
+            attention, activity = of_activity(attention)
+        self._student, self._teacher = observed(student, teacher, *asked, activity)
         self._parts = {
-            "attention_loss": (
-                Weight("beta", beta),
-                attention_part(self.attention, self.pairs),
-            ),
+            "attention_loss": (Weight("beta", beta), attention_part(attention, self.pairs)),
             "distillation_loss": (
                 self._alpha,
                 distillation_part(KnowledgeDistillationLoss(temperature)),
@@ -189,7 +190,9 @@ class AttentionDistiller(keras.Model):
 
     def _taught(self, inputs: Any) -> Observation | None:
         """What the teacher shows, for whom no gradient is wanted."""
-        return self._teacher and self._teacher(inputs, training=False).constant()
+        if self._teacher is None:
+            return None
+        return self._teacher(inputs, training=False).constant()
 
     def compute_loss(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.losses.attention_transfer import AttentionTransferLoss
 from keras_attention.training.gradient_attention import GradientAttention, mirrored
 from keras_attention.training.observed import Observation
 
@@ -54,6 +55,23 @@ def attention_part(loss: Loss, pairs: Sequence[tuple[str, str]]) -> Part:
         return sum(loss(teacher[other], student[own], lesson.weights) for own, other in pairs)
 
     return part
+
+
+def of_activity(loss: Loss) -> tuple[Loss, str | None]:
+    """The loss of maps whose mean squares over the channels are known already.
+
+    Returns:
+        The same loss of maps with one channel, and the data format of the maps; or the given one
+        and None, where it asks for something else than mean squares.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> of_activity(ka.losses.AttentionTransferLoss())[0].p
+    1
+    """
+    if type(loss) is not AttentionTransferLoss or (loss.p, loss.reduce) != (2, "mean"):
+        return loss, None
+    return AttentionTransferLoss.from_config({**loss.get_config(), "p": 1}), loss.data_format
 
 
 def distillation_part(loss: Loss) -> Part:

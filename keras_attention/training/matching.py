@@ -7,6 +7,8 @@ import keras
 
 from keras_attention.arguments import standard_data_format
 from keras_attention.losses.attention_transfer import same_shape
+from keras_attention.surgery.taps import graph_with, tap
+from keras_attention.surgery.unrolled import functional
 from keras_attention.training.gradient_attention import GradientAttention
 from keras_attention.training.observed import Observed
 
@@ -38,6 +40,38 @@ def _is_pair(pair: Any) -> bool:
     return is_two and all(isinstance(name, str) for name in pair)
 
 
+def check(
+    student: keras.Model,
+    teacher: Any,
+    pairs: Sequence[Pair],
+    answers: bool,
+    terms: Sequence[GradientAttention],
+) -> None:
+    """Checks that there is a teacher, where one is needed, and that it can be compared.
+
+    Args:
+        student: The model that learns.
+        teacher: The model that it learns from, or None.
+        pairs: Of layers.
+        answers: Whether answers are compared.
+        terms: Of gradients.
+
+    Raises:
+        ValueError: Where a teacher is missing or takes or returns something else.
+    """
+    if not _needs_teacher(pairs, answers, terms):
+        return
+    if not isinstance(teacher, keras.Model):
+        raise ValueError(
+            "`teacher` must be a Keras model where its maps, answers or gradients are compared. "
+            f"Received: teacher={teacher!r}"
+        )
+    functional(student), functional(teacher)
+    _check_inputs(student, teacher)
+    if answers or _transfers(terms):
+        _check_answers(student, teacher)
+
+
 def observed(
     student: keras.Model,
     teacher: keras.Model | None,
@@ -45,39 +79,39 @@ def observed(
     answers: bool,
     terms: Sequence[GradientAttention],
     from_logits: bool | None,
+    activity: str | None = None,
 ) -> tuple[Observed, Observed | None]:
     """Watches the layers of pairs in both networks.
 
     Args:
-        student: The model that learns.
-        teacher: The model that it learns from, or None.
+        student: As of `check`, and so are the next.
+        teacher: The model that the student learns from, or None.
         pairs: Of layers.
         answers: Whether answers are compared.
         terms: Of gradients, of the same layers all.
         from_logits: Whether both models answer with logits; None to look.
+        activity: As of `Observed`.
 
     Returns:
         Both; None for a teacher of whom nothing is asked.
-
-    Raises:
-        ValueError: Where a teacher is missing or cannot be compared with the student.
     """
     here, there = terms[0].layers if terms else (None, None)
-    transfers = any(term.kind == "transfer" for term in terms)
-    own = Observed(student, [name for name, _ in pairs], True, bool(terms), here, from_logits)
-    if not (pairs or answers or transfers):
+    names = [name for name, _ in pairs]
+    own = Observed(student, names, True, bool(terms), here, from_logits, activity)
+    if teacher is None or not _needs_teacher(pairs, answers, terms):
         return own, None
-    if not isinstance(teacher, keras.Model):
-        raise ValueError(
-            "`teacher` must be a Keras model where its maps, answers or gradients are compared. "
-            f"Received: teacher={teacher!r}"
-        )
-    _check_inputs(student, teacher)
-    if answers or transfers:
-        _check_answers(student, teacher)
+    transfers = _transfers(terms)
     there = there if transfers else None
     names = [name for _, name in pairs]
-    return own, Observed(teacher, names, answers, transfers, there, from_logits)
+    return own, Observed(teacher, names, answers, transfers, there, from_logits, activity)
+
+
+def _needs_teacher(pairs: Sequence[Pair], answers: bool, terms: Sequence[Any]) -> bool:
+    return bool(pairs) or answers or _transfers(terms)
+
+
+def _transfers(terms: Sequence[GradientAttention]) -> bool:
+    return any(term.kind == "transfer" for term in terms)
 
 
 def _check_inputs(student: keras.Model, teacher: keras.Model) -> None:
@@ -108,7 +142,19 @@ def _check_answers(student: keras.Model, teacher: keras.Model) -> None:
         )
 
 
-def check_maps(student: Observed, teacher: Observed | None, pairs: Sequence[Pair]) -> None:
+def same_sides(student: keras.Model, teacher: keras.Model, pairs: Sequence[Pair]) -> bool:
+    """Whether the maps of all pairs surely have the same sides."""
+    channels = -1 if standard_data_format(None) == "channels_last" else 1
+    for pair in pairs:
+        sides = [list(shape) for shape in shapes_of(student, teacher, pair)]
+        for side in sides:
+            side.pop(channels)
+        if sides[0] != sides[1] or None in sides[0][1:]:
+            return False
+    return True
+
+
+def check_maps(student: keras.Model, teacher: Any, pairs: Sequence[Pair]) -> None:
     """Checks that the layers of each pair make maps of as many axes.
 
     Raises:
@@ -123,22 +169,22 @@ def check_maps(student: Observed, teacher: Observed | None, pairs: Sequence[Pair
             )
 
 
-def shapes_of(student: Observed, teacher: Any, pair: Pair) -> list[tuple[int | None, ...]]:
+def shapes_of(student: keras.Model, teacher: Any, pair: Pair) -> list[tuple[int | None, ...]]:
     """Shapes of what the layers of a pair put out."""
     return [
-        tuple(network.map_of(name).shape)
-        for network, name in zip((student, teacher), pair, strict=True)
+        tuple(tap(graph_with(model, [name]), name).shape)
+        for model, name in zip((student, teacher), pair, strict=True)
     ]
 
 
 def regressors(
-    student: Observed, teacher: Observed | None, pairs: Sequence[Pair], dtype: Any
+    student: keras.Model, teacher: Any, pairs: Sequence[Pair], dtype: Any
 ) -> list[keras.layers.Layer]:
     """Layers that bring a student's features to its teacher's channels: 1x1 convolutions.
 
     Args:
-        student: Watched.
-        teacher: Watched.
+        student: The model that learns.
+        teacher: The model that it learns from.
         pairs: Of layers whose features are compared.
         dtype: Policy of the layers.
 

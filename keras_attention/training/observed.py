@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -10,9 +10,10 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.layers.answer import LEAST
+from keras_attention.layers.channel_activity import ChannelActivity
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.surgery.classifier import says_probabilities
-from keras_attention.surgery.taps import cut, names_before, tapped
+from keras_attention.surgery.taps import cut, names_before, tapped, tapped_behind
 from keras_attention.training.gradient_attention import cross_entropies
 
 Tensor = Any
@@ -74,6 +75,8 @@ class Observed:
         gradient: Whether gradients by what is read are wanted.
         at: The layer whose output is what is read; None for the model's input.
         from_logits: Whether the answer is logits; None to look whether a softmax ends the model.
+        activity: In which data format not the layers' outputs are wanted but their mean squares
+            over the channels, which take less memory; None for the outputs.
 
     Raises:
         ValueError: As `tapped` does; or for several inputs where gradients are wanted.
@@ -87,11 +90,16 @@ class Observed:
         gradient: bool = False,
         at: str | None = None,
         from_logits: bool | None = None,
+        activity: str | None = None,
     ):
         self.model = model
         self.names = list(dict.fromkeys(names))
         self.answers = answer or gradient
-        self._whole = tapped(model, self.names, self.answers)
+        if activity is None:
+            self._whole = tapped(model, self.names, self.answers)
+        else:
+            made = partial(ChannelActivity, activity)
+            self._whole = tapped_behind(model, self.names, lambda _: made(), self.answers)
         self._gradient = gradient
         self._cut: tuple[keras.Model, keras.Model] | None = None
         if at is not None:
@@ -104,14 +112,9 @@ class Observed:
                 f"Received: {model.name!r} with {len(keras.tree.flatten(model.input))}"
             )
         if from_logits is None:
-            self._says_probabilities = says_probabilities(self._whole) if self.answers else False
+            self._says_probabilities = self.answers and says_probabilities(model)
         else:
             self._says_probabilities = not from_logits
-
-    def map_of(self, name: str) -> Tensor:
-        """The Keras tensor that a watched layer puts out."""
-        maps = self._whole.output[1] if self.answers else self._whole.output
-        return keras.tree.flatten(maps)[self.names.index(name)]
 
     def __call__(
         self, inputs: Any, training: bool, add_loss: Callable[[Tensor], None] | None = None
