@@ -303,7 +303,8 @@ def test_tables_1_and_2_share_what_is_trained(
     monkeypatch, tmp_path, capsys, in_this_process, without_graphs
 ):
     page = tmp_path / "page.md"
-    shared = (*TINY_WRN, *SHORT, "--train-size", 20, "--output", tmp_path)
+    sizes = ("--train-size", 20, "--teacher-train-size", 1000)
+    shared = (*TINY_WRN, *SHORT, *sizes, "--output", tmp_path)
     given = ("--table", 1, *shared, "--columns", "student", "AT+KD", "teacher")
     assert main(monkeypatch, *given, "--markdown", page) == 0
     records = records_of(tmp_path / "results.csv")
@@ -418,8 +419,14 @@ def test_exports_say_probabilities(monkeypatch, tmp_path):
         (("--table", 1, "--columns", "ATT"), "'AT\\+KD', 'teacher' with --table 1. .*: 'ATT'"),
         (("--table", 1, "--data", "cifar11"), "Did you mean 'cifar1"),
         (("--table", 1, "--data", "digit_sequences"), "images with classes"),
-        (("--table", 1, "--data", "digits", "--train-size", 9), "--train-size must be 10 or more"),
-        (("--table", 1, "--data", "digits", "--train-size", 1001), "at most --teacher-train-size"),
+        (
+            ("--table", 1, "--data", "digits", "--train-size", 9, "--teacher-train-size", 50),
+            "--train-size must be 10 or more",
+        ),
+        (
+            ("--table", 1, "--data", "digits", "--train-size", 99, "--teacher-train-size", 98),
+            "at most --teacher-train-size, 98. Received: --train-size=99",
+        ),
         (("--table", 1, "--data", "digits", "--teacher-train-size", 1790), "train_size=1790"),
         (("--table", 1, "--data", "digits", "--distractors", 4), "Received: --data=digits"),
         (("--table", 1, "--data", "digits", "--epochs", 7), "multiple of the epochs, 7"),
