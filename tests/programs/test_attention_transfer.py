@@ -294,6 +294,18 @@ def test_medians_leave_out_what_diverged():
     assert report.line_of("x", made[1]) == "x: diverged, trained in 1 s"
 
 
+def test_the_papers_errors_stand_beside_ours(monkeypatch):
+    given = read(monkeypatch, "--table", 1, "--data", "digits", "--seeds", 1, 2)
+    cells = plan.cells(given)
+    done = {
+        cell.job: Training(cell.job, None, 1.0, 4, 1, 1, [], {"error %": 2.0 + cell.job.seed})
+        for cell in cells
+    }
+    text = report.comparison(given, cells, done)
+    assert "| WRN-16-1/WRN-16-2 | digits | 3.50 (8.77) | 3.50 (7.93) |" in text
+    assert text.endswith("In brackets the paper's errors, on cifar10.")
+
+
 def test_ranks_of_labels():
     logits = np.array([[1.0, 3, 2], [2, 2, 1], [np.nan, 0, 0]])
     assert training._ranks(logits, np.array([2, 0, 0])).tolist() == [1, 0, 3]
