@@ -129,9 +129,8 @@ def every_training(cells: Sequence[Cell], done: Done) -> str:
     return markdown.table(headings, lines)
 
 
-def notes(given: Namespace, cells: Sequence[Cell]) -> list[str]:
+def notes(cells: Sequence[Cell]) -> list[str]:
     """What a reader of the table has to know."""
-    table = TABLES[given.table]
     seeds = ", ".join(dict.fromkeys(str(cell.job.seed) for cell in cells))
     lines: dict[str, None] = {}
     for _, column, job in _places(cells):
