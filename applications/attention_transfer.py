@@ -111,7 +111,7 @@ def write_page(given: argparse.Namespace, cells: Sequence[Cell], done: Done, tex
     page = markdown.page(
         title,
         markdown.command("attention_transfer.py"),
-        report.notes(given, cells),
+        report.notes(cells),
         f"{text}\n\n{report.sizes(cells, done)}",
         report.every_training(cells, done),
     )

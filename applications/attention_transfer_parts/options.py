@@ -74,12 +74,14 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images", "in brackets: on other data than the paper's")
     group.add_argument("--size", type=positive, help=f"pixels along the sides ({plan.SMALL_SIZE})")
     group.add_argument(
-        "--train-size", type=positive, help=f"images that a student learns from ({plan.STUDENTS})"
+        "--train-size",
+        type=positive,
+        help=f"images that a student learns from ({plan.SMALL_TRAIN_SIZE})",
     )
     group.add_argument(
         "--teacher-train-size",
         type=positive,
-        help=f"images that a teacher learns from, the student's among them ({plan.TEACHERS})",
+        help="images that a teacher learns from, the student's among them (as many)",
     )
     group.add_argument("--distractors", type=count, help=f"in clutter ({sources.DISTRACTORS})")
     group.add_argument("--test-draws", type=positive, help="images made of a test image (1)")

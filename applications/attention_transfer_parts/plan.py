@@ -15,7 +15,7 @@ from attention_transfer_parts.tables import TABLES, TEACHER, Table
 from attention_transfer_parts.training import Job
 
 # Of the small protocols, on images that fit into memory.
-SMALL_SIZE, STUDENTS, TEACHERS = 32, 100, 1000
+SMALL_SIZE, SMALL_TRAIN_SIZE = 32, 300
 PRETRAINED, IN_MEMORY = (4, 5), (1, 2, 3)
 NO_FILE = "none"
 
@@ -227,8 +227,8 @@ def _train_sizes(given: Namespace, small: bool) -> tuple[int | None, int | None]
     """Of the student and the teacher; None for all."""
     if given.table in PRETRAINED:
         return given.train_size, given.train_size
-    students = given.train_size or (STUDENTS if small else None)
-    return students, given.teacher_train_size or (TEACHERS if small else None)
+    students = given.train_size or (SMALL_TRAIN_SIZE if small else None)
+    return students, given.teacher_train_size or students
 
 
 def _augmentation(given: Namespace, channels: int) -> str:

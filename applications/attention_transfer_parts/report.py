@@ -69,7 +69,11 @@ def comparison(given: Namespace, cells: Sequence[Cell], done: Done) -> str:
     else:
         headings = ["", *(row.label for row in rows)]
         lines = [[name, *(cell[row, name] for row in rows)] for name in columns]
-    return markdown.table(headings, lines)
+    table = markdown.table(headings, lines)
+    if not any("(" in text for text in cell.values()):
+        return table
+    data = ", ".join(TABLES[given.table].data)
+    return f"{table}\n\nIn brackets the paper's errors, on {data}."
 
 
 def text(given: Namespace, row: Row, column: str, found: Sequence[Training]) -> str:
@@ -125,9 +129,8 @@ def every_training(cells: Sequence[Cell], done: Done) -> str:
     return markdown.table(headings, lines)
 
 
-def notes(given: Namespace, cells: Sequence[Cell]) -> list[str]:
+def notes(cells: Sequence[Cell]) -> list[str]:
     """What a reader of the table has to know."""
-    table = TABLES[given.table]
     seeds = ", ".join(dict.fromkeys(str(cell.job.seed) for cell in cells))
     lines: dict[str, None] = {}
     for _, column, job in _places(cells):
@@ -135,12 +138,10 @@ def notes(given: Namespace, cells: Sequence[Cell]) -> list[str]:
         lines.setdefault(f"{who}: {job.source.describe()}; protocol {job.protocol.describe()}.")
     methods = {cell.column: cell.job.method.describe() for cell in cells}
     taught = "; ".join(f"{name}: {said}" for name, said in methods.items() if said)
-    data = ", ".join(table.data)
     return [
         *lines,
         *([f"{taught}."] if taught else []),
-        f"Errors in %, after the last epoch: the median over seeds {seeds}; in brackets the "
-        f"paper's, on {data}, where it has one.",
+        f"Errors in %, after the last epoch: the median over seeds {seeds}.",
     ]
 
 
