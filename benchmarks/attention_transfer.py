@@ -1,15 +1,17 @@
 """Attention transfer by the clock: a step of the distiller beside what it is made of.
 
 A plain step of the student and a forward pass of the teacher take turns with the distiller's step,
-32x32x3, batch 128, SGD, losses at three groups; medians. Memory is the most that a process of its
-own took above what it had before the first step: of the same two calls in turn, and of the
-distiller. "Keras" is `keras.distillation.Distiller` with the same loss at one group; it can take no
+32x32x3, batch 128, SGD, losses at three groups; medians. Memory is the most that steps take above
+what a process of its own holds after steps of three images at most, when all is traced: of the same
+two calls in turn, and of the distiller (Linux only). "Keras" is `keras.distillation.Distiller` with the same loss at one group; it can take no
 more, and calls the student twice.
 """
 
+import ctypes
+import gc
 import multiprocessing
-import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -27,7 +29,9 @@ METHODS = {
     "F-ActT": {"hints": GROUPS},
     "gradient": {"gradient": "transfer"},
 }
+Call = Callable[[tf.Tensor, tf.Tensor], object]
 ROUNDS, STEPS = 21, 4
+TINY = (1, 2, 3)
 
 
 def main() -> None:
@@ -48,9 +52,9 @@ def network(depth: int, width: int) -> keras.Model:
     return ka.applications.WideResNet(depth, width, "at", input_shape=SHAPE)
 
 
-def batch() -> tuple[tf.Tensor, tf.Tensor]:
+def batch(size: int = BATCH) -> tuple[tf.Tensor, tf.Tensor]:
     """Images and labels."""
-    return tf.random.uniform((BATCH, *SHAPE), seed=0), tf.zeros(BATCH, tf.int64)
+    return tf.random.uniform((size, *SHAPE), seed=0), tf.zeros(size, tf.int64)
 
 
 def compiled(model: keras.Model) -> keras.Model:
@@ -60,20 +64,19 @@ def compiled(model: keras.Model) -> keras.Model:
     return model
 
 
-def plain_calls(student: keras.Model, teacher: keras.Model) -> dict[str, Callable[[], object]]:
+def plain_calls(student: keras.Model, teacher: keras.Model) -> dict[str, Call]:
     """A step of the student and a forward pass of the teacher."""
-    images, labels = batch()
-    compiled(student)
-    forward = tf.function(lambda x: teacher(x, training=False), autograph=False)
+    forward = tf.function(
+        lambda x: teacher(x, training=False), autograph=False, reduce_retracing=True
+    )
     return {
-        "student": lambda: student.train_on_batch(images, labels),
-        "teacher, forward": lambda: forward(images).numpy(),
+        "student": compiled(student).train_on_batch,
+        "teacher, forward": lambda images, labels: forward(images).numpy(),
     }
 
 
-def taught_call(method: str, student: keras.Model, teacher: keras.Model) -> Callable[[], object]:
+def taught_call(method: str, student: keras.Model, teacher: keras.Model) -> Call:
     """A step of a distiller."""
-    images, labels = batch()
     if method == "Keras":
         model = keras.distillation.Distiller(
             teacher,
@@ -84,8 +87,13 @@ def taught_call(method: str, student: keras.Model, teacher: keras.Model) -> Call
         )
     else:
         model = ka.training.AttentionDistiller(student, teacher, **METHODS[method])
-    compiled(model)
-    return lambda: model.train_on_batch(images, labels)
+    return compiled(model).train_on_batch
+
+
+def on_one_batch(calls: Mapping[str, Call]) -> dict[str, Callable[[], object]]:
+    """The same calls without arguments."""
+    data = batch()
+    return {name: lambda call=call: call(*data) for name, call in calls.items()}
 
 
 def report_times(own: tuple[int, int], other: tuple[int, int]) -> None:
@@ -93,7 +101,7 @@ def report_times(own: tuple[int, int], other: tuple[int, int]) -> None:
     calls = plain_calls(network(*own), network(*other))
     for method in [*METHODS, "Keras"]:
         calls[method] = taught_call(method, network(*own), network(*other))
-    times = alternated(calls, ROUNDS)
+    times = alternated(on_one_batch(calls), ROUNDS)
     plain = times["student"] + times["teacher, forward"]
     for name, seconds in times.items():
         ratio = "" if name in ("student", "teacher, forward") else f"{seconds / plain:.3f}"
@@ -112,17 +120,35 @@ def report_memory(own: tuple[int, int], other: tuple[int, int]) -> None:
 
 
 def memory_of(method: str, own: tuple[int, int], other: tuple[int, int]) -> float:
-    """The most memory above that before the first step, in MB."""
+    """The most memory that steps take above what the process holds before, in MB."""
     student, teacher = network(*own), network(*other)
     if method == "student and teacher":
         calls = list(plain_calls(student, teacher).values())
     else:
         calls = [taught_call(method, student, teacher)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for size in TINY:
+        for call in calls:
+            call(*batch(size))
+    before = held()
+    images = batch()
     for _ in range(STEPS):
         for call in calls:
-            call()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            call(*images)
+    return status("VmHWM") - before
+
+
+def held() -> float:
+    """What the process holds, in MB; the most that it held is counted anew from here on."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return status("VmRSS")
+
+
+def status(key: str) -> float:
+    """A line of what Linux says of the process, in MB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
 def row(own: tuple[int, int], other: tuple[int, int], name: str, value: float, ratio: str) -> str:
