@@ -3,8 +3,8 @@
 A plain step of the student and a forward pass of the teacher take turns with the distiller's step,
 32x32x3, batch 128, SGD, losses at three groups; medians. Memory is the most that steps take above
 what a process of its own holds after steps of three images at most, when all is traced: of the same
-two calls in turn, and of the distiller (Linux only). "Keras" is `keras.distillation.Distiller` with the same loss at one group; it can take no
-more, and calls the student twice.
+two calls in turn, and of the distiller (Linux only). "Keras" is `keras.distillation.Distiller` with
+the same loss at one group, as it takes no more; it calls the student twice.
 """
 
 import ctypes

@@ -4,6 +4,14 @@ import pytest
 
 from keras_attention.training.learning_rates import HAS_MULTI_OPTIMIZER
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Two of them, for strategies of several replicas; what asks for none runs on the first.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
 
 def pytest_collection_modifyitems(items):
     """Leaves out what this Keras does not have, its example in the package too."""

@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.ops.attention_transfer import average_pooled, paired_maps
+from keras_attention.ops.attention_transfer import average_pooled, paired_maps, watched_activity
 from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import examples
 
@@ -172,3 +172,20 @@ def test_pullback_keeps_what_a_call_changes(rng):
     np.testing.assert_allclose(layer.moving_mean, 0.5 * np.mean(x, axis=0), rtol=1e-5)
     np.testing.assert_allclose(twice, 2 * np.asarray(x), rtol=1e-6)
     np.testing.assert_allclose(pull(ops.ones_like(outputs)), 0 * x, atol=1e-5)
+
+
+def test_watched_maps_get_both_gradients(rng):
+    x = ops.convert_to_tensor(rng.normal(size=(2, 3, 2, 4)).astype("float32"))
+
+    def value(features, watch):
+        through, activity = watch(features)
+        return ops.sum(through**3) + ops.sum(ops.sin(activity))
+
+    def plain(features):
+        return features, ops.mean(ops.square(features), axis=-1, keepdims=True)
+
+    found, expected = (
+        ka.ops.input_gradient(lambda features, watch=watch: value(features, watch), x)
+        for watch in (watched_activity, plain)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

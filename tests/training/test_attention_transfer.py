@@ -14,12 +14,14 @@ PAIRS = ["first", ("second", "deep")]
 TASK = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def network(channels, name, seed=0, side=8, activation=None, **options):
+def network(channels, name, seed=0, side=8, activation=None, normalized=True, **options):
     """Two maps of 8x8 and 4x4, named as in PAIRS: `deep` is the teacher's second."""
     keras.utils.set_random_seed(seed)
-    images = keras.Input((side, side, 2))
+    is_last = keras.config.image_data_format() == "channels_last"
+    images = keras.Input((side, side, 2) if is_last else (2, side, side))
     x = layers.Conv2D(channels, 3, padding="same", name="first", **options)(images)
-    x = layers.BatchNormalization(name="norm", momentum=0.5)(x)
+    if normalized:
+        x = layers.BatchNormalization(-1 if is_last else 1, name="norm", momentum=0.5)(x)
     x = layers.AveragePooling2D(2)(layers.Activation("tanh")(x))
     x = layers.Conv2D(channels, 3, padding="same", name=name)(x)
     x = layers.GlobalAveragePooling2D()(layers.Activation("tanh")(x))
@@ -283,6 +285,39 @@ def test_a_gradient_by_a_layer_is_that_of_what_follows(rng):
     assert found == pytest.approx(expected, rel=1e-3)
 
 
+class SameLoss(ka.losses.AttentionTransferLoss):
+    """Of another class, it is given whole maps and not their activities."""
+
+
+def test_activities_teach_as_maps_do(rng):
+    x, y = batch(rng)
+    found = []
+    for loss in (ka.losses.AttentionTransferLoss(), SameLoss()):
+        distiller = ready(AttentionDistiller(student_of(), teacher_of(), PAIRS, loss))
+        history = distiller.fit(x, y, epochs=3, shuffle=False, verbose=0).history
+        found.append([history["loss"], *distiller.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="convolutions of CPU in JAX have channels last")
+def test_channels_first_is_the_same(rng):
+    x, y = batch(rng)
+    found = []
+    for data_format in ("channels_last", "channels_first"):
+        keras.config.set_image_data_format(data_format)
+        images = x if data_format == "channels_last" else np.moveaxis(x, -1, 1)
+        student, teacher = student_of(), teacher_of()
+        options = {"hints": ["first"], "gradient": ["transfer", "symmetry"]}
+        for more in ({}, options):
+            distiller = ready(AttentionDistiller(student, teacher, PAIRS, **more))
+            for layer in distiller.regressors:
+                layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
+            found.append(distiller.evaluate(images, y, verbose=0, return_dict=True))
+    for one, other in zip(found[:2], found[2:], strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
 def test_files_are_the_students(rng, tmp_path):
     x, y = batch(rng)
     student = student_of()
@@ -385,15 +420,18 @@ def test_replicas_learn_as_one(rng):
     import tensorflow as tf
 
     x, y = batch(rng)
-    device = tf.config.list_logical_devices("CPU")[0].name
     found = []
-    for strategy in (None, tf.distribute.MirroredStrategy([device])):
-        scope = strategy.scope() if strategy else tf.device(device)
-        with scope:
-            distiller = AttentionDistiller(student_of(), teacher_of(), PAIRS, alpha=0.5)
-            ready(distiller)
+    for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+        with tf.distribute.MirroredStrategy(devices).scope():
+            # Each replica's normalization would see its own images only.
+            networks = [
+                make(normalized=False, kernel_regularizer="l2", activity_regularizer="l2")
+                for make in (student_of, teacher_of)
+            ]
+            options = {"hints": ["first"], "alpha": 0.5, "gradient": ["transfer", "symmetry"]}
+            distiller = ready(AttentionDistiller(*networks, PAIRS, **options), metrics=["accuracy"])
         history = distiller.fit(x, y, epochs=2, shuffle=False, verbose=0).history
-        found.append([history["loss"], history["attention_loss"], *distiller.get_weights()])
+        found.append([*history.values(), *distiller.get_weights()])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
