@@ -19,4 +19,8 @@ def test_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "(32, 2, 2)" in printed
     assert "rectify_masks3" in printed or not HAS_MULTI_OPTIMIZER
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["attention.png", "served"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "attention.png",
+        "served",
+        "student.keras",
+    ]

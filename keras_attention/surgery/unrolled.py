@@ -31,6 +31,53 @@ def functional(model: Any) -> keras.Model:
     return model._functional if isinstance(model, keras.Sequential) else model
 
 
+def traced(model: keras.Model) -> keras.Model:
+    """The functional model that any model is: a subclassed one is called once, on Keras tensors.
+
+    Args:
+        model: A Keras model that is built. Of a subclassed one the call is of inference: what it
+            decides by `if training:` in Python stays decided; layers inside still learn of it.
+
+    Raises:
+        ValueError: For what is no model, or one that is not built or cannot be called so.
+
+    Example:
+    >>> class Own(keras.Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.top = keras.layers.Dense(2, name="top")
+    ...     def call(self, inputs):
+    ...         return self.top(inputs)
+    >>> model = Own()
+    >>> _ = model(keras.ops.ones((1, 3)))
+    >>> traced(model).get_layer("top") is model.top
+    True
+    """
+    if not isinstance(model, keras.Model) or is_functional(model):
+        return functional(model)
+    shape: Any = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    if not _is_shape(shape):
+        raise ValueError(
+            "A subclassed `model` must have been called on its one input before. "
+            f"Received: {model.name!r}"
+        )
+    inputs = keras.Input(tuple(shape)[1:], name="inputs")
+    try:
+        outputs = model.call(inputs)
+    except Exception as error:
+        raise ValueError(
+            "A subclassed `model` must be callable on Keras tensors, by layers and keras.ops. "
+            f"Received: {model.name!r}, which raised {error}"
+        ) from error
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, (list, tuple)) and all(
+        side is None or isinstance(side, int) for side in shape
+    )
+
+
 def unrolled(model: keras.Model) -> keras.Model:
     """The same calls of the same layers, those of models inside among them.
 

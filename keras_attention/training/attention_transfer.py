@@ -14,6 +14,7 @@ from keras_attention.losses.attention_transfer import (
     HintLoss,
     KnowledgeDistillationLoss,
 )
+from keras_attention.surgery.unrolled import traced
 from keras_attention.training.gradient_attention import gradient_terms
 from keras_attention.training.lesson import (
     Lesson,
@@ -54,7 +55,8 @@ class AttentionDistiller(keras.Model):
     `load_weights` and `keras.callbacks.BackupAndRestore`, without the teacher.
 
     Args:
-        student: A functional or sequential Keras model that is built.
+        student: A Keras model that is built. A subclassed one is called on Keras tensors to find
+            its layers: what its Python decides by `training` is as in inference.
         teacher: A trained one that takes the same images. None where only gradients of the student
             are asked for.
         pairs: Layers whose maps are compared: names, where both networks have them, or tuples
@@ -113,24 +115,20 @@ class AttentionDistiller(keras.Model):
         from_logits: bool | None = None,
         name: str = "attention_distiller",
     ):
+        networks = traced(student), None if teacher is None else traced(teacher)
         # No casts here: both networks know their own types.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.student = student
-        self._alpha = Weight("alpha", alpha, most=1.0)
         self.pairs = named_pairs("pairs", pairs)
         self.attention = attention or AttentionTransferLoss()
-        hints = named_pairs("hints", hints or ())
-        terms = gradient_terms(gradient)
-        asked = [*self.pairs, *hints], not self._alpha.is_zero, terms, from_logits
-        check(student, teacher, *asked[:3])
-        check_maps(student, teacher, self.pairs)
-        self.regressors = regressors(student, teacher, hints, dtype=student.dtype_policy)
-        attention, activity = self.attention, None
-        if not hints and not terms and same_sides(student, teacher, self.pairs):
-            attention, activity = of_activity(attention)
-        self._student, self._teacher = observed(student, teacher, *asked, activity)
+        self._alpha = Weight("alpha", alpha, most=1.0)
+        hints, terms = named_pairs("hints", hints or ()), gradient_terms(gradient)
+        compared = self._watch(networks, hints, terms, from_logits)
+        if self._teacher is not None:
+            self._teacher.model = teacher
+        self.regressors = regressors(*networks, hints, student.dtype_policy)
         self._parts = {
-            "attention_loss": (Weight("beta", beta), attention_part(attention, self.pairs)),
+            "attention_loss": (Weight("beta", beta), attention_part(compared, self.pairs)),
             "distillation_loss": (
                 self._alpha,
                 distillation_part(KnowledgeDistillationLoss(temperature)),
@@ -154,6 +152,22 @@ class AttentionDistiller(keras.Model):
         # What the last call of each thread showed, for the loss that follows it.
         self._shown: dict[int, tuple[Observation, Observation | None]] = {}
         self.built = True
+
+    def _watch(
+        self, networks: tuple[Any, Any], hints: Any, terms: Any, from_logits: bool | None
+    ) -> Any:
+        """Finds the layers of both networks; returns the loss of what they are watched for."""
+        answers = not self._alpha.is_zero
+        student, teacher = networks
+        check(student, teacher, [*self.pairs, *hints], answers, terms)
+        check_maps(student, teacher, self.pairs)
+        loss, activity = self.attention, None
+        if not hints and not terms and same_sides(student, teacher, self.pairs):
+            loss, activity = of_activity(loss)
+        self._student, self._teacher = observed(
+            student, teacher, [*self.pairs, *hints], answers, terms, from_logits, activity
+        )
+        return loss
 
     def _keep_parts(self, *asked: Any) -> None:
         """Drops the parts that nobody asked for."""

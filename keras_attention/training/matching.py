@@ -8,7 +8,6 @@ import keras
 from keras_attention.arguments import standard_data_format
 from keras_attention.losses.attention_transfer import same_shape
 from keras_attention.surgery.taps import graph_with, tap
-from keras_attention.surgery.unrolled import functional
 from keras_attention.training.gradient_attention import GradientAttention
 from keras_attention.training.observed import Observed
 
@@ -66,7 +65,6 @@ def check(
             "`teacher` must be a Keras model where its maps, answers or gradients are compared. "
             f"Received: teacher={teacher!r}"
         )
-    functional(student), functional(teacher)
     _check_inputs(student, teacher)
     if answers or _transfers(terms):
         _check_answers(student, teacher)

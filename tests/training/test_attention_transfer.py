@@ -465,6 +465,38 @@ def test_the_loss_works_in_keras_own_distiller(rng):
     assert losses[-1] < losses[0]
 
 
+class Own(keras.Model):
+    """A subclassed network of the layers of a functional one."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.parts = [layer for layer in network.layers if layer.weights]
+
+    def call(self, inputs, training=None):
+        first, norm, second, top = self.parts
+        x = keras.ops.tanh(norm(first(inputs), training=training))
+        x = keras.ops.tanh(second(keras.ops.average_pool(x, 2, 2)))
+        return top(keras.ops.mean(x, axis=(1, 2)))
+
+
+def test_subclassed_models_learn_as_functional_ones(rng):
+    x, y = batch(rng)
+    found = []
+    for subclassed in (False, True):
+        student, teacher = student_of(), teacher_of()
+        if subclassed:
+            student, teacher = Own(student), Own(teacher)
+            with pytest.raises(ValueError, match="called on its one input"):
+                AttentionDistiller(student, teacher, PAIRS)
+            student(x), teacher(x)
+        distiller = ready(AttentionDistiller(student, teacher, PAIRS, alpha=0.5))
+        history = distiller.fit(x, y, epochs=2, shuffle=False, verbose=0).history
+        assert distiller.teacher is teacher
+        found.append([history["loss"], *student.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
 def images_of(side=8, channels=2):
     return keras.Input((side, side, channels))
 
@@ -500,6 +532,8 @@ def test_what_cannot_be_is_said(options, message):
 def test_a_teacher_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="take the same images"):
         AttentionDistiller(student_of(), teacher_of(side=10), PAIRS)
+    with pytest.raises(ValueError, match="`model` must be a functional or sequential"):
+        AttentionDistiller("student", teacher_of(), PAIRS)
     with pytest.raises(ValueError, match="`teacher` must be a Keras model"):
         AttentionDistiller(student_of(), None, PAIRS)
     classes = keras.Sequential([images_of(), layers.Flatten(), layers.Dense(7)])
