@@ -102,7 +102,11 @@ KINDS = {
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[slow_on_jax] * (kind == "at a layer")) for kind in KINDS]
+    "kind",
+    [
+        pytest.param(kind, marks=[slow_on_jax] * (kind not in ("attention", "all")))
+        for kind in KINDS
+    ],
 )
 def test_training_teaches_and_touches_nothing_else(rng, kind):
     student, teacher = student_of(), teacher_of()
