@@ -81,7 +81,8 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--teacher-train-size",
         type=positive,
-        help="images that a teacher learns from, the student's among them (as many)",
+        help="images that a teacher learns from, the student's among them "
+        f"({plan.SMALL_TEACHER_TRAIN_SIZE})",
     )
     group.add_argument("--distractors", type=count, help=f"in clutter ({sources.DISTRACTORS})")
     group.add_argument("--test-draws", type=positive, help="images made of a test image (1)")

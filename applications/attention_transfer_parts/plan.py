@@ -15,7 +15,7 @@ from attention_transfer_parts.tables import TABLES, TEACHER, Table
 from attention_transfer_parts.training import Job
 
 # Of the small protocols, on images that fit into memory.
-SMALL_SIZE, SMALL_TRAIN_SIZE = 32, 300
+SMALL_SIZE, SMALL_TRAIN_SIZE, SMALL_TEACHER_TRAIN_SIZE = 32, 100, 1000
 PRETRAINED, IN_MEMORY = (4, 5), (1, 2, 3)
 NO_FILE = "none"
 
@@ -228,7 +228,10 @@ def _train_sizes(given: Namespace, small: bool) -> tuple[int | None, int | None]
     if given.table in PRETRAINED:
         return given.train_size, given.train_size
     students = given.train_size or (SMALL_TRAIN_SIZE if small else None)
-    return students, given.teacher_train_size or students
+    if students is None:
+        return None, given.teacher_train_size
+    more = max(students, SMALL_TEACHER_TRAIN_SIZE) if small else students
+    return students, given.teacher_train_size or more
 
 
 def _augmentation(given: Namespace, channels: int) -> str:

@@ -14,7 +14,7 @@ import tensorflow as tf
 import keras_attention as ka
 
 CLUTTERED = "cluttered_translated_"
-DISTRACTORS = 24
+DISTRACTORS = 8
 # Of clutter's images, digits and distractors: sides of the same proportion as in the data set.
 WHOLE, DIGIT, PATCH = 40, 28, 8
 TEST_BATCH = 128

@@ -442,7 +442,7 @@ def test_exports_say_probabilities(monkeypatch, tmp_path):
         (("--table", 1, "--data", "digits", "--teacher-train-size", 1790), "train_size=1790"),
         (("--table", 1, "--data", "digits", "--distractors", 4), "Received: --data=digits"),
         (("--table", 1, "--data", "digits", "--epochs", 7), "multiple of the epochs, 7"),
-        (("--table", 1, "--data", "digits", "--steps-per-execution", 3), "divide the 20 steps"),
+        (("--table", 1, "--data", "digits", "--steps-per-execution", 3), "divide the 160 steps"),
         (
             ("--table", 4, "--student-weights", "none", "--teacher-weights", "none"),
             "caltech_birds2011",
