@@ -1,0 +1,26 @@
+"""What keras.ops cannot say, per backend. Nothing outside this folder asks which backend runs."""
+
+from keras_attention.backend.fusion import fused, without_fusion
+from keras_attention.backend.gradients import after, input_gradient, with_pullback
+from keras_attention.backend.runs import make_deterministic, replicas
+from keras_attention.backend.sizes import crop, pad, supports_dynamic_shapes
+from keras_attention.backend.tensors import matmul, padded_convolution, permute, resize_bilinear
+from keras_attention.backend.which import BACKEND
+
+__all__ = [
+    "BACKEND",
+    "after",
+    "crop",
+    "fused",
+    "input_gradient",
+    "make_deterministic",
+    "matmul",
+    "pad",
+    "padded_convolution",
+    "permute",
+    "replicas",
+    "resize_bilinear",
+    "supports_dynamic_shapes",
+    "with_pullback",
+    "without_fusion",
+]

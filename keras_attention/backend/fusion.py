@@ -1,0 +1,76 @@
+"""Functions compiled into one pass over memory."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, partial
+from typing import Any
+
+from keras_attention.backend.which import BACKEND
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+elif BACKEND == "jax":
+    import jax
+
+Tensor = Any
+
+_FUSES = ContextVar("fuses", default=True)
+
+
+def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
+    """Compiles an elementwise function into one pass over memory, whoever calls it.
+
+    A chain of small operations on a large map is bound by reading and writing the map; XLA makes
+    one loop of it. In TensorFlow the compiled function is a part of the graph around it, in
+    training and in a SavedModel, where the rest is not compiled; calls outside of graphs are not.
+
+    Args:
+        function: Takes the options, then tensors; has no state.
+        *options: Hashable values that are not tensors.
+
+    Returns:
+        A function of the tensors.
+
+    Example:
+    >>> import keras
+    >>> double = fused(lambda factor, x: factor * x, 2.0)
+    >>> [float(value) for value in double(keras.ops.convert_to_tensor([1.0, 2.0]))]
+    [2.0, 4.0]
+    """
+    plain, compiled = partial(function, *options), _compiled(function, options)
+
+    def call(*tensors: Tensor) -> Any:
+        return (compiled if _FUSES.get() and _in_graph() else plain)(*tensors)
+
+    return call
+
+
+def _in_graph() -> bool:
+    """Whether a graph is traced; step by step, compiling for each shape would take longer."""
+    return BACKEND != "tensorflow" or not tf.executing_eagerly()
+
+
+@contextmanager
+def without_fusion() -> Iterator[None]:
+    """Traces plain operations meanwhile, for formats that know no compiled functions.
+
+    Example:
+    >>> import keras
+    >>> with without_fusion():
+    ...     float(fused(keras.ops.square)(keras.ops.convert_to_tensor(3.0)))
+    9.0
+    """
+    token = _FUSES.set(False)
+    try:
+        yield
+    finally:
+        _FUSES.reset(token)
+
+
+@cache
+def _compiled(function: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
+    plain = partial(function, *options)
+    if BACKEND == "tensorflow":
+        return tf.function(plain, jit_compile=True, autograph=False)
+    return jax.jit(plain) if BACKEND == "jax" else plain

@@ -1,0 +1,35 @@
+"""What is true of a whole run."""
+
+from typing import Any
+
+import keras
+
+from keras_attention.backend.which import BACKEND
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+Tensor = Any
+
+
+def replicas() -> int:
+    """How many copies of a model learn together: losses are shares of one over them.
+
+    Example:
+    >>> replicas()
+    1
+    """
+    if BACKEND != "tensorflow":
+        return 1
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def make_deterministic(seed: int) -> None:
+    """Seeds Python, NumPy and the backend, and asks for operations that repeat bit for bit.
+
+    Args:
+        seed: Any integer of 32 bits.
+    """
+    keras.utils.set_random_seed(seed)
+    if BACKEND == "tensorflow":
+        tf.config.experimental.enable_op_determinism()

@@ -1,0 +1,5 @@
+"""Which backend runs."""
+
+import keras
+
+BACKEND = keras.backend.backend()
