@@ -26,7 +26,7 @@ class ChannelActivity(keras.layers.Layer):
         That of the input, and the same with one channel.
 
     Example:
-    >>> [tuple(tensor.shape) for tensor in ChannelActivity()(ops.ones((2, 4, 3, 8)))]
+    >>> [tuple(tensor.shape) for tensor in ChannelActivity()(keras.ops.ones((2, 4, 3, 8)))]
     [(2, 4, 3, 8), (2, 4, 3, 1)]
     """
 

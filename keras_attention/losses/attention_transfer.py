@@ -131,7 +131,7 @@ class KnowledgeDistillationLoss(keras.losses.Loss):
     Example:
     >>> loss = KnowledgeDistillationLoss()
     >>> round(float(loss([[4.0, 0.0]], [[0.0, 0.0]])), 4)
-    1.7737
+    1.7751
 
     Reference:
         Hinton et al., Distilling the Knowledge in a Neural Network (2015), as in the code of
