@@ -161,9 +161,9 @@ class AttentionDistiller(keras.Model):
         student, teacher = networks
         check(student, teacher, [*self.pairs, *hints], answers, terms)
         check_maps(student, teacher, self.pairs)
-        loss, activity = self.attention, None
-        if not hints and not terms and same_sides(student, teacher, self.pairs):
-            loss, activity = of_activity(loss)
+        loss, activity = of_activity(self.attention)
+        if hints or terms or not same_sides(student, teacher, self.pairs, activity):
+            loss, activity = self.attention, None
         self._student, self._teacher = observed(
             student, teacher, [*self.pairs, *hints], answers, terms, from_logits, activity
         )

@@ -140,9 +140,11 @@ def _check_answers(student: keras.Model, teacher: keras.Model) -> None:
         )
 
 
-def same_sides(student: keras.Model, teacher: keras.Model, pairs: Sequence[Pair]) -> bool:
+def same_sides(
+    student: keras.Model, teacher: keras.Model, pairs: Sequence[Pair], data_format: str | None
+) -> bool:
     """Whether the maps of all pairs surely have the same sides."""
-    channels = -1 if standard_data_format(None) == "channels_last" else 1
+    channels = -1 if standard_data_format(data_format) == "channels_last" else 1
     for pair in pairs:
         sides = [list(shape) for shape in shapes_of(student, teacher, pair)]
         for side in sides:

@@ -4,6 +4,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention import backend
+from keras_attention.training.matching import same_sides
 from tests.harness import slow_on_jax
 from tests.training.taught import (
     KINDS,
@@ -188,6 +189,17 @@ def test_activities_teach_as_maps_do(rng):
         found.append([history["loss"], *distiller.get_weights()])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_sides_are_compared_where_the_loss_has_them():
+    """Maps with as many rows, but other columns: with channels first these are the last axis."""
+    models = [
+        keras.Sequential([keras.Input((3, 4, side)), layers.Activation("tanh", name="map")])
+        for side in (5, 6)
+    ]
+    pairs = [("map", "map")]
+    assert same_sides(*models, pairs, "channels_last")
+    assert not same_sides(*models, pairs, "channels_first")
 
 
 def images_of(side=8, channels=2):
