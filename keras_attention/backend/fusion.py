@@ -41,9 +41,20 @@ def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
     plain, compiled = partial(function, *options), _compiled(function, options)
 
     def call(*tensors: Tensor) -> Any:
-        return (compiled if _FUSES.get() and _in_graph() else plain)(*tensors)
+        return (compiled if fuses() and _in_graph() else plain)(*tensors)
 
     return call
+
+
+def fuses() -> bool:
+    """Whether what is fast here may be traced, or plain operations for other formats only.
+
+    Example:
+    >>> with without_fusion():
+    ...     fuses()
+    False
+    """
+    return _FUSES.get()
 
 
 def _in_graph() -> bool:

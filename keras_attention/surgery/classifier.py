@@ -7,7 +7,6 @@ import keras
 import numpy as np
 
 from keras_attention.surgery.graph import COLLAPSES, Graph
-from keras_attention.surgery.unrolled import unrolled
 
 Tensor = Any
 
@@ -18,8 +17,6 @@ _FOLLOWS = (
     keras.layers.Reshape,
     keras.layers.Softmax,
 )
-# What returns the values that it reads, by the names of layers and operations.
-_LEAVES_VALUES = ("Activation", "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze")
 
 
 @dataclass(frozen=True)
@@ -75,32 +72,6 @@ def find_classifier(model: keras.Model) -> Classifier:
     found = _last_map(graph, last, model)
     is_vector = len(model.outputs[0].shape) == 2
     return Classifier(found, model.outputs[0] if is_vector else None)
-
-
-def says_probabilities(model: keras.Model) -> bool:
-    """Whether a softmax is the last that happens to what a model returns.
-
-    Args:
-        model: A functional or sequential model; of several outputs the first counts.
-
-    Example:
-    >>> import keras_attention as ka
-    >>> says_probabilities(ka.applications.DN10(classifier_activation=None))
-    False
-    """
-    flat = unrolled(model)
-    graph = Graph(flat)
-    node = graph.maker(flat.outputs[0])
-    while node is not None:
-        operation = node.operation
-        activation = getattr(operation, "activation", None)
-        if type(operation).__name__ == "Softmax" or activation is keras.activations.softmax:
-            return True
-        leaves = activation in (None, keras.activations.linear)
-        if not (leaves and type(operation).__name__ in _LEAVES_VALUES):
-            return False
-        node = graph.before(node)
-    return False
 
 
 def _weights(layer: keras.Layer, kernel: Any) -> tuple[np.ndarray, np.ndarray]:

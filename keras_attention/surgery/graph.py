@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_attention.graphs.nodes import nodes
+
 CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -52,9 +54,7 @@ class Graph:
     """The calls of a functional model's layers."""
 
     def __init__(self, model: keras.Model):
-        by_depth = model._nodes_by_depth
-        ordered = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-        self.nodes = [node for node in ordered if not node.is_input]
+        self.nodes = nodes(model)
         self.outputs = {id(tensor) for tensor in model.outputs}
         self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
         self._readers: dict[int, list[Any]] = defaultdict(list)

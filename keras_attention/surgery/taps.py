@@ -8,7 +8,8 @@ import keras
 from keras_attention.arguments import nearest
 from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import Graph
-from keras_attention.surgery.unrolled import functional, run, unrolled
+from keras_attention.graphs.nodes import functional
+from keras_attention.surgery.unrolled import run, unrolled
 
 Tensor = Any
 

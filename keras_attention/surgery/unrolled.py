@@ -6,29 +6,10 @@ from typing import Any
 
 import keras
 
+from keras_attention.graphs.nodes import functional, is_functional, nodes
 from keras_attention.surgery.copying import inputs_like
-from keras_attention.surgery.graph import Graph
 
 Tensor = Any
-
-
-def is_functional(layer: Any) -> bool:
-    """Whether it is a functional or sequential model that is built."""
-    return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
-
-
-def functional(model: Any) -> keras.Model:
-    """The functional model that a functional or sequential one is.
-
-    Raises:
-        ValueError: For any other, or one that is not built.
-    """
-    if not is_functional(model):
-        raise ValueError(
-            "`model` must be a functional or sequential Keras model that is built. "
-            f"Received: model={model!r}"
-        )
-    return model._functional if isinstance(model, keras.Sequential) else model
 
 
 def traced(model: keras.Model) -> keras.Model:
@@ -121,7 +102,7 @@ def run(
     """
     graph, behind = functional(model), behind or {}
     values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
-    for node in Graph(graph).nodes:
+    for node in nodes(graph):
         layer = node.operation
         call = partial(run, layer, behind=behind) if is_functional(layer) else layer
         args, kwargs = node.arguments.fill_in(values)

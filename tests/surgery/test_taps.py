@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.surgery.classifier import says_probabilities
+from keras_attention.graphs.answers import says_probabilities
 from keras_attention.surgery.taps import cut, names_before, tapped
 from keras_attention.surgery.unrolled import unrolled
 

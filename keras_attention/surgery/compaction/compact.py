@@ -15,7 +15,7 @@ from keras_attention.surgery.compaction.convolve import convolve
 from keras_attention.surgery.compaction.entry_map import EntryMap, Map
 from keras_attention.surgery.compaction.region_map import RegionMap, region_map
 from keras_attention.surgery.compaction.target import target_of
-from keras_attention.surgery.unrolled import functional
+from keras_attention.graphs.nodes import functional
 
 MAPS = (RegionMap, EntryMap)
 # Images of a call to be fast for, and what they weigh.

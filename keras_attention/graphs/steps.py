@@ -1,0 +1,217 @@
+"""What usual layers compute, forwards, and backwards by forward operations alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attention import backend
+from keras_attention.graphs.receptive_field import padding_before
+from keras_attention.graphs.rows import Rows
+
+Tensor = Any
+Gradient = Any  # A tensor, or Rows.
+
+
+class Step:
+    """One thing that is done to one tensor. Maps have their channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What comes out."""
+        raise NotImplementedError
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        """The gradient by what went in, from that by what came out."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Convolution(Step):
+    """The products of a convolution, without its activation."""
+
+    layer: keras.layers.Conv2D
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        x = ops.cast(x, layer.compute_dtype)
+        y = ops.conv(x, _cast(layer.kernel, x), layer.strides, layer.padding, "channels_last")
+        return y + _cast(layer.bias, x) if layer.use_bias else y
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        if isinstance(gradient, Rows):
+            return self._of_rows(x, y, gradient)
+        layer, sides = self.layer, ops.shape(x)[1:3]
+        kernel = _cast(layer.kernel, gradient)
+        whole = ops.conv_transpose(gradient, kernel, layer.strides, "valid", None, "channels_last")
+        return _cut(whole, self.before(sides), sides, layer.strides)
+
+    def _of_rows(self, x: Tensor, y: Tensor, gradient: Rows) -> Tensor:
+        """The products of the rows alone, added up where each tap of the kernel reads."""
+        height, width, channels, filters = self.layer.kernel.shape
+        kernel = ops.reshape(_cast(self.layer.kernel, gradient.values), (-1, filters))
+        products = backend.matmul(gradient.values, kernel, transpose_y=True)
+        shape, (rows, columns) = ops.shape(x), ops.shape(y)[1:3]
+        column = gradient.places % columns
+        row = gradient.places // columns % rows
+        image = gradient.places // (rows * columns)
+        above, beside = self.before(shape[1:3])
+        top = row * self.layer.strides[0] - above
+        left = column * self.layer.strides[1] - beside
+        tap_rows = top[:, None] + ops.arange(height, dtype="int32")
+        tap_columns = left[:, None] + ops.arange(width, dtype="int32")
+        places = (image[:, None] * shape[1] + tap_rows)[:, :, None] * shape[2]
+        places = places + tap_columns[:, None, :]
+        if self.layer.padding == "same":
+            inside = _within(tap_rows, shape[1])[:, :, None] & _within(tap_columns, shape[2])[:, None]
+            places = ops.where(inside, places, -1)  # which nothing is added to
+        flat = ops.segment_sum(
+            ops.reshape(products, (-1, channels)),
+            ops.reshape(places, (-1,)),
+            shape[0] * shape[1] * shape[2],
+        )
+        return ops.reshape(flat, (-1, shape[1], shape[2], channels))
+
+    def before(self, sides: Any) -> tuple[Any, Any]:
+        """Zeros that are padded before the rows and the columns of an input of these sides."""
+        if self.layer.padding == "valid":
+            return 0, 0
+        parts = zip(sides, self.layer.kernel_size, self.layer.strides, strict=True)
+        rows, columns = (_padding_before(*part) for part in parts)
+        return rows, columns
+
+
+@dataclass(frozen=True)
+class Matrix(Step):
+    """The products of a dense layer, without its activation."""
+
+    layer: keras.layers.Dense
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = ops.cast(x, self.layer.compute_dtype)
+        y = ops.matmul(x, _cast(self.layer.kernel, x))
+        return y + _cast(self.layer.bias, x) if self.layer.use_bias else y
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        return backend.matmul(gradient, _cast(self.layer.kernel, gradient), transpose_y=True)
+
+
+@dataclass(frozen=True)
+class Normalization(Step):
+    """Batch normalization of inference, over the last axis."""
+
+    layer: keras.layers.BatchNormalization
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer, x = self.layer, ops.cast(x, self.layer.compute_dtype)
+        factor = self._factor()
+        shift = -ops.cast(layer.moving_mean, "float32") * factor
+        if layer.center:
+            shift = shift + ops.cast(layer.beta, "float32")
+        return x * _cast(factor, x) + _cast(shift, x)
+
+    def _factor(self) -> Tensor:
+        layer = self.layer
+        factor = ops.rsqrt(ops.cast(layer.moving_variance, "float32") + layer.epsilon)
+        return factor * ops.cast(layer.gamma, "float32") if layer.scale else factor
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        if isinstance(gradient, Rows):
+            return Rows(gradient.places, gradient.values * self._factor())
+        return gradient * self._factor()
+
+
+@dataclass(frozen=True)
+class Pointwise(Step):
+    """A function of each value by itself.
+
+    Attributes:
+        function: The activation.
+        slope: Its derivative, of the value before and the value after.
+        keeps_maxima: Whether it is 0 up to a value and rises by 1 from there on, as ReLU.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], Tensor]
+    keeps_maxima: bool = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        if isinstance(gradient, Rows):
+            slope = self.slope(gradient.of(x), gradient.of(y))
+            return Rows(gradient.places, gradient.values * _cast(slope, gradient.values))
+        return gradient * _cast(self.slope(x, y), gradient)
+
+
+@dataclass(frozen=True)
+class Softmax(Step):
+    """Over the last axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.softmax(x, axis=-1)
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        y = _cast(y, gradient)
+        return y * (gradient - ops.sum(gradient * y, axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Reshaping(Step):
+    """The same values in another shape, of these sides behind the batch."""
+
+    sides: tuple[int, ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.reshape(x, (ops.shape(x)[0], *self.sides))
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        return ops.reshape(gradient, ops.shape(x))
+
+
+@dataclass(frozen=True)
+class Padding(Step):
+    """Zeros around a map, before and after its rows and columns."""
+
+    amounts: tuple[tuple[int, int], tuple[int, int]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.pad(x, ((0, 0), *self.amounts, (0, 0)))
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        (top, _), (left, _) = self.amounts
+        height, width = ops.shape(x)[1:3]
+        return gradient[:, top : top + height, left : left + width]
+
+
+def _padding_before(side: Any, window: int, step: int) -> Any:
+    """The same for sides that only a tensor knows."""
+    if isinstance(side, int):
+        return padding_before(side, window, step)
+    rest = ops.where(side % step == 0, step, side % step)
+    return ops.maximum(window - rest, 0) // 2
+
+
+def _cut(maps: Tensor, before: Any, sides: Any, strides: Any) -> Tensor:
+    """Leaves out what lies before, and brings the sides to those given."""
+    missing = []
+    for first, side, there, step in zip(
+        before, sides, ops.shape(maps)[1:3], strides, strict=True
+    ):
+        known = all(isinstance(part, int) for part in (first, side, there))
+        # A stride leaves less than itself unread.
+        missing.append(max(first + side - there, 0) if known else step - 1)
+    if any(missing):
+        maps = ops.pad(maps, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
+    (top, left), (height, width) = before, sides
+    return maps[:, top : top + height, left : left + width]
+
+
+def _within(places: Tensor, side: Any) -> Tensor:
+    return (places >= 0) & (places < side)
+
+
+def _cast(weight: Any, like: Tensor) -> Tensor:
+    return ops.cast(weight, keras.backend.standardize_dtype(like.dtype))

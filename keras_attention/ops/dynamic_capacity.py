@@ -1,0 +1,296 @@
+"""Entropy, saliency and what is read, refined and pooled where it is highest.
+
+Reference: Almahairi et al., Dynamic Capacity Networks (2016).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_attention import backend
+from keras_attention.arguments import is_integer, positive_integers, standard_data_format
+from keras_attention.ops.attention_transfer import at_least_float32
+
+Tensor = Any
+
+# The least probability whose logarithm is taken, as in the authors' code.
+LEAST = 1e-10
+# What gradients in half precision are multiplied by on their way, so that small ones last.
+_HALF_SCALE = 1024.0
+
+
+def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
+    """Computes `H = -sum p log p` over the last axis, in nats (equation 2).
+
+    Args:
+        values: Probabilities `(..., classes)`, or logits.
+        from_logits: Whether they are logits; False by default.
+
+    Returns:
+        `(...)`, float32 or what is wider; 0 where one class is certain.
+
+    Example:
+    >>> [round(float(h), 4) for h in entropy(ops.convert_to_tensor([[0.5, 0.5], [0.9, 0.1]]))]
+    [0.6931, 0.3251]
+    """
+    values = at_least_float32(values)
+    if from_logits:
+        logarithms = ops.log_softmax(values, axis=-1)
+        return -ops.sum(ops.exp(logarithms) * logarithms, axis=-1)
+    return ops.sum(values * -ops.log(ops.clip(values, LEAST, 1.0)), axis=-1)
+
+
+def entropy_saliency(
+    top: Callable[[Tensor], Any],
+    features: Tensor,
+    *,
+    from_logits: bool = False,
+    outputs: Sequence[int] | None = None,
+    epsilon: float = 0.0,
+    data_format: str | None = None,
+) -> Tensor:
+    """Computes how much the entropy of an answer changes with each place (equations 2, 3 and 10).
+
+    Args:
+        top: From features to probabilities `(B, classes)`, or a list of several such answers,
+            whose entropies are added. It changes no state.
+        features: A map `(B, H, W, D)`, or `(B, D, H, W)` with channels first.
+        from_logits: Whether `top` returns logits; False by default.
+        outputs: Which of several answers count; None for all.
+        epsilon: Added to the squared norm; 0 by default, 1e-8 in the authors' code.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        `(B, H, W)`, float32: the norm over the channels of the entropy's gradient. No gradient
+        flows through it.
+
+    Raises:
+        RuntimeError: On a backend that is neither TensorFlow nor JAX.
+
+    Example:
+    >>> top = keras.Sequential([
+    ...     keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(10, activation="softmax")
+    ... ])
+    >>> tuple(entropy_saliency(top, ops.ones((2, 5, 4, 3))).shape)
+    (2, 5, 4)
+    """
+    dtype = keras.backend.standardize_dtype(features.dtype)
+    scale = _HALF_SCALE if dtype in ("float16", "bfloat16") else 1.0
+
+    def uncertainty(values: Tensor) -> Tensor:
+        answers = chosen(top(values), outputs)
+        return scale * sum(ops.sum(entropy(answer, from_logits)) for answer in answers)
+
+    gradient = backend.input_gradient(uncertainty, ops.stop_gradient(features))
+    gradient = at_least_float32(gradient) / scale
+    return saliency_of(gradient, epsilon, data_format)
+
+
+def saliency_of(gradient: Tensor, epsilon: float = 0.0, data_format: str | None = None) -> Tensor:
+    """Computes the norm of a gradient over the channels (equation 3).
+
+    Args:
+        gradient: `(B, H, W, D)`, or `(B, D, H, W)` with channels first.
+        epsilon: Added to the squared norm.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        `(B, H, W)`. No gradient flows through it.
+
+    Example:
+    >>> [float(m) for m in saliency_of(ops.convert_to_tensor([[[[3.0, 4.0]]]]))[0, 0]]
+    [5.0]
+    """
+    axis = -1 if standard_data_format(data_format) == "channels_last" else 1
+    squares = ops.sum(ops.square(gradient), axis=axis)
+    return ops.stop_gradient(ops.sqrt(squares + epsilon))
+
+
+def entropy_gradient(answer: Tensor, from_logits: bool = False) -> Tensor:
+    """Computes how an answer's entropy changes with it.
+
+    Args:
+        answer: Probabilities `(..., classes)`, or logits.
+        from_logits: Whether they are logits.
+
+    Returns:
+        `-(log p + 1)` of probabilities, `-p (log p + H)` of logits, float32.
+
+    Example:
+    >>> [round(float(g), 4) for g in entropy_gradient(ops.convert_to_tensor([0.5, 0.2]))]
+    [-0.3069, 0.6094]
+    """
+    answer = at_least_float32(answer)
+    if not from_logits:
+        return -(ops.log(ops.clip(answer, LEAST, 1.0)) + 1.0)
+    logarithms = ops.log_softmax(answer, axis=-1)
+    probabilities = ops.exp(logarithms)
+    entropies = -ops.sum(probabilities * logarithms, axis=-1, keepdims=True)
+    return -probabilities * (logarithms + entropies)
+
+
+def chosen(answers: Any, outputs: Sequence[int] | None) -> list[Tensor]:
+    """The answers that count, of one or of a nest of several."""
+    flat = keras.tree.flatten(answers)
+    return flat if outputs is None else [flat[index] for index in outputs]
+
+
+def top_positions(saliency: Tensor, patches: Any) -> Tensor:
+    """Finds the places of highest saliency, without suppression; of equal ones the first.
+
+    Args:
+        saliency: `(B, H, W)`.
+        patches: How many, at most `H * W`.
+
+    Returns:
+        `(B, patches, 2)`, int32: row and column, the highest first.
+
+    Example:
+    >>> saliency = ops.convert_to_tensor([[[0.0, 3.0], [3.0, 1.0]]])
+    >>> [[int(i) for i in place] for place in top_positions(saliency, 3)[0]]
+    [[0, 1], [1, 0], [1, 1]]
+    """
+    width = ops.shape(saliency)[2]
+    flat = ops.reshape(saliency, (ops.shape(saliency)[0], -1))
+    _, indices = ops.top_k(flat, patches)
+    indices = ops.cast(indices, "int32")
+    return ops.stack([indices // width, indices % width], axis=-1)
+
+
+def gather_patches(
+    images: Tensor,
+    positions: Tensor,
+    patch_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    offset: int | Sequence[int] | Tensor = 0,
+    data_format: str | None = None,
+) -> Tensor:
+    """Cuts patches out of images at places of a map; nothing else is read.
+
+    Args:
+        images: `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
+        positions: `(B, k, 2)`, integers: row and column in the map, from 0.
+        patch_size: Height and width of a patch in pixels, one integer for both.
+        stride: Pixels from one place of the map to the next.
+        offset: How many pixels before `position * stride` a patch starts; also a tensor of
+            integers `(B, k, 2)`, for patches with an offset each.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        `(B, k, height, width, C)`, or `(B, k, C, height, width)`; zeros outside of the images.
+
+    Raises:
+        ValueError: For sizes or steps that cannot be.
+
+    Example:
+    >>> images = ops.reshape(ops.arange(16.0), (1, 4, 4, 1))
+    >>> patch = gather_patches(images, ops.convert_to_tensor([[[1, 0]]]), 2, stride=2, offset=1)
+    >>> [[int(value) for value in row] for row in patch[0, 0, :, :, 0]]
+    [[0, 4], [0, 8]]
+    """
+    height, width = positive_integers("patch_size", patch_size, 2)
+    steps = positive_integers("stride", stride, 2)
+    if standard_data_format(data_format) == "channels_first":
+        images = ops.transpose(images, (0, 2, 3, 1))
+        found = gather_patches(images, positions, patch_size, stride, offset, "channels_last")
+        return ops.transpose(found, (0, 1, 4, 2, 3))
+    positions = ops.cast(positions, "int32")
+    starts = positions * np.array(steps, "int32") - _offsets(offset)
+    rows, columns = ops.shape(images)[1], ops.shape(images)[2]
+    row = starts[..., 0, None] + np.arange(height, dtype="int32")
+    column = starts[..., 1, None] + np.arange(width, dtype="int32")
+    inside = _within(row, rows)[..., :, None] & _within(column, columns)[..., None, :]
+    number = ops.arange(ops.shape(images)[0], dtype="int32")[:, None, None]
+    first = (number * rows + ops.clip(row, 0, rows - 1)) * columns
+    places = first[..., :, None] + ops.clip(column, 0, columns - 1)[..., None, :]
+    pixels = ops.reshape(images, (-1, images.shape[-1]))
+    read = ops.take(pixels, places, axis=0)
+    return ops.where(inside[..., None], read, ops.zeros((), read.dtype))
+
+
+def swap(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
+    """Puts vectors in the place of those of a map (equations 7 and 8).
+
+    Args:
+        features: `(B, H, W, D)`.
+        positions: `(B, k, 2)`, integers, no two the same.
+        vectors: `(B, k, D)`.
+
+    Returns:
+        The map with `k` other vectors. What was there gets no gradient.
+
+    Example:
+    >>> refined = swap(ops.zeros((1, 2, 3, 1)), ops.convert_to_tensor([[[1, 2]]]), [[[5.0]]])
+    >>> [float(value) for value in refined[0, 1, :, 0]]
+    [0.0, 0.0, 5.0]
+    """
+    shape = ops.shape(features)
+    places = _flat_places(positions, shape[1], shape[2])
+    flat = ops.reshape(features, (-1, features.shape[-1]))
+    vectors = ops.cast(ops.reshape(vectors, (-1, features.shape[-1])), flat.dtype)
+    refined = ops.scatter_update(flat, ops.reshape(places, (-1, 1)), vectors)
+    return ops.reshape(refined, shape)
+
+
+def vectors_at(features: Tensor, positions: Tensor) -> Tensor:
+    """Reads vectors of a map.
+
+    Args:
+        features: `(B, H, W, D)`.
+        positions: `(B, k, 2)`, integers.
+
+    Returns:
+        `(B, k, D)`.
+
+    Example:
+    >>> tuple(vectors_at(ops.ones((2, 4, 4, 3)), ops.zeros((2, 5, 2), "int32")).shape)
+    (2, 5, 3)
+    """
+    shape = ops.shape(features)
+    flat = ops.reshape(features, (-1, features.shape[-1]))
+    return ops.take(flat, _flat_places(positions, shape[1], shape[2]), axis=0)
+
+
+def hint(coarse: Tensor, fine: Tensor) -> Tensor:
+    """Computes the mean squared distance of coarse vectors from fine ones (equation 6).
+
+    Args:
+        coarse: `(B, k, D)`.
+        fine: The same; no gradient reaches it.
+
+    Returns:
+        A scalar, float32: the squared distance, its mean over images and patches.
+
+    Example:
+    >>> float(hint(ops.ones((2, 3, 4)), ops.zeros((2, 3, 4))))
+    4.0
+    """
+    difference = at_least_float32(coarse) - ops.stop_gradient(at_least_float32(fine))
+    return ops.mean(ops.sum(ops.square(difference), axis=-1))
+
+
+def _flat_places(positions: Tensor, height: Any, width: Any) -> Tensor:
+    positions = ops.cast(positions, "int32")
+    number = ops.arange(ops.shape(positions)[0], dtype="int32")[:, None]
+    return (number * height + positions[..., 0]) * width + positions[..., 1]
+
+
+def _within(places: Tensor, side: Any) -> Tensor:
+    return (places >= 0) & (places < side)
+
+
+def _offsets(offset: Any) -> Any:
+    """A pair of integers, of any sign, or the tensor as it is."""
+    if is_integer(offset):
+        return np.array([offset, offset], "int32")
+    if isinstance(offset, (tuple, list)) and len(offset) == 2 and all(map(is_integer, offset)):
+        return np.array(offset, "int32")
+    if getattr(offset, "ndim", 0) == 3 and offset.shape[-1] == 2:
+        return ops.cast(offset, "int32")
+    raise ValueError(
+        "`offset` must be an integer, two of them, or a tensor of integers (B, k, 2). "
+        f"Received: offset={offset!r}"
+    )
