@@ -5,6 +5,7 @@ from keras_attention.layers.attention_module import AttentionModule
 from keras_attention.layers.attentive_regularization import AttentiveRegularization
 from keras_attention.layers.bam import BAM
 from keras_attention.layers.cbam import CBAM
+from keras_attention.layers.dynamic_capacity import PatchRefiner
 from keras_attention.layers.recurrent_attention import RecurrentAttention
 from keras_attention.layers.scale_space import SANBlock
 from keras_attention.layers.spatial_transformer import SpatialTransformer
@@ -16,6 +17,7 @@ __all__ = [
     "AttendRectifyHead",
     "AttentionModule",
     "AttentiveRegularization",
+    "PatchRefiner",
     "RecurrentAttention",
     "SANBlock",
     "SpatialTransformer",

@@ -15,6 +15,14 @@ from keras_attention.ops.attention_transfer import (
     average_pooled,
     distillation_divergence,
 )
+from keras_attention.ops.dynamic_capacity import (
+    entropy,
+    entropy_saliency,
+    gather_patches,
+    hint,
+    swap,
+    top_positions,
+)
 from keras_attention.ops.gradients import scaled_gradient
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
 from keras_attention.ops.scale_space import (
@@ -50,10 +58,14 @@ __all__ = [
     "cauchy_window",
     "difference_of_convolutions",
     "distillation_divergence",
+    "entropy",
+    "entropy_saliency",
     "gated",
+    "gather_patches",
     "gaussian_window",
     "global_gates",
     "head_overlap",
+    "hint",
     "input_gradient",
     "place",
     "roi_bounds",
@@ -66,6 +78,8 @@ __all__ = [
     "soft_extrema",
     "spatial_softmax",
     "spatial_transform",
+    "swap",
     "targeted_convolution",
+    "top_positions",
     "weighted_extrema",
 ]

@@ -1,0 +1,457 @@
+"""Fine features for the few places of an image that matter most."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_attention.arguments import (
+    flag,
+    is_integer,
+    non_negative_number,
+    one_of,
+    positive_integer,
+    standard_data_format,
+)
+from keras_attention.layers.patch_place import PatchPlace, checked_offset, checked_pair, patch_place
+from keras_attention.layers.saliency import WAYS, Saliency, check_outputs
+from keras_attention.ops.dynamic_capacity import (
+    gather_patches,
+    hint,
+    swap,
+    top_positions,
+    vectors_at,
+)
+from keras_attention.ops.gradients import scaled_gradient
+from keras_attention.ops.swapped_convolution import swapped_convolution
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+COMBINES = ("swap", "fine_only")
+PARTS = ("coarse", "fine", "top", "fine_top")
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class PatchRefiner(keras.Layer):
+    """Looks at an image coarsely, then finely where the answer is most uncertain (section 2).
+
+    `top(coarse(images))` is a first answer. The places of the coarse map with which its entropy
+    changes most get what `fine` makes of their patches instead, and `top` answers again. Nothing
+    but these patches is read a second time, and no gradient flows through the choice.
+
+    Args:
+        coarse: Keras model from an image to a map of vectors.
+        fine: Keras model from a patch to a vector of the same length, `(D,)` or `(1, 1, D)`.
+        top: Keras model from the map to probabilities or logits, or to a list of several answers.
+        patches: How many places; 8 by default, the paper's for cluttered digits. Where the size of
+            the map is not known before, at most as many as it has.
+        patch_size: Height and width of a patch in pixels, one integer for both; None (default) for
+            what a place of the coarse map sees.
+        offset: How many pixels before `place * stride` a patch starts, one integer for both axes;
+            None (default) puts what a place sees in its middle.
+        combine: `"swap"` (default, equations 7 and 8), or `"fine_only"`: the fine vectors alone, as
+            a map `(B, patches, 1, D)`, go to the top, as for house numbers (section 4.2.2).
+        hint_weight: Of the squared distance between coarse and fine vectors (equation 6), which is
+            added in training and reaches the coarse layers only; 0.01 by default, as in the
+            authors' code. 0 is "DCN without hints".
+        stride: Pixels from one place of the map to the next; None (default) as the layers of
+            `coarse` tell.
+        convex: Whether the loss counts for the coarse layers `1 - hint_weight` times, a convex
+            combination with the hint (appendix 6.1); False by default, as in the authors' code.
+        jitter: In training offsets are drawn from `offset` to `offset + jitter`, for each patch and
+            axis; 0 by default, 1 in the authors' code.
+        fine_top: With `"fine_only"` what the fine vectors go to; None (default) for `top`.
+        from_logits: Whether `top` returns logits; None (default) finds out by its last layer.
+        outputs: Which of several answers count in the entropy (equation 10); None for all.
+        saliency: `"derived"` for a backward pass written in forward operations, which exports to
+            ONNX and LiteRT; `"autodiff"` for the backend's gradients, for any top; `"auto"`
+            (default) for the first where the layers of `top` allow it.
+        saliency_training: Whether the saliency in training is by the statistics of the batch, as in
+            the authors' code; False by default: by those of inference.
+        epsilon: Added to the squared norm of the gradient; 0 by default, 1e-8 in the authors' code.
+        include_top: Whether to answer; else the refined map is returned.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+        **kwargs: Arguments of `keras.Layer`.
+
+    Call arguments:
+        images: Batch of images.
+        return_attention: Whether to return the saliency too, `(B, s1, s2)`, float32, and the
+            positions, `(B, k, 2)`, int32, row and column in the map, the most salient first.
+
+    Weights:
+        Those of the models. In training the metric `hint` is the mean squared distance of equation
+        6, whatever its weight.
+
+    Input shape:
+        `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None where the models
+        allow it.
+
+    Output shape:
+        What `top` returns, or `fine_top`; without top that of the coarse map, `(B, patches, 1, D)`
+        with `"fine_only"`.
+
+    Raises:
+        ValueError: For arguments that cannot be, vectors of different lengths, more patches than
+            places, or layers that do not tell what was left to them.
+
+    Example:
+    >>> layers = keras.layers
+    >>> coarse = keras.Sequential([layers.Conv2D(6, 7, 4, activation="relu")])
+    >>> fine = keras.Sequential([
+    ...     layers.Conv2D(6, 3, activation="relu"), layers.GlobalMaxPooling2D()
+    ... ])
+    >>> top = keras.Sequential([
+    ...     layers.GlobalMaxPooling2D(), layers.Dense(10, activation="softmax")
+    ... ])
+    >>> layer = PatchRefiner(coarse, fine, top, patches=4, patch_size=10)
+    >>> answer, (saliency, positions) = layer(ops.ones((2, 40, 32, 1)), return_attention=True)
+    >>> tuple(answer.shape), tuple(saliency.shape), tuple(positions.shape)
+    ((2, 10), (2, 9, 7), (2, 4, 2))
+
+    Reference:
+        Almahairi et al., Dynamic Capacity Networks (2016).
+    """
+
+    def __init__(
+        self,
+        coarse: keras.Model,
+        fine: keras.Model,
+        top: keras.Model,
+        patches: int = 8,
+        patch_size: int | Sequence[int] | None = None,
+        offset: int | Sequence[int] | None = None,
+        combine: str = "swap",
+        hint_weight: float = 0.01,
+        *,
+        stride: int | Sequence[int] | None = None,
+        convex: bool = False,
+        jitter: int = 0,
+        fine_top: keras.Model | None = None,
+        from_logits: bool | None = None,
+        outputs: Sequence[int] | None = None,
+        saliency: str = "auto",
+        saliency_training: bool = False,
+        epsilon: float = 0.0,
+        include_top: bool = True,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.coarse = _model("coarse", coarse)
+        self.fine = _model("fine", fine)
+        self.top = _model("top", top)
+        self.patches = positive_integer("patches", patches)
+        self.patch_size = checked_pair("patch_size", patch_size)
+        self.offset = checked_offset(offset)
+        self.combine = one_of("combine", combine, COMBINES)
+        self.hint_weight = non_negative_number("hint_weight", hint_weight)
+        self.stride = checked_pair("stride", stride)
+        self.convex = flag("convex", convex)
+        self.jitter = _count("jitter", jitter)
+        self.fine_top = None if fine_top is None else _model("fine_top", fine_top)
+        self.from_logits = None if from_logits is None else flag("from_logits", from_logits)
+        self.outputs = None if outputs is None else _indices(outputs)
+        self.saliency = one_of("saliency", saliency, WAYS)
+        self.saliency_training = flag("saliency_training", saliency_training)
+        self.epsilon = non_negative_number("epsilon", epsilon)
+        self.include_top = flag("include_top", include_top)
+        self.data_format = standard_data_format(data_format)
+        self._check_combinations()
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.hint_metric = keras.metrics.Mean(name="hint")
+        self.seed_generator = keras.random.SeedGenerator() if self.jitter else None
+
+    def _check_combinations(self) -> None:
+        if self.convex and self.hint_weight > 1.0:
+            raise ValueError(
+                "`hint_weight` must be from 0 to 1 where `convex` is True. "
+                f"Received: hint_weight={self.hint_weight}"
+            )
+        if self.fine_top is not None and self.combine == "swap":
+            raise ValueError(
+                "`fine_top` is for combine='fine_only'; with 'swap' fine vectors go to `top`. "
+                f"Received: fine_top={self.fine_top.name!r}"
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        self._build_models(tuple(input_shape))
+        features = self.coarse.compute_output_shape(input_shape)
+        height, width, self.depth = self._sides(features)
+        if height is not None and width is not None and self.patches > height * width:
+            raise ValueError(
+                f"`patches` must be at most {height * width}, the places of the coarse map of "
+                f"{height} x {width}. Received: patches={self.patches}"
+            )
+        answers = self.top.compute_output_spec(keras.KerasTensor(features, self.compute_dtype))
+        check_outputs(self.outputs, answers)
+        self._look = Saliency(
+            self.top,
+            self.saliency,
+            self.from_logits,
+            self.outputs,
+            self.epsilon,
+            self.data_format,
+        )
+
+    def _build_models(self, input_shape: Shape) -> None:
+        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
+        _build(self.coarse, input_shape)
+        self.place = patch_place(self.coarse, self.patch_size, self.offset, self.stride)
+        _build(self.fine, self._shape(None, *self.place.size, channels))
+        features = tuple(self.coarse.compute_output_shape(input_shape))
+        if len(features) != 4 or self._sides(features)[2] is None:
+            raise ValueError(
+                "`coarse` must return a map of vectors of known length. "
+                f"Received: {self.coarse.name!r}, which returns {features}"
+            )
+        _build(self.top, features)
+        fine = tuple(self.fine.compute_output_shape(self._shape(None, *self.place.size, channels)))
+        self._check_vectors(fine, self._sides(features)[2])
+        if self.fine_top is not None:
+            _build(self.fine_top, self._shape(None, self.patches, 1, self._depth_of(fine)))
+
+    def _check_vectors(self, fine: Shape, depth: int) -> None:
+        places = fine[1:-1] if self.data_format == "channels_last" else fine[2:]
+        alone = len(fine) == 2 or (len(fine) == 4 and tuple(places) == (1, 1))
+        if not alone or self._depth_of(fine) is None:
+            raise ValueError(
+                f"`fine` must make one vector of a patch of {self.place.size} pixels. "
+                f"Received: {self.fine.name!r}, which returns {fine}"
+            )
+        needed = self.combine == "swap" or self.hint_weight > 0.0 or self.fine_top is None
+        if needed and self._depth_of(fine) != depth:
+            raise ValueError(
+                f"`fine` must return vectors of {depth} values, as `coarse` does; others go to a "
+                "`fine_top` with combine='fine_only' and hint_weight=0. "
+                f"Received: {self.fine.name!r}, which returns {fine}"
+            )
+        self.compares = self._depth_of(fine) == depth
+
+    def _depth_of(self, fine: Shape) -> int | None:
+        return fine[-1] if len(fine) == 2 or self.data_format == "channels_last" else fine[1]
+
+    def _sides(self, shape: Shape) -> Shape:
+        """Height, width and channels."""
+        if self.data_format == "channels_last":
+            return tuple(shape[1:])
+        return (*shape[2:], shape[1])
+
+    def _shape(self, batch: Any, height: Any, width: Any, channels: Any) -> Shape:
+        if self.data_format == "channels_last":
+            return batch, height, width, channels
+        return batch, channels, height, width
+
+    def call(
+        self, images: Tensor, training: bool | None = None, return_attention: bool = False
+    ) -> Any:
+        features = self.coarse(images, training=training)
+        saliency, values = self._saliency_of(features, bool(training))
+        positions = top_positions(saliency, self._count(saliency))
+        fine = self._refined_vectors(images, positions, training)
+        maps = self._channels_last(features)
+        if training and self.compares:
+            self._learn_hint(vectors_at(maps, positions), fine)
+        if training and self.convex:
+            maps = scaled_gradient(maps, 1.0 - self.hint_weight)
+        answer = self._answer(maps, positions, fine, training, values)
+        return (answer, (saliency, positions)) if return_attention else answer
+
+    def _saliency_of(self, features: Tensor, training: bool) -> tuple[Tensor, Any]:
+        """The saliency, and what the steps of the top hold where that can be used again."""
+        if training and self.saliency_training:
+            return self._look.by_gradients(features, training=True), None
+        if self._look.reversible is None:
+            return self._look.by_gradients(features), None
+        if training:
+            return self._look.derived(ops.stop_gradient(features))[0], None
+        return self._look.derived(features)
+
+    def _count(self, saliency: Tensor) -> Any:
+        """How many patches there can be."""
+        height, width = ops.shape(saliency)[1:3]
+        if not (isinstance(height, int) and isinstance(width, int)):
+            return ops.minimum(self.patches, height * width)
+        if height * width < self.patches:
+            logging.getLogger(__name__).warning(
+                "%s refines all %d places of a map of %d x %d: patches=%d are more.",
+                self.name,
+                height * width,
+                height,
+                width,
+                self.patches,
+            )
+        return min(self.patches, height * width)
+
+    def _refined_vectors(self, images: Tensor, positions: Tensor, training: bool | None) -> Tensor:
+        """What the fine layers make of the patches, `(B, k, D)`."""
+        place: PatchPlace = self.place
+        offset: Any = place.offset
+        if training and self.jitter:
+            more = keras.random.randint(
+                ops.shape(positions), 0, self.jitter + 1, "int32", self.seed_generator
+            )
+            offset = more + np.array(offset, "int32")
+        patches = gather_patches(
+            images, positions, place.size, place.stride, offset, self.data_format
+        )
+        flat = ops.reshape(patches, (-1, *patches.shape[2:]))
+        vectors = self.fine(flat, training=training)
+        depth = vectors.shape[-1] if len(vectors.shape) == 2 else self._sides(vectors.shape)[2]
+        return ops.reshape(vectors, (-1, ops.shape(positions)[1], depth))
+
+    def _learn_hint(self, coarse: Tensor, fine: Tensor) -> None:
+        distance = hint(coarse, fine)
+        self.hint_metric.update_state(ops.stop_gradient(distance))
+        if self.hint_weight > 0.0:
+            self.add_loss(self.hint_weight * distance)
+
+    def _answer(
+        self, maps: Tensor, positions: Tensor, fine: Tensor, training: bool | None, values: Any
+    ) -> Any:
+        """What the top says of the refined map; maps have their channels last."""
+        if self.combine == "fine_only":
+            return self._said(self.fine_top or self.top, fine[:, :, None, :], training)
+        if values is not None and self.include_top and self._is_less_work(maps, values):
+            return self._updated(maps, positions, fine, values)
+        return self._said(self.top, swap(maps, positions, fine), training)
+
+    def _said(self, top: keras.Model, maps: Tensor, training: bool | None) -> Any:
+        if self.data_format == "channels_first":
+            maps = ops.transpose(maps, (0, 3, 1, 2))
+        return top(maps, training=training) if self.include_top else maps
+
+    def _is_less_work(self, maps: Tensor, values: Any) -> bool:
+        """Whether the top begins with a convolution that reads few of the places refined."""
+        first = self._look.reversible.first
+        if first is None:
+            return False
+        shape = tuple(values[first[1]].shape)
+        if None in shape[1:3]:
+            return True
+        return self._work_of_update(first[0].layer, shape) < self._work_of(first[0].layer, shape)
+
+    def _work_of(self, layer: keras.layers.Conv2D, shape: Shape) -> int:
+        return shape[1] * shape[2] * int(np.prod(layer.kernel.shape))
+
+    def _work_of_update(self, layer: keras.layers.Conv2D, shape: Shape) -> int:
+        reads = [-(-size // step) for size, step in zip(layer.kernel_size, layer.strides)]
+        added = shape[1] * shape[2] * reads[0] * reads[1] * layer.filters
+        return self.patches * (int(np.prod(layer.kernel.shape)) + added)
+
+    def _updated(self, maps: Tensor, positions: Tensor, fine: Tensor, values: Any) -> Any:
+        """The answer by what has changed since the first one."""
+        reversible = self._look.reversible
+        step, wire = reversible.first
+        layer = step.layer
+        change = ops.cast(fine, maps.dtype) - vectors_at(maps, positions)
+        products = swapped_convolution(
+            values[wire],
+            ops.cast(change, values[wire].dtype),
+            positions,
+            layer.kernel,
+            layer.strides,
+            step.before(ops.shape(maps)[1:3]),
+        )
+        answers = reversible.answers(reversible.forward(known={wire: products}))
+        return keras.tree.pack_sequence_as(self._structure(), answers)
+
+    def _structure(self) -> Any:
+        """Of what the top returns."""
+        if isinstance(self.top, keras.Sequential):
+            return self.top.outputs[0]
+        return self.top.output
+
+    def _channels_last(self, maps: Tensor) -> Tensor:
+        return maps if self.data_format == "channels_last" else ops.transpose(maps, (0, 2, 3, 1))
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        specification = self.compute_output_spec(keras.KerasTensor(input_shape))
+        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), specification)
+
+    def compute_output_spec(
+        self, images: Any, training: bool | None = None, return_attention: bool = False
+    ) -> Any:
+        images = keras.KerasTensor(images.shape, self.compute_dtype)
+        features = self.coarse.compute_output_spec(images)
+        height, width, depth = self._sides(features.shape)
+        count = self.patches if height and width else None
+        top, maps = self.top, features
+        if self.combine == "fine_only":
+            top = self.fine_top or top
+            fine = keras.KerasTensor(self._patch_shape(images.shape), self.compute_dtype)
+            vectors = self.fine.compute_output_spec(fine)
+            depth = self._depth_of(tuple(vectors.shape))
+            shape = self._shape(images.shape[0], count, 1, depth)
+            maps = keras.KerasTensor(shape, vectors.dtype)
+        answer = top.compute_output_spec(maps) if self.include_top else maps
+        if not return_attention:
+            return answer
+        batch = images.shape[0]
+        saliency = keras.KerasTensor((batch, height, width), "float32")
+        return answer, (saliency, keras.KerasTensor((batch, count, 2), "int32"))
+
+    def _patch_shape(self, images: Shape) -> Shape:
+        return self._shape(None, *self.place.size, self._sides(tuple(images))[2])
+
+    def get_config(self) -> dict[str, Any]:
+        models = {name: getattr(self, name) for name in PARTS}
+        return {
+            **super().get_config(),
+            **{
+                name: None if model is None else keras.saving.serialize_keras_object(model)
+                for name, model in models.items()
+            },
+            "patches": self.patches,
+            "patch_size": self.patch_size,
+            "offset": self.offset,
+            "combine": self.combine,
+            "hint_weight": self.hint_weight,
+            "stride": self.stride,
+            "convex": self.convex,
+            "jitter": self.jitter,
+            "from_logits": self.from_logits,
+            "outputs": self.outputs,
+            "saliency": self.saliency,
+            "saliency_training": self.saliency_training,
+            "epsilon": self.epsilon,
+            "include_top": self.include_top,
+            "data_format": self.data_format,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PatchRefiner":
+        config = dict(config)
+        for name in PARTS:
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+def _model(argument: str, model: Any) -> keras.Model:
+    if isinstance(model, keras.Model):
+        return model
+    raise ValueError(f"`{argument}` must be a Keras model. Received: {argument}={model!r}")
+
+
+def _build(model: keras.Model, shape: Shape) -> None:
+    if not model.built:
+        model.build(shape)
+
+
+def _count(argument: str, value: Any) -> int:
+    if is_integer(value) and int(value) >= 0:
+        return int(value)
+    raise ValueError(f"`{argument}` must be an integer, 0 or more. Received: {argument}={value!r}")
+
+
+def _indices(outputs: Any) -> tuple[int, ...]:
+    values = tuple(outputs) if isinstance(outputs, (list, tuple)) else ()
+    if values and all(map(is_integer, values)) and len(set(values)) == len(values):
+        return tuple(int(index) for index in values)
+    raise ValueError(
+        "`outputs` must be None or a list of different integers, the places of the answers that "
+        f"count. Received: outputs={outputs!r}"
+    )
