@@ -3,7 +3,9 @@
 from keras_attention.datasets import catalog  # noqa: F401 registers the data sets
 from keras_attention.datasets.adience import read_adience
 from keras_attention.datasets.augmentation import cifar_augmentation, crop_and_flip
-from keras_attention.datasets.cluttered_translated import cluttered_translated, read_cluttered
+from keras_attention.datasets.clutter import read_cluttered
+from keras_attention.datasets.cluttered import cluttered
+from keras_attention.datasets.cluttered_translated import cluttered_translated
 from keras_attention.datasets.flights import flight_scaling, read_flights
 from keras_attention.datasets.gtsdb import CATEGORIES as GTSDB_CATEGORIES
 from keras_attention.datasets.gtsdb import read_gtsdb
@@ -22,6 +24,7 @@ __all__ = [
     "GTSDB_CATEGORIES",
     "DatasetInfo",
     "cifar_augmentation",
+    "cluttered",
     "cluttered_translated",
     "crop_and_flip",
     "find",

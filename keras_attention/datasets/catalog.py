@@ -3,9 +3,10 @@
 from functools import partial
 
 from keras_attention.datasets.adience import AGES, GENDERS, read_adience
-from keras_attention.datasets.cluttered_translated import (
+from keras_attention.datasets.clutter import (
+    CLUTTERED,
     DISTRACTORS,
-    SIDE,
+    TRANSLATED,
     read_cluttered,
     serve_cluttered,
 )
@@ -44,14 +45,18 @@ for _name, _about, _needs_network, _read in (
         parts_per_side=2,
         **_facts,
     )
-    register(
-        name=f"cluttered_translated_{_name}",
-        description=f"{_about}: one anywhere in a larger image, pieces of others around it",
-        size=SIDE,
-        generate=serve_cluttered,
-        options={"distractors": DISTRACTORS},
-        **_facts | {"read": partial(read_cluttered, _read)},
-    )
+    for _prefix, _larger, _proportions in (
+        ("cluttered_translated", "a larger", TRANSLATED),
+        ("cluttered", "a much larger", CLUTTERED),
+    ):
+        register(
+            name=f"{_prefix}_{_name}",
+            description=f"{_about}: one anywhere in {_larger} image, pieces of others around it",
+            size=_proportions.size,
+            generate=serve_cluttered,
+            options={"distractors": DISTRACTORS},
+            **_facts | {"read": partial(read_cluttered, _read, proportions=_proportions)},
+        )
 
 # Photographs in color, each with its own name and the label's at tensorflow-datasets.
 for _name, _about, _classes, _source, _label in (
