@@ -16,6 +16,7 @@ from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import mocap_classes, read_mocap
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
+from keras_attention.datasets.svhn_numbers import read_svhn_numbers
 from keras_attention.datasets.tensorflow_streams import read_tensorflow_stream
 from keras_attention.datasets.top_left import top_left
 from keras_attention.datasets.uec_food import read_uec_food
@@ -41,6 +42,7 @@ __all__ = [
     "read_mit_scenes",
     "read_mocap",
     "read_pain_archive",
+    "read_svhn_numbers",
     "read_tensorflow_stream",
     "read_uec_food",
     "top_left",

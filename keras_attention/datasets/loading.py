@@ -69,29 +69,46 @@ def load(
     """
     info = find(name)
     one_of("split", split, SPLITS)
-    size = info.size if size is None else positive_integer("size", size)
-    if size % info.parts_per_side:
-        raise ValueError(
-            f"`size` must be a multiple of {info.parts_per_side} for {name!r}. "
-            f"Received: size={size}"
-        )
+    sides = _side(info, size)
     seed = seed_number("seed", seed)
     if batch_size is not None:
         positive_integer("batch_size", batch_size)
     _check_options(info, options)
     if data_dir is not None:
         options["data_dir"] = _checked_folder(info, data_dir)
-    side = size // info.parts_per_side
-    parts = info.read(split, size=side, train_size=train_size, **options)
+    parts = info.read(split, train_size=train_size, **sides, **options)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
     redraw = training if redraw is None else bool(redraw)
-    dataset = info.generate(*parts, seed=seed, shuffle=shuffle, redraw=redraw)
+    order = {"seed": seed, "shuffle": shuffle, "redraw": redraw}
+    if batch_size is not None and info.generate_batches is not None:
+        dataset = info.generate_batches(*parts, batch_size=batch_size, **order)
+        return dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = info.generate(*parts, **order)
     if info.keeps and not (shuffle or redraw):
         dataset = dataset.cache()
     if batch_size is not None:
         dataset = dataset.batch(batch_size)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _side(info: DatasetInfo, size: Any) -> dict[str, int]:
+    """The size to read images of, where the data set has one."""
+    if info.size is None:
+        if size is None:
+            return {}
+        raise ValueError(
+            f"`size` must be None for {info.name!r}, whose images have sides of "
+            f"{' and '.join(map(str, info.example_shape[:2]))} pixels, or of their own. "
+            f"Received: size={size!r}"
+        )
+    size = info.size if size is None else positive_integer("size", size)
+    if size % info.parts_per_side:
+        raise ValueError(
+            f"`size` must be a multiple of {info.parts_per_side} for {info.name!r}. "
+            f"Received: size={size}"
+        )
+    return {"size": size // info.parts_per_side}
 
 
 def _check_options(info: DatasetInfo, options: dict[str, Any]) -> None:

@@ -100,6 +100,7 @@ def test_list_says_what_each_needs():
         "uec_food100",
         "mit_scenes",
         "gtsdb",
+        "svhn_numbers",
         "imagenet2012",
         "pain_archive",
         "mocap",
