@@ -14,6 +14,7 @@ from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.loading import load
 from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import mocap_classes, read_mocap
+from keras_attention.datasets.number_photographs import read_number_photographs
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
 from keras_attention.datasets.svhn_numbers import read_svhn_numbers
@@ -41,6 +42,7 @@ __all__ = [
     "read_imagenet",
     "read_mit_scenes",
     "read_mocap",
+    "read_number_photographs",
     "read_pain_archive",
     "read_svhn_numbers",
     "read_tensorflow_stream",

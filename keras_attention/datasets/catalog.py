@@ -22,6 +22,7 @@ from keras_attention.datasets.in_memory import plain
 from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import read_mocap
 from keras_attention.datasets.number_labels import LABEL_CLASSES, NO_DIGIT
+from keras_attention.datasets.number_photographs import TEST_SIZE, read_number_photographs
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import register
 from keras_attention.datasets.scenes import serve_scenes
@@ -112,6 +113,20 @@ register(
     options={"keep_aspect_ratio": True, "max_boxes": MOST_BOXES, "superclasses": False},
     read=read_gtsdb,
     generate=serve_scenes,
+)
+register(
+    name="number_photographs",
+    description="Numbers of 1 to 5 bundled digits painted on photographs, in the form of SVHN",
+    classes=NO_DIGIT + 1,
+    size=None,
+    sides={"train": CROP, "test": (None, None)},
+    channels=1,
+    label_classes=LABEL_CLASSES,
+    keeps=False,
+    options={"test_size": TEST_SIZE, "whole": None, "sizes": "mixed", "batching": "bucketed"},
+    read=read_number_photographs,
+    generate=serve_pictures,
+    generate_batches=serve_picture_batches,
 )
 register(
     name="svhn_numbers",
