@@ -1,5 +1,6 @@
 """Numbers painted on photographs: generated pictures in the form of SVHN's, without a download."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,48 +47,49 @@ class NumberPhotographs:
 
     def singles(self, *, seed: int, shuffle: bool, redraw: bool) -> tf.data.Dataset:
         """Gives `(image, label)`."""
-        order = indices(self.count, seed, shuffle)
+        order, paint = indices(self.count, seed, shuffle), self._painter()
         drawn = tf.data.Dataset.zip(order, _seeds(seed, redraw)).map(_draw)
         if self.sizes is None:
-            size = tf.constant(CROP)
             made = drawn.batch(TOGETHER).map(
-                lambda places, bits: self._paint(bits, size),
-                num_parallel_calls=tf.data.AUTOTUNE,
-            )
-            made = made.map(
-                lambda images, labels: (tf.ensure_shape(images, (None, *CROP, 1)), labels)
+                lambda places, bits: paint(bits, CROP), num_parallel_calls=tf.data.AUTOTUNE
             )
             return made.unbatch().apply(tf.data.experimental.assert_cardinality(self.count))
         sizes = tf.constant(self.sizes)
         return drawn.map(
-            lambda place, bits: tuple(part[0] for part in self._paint(bits[None], sizes[place])),
+            lambda place, bits: tuple(part[0] for part in paint(bits[None], sizes[place])),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     def together(self, places: tf.data.Dataset, *, seed: int, redraw: bool) -> tf.data.Dataset:
         """Gives whole pictures of the same size for places `(B,)`."""
-        sizes = tf.constant(self.sizes)
+        sizes, paint = tf.constant(self.sizes), self._painter()
 
-        def paint(batch: tf.Tensor, of_batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def painted(batch: tf.Tensor, of_batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             bits = tf.map_fn(
                 lambda place: _draw(place, of_batch)[1], batch, fn_output_signature=tf.float32
             )
-            return self._paint(bits, sizes[batch[0]])
+            return paint(bits, sizes[batch[0]])
 
         return tf.data.Dataset.zip(places, _seeds(seed, redraw)).map(
-            paint, num_parallel_calls=tf.data.AUTOTUNE
+            painted, num_parallel_calls=tf.data.AUTOTUNE
         )
 
-    def _paint(
-        self, bits: tf.Tensor, size: tf.Tensor | tuple[int, int]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _painter(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Paints pictures of a size, `(B, rows, columns, 1)`, and says their labels, `(B, 6)`."""
-        drawn = painting.choices(bits)
-        length, places, labels = painting.choose_digits(drawn, tf.constant(self.labels))
-        strips = painting.strips(tf.gather(tf.constant(self.digits), places), length)
-        transforms = painting.transforms(drawn, length, size, whole=self.sizes is not None)
-        ground = painting.grounds(drawn, tf.constant(self.photographs), size)
-        return painting.paint(drawn, ground, painting.project(strips, transforms, size)), labels
+        # Constants of a pipeline's own graph would be copied in every pass.
+        digits, labels, grounds = map(tf.constant, (self.digits, self.labels, self.photographs))
+        whole = self.sizes is not None
+
+        def paint(bits: tf.Tensor, size: painting.Size) -> tuple[tf.Tensor, tf.Tensor]:
+            drawn = painting.choices(bits)
+            length, places, numbers = painting.choose_digits(drawn, labels)
+            strips = painting.strips(tf.gather(digits, places), length)
+            masks = painting.project(
+                strips, painting.transforms(drawn, length, size, whole=whole), size
+            )
+            return painting.paint(drawn, painting.grounds(drawn, grounds, size), masks), numbers
+
+        return paint
 
 
 def read_number_photographs(
