@@ -24,6 +24,7 @@ setup(
         "keras>=3.10",
         "tensorflow>=2.18",
         "numpy",
+        "h5py",
         "matplotlib>=3.8",
         "tensorflow-datasets>=4.9.7",
         "importlib_resources",  # tensorflow-datasets imports it and does not declare it

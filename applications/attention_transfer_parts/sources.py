@@ -51,7 +51,7 @@ class Source:
 
     def __post_init__(self) -> None:
         info = self.info
-        if info.detection or info.regression or info.kind != "images":
+        if not info.one_class or info.kind != "images":
             raise ValueError(f"--data must be images with classes. Received: --data={self.data}")
         if self.is_part and self.train_size < info.classes:
             raise ValueError(

@@ -1,6 +1,6 @@
 """What keras.ops cannot say, per backend. Nothing outside this folder asks which backend runs."""
 
-from keras_attention.backend.fusion import fused, fuses, without_fusion
+from keras_attention.backend.fusion import fused, fused_alone, fuses, without_fusion
 from keras_attention.backend.gradients import after, input_gradient, with_pullback
 from keras_attention.backend.runs import make_deterministic, replicas
 from keras_attention.backend.sizes import crop, pad, supports_dynamic_shapes
@@ -12,6 +12,7 @@ __all__ = [
     "after",
     "crop",
     "fused",
+    "fused_alone",
     "fuses",
     "input_gradient",
     "make_deterministic",

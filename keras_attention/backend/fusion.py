@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any
 
+from keras_attention.backend.sizes import supports_dynamic_shapes
 from keras_attention.backend.which import BACKEND
 
 if BACKEND == "tensorflow":
@@ -42,6 +43,42 @@ def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
 
     def call(*tensors: Tensor) -> Any:
         return (compiled if fuses() and _in_graph() else plain)(*tensors)
+
+    return call
+
+
+def fused_alone(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """Compiles a function for batches of one, where calls cost more than what they compute.
+
+    Larger batches go through the function as it is, whose operations run on all cores. In
+    TensorFlow both are in the graph, and the batch decides; calls outside of graphs, and in what
+    XLA compiles already, are plain. The sizes behind the batch have to be known, or each new one
+    would be compiled.
+
+    Args:
+        function: From one tensor to a nest of tensors.
+
+    Returns:
+        A function of the tensor.
+
+    Example:
+    >>> import keras
+    >>> [float(v) for v in fused_alone(keras.ops.square)(keras.ops.convert_to_tensor([3.0]))]
+    [9.0]
+    """
+    if BACKEND != "tensorflow":
+        return function
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    # One node of the graph: where the other branch runs, it is left out at once.
+    plain = tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+
+    def call(inputs: Tensor) -> Any:
+        if not (fuses() and _in_graph() and supports_dynamic_shapes()):
+            return function(inputs)
+        if None in inputs.shape[1:] or inputs.shape[0] not in (None, 1):
+            return function(inputs)
+        alone = tf.equal(tf.shape(inputs)[0], 1)
+        return tf.cond(alone, lambda: compiled(inputs), lambda: plain(inputs))
 
     return call
 

@@ -180,10 +180,16 @@ def _images(config: RunConfig) -> np.ndarray:
 
 
 def _check_one_label(data: str) -> None:
-    if datasets.find(data).detection:
+    info = datasets.find(data)
+    if info.detection:
         raise ValueError(
             "`--data` must have one label for each image; for boxes there is "
             f"applications/scale_space_detection.py. Received: --data={data}"
+        )
+    if info.label_classes:
+        raise ValueError(
+            f"`--data` must have one label for each image, not {len(info.label_classes)} classes. "
+            f"Received: --data={data}"
         )
 
 

@@ -3,7 +3,9 @@
 from keras_attention.datasets import catalog  # noqa: F401 registers the data sets
 from keras_attention.datasets.adience import read_adience
 from keras_attention.datasets.augmentation import cifar_augmentation, crop_and_flip
-from keras_attention.datasets.cluttered_translated import cluttered_translated, read_cluttered
+from keras_attention.datasets.clutter import read_cluttered
+from keras_attention.datasets.cluttered import cluttered
+from keras_attention.datasets.cluttered_translated import cluttered_translated
 from keras_attention.datasets.flights import flight_scaling, read_flights
 from keras_attention.datasets.gtsdb import CATEGORIES as GTSDB_CATEGORIES
 from keras_attention.datasets.gtsdb import read_gtsdb
@@ -12,8 +14,10 @@ from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.loading import load
 from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import mocap_classes, read_mocap
+from keras_attention.datasets.number_photographs import read_number_photographs
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
+from keras_attention.datasets.svhn_numbers import read_svhn_numbers
 from keras_attention.datasets.tensorflow_streams import read_tensorflow_stream
 from keras_attention.datasets.top_left import top_left
 from keras_attention.datasets.uec_food import read_uec_food
@@ -22,6 +26,7 @@ __all__ = [
     "GTSDB_CATEGORIES",
     "DatasetInfo",
     "cifar_augmentation",
+    "cluttered",
     "cluttered_translated",
     "crop_and_flip",
     "find",
@@ -37,7 +42,9 @@ __all__ = [
     "read_imagenet",
     "read_mit_scenes",
     "read_mocap",
+    "read_number_photographs",
     "read_pain_archive",
+    "read_svhn_numbers",
     "read_tensorflow_stream",
     "read_uec_food",
     "top_left",

@@ -3,9 +3,11 @@
 from functools import partial
 
 from keras_attention.datasets.adience import AGES, GENDERS, read_adience
-from keras_attention.datasets.cluttered_translated import (
+from keras_attention.datasets.by_size import serve_picture_batches, serve_pictures
+from keras_attention.datasets.clutter import (
+    CLUTTERED,
     DISTRACTORS,
-    SIDE,
+    TRANSLATED,
     read_cluttered,
     serve_cluttered,
 )
@@ -19,10 +21,13 @@ from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.in_memory import plain
 from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import read_mocap
+from keras_attention.datasets.number_labels import LABEL_CLASSES, NO_DIGIT
+from keras_attention.datasets.number_photographs import TEST_SIZE, read_number_photographs
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import register
 from keras_attention.datasets.scenes import serve_scenes
 from keras_attention.datasets.streams import serve_stream
+from keras_attention.datasets.svhn_numbers import CROP, SIDES, read_svhn_numbers
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 from keras_attention.datasets.tensorflow_streams import SHUFFLE_BUFFER, read_tensorflow_stream
 from keras_attention.datasets.top_left import top_left
@@ -44,14 +49,18 @@ for _name, _about, _needs_network, _read in (
         parts_per_side=2,
         **_facts,
     )
-    register(
-        name=f"cluttered_translated_{_name}",
-        description=f"{_about}: one anywhere in a larger image, pieces of others around it",
-        size=SIDE,
-        generate=serve_cluttered,
-        options={"distractors": DISTRACTORS},
-        **_facts | {"read": partial(read_cluttered, _read)},
-    )
+    for _prefix, _larger, _proportions in (
+        ("cluttered_translated", "a larger", TRANSLATED),
+        ("cluttered", "a much larger", CLUTTERED),
+    ):
+        register(
+            name=f"{_prefix}_{_name}",
+            description=f"{_about}: one anywhere in {_larger} image, pieces of others around it",
+            size=_proportions.size,
+            generate=serve_cluttered,
+            options={"distractors": DISTRACTORS},
+            **_facts | {"read": partial(read_cluttered, _read, proportions=_proportions)},
+        )
 
 # Photographs in color, each with its own name and the label's at tensorflow-datasets.
 for _name, _about, _classes, _source, _label in (
@@ -104,6 +113,44 @@ register(
     options={"keep_aspect_ratio": True, "max_boxes": MOST_BOXES, "superclasses": False},
     read=read_gtsdb,
     generate=serve_scenes,
+)
+register(
+    name="number_photographs",
+    description="Numbers of 1 to 5 bundled digits painted on photographs, in the form of SVHN",
+    classes=NO_DIGIT + 1,
+    size=None,
+    sides={"train": CROP, "test": (None, None)},
+    channels=1,
+    label_classes=LABEL_CLASSES,
+    keeps=False,
+    options={"test_size": TEST_SIZE, "whole": None, "sizes": "mixed", "batching": "bucketed"},
+    read=read_number_photographs,
+    generate=serve_pictures,
+    generate_batches=serve_picture_batches,
+)
+register(
+    name="svhn_numbers",
+    description="248,823 photographs of houses' numbers of 1 to 5 digits: the folders of SVHN",
+    classes=NO_DIGIT + 1,
+    size=None,
+    sides={"train": CROP, "test": (None, None)},
+    channels=1,
+    needs_files=True,
+    label_classes=LABEL_CLASSES,
+    keeps=False,
+    options={
+        "extra": True,
+        "sides": SIDES,
+        "crop": CROP,
+        "whole": None,
+        "smallest": None,
+        "largest": None,
+        "validation": 0,
+        "batching": "bucketed",
+    },
+    read=read_svhn_numbers,
+    generate=serve_pictures,
+    generate_batches=serve_picture_batches,
 )
 register(
     name="pain_archive",

@@ -17,6 +17,16 @@ def as_floats(images: tf.Tensor) -> tf.Tensor:
     return tf.image.convert_image_dtype(images, tf.float32)
 
 
+def as_gray(images: tf.Tensor) -> tf.Tensor:
+    """Brings colors `(..., 3)`, bytes or floats, to one gray channel in `[0, 1]` by luma (BT.601).
+
+    Example:
+    >>> round(float(as_gray(tf.constant([255, 0, 0], tf.uint8))[0]), 3)
+    0.299
+    """
+    return tf.image.rgb_to_grayscale(as_floats(images))
+
+
 def plain(
     images: np.ndarray,
     labels: np.ndarray,

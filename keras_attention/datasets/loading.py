@@ -32,30 +32,37 @@ def load(
         batch_size: Examples of a batch; None for single ones.
         seed: Of the order and of what is generated: the same seed gives the same passes.
         size: Pixels along the sides of the images, or steps of the sequences; None for the data
-            set's own.
+            set's own, and always for `"svhn_numbers"` and `"number_photographs"`, which are not
+            square.
         train_size: Examples for training, chosen by class in equal shares, or at random where the
-            label is a number and for `"imagenet2012"`, `"stanford_dogs"`, `"cars196"` and
-            `"caltech_birds2011"`; None for all. For the bundled digits, also
-            as sequences, it counts digits and all others are for testing.
+            label is a number or several classes and for `"imagenet2012"`, `"stanford_dogs"`,
+            `"cars196"` and `"caltech_birds2011"`; None for all. For the bundled digits, also as
+            sequences, it counts digits and all others are for testing; for `"number_photographs"`
+            it counts what is painted in a pass.
         shuffle: Whether every pass has an order of its own; by default only in training.
         redraw: Whether every pass generates new images, where the data set generates or cuts out
             and mirrors; by default only in training.
         data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
-            `"gtsdb"`, `"adience_age"`, `"adience_gender"`, `"uec_food100"`, `"mit_scenes"`,
-            `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the environment variable
-            `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR`, `ADIENCE_DIR`, `UEC_FOOD100_DIR`,
-            `MIT_SCENES_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR` and `FLIGHTS_DIR`.
+            `"gtsdb"`, `"svhn_numbers"`, `"adience_age"`, `"adience_gender"`, `"uec_food100"`,
+            `"mit_scenes"`, `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the
+            environment variable `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR`, `SVHN_NUMBERS_DIR`,
+            `ADIENCE_DIR`, `UEC_FOOD100_DIR`, `MIT_SCENES_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR` and
+            `FLIGHTS_DIR`.
         **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
-            `datasets.read_cluttered`, `read_gtsrb`, `read_gtsdb`, `read_pain_archive`,
-            `read_imagenet`, `read_tensorflow_stream`, `read_adience`, `read_uec_food`,
-            `read_mit_scenes`, `read_mocap` and `read_flights` say what they do.
+            `datasets.read_cluttered`, `read_gtsrb`, `read_gtsdb`, `read_svhn_numbers`,
+            `read_number_photographs`, `read_pain_archive`, `read_imagenet`,
+            `read_tensorflow_stream`, `read_adience`, `read_uec_food`, `read_mit_scenes`,
+            `read_mocap` and `read_flights` say what they do.
 
     Returns:
         A `tf.data.Dataset` of `(example, label)`, where `list_datasets()[name].kind` says of what:
         float32 images in `[0, 1]`, `(H, W, channels)`, or float32 sequences, `(steps, units)`.
         Labels are int64 classes, or float32 where `list_datasets()[name].regression`: a number for
         `"pain_archive"`, `(horizon,)` for `"flights"` and `(8,)` for `"digit_forecast"`. Where
-        `list_datasets()[name].detection`, a label is a dictionary of `"boxes"` and `"labels"`.
+        `list_datasets()[name].detection`, a label is a dictionary of `"boxes"` and `"labels"`, and
+        where it has `label_classes`, there are as many classes, such as `(6,)` of a number: how
+        many digits it has, less 1, and five digits, 10 for none. Batches of whole pictures of
+        numbers are of one size each, or ragged with `batching="ragged"`.
 
     Raises:
         ValueError: For an unknown name (names the nearest), split or option, sizes that cannot be,
@@ -69,29 +76,46 @@ def load(
     """
     info = find(name)
     one_of("split", split, SPLITS)
-    size = info.size if size is None else positive_integer("size", size)
-    if size % info.parts_per_side:
-        raise ValueError(
-            f"`size` must be a multiple of {info.parts_per_side} for {name!r}. "
-            f"Received: size={size}"
-        )
+    sides = _side(info, size)
     seed = seed_number("seed", seed)
     if batch_size is not None:
         positive_integer("batch_size", batch_size)
     _check_options(info, options)
     if data_dir is not None:
         options["data_dir"] = _checked_folder(info, data_dir)
-    side = size // info.parts_per_side
-    parts = info.read(split, size=side, train_size=train_size, **options)
+    parts = info.read(split, train_size=train_size, **sides, **options)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
     redraw = training if redraw is None else bool(redraw)
-    dataset = info.generate(*parts, seed=seed, shuffle=shuffle, redraw=redraw)
+    order = {"seed": seed, "shuffle": shuffle, "redraw": redraw}
+    if batch_size is not None and info.generate_batches is not None:
+        dataset = info.generate_batches(*parts, batch_size=batch_size, **order)
+        return dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = info.generate(*parts, **order)
     if info.keeps and not (shuffle or redraw):
         dataset = dataset.cache()
     if batch_size is not None:
         dataset = dataset.batch(batch_size)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _side(info: DatasetInfo, size: Any) -> dict[str, int]:
+    """The size to read images of, where the data set has one."""
+    if info.size is None:
+        if size is None:
+            return {}
+        raise ValueError(
+            f"`size` must be None for {info.name!r}, whose images have sides of "
+            f"{' and '.join(map(str, info.example_shape[:2]))} pixels, or of their own. "
+            f"Received: size={size!r}"
+        )
+    size = info.size if size is None else positive_integer("size", size)
+    if size % info.parts_per_side:
+        raise ValueError(
+            f"`size` must be a multiple of {info.parts_per_side} for {info.name!r}. "
+            f"Received: size={size}"
+        )
+    return {"size": size // info.parts_per_side}
 
 
 def _check_options(info: DatasetInfo, options: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ class DatasetInfo:
         description: One line.
         classes: Number of labels; where numbers are to be estimated, how many of an example.
         size: Pixels along the sides of the square images that `load` gives by default, or steps of
-            the sequences.
+            the sequences; None where images are not square, as `sides` says.
         channels: Channels of an image or units of a sequence by default; None where only the files
             say.
         kind: `"images"`, or `"sequences"` of shape `(steps, units)`.
@@ -33,28 +33,44 @@ class DatasetInfo:
         needs_files: Whether `load` needs a folder that the user got from the owners.
         label_dtype: Of the labels; a float's says that a number is to be estimated.
         detection: Whether an image has boxes with a label each, instead of one label.
+        label_classes: Where an example has several classes, as the digits of a number: of how many
+            each is one.
+        sides: Where `size` is None: rows and columns of an image of each split by default, None
+            where images have sides of their own.
         options: What `load` takes for this data set alone, with the defaults.
     """
 
     name: str
     description: str
     classes: int
-    size: int
+    size: int | None
     channels: int | None
     kind: str = "images"
     needs_network: bool = False
     needs_files: bool = False
     label_dtype: str = "int64"
     detection: bool = False
+    label_classes: tuple[int, ...] = ()
+    sides: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict, hash=False)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     read: Callable[..., Parts] = field(repr=False, kw_only=True)
     generate: Callable[..., tf.data.Dataset] = field(repr=False, kw_only=True)
+    generate_batches: Callable[..., tf.data.Dataset] | None = field(default=None, repr=False)
     parts_per_side: int = field(default=1, repr=False)
     keeps: bool = field(default=True, repr=False)
 
     @property
     def example_shape(self) -> tuple[int | None, ...]:
-        """`(H, W, channels)` of the images or `(steps, units)` of the sequences by default."""
+        """`(H, W, channels)` of the images or `(steps, units)` of the sequences by default.
+
+        Where the splits differ it is that of training, and `shape_of` says both.
+        """
+        return self.shape_of("train")
+
+    def shape_of(self, split: str) -> tuple[int | None, ...]:
+        """The `example_shape` of a split, None for what each image has of its own."""
+        if self.size is None:
+            return (*self.sides[split], self.channels)
         return (self.size,) * AXES[self.kind] + (self.channels,)
 
     @property
@@ -75,6 +91,11 @@ class DatasetInfo:
         """Whether the label is a number to estimate, or several, not a class."""
         return self.label_dtype.startswith("float")
 
+    @property
+    def one_class(self) -> bool:
+        """Whether the label is one class: no number to estimate, no boxes, no several classes."""
+        return not (self.regression or self.detection or self.label_classes)
+
 
 _DATASETS: dict[str, DatasetInfo] = {}
 
@@ -84,9 +105,11 @@ def register(**facts: Any) -> None:
 
     `read(split, size=, train_size=, **options)` returns what it has of a split, such as all images
     and all labels; where the data set is downloaded or in a folder it also takes `data_dir`.
-    `generate(*what, seed=, shuffle=, redraw=)` makes the pipeline. `parts_per_side` says how many
-    of the images that `read` returns lie along a side of those that `generate` makes, and `keeps`
-    whether `load` keeps in memory what comes out, where it is the same in every pass.
+    `generate(*what, seed=, shuffle=, redraw=)` makes the pipeline, and `generate_batches`, which
+    takes `batch_size` too, that of batches, where images of any sizes cannot just be put together.
+    Where `size` is None `read` takes none. `parts_per_side` says how many of the images that `read`
+    returns lie along a side of those that `generate` makes, and `keeps` whether `load` keeps in
+    memory what comes out, where it is the same in every pass.
     """
     info = DatasetInfo(**facts)
     _DATASETS[info.name] = info
@@ -102,7 +125,7 @@ def list_datasets() -> dict[str, DatasetInfo]:
     True
     >>> [name for name, info in list_datasets().items() if info.needs_files]
     ['adience_age', 'adience_gender', 'flights', 'gtsdb', 'imagenet2012', 'mit_scenes', 'mocap',
-     'pain_archive', 'uec_food100']
+     'pain_archive', 'svhn_numbers', 'uec_food100']
     """
     return dict(sorted(_DATASETS.items()))
 

@@ -65,8 +65,10 @@ def count_macs(
 
 
 def _rule(layer: keras.Layer) -> Rule | None:
-    if _counts_itself(layer):
+    if _has(layer, "macs"):
         return lambda call, executed: int(call.layer.macs(call.input_shape, executed=executed))
+    if _has(layer, "work"):
+        return _work
     return next((rule for kinds, rule in _RULES if isinstance(layer, kinds)), None)
 
 
@@ -90,12 +92,19 @@ def _warn_of_layers_without_rule(model: keras.Model, counted: dict[int, int]) ->
         )
 
 
-def _counts_itself(layer: keras.Layer) -> bool:
-    return callable(getattr(layer, "macs", None))
+def _has(layer: keras.Layer, method: str) -> bool:
+    return callable(getattr(layer, method, None))
 
 
 def _counts_its_parts(layer: keras.Layer) -> bool:
-    return _counts_itself(layer) or isinstance(layer, keras.layers.RNN)
+    return _has(layer, "macs") or _has(layer, "work") or isinstance(layer, keras.layers.RNN)
+
+
+def _work(call: Call, executed: bool) -> int:
+    """What a layer says of the models inside: how often each runs, on what, and what it adds."""
+    parts, more = call.layer.work(call.input_shape, executed=executed)
+    counts = [times * count_macs(part, shape, executed=executed) for part, shape, times in parts]
+    return int(sum(counts)) + more
 
 
 def _by_name(counts: dict[int, int], names: dict[int, str]) -> dict[str, int]:

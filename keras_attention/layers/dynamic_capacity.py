@@ -1,13 +1,15 @@
 """Fine features for the few places of an image that matter most."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_attention import backend
 from keras_attention.arguments import (
     flag,
     is_integer,
@@ -73,6 +75,8 @@ class PatchRefiner(keras.Layer):
         saliency_training: Whether the saliency in training is by the statistics of the batch, as in
             the authors' code; False by default: by those of inference.
         epsilon: Added to the squared norm of the gradient; 0 by default, 1e-8 in the authors' code.
+        fused: Whether one image at a time, of known sides, is compiled by XLA where it is served;
+            for small models, whose calls cost more than what they compute. False by default.
         include_top: Whether to answer; else the refined map is returned.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
@@ -136,6 +140,7 @@ class PatchRefiner(keras.Layer):
         saliency: str = "auto",
         saliency_training: bool = False,
         epsilon: float = 0.0,
+        fused: bool = False,
         include_top: bool = True,
         data_format: str | None = None,
         **kwargs: Any,
@@ -158,12 +163,14 @@ class PatchRefiner(keras.Layer):
         self.saliency = one_of("saliency", saliency, WAYS)
         self.saliency_training = flag("saliency_training", saliency_training)
         self.epsilon = non_negative_number("epsilon", epsilon)
+        self.fused = flag("fused", fused)
         self.include_top = flag("include_top", include_top)
         self.data_format = standard_data_format(data_format)
         self._check_combinations()
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.hint_metric = keras.metrics.Mean(name="hint")
         self.seed_generator = keras.random.SeedGenerator() if self.jitter else None
+        self._alone = {asked: backend.fused_alone(self._inference(asked)) for asked in (False, True)}
 
     def _check_combinations(self) -> None:
         if self.convex and self.hint_weight > 1.0:
@@ -245,9 +252,17 @@ class PatchRefiner(keras.Layer):
             return batch, height, width, channels
         return batch, channels, height, width
 
+    def _inference(self, return_attention: bool) -> Callable[[Tensor], Any]:
+        return lambda images: self._refined(images, False, return_attention)
+
     def call(
         self, images: Tensor, training: bool | None = None, return_attention: bool = False
     ) -> Any:
+        if self.fused and not training:
+            return self._alone[return_attention](images)
+        return self._refined(images, training, return_attention)
+
+    def _refined(self, images: Tensor, training: bool | None, return_attention: bool) -> Any:
         features = self.coarse(images, training=training)
         saliency, values = self._saliency_of(features, bool(training))
         positions = top_positions(saliency, self._count(saliency))
@@ -329,18 +344,51 @@ class PatchRefiner(keras.Layer):
         first = self._look.reversible.first
         if first is None:
             return False
-        shape = tuple(values[first[1]].shape)
-        if None in shape[1:3]:
-            return True
-        return self._work_of_update(first[0].layer, shape) < self._work_of(first[0].layer, shape)
+        places = values[first[1]].shape[1:3]
+        return None in places or self._saved(first[0].layer, *places) > 0
 
-    def _work_of(self, layer: keras.layers.Conv2D, shape: Shape) -> int:
-        return shape[1] * shape[2] * int(np.prod(layer.kernel.shape))
+    def _saved(self, layer: keras.layers.Conv2D, height: int, width: int) -> int:
+        """The products of a convolution less those of bringing it up to date."""
+        kernel = math.prod(layer.kernel.shape)
+        pairs = zip(layer.kernel_size, layer.strides, strict=True)
+        reads = math.prod(-(-size // step) for size, step in pairs)
+        return height * width * (kernel - self.patches * reads * layer.filters) - (
+            self.patches * kernel
+        )
 
-    def _work_of_update(self, layer: keras.layers.Conv2D, shape: Shape) -> int:
-        reads = [-(-size // step) for size, step in zip(layer.kernel_size, layer.strides)]
-        added = shape[1] * shape[2] * reads[0] * reads[1] * layer.filters
-        return self.patches * (int(np.prod(layer.kernel.shape)) + added)
+    def work(
+        self, input_shape: Shape, executed: bool = False
+    ) -> tuple[list[tuple[keras.Model, Shape, int]], int]:
+        """How often each model runs for one image, for counts of multiply-accumulates.
+
+        A backward pass through the top counts as much as a forward pass.
+
+        Args:
+            input_shape: Of the images, with the batch.
+            executed: Whether what is saved by computing again only what has changed counts.
+
+        Returns:
+            A list of model, shape of its input without the batch, and times; and what is added.
+        """
+        features = tuple(self.coarse.compute_output_shape(input_shape))
+        height, width, _ = self._sides(features)
+        count = min(self.patches, height * width)
+        patch = self._patch_shape(tuple(input_shape))[1:]
+        parts = [(self.coarse, tuple(input_shape)[1:], 1), (self.fine, patch, count)]
+        parts.append((self.top, features[1:], 2))
+        if not self.include_top:
+            return parts, 0
+        if self.combine == "fine_only":
+            depth = self._depth_of(tuple(self.fine.compute_output_shape((None, *patch))))
+            shape = self._shape(None, count, 1, depth)[1:]
+            return [*parts, (self.fine_top or self.top, shape, 1)], 0
+        parts[-1] = (self.top, features[1:], 3)
+        first = None if self._look.reversible is None else self._look.reversible.first
+        if first is None or not executed:
+            return parts, 0
+        layer = first[0].layer
+        made = layer.compute_output_shape(features)
+        return parts, -max(self._saved(layer, *made[1:3]), 0)
 
     def _updated(self, maps: Tensor, positions: Tensor, fine: Tensor, values: Any) -> Any:
         """The answer by what has changed since the first one."""
@@ -418,6 +466,7 @@ class PatchRefiner(keras.Layer):
             "saliency": self.saliency,
             "saliency_training": self.saliency_training,
             "epsilon": self.epsilon,
+            "fused": self.fused,
             "include_top": self.include_top,
             "data_format": self.data_format,
         }

@@ -3,6 +3,13 @@
 from keras_attention.surgery.attend_rectify import add_attend_rectify
 from keras_attention.surgery.attention import add_attention
 from keras_attention.surgery.compaction import compact
+from keras_attention.surgery.folding import fold_batch_normalization
 from keras_attention.surgery.targeted import to_targeted
 
-__all__ = ["add_attend_rectify", "add_attention", "compact", "to_targeted"]
+__all__ = [
+    "add_attend_rectify",
+    "add_attention",
+    "compact",
+    "fold_batch_normalization",
+    "to_targeted",
+]

@@ -139,7 +139,9 @@ def test_models(capsys, monkeypatch):
         (["evaluate", "{torn}", "--data", "digits"], "does not load"),
         (["evaluate", "{foreign}", "--data", "digits"], "does not load"),
         (["train", "TDN10", "--data", "gtsdb", "--output", "{new}"], "Received: --data=gtsdb"),
+        (["train", "TDN10", "--data", "svhn_numbers", "--output", "{new}"], "not 6 classes"),
         (["evaluate", "{run}", "--data", "gtsdb"], "one label for each image"),
+        (["evaluate", "{run}", "--data", "svhn_numbers"], "not 6 classes. Received: --data=svhn_"),
         (["evaluate", "{run}", "--size", "20", "--data", "nothing"], "Received: name='nothing'"),
         (
             ["plot", "{baseline}", "--data", "digits", "--size", "8"],

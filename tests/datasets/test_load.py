@@ -3,7 +3,7 @@ import pytest
 
 from keras_attention import datasets
 
-GENERATED = ["digits", "top_left_digits", "cluttered_translated_digits"]
+GENERATED = ["digits", "top_left_digits", "cluttered_translated_digits", "cluttered_digits"]
 
 
 def arrays(dataset):
@@ -88,6 +88,7 @@ def test_list_says_what_each_needs():
         "cifar20",
         "svhn_cropped",
         "gtsrb",
+        "cluttered_mnist",
         "cluttered_translated_mnist",
         "stanford_dogs",
         "cars196",
@@ -99,6 +100,7 @@ def test_list_says_what_each_needs():
         "uec_food100",
         "mit_scenes",
         "gtsdb",
+        "svhn_numbers",
         "imagenet2012",
         "pain_archive",
         "mocap",
