@@ -1,8 +1,15 @@
 """Prebuilt models with the conventions of keras.applications."""
 
 from keras_attention.applications.cluttered_cnn import ClutteredCNN
+from keras_attention.applications.dynamic_capacity import DCN, DCNCoarse, DCNFine
 from keras_attention.applications.lenet import LeNet5
 from keras_attention.applications.lstm import LSTM4
+from keras_attention.applications.multi_digit import (
+    SVHNDCN,
+    SVHNCoarse,
+    SVHNFine,
+    read_numbers,
+)
 from keras_attention.applications.network_in_network import NINThin, NINWide
 from keras_attention.applications.registry import build, builder, list_models
 from keras_attention.applications.resnet import ResNet18, ResNet34, ResNet50
@@ -15,10 +22,12 @@ from keras_attention.applications.wide_resnet import WARN, WideResNet
 
 __all__ = [
     "CNN6",
+    "DCN",
     "DN10",
     "DN40",
     "LSTM4",
     "STN",
+    "SVHNDCN",
     "TDN10",
     "TDN40",
     "TKN6",
@@ -27,14 +36,19 @@ __all__ = [
     "VGG19",
     "WARN",
     "ClutteredCNN",
+    "DCNCoarse",
+    "DCNFine",
     "LeNet5",
     "NINThin",
     "NINWide",
     "ResNet18",
     "ResNet34",
     "ResNet50",
+    "SVHNCoarse",
+    "SVHNFine",
     "WideResNet",
     "build",
     "builder",
     "list_models",
+    "read_numbers",
 ]

@@ -25,6 +25,13 @@ from keras_attention.ops.dynamic_capacity import (
 )
 from keras_attention.ops.gradients import scaled_gradient
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
+from keras_attention.ops.multi_digit import (
+    inverse_entropy_weights,
+    most_probable_sequence,
+    sequence_hits,
+    sequence_probability,
+    split_sequence_labels,
+)
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
     soft_extrema,
@@ -67,17 +74,22 @@ __all__ = [
     "head_overlap",
     "hint",
     "input_gradient",
+    "inverse_entropy_weights",
+    "most_probable_sequence",
     "place",
     "roi_bounds",
     "roi_indicator",
     "roi_rectangles",
     "scaled_gradient",
     "separable_window",
+    "sequence_hits",
+    "sequence_probability",
     "sliced_convolution",
     "sliced_targeted_convolution",
     "soft_extrema",
     "spatial_softmax",
     "spatial_transform",
+    "split_sequence_labels",
     "swap",
     "targeted_convolution",
     "top_positions",

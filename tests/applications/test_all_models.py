@@ -18,20 +18,38 @@ def images(case, rng, count=4):
 
 
 def values(model, x):
-    """Outputs without tracing a graph: `predict` below and the files in a new process do that."""
-    return keras.ops.convert_to_numpy(model(x, training=False))
+    """Outputs without tracing a graph: `predict` below and the files in a new process do that.
+
+    Those of several answers, side by side.
+    """
+    return side_by_side(model(x, training=False))
+
+
+def side_by_side(answers):
+    arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(answers))
+    return np.concatenate(list(arrays), axis=-1)
+
+
+def check_probabilities(case, probabilities):
+    assert probabilities.shape == (4, sum(case.answers))
+    assert probabilities.dtype == np.float32
+    for answer in split(case, probabilities):
+        np.testing.assert_allclose(answer.sum(axis=-1), 1.0, rtol=1e-5)
+
+
+def split(case, values):
+    return np.split(values, np.cumsum(case.answers)[:-1], axis=-1)
 
 
 @every_model
 def test_returns_probabilities(case, rng):
     model, x = case.make(), images(case, rng)
-    probabilities = model.predict(x, verbose=0)
-    np.testing.assert_allclose(model(x), probabilities, atol=1e-5, err_msg="a call is inference")
+    probabilities = side_by_side(model.predict(x, verbose=0))
+    called = side_by_side(model(x))
+    np.testing.assert_allclose(called, probabilities, atol=1e-5, err_msg="a call is inference")
     name = "sequences" if case.is_sequence else "images"
     assert model.inputs[0].name == name, "clients of a served model name the input"
-    assert probabilities.shape == (4, 3)
-    assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, rtol=1e-5)
+    check_probabilities(case, probabilities)
 
 
 @every_model
@@ -40,9 +58,7 @@ def test_probabilities_are_float32_under_every_policy(case, policy, rng):
     keras.config.set_dtype_policy(policy)
     model = case.make()
     assert model.layers[1].compute_dtype == policy.removeprefix("mixed_")
-    probabilities = values(model, images(case, rng))
-    assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, rtol=1e-5)
+    check_probabilities(case, values(model, images(case, rng)))
 
 
 @every_model
@@ -75,8 +91,8 @@ def test_logits(case, rng):
     model, logits = case.make(), case.make(classifier_activation=None)
     logits.set_weights(model.get_weights())
     x = images(case, rng)
-    expected = keras.ops.softmax(values(logits, x))
-    np.testing.assert_allclose(values(model, x), expected, atol=1e-5)
+    expected = [keras.ops.softmax(answer) for answer in split(case, values(logits, x))]
+    np.testing.assert_allclose(values(model, x), side_by_side(expected), atol=1e-5)
 
 
 @every_model
@@ -115,7 +131,8 @@ def test_channels_first_equals_channels_last(case, rng):
 def test_step_lowers_loss_and_reaches_every_weight(case, rng):
     model = harness.without_dropout(case.make(weight_decay=0.0))  # decay would move all kernels
     harness.jitter(model)
-    y = np.array([0, 1, 2, 0])
+    labels = tuple(np.arange(4) % classes for classes in case.answers)
+    y = labels if len(labels) > 1 else labels[0]
     loss = "sparse_categorical_crossentropy"
     harness.check_training_step(model, images(case, rng), y, loss, case.rate, case.idle_weights)
 
