@@ -29,7 +29,8 @@ class LayerCase:
     """How to make a layer of a kind, and what it takes and returns.
 
     `input_shape` is a list of shapes for layers of several inputs. `parts` are arguments that are
-    layers: functions that make one for a data format; `wrap` puts cells into a layer.
+    layers: functions that make one for a data format, and with `own_precision` the layer answers in
+    theirs; `wrap` puts cells into a layer.
     `attention_shape` is None for maps of the shape of the output, with values in `[0, 1]`.
     """
 
@@ -43,6 +44,7 @@ class LayerCase:
     losses: int = 0
     masks: bool = False
     parts: dict[str, Callable[[str | None], keras.Layer]] = field(default_factory=dict)
+    own_precision: bool = False
     attention_shape: tuple[int, ...] | None = None
     wrap: Callable[[keras.Layer], keras.Layer] | None = None
 
@@ -127,6 +129,37 @@ def look_at_the_mean(data_format):
     """A localization: what it returns does not depend on where the image is."""
     pool = keras.layers.GlobalAveragePooling2D(data_format=data_format)
     return keras.Sequential([pool, keras.layers.Dense(4, activation="tanh")])
+
+
+def coarse_layers(data_format):
+    """From an image to a map of vectors of 4."""
+    return keras.Sequential(
+        [keras.layers.Conv2D(4, 3, 2, activation="tanh", data_format=data_format)]
+    )
+
+
+def fine_layers(data_format):
+    """From a patch to such a vector."""
+    return keras.Sequential(
+        [
+            keras.layers.Conv2D(4, 2, activation="tanh", data_format=data_format),
+            keras.layers.GlobalAveragePooling2D(data_format=data_format),
+        ]
+    )
+
+
+def top_layers(data_format):
+    """From the map to probabilities."""
+    return keras.Sequential(
+        [
+            keras.layers.Conv2D(5, 2, activation="relu", data_format=data_format),
+            keras.layers.GlobalMaxPooling2D(data_format=data_format),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+REFINER = {"coarse": coarse_layers, "fine": fine_layers, "top": top_layers}
 
 
 def on_two_maps(head):
@@ -259,6 +292,26 @@ LAYER_CASES = [
         (4, 3),
         9,
         wrap=on_two_maps,
+    ),
+    LayerCase(
+        "PatchRefiner",
+        {"patches": 2, "patch_size": 4},
+        (3, 9, 8, 2),
+        (3, 3),
+        8,
+        parts=REFINER,
+        own_precision=True,
+        attention_shape=(3, 4, 3),
+    ),
+    LayerCase(
+        "PatchRefiner",
+        {"patches": 3, "saliency": "autodiff", "hint_weight": 0, "fused": True},
+        (3, 9, 8, 2),
+        (3, 3),
+        8,
+        parts=REFINER,
+        own_precision=True,
+        attention_shape=(3, 4, 3),
     ),
     LayerCase(
         "RecurrentAttention",

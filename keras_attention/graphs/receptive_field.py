@@ -77,8 +77,8 @@ class ReceptiveField:
             raise ValueError(f"Maps of strides {self.stride} and {other.stride} meet.")
         pairs = zip(self.start, self.size, other.start, other.size, strict=True)
         spans = [(min(a, c), max(a + b, c + d)) for a, b, c, d in pairs]
-        sizes = tuple(stop - start for start, stop in spans)
-        return ReceptiveField(self.stride, sizes, tuple(start for start, _ in spans))
+        (top, bottom), (left, right) = spans
+        return ReceptiveField(self.stride, (bottom - top, right - left), (top, left))
 
 
 def receptive_field(model: keras.Model) -> ReceptiveField:

@@ -64,7 +64,9 @@ class Convolution(Step):
         places = (image[:, None] * shape[1] + tap_rows)[:, :, None] * shape[2]
         places = places + tap_columns[:, None, :]
         if self.layer.padding == "same":
-            inside = _within(tap_rows, shape[1])[:, :, None] & _within(tap_columns, shape[2])[:, None]
+            inside = (
+                _within(tap_rows, shape[1])[:, :, None] & _within(tap_columns, shape[2])[:, None]
+            )
             places = ops.where(inside, places, -1)  # which nothing is added to
         flat = ops.segment_sum(
             ops.reshape(products, (-1, channels)),
@@ -197,9 +199,7 @@ def _padding_before(side: Any, window: int, step: int) -> Any:
 def _cut(maps: Tensor, before: Any, sides: Any, strides: Any) -> Tensor:
     """Leaves out what lies before, and brings the sides to those given."""
     missing = []
-    for first, side, there, step in zip(
-        before, sides, ops.shape(maps)[1:3], strides, strict=True
-    ):
+    for first, side, there, step in zip(before, sides, ops.shape(maps)[1:3], strides, strict=True):
         known = all(isinstance(part, int) for part in (first, side, there))
         # A stride leaves less than itself unread.
         missing.append(max(first + side - there, 0) if known else step - 1)

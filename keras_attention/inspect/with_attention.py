@@ -29,8 +29,9 @@ def with_attention(model: keras.Model) -> keras.Model:
         several `"predictions1"` and so on; those of a dictionary keep their names. A layer's map is
         `"<layer>_attention"`; of a layer with gates the masks are `"<layer>_masks"`, or
         `"<layer>_masks1"` and so on where it returns a list of them, and the gates
-        `"<layer>_gates"`. The names of layers in a model inside begin with that model's name and
-        `_`. Where a name would come twice, as of a layer called twice, the second ends in `_2`.
+        `"<layer>_gates"`; of a `PatchRefiner` there are `"<layer>_saliency"` and
+        `"<layer>_positions"`. The names of layers in a model inside begin with that model's name
+        and `_`. Where a name would come twice, as of a layer called twice, the second ends in `_2`.
 
     Raises:
         ValueError: For a model that is neither functional nor sequential, or without such a layer.
@@ -99,10 +100,15 @@ class _Repetition:
     def _asked(self, layer: keras.Layer, args: Any, kwargs: Any) -> Any:
         """Calls a layer for its maps, and returns what it returned before."""
         wanted = [name for name in ASKED if name in inspect.signature(layer.call).parameters]
-        kept = [True, *(bool(kwargs.get(name)) for name in wanted)]
         twin = self.made.setdefault(id(layer), _twin(layer))
         outputs = twin(*args, **{**kwargs, **dict.fromkeys(wanted, True)})
+        names = getattr(layer, "attention_names", None)
+        if names is not None:
+            named = zip(names, outputs[1:], strict=True)
+            self.found += [(f"{layer.name}_{name}", tensor) for name, tensor in named]
+            return outputs if kwargs.get("return_attention") else outputs[:1]
         self.found += _named_maps(layer.name, *outputs[1:])
+        kept = [True, *(bool(kwargs.get(name)) for name in wanted)]
         return [output for output, keep in zip(outputs, kept, strict=True) if keep]
 
     def _inside(self, model: keras.Model) -> tuple[keras.Model, list[str]]:

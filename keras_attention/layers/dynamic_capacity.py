@@ -1,7 +1,6 @@
 """Fine features for the few places of an image that matter most."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from keras_attention.arguments import (
     standard_data_format,
 )
 from keras_attention.layers.patch_place import PatchPlace, checked_offset, checked_pair, patch_place
-from keras_attention.layers.saliency import WAYS, Saliency, check_outputs
+from keras_attention.layers.salient_top import WAYS, SalientTop, check_outputs
 from keras_attention.ops.dynamic_capacity import (
     gather_patches,
     hint,
@@ -28,7 +27,6 @@ from keras_attention.ops.dynamic_capacity import (
     vectors_at,
 )
 from keras_attention.ops.gradients import scaled_gradient
-from keras_attention.ops.swapped_convolution import swapped_convolution
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -112,13 +110,16 @@ class PatchRefiner(keras.Layer):
     ...     layers.GlobalMaxPooling2D(), layers.Dense(10, activation="softmax")
     ... ])
     >>> layer = PatchRefiner(coarse, fine, top, patches=4, patch_size=10)
-    >>> answer, (saliency, positions) = layer(ops.ones((2, 40, 32, 1)), return_attention=True)
+    >>> answer, saliency, positions = layer(ops.ones((2, 40, 32, 1)), return_attention=True)
     >>> tuple(answer.shape), tuple(saliency.shape), tuple(positions.shape)
     ((2, 10), (2, 9, 7), (2, 4, 2))
 
     Reference:
         Almahairi et al., Dynamic Capacity Networks (2016).
     """
+
+    # What `return_attention` adds, in order.
+    attention_names = ("saliency", "positions")
 
     def __init__(
         self,
@@ -170,7 +171,9 @@ class PatchRefiner(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.hint_metric = keras.metrics.Mean(name="hint")
         self.seed_generator = keras.random.SeedGenerator() if self.jitter else None
-        self._alone = {asked: backend.fused_alone(self._inference(asked)) for asked in (False, True)}
+        self._alone = {
+            asked: backend.fused_alone(self._inference(asked)) for asked in (False, True)
+        }
 
     def _check_combinations(self) -> None:
         if self.convex and self.hint_weight > 1.0:
@@ -195,7 +198,7 @@ class PatchRefiner(keras.Layer):
             )
         answers = self.top.compute_output_spec(keras.KerasTensor(features, self.compute_dtype))
         check_outputs(self.outputs, answers)
-        self._look = Saliency(
+        self._look = SalientTop(
             self.top,
             self.saliency,
             self.from_logits,
@@ -241,7 +244,7 @@ class PatchRefiner(keras.Layer):
     def _depth_of(self, fine: Shape) -> int | None:
         return fine[-1] if len(fine) == 2 or self.data_format == "channels_last" else fine[1]
 
-    def _sides(self, shape: Shape) -> Shape:
+    def _sides(self, shape: Shape) -> Any:
         """Height, width and channels."""
         if self.data_format == "channels_last":
             return tuple(shape[1:])
@@ -259,7 +262,7 @@ class PatchRefiner(keras.Layer):
         self, images: Tensor, training: bool | None = None, return_attention: bool = False
     ) -> Any:
         if self.fused and not training:
-            return self._alone[return_attention](images)
+            return self._alone[bool(return_attention)](images)
         return self._refined(images, training, return_attention)
 
     def _refined(self, images: Tensor, training: bool | None, return_attention: bool) -> Any:
@@ -273,17 +276,16 @@ class PatchRefiner(keras.Layer):
         if training and self.convex:
             maps = scaled_gradient(maps, 1.0 - self.hint_weight)
         answer = self._answer(maps, positions, fine, training, values)
-        return (answer, (saliency, positions)) if return_attention else answer
+        return (answer, saliency, positions) if return_attention else answer
 
     def _saliency_of(self, features: Tensor, training: bool) -> tuple[Tensor, Any]:
-        """The saliency, and what the steps of the top hold where that can be used again."""
-        if training and self.saliency_training:
-            return self._look.by_gradients(features, training=True), None
-        if self._look.reversible is None:
-            return self._look.by_gradients(features), None
-        if training:
-            return self._look.derived(ops.stop_gradient(features))[0], None
-        return self._look.derived(features)
+        """The saliency, and what the first look computed that the answer can use."""
+        if not training:
+            return self._look.look(features)
+        features = ops.stop_gradient(features)
+        if self.saliency_training:
+            return self._look.look_in_training(features), None
+        return self._look.look(features)[0], None
 
     def _count(self, saliency: Tensor) -> Any:
         """How many patches there can be."""
@@ -330,31 +332,16 @@ class PatchRefiner(keras.Layer):
         """What the top says of the refined map; maps have their channels last."""
         if self.combine == "fine_only":
             return self._said(self.fine_top or self.top, fine[:, :, None, :], training)
-        if values is not None and self.include_top and self._is_less_work(maps, values):
-            return self._updated(maps, positions, fine, values)
+        if values is not None and self.include_top:
+            answer = self._look.updated(values, maps, positions, fine)
+            if answer is not None:
+                return answer
         return self._said(self.top, swap(maps, positions, fine), training)
 
     def _said(self, top: keras.Model, maps: Tensor, training: bool | None) -> Any:
         if self.data_format == "channels_first":
             maps = ops.transpose(maps, (0, 3, 1, 2))
         return top(maps, training=training) if self.include_top else maps
-
-    def _is_less_work(self, maps: Tensor, values: Any) -> bool:
-        """Whether the top begins with a convolution that reads few of the places refined."""
-        first = self._look.reversible.first
-        if first is None:
-            return False
-        places = values[first[1]].shape[1:3]
-        return None in places or self._saved(first[0].layer, *places) > 0
-
-    def _saved(self, layer: keras.layers.Conv2D, height: int, width: int) -> int:
-        """The products of a convolution less those of bringing it up to date."""
-        kernel = math.prod(layer.kernel.shape)
-        pairs = zip(layer.kernel_size, layer.strides, strict=True)
-        reads = math.prod(-(-size // step) for size, step in pairs)
-        return height * width * (kernel - self.patches * reads * layer.filters) - (
-            self.patches * kernel
-        )
 
     def work(
         self, input_shape: Shape, executed: bool = False
@@ -383,35 +370,8 @@ class PatchRefiner(keras.Layer):
             shape = self._shape(None, count, 1, depth)[1:]
             return [*parts, (self.fine_top or self.top, shape, 1)], 0
         parts[-1] = (self.top, features[1:], 3)
-        first = None if self._look.reversible is None else self._look.reversible.first
-        if first is None or not executed:
-            return parts, 0
-        layer = first[0].layer
-        made = layer.compute_output_shape(features)
-        return parts, -max(self._saved(layer, *made[1:3]), 0)
-
-    def _updated(self, maps: Tensor, positions: Tensor, fine: Tensor, values: Any) -> Any:
-        """The answer by what has changed since the first one."""
-        reversible = self._look.reversible
-        step, wire = reversible.first
-        layer = step.layer
-        change = ops.cast(fine, maps.dtype) - vectors_at(maps, positions)
-        products = swapped_convolution(
-            values[wire],
-            ops.cast(change, values[wire].dtype),
-            positions,
-            layer.kernel,
-            layer.strides,
-            step.before(ops.shape(maps)[1:3]),
-        )
-        answers = reversible.answers(reversible.forward(known={wire: products}))
-        return keras.tree.pack_sequence_as(self._structure(), answers)
-
-    def _structure(self) -> Any:
-        """Of what the top returns."""
-        if isinstance(self.top, keras.Sequential):
-            return self.top.outputs[0]
-        return self.top.output
+        saved = self._look.saved(count, self._look.places_of(features)) if executed else 0
+        return parts, -max(saved, 0)
 
     def _channels_last(self, maps: Tensor) -> Tensor:
         return maps if self.data_format == "channels_last" else ops.transpose(maps, (0, 2, 3, 1))
@@ -440,7 +400,7 @@ class PatchRefiner(keras.Layer):
             return answer
         batch = images.shape[0]
         saliency = keras.KerasTensor((batch, height, width), "float32")
-        return answer, (saliency, keras.KerasTensor((batch, count, 2), "int32"))
+        return answer, saliency, keras.KerasTensor((batch, count, 2), "int32")
 
     def _patch_shape(self, images: Shape) -> Shape:
         return self._shape(None, *self.place.size, self._sides(tuple(images))[2])

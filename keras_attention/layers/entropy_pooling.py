@@ -49,11 +49,24 @@ class EntropyPooling(keras.Layer):
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         inputs = at_least_float32(inputs)
         weights = inverse_entropy_weights(inputs, self.data_format)
-        first = self.data_format == "channels_first"
-        axes = (2, 3) if first else (1, 2)
-        each = ops.expand_dims(weights, 1 if first else -1)
-        pooled = ops.sum(inputs * ops.cast(each, inputs.dtype), axis=axes)
+        axes = (2, 3) if self._channels == 1 else (1, 2)
+        each = ops.cast(ops.expand_dims(weights, self._channels), inputs.dtype)
+        pooled = ops.sum(inputs * each, axis=axes)
         return (pooled, weights) if return_attention else pooled
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape[0], input_shape[self._channels]
+
+    def compute_output_spec(self, inputs: Tensor, return_attention: bool = False) -> Any:
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        pooled = keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype)
+        sides = [side for axis, side in enumerate(inputs.shape) if axis != self._channels % 4]
+        weights = keras.KerasTensor(tuple(sides), "float32")
+        return (pooled, weights) if return_attention else pooled
+
+    @property
+    def _channels(self) -> int:
+        return 1 if self.data_format == "channels_first" else -1
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}

@@ -200,15 +200,16 @@ def gather_patches(
     positions = ops.cast(positions, "int32")
     starts = positions * np.array(steps, "int32") - _offsets(offset)
     rows, columns = ops.shape(images)[1], ops.shape(images)[2]
-    row = starts[..., 0, None] + np.arange(height, dtype="int32")
-    column = starts[..., 1, None] + np.arange(width, dtype="int32")
-    inside = _within(row, rows)[..., :, None] & _within(column, columns)[..., None, :]
-    number = ops.arange(ops.shape(images)[0], dtype="int32")[:, None, None]
+    row, column = ops.split(starts, 2, axis=-1)
+    row = row + np.arange(height, dtype="int32")
+    column = column + np.arange(width, dtype="int32")
+    inside = _cross(_within(row, rows), _within(column, columns), ops.logical_and)
+    number = ops.reshape(ops.arange(ops.shape(images)[0], dtype="int32"), (-1, 1, 1))
     first = (number * rows + ops.clip(row, 0, rows - 1)) * columns
-    places = first[..., :, None] + ops.clip(column, 0, columns - 1)[..., None, :]
+    places = _cross(first, ops.clip(column, 0, columns - 1), ops.add)
     pixels = ops.reshape(images, (-1, images.shape[-1]))
     read = ops.take(pixels, places, axis=0)
-    return ops.where(inside[..., None], read, ops.zeros((), read.dtype))
+    return ops.where(ops.expand_dims(inside, -1), read, ops.zeros((), read.dtype))
 
 
 def swap(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
@@ -274,8 +275,14 @@ def hint(coarse: Tensor, fine: Tensor) -> Tensor:
 
 def _flat_places(positions: Tensor, height: Any, width: Any) -> Tensor:
     positions = ops.cast(positions, "int32")
-    number = ops.arange(ops.shape(positions)[0], dtype="int32")[:, None]
-    return (number * height + positions[..., 0]) * width + positions[..., 1]
+    number = ops.reshape(ops.arange(ops.shape(positions)[0], dtype="int32"), (-1, 1, 1))
+    row, column = ops.split(positions, 2, axis=-1)
+    return ops.squeeze((number * height + row) * width + column, axis=-1)
+
+
+def _cross(rows: Tensor, columns: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Every row with every column: `(..., h)` and `(..., w)` become `(..., h, w)`."""
+    return join(ops.expand_dims(rows, -1), ops.expand_dims(columns, -2))
 
 
 def _within(places: Tensor, side: Any) -> Tensor:

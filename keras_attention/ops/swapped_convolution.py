@@ -9,6 +9,9 @@ from keras_attention import backend
 
 Tensor = Any
 
+# Below zero with any place added, and no overflow of int32 with another.
+NOWHERE = -(2**29)
+
 
 def swapped_convolution(
     products: Tensor,
@@ -44,34 +47,40 @@ def swapped_convolution(
     rows, columns = shape[1], shape[2]
     height, width, channels, _ = kernel.shape
     positions = ops.cast(positions, "int32")
-    tap_row, row = _reads(positions[..., 0] + before[0], height, strides[0], rows)
-    tap_column, column = _reads(positions[..., 1] + before[1], width, strides[1], columns)
-    taps = tap_row[..., :, None] * width + tap_column[..., None, :]
-    inside = (row >= 0)[..., :, None] & (column >= 0)[..., None, :]
-    places = ops.where(inside, row[..., :, None] * columns + column[..., None, :], -1)
+    row, column = ops.split(positions, 2, axis=-1)
+    tap_row, row = _reads(row + before[0], height, strides[0], rows, columns)
+    tap_column, column = _reads(column + before[1], width, strides[1], columns)
+    taps = _cross(tap_row * width, tap_column)
+    places = _cross(row, column)
     # Every tap times every change, then those that are read.
     vectors = ops.reshape(change, (1, -1, channels))
     matrices = ops.reshape(ops.cast(kernel, change.dtype), (height * width, channels, filters))
     every = ops.reshape(backend.matmul(vectors, matrices), (-1, filters))
     count = ops.shape(change)[0] * ops.shape(change)[1]
-    number = ops.reshape(ops.arange(count, dtype="int32"), (-1, ops.shape(change)[1]))
-    read = ops.take(every, taps * count + number[..., None, None], axis=0)
+    number = ops.reshape(ops.arange(count, dtype="int32"), (-1, ops.shape(change)[1], 1, 1))
+    read = ops.take(every, taps * count + number, axis=0)
     read = ops.reshape(read, (ops.shape(change)[0], -1, filters))
     places = ops.reshape(places, (ops.shape(change)[0], -1))
-    where = ops.arange(rows * columns, dtype="int32")[:, None] == places[:, None, :]
+    every_place = ops.reshape(ops.arange(rows * columns, dtype="int32"), (-1, 1))
+    where = every_place == ops.expand_dims(places, 1)
     added = backend.matmul(ops.cast(where, read.dtype), read)
     return products + ops.reshape(added, shape)
 
 
-def _reads(place: Tensor, size: int, step: int, side: Any) -> tuple[Tensor, Tensor]:
+def _reads(place: Tensor, size: int, step: int, side: Any, width: Any = 1) -> tuple[Tensor, Tensor]:
     """The taps along an axis that read a place of the padded input, and for which products.
 
     Returns:
-        Two tensors `(..., n)`; the product is -1 where there is none.
+        For places `(..., 1)` two tensors `(..., n)`; the product is times `width`, and far below
+        zero where there is none.
     """
     times = ops.arange(-(-size // step), dtype="int32")
-    place = place[..., None]
     tap = place % step + times * step
     product = place // step - times
     is_read = (tap < size) & (product >= 0) & (product < side)
-    return ops.minimum(tap, size - 1), ops.where(is_read, product, -1)
+    return ops.minimum(tap, size - 1), ops.where(is_read, product * width, NOWHERE)
+
+
+def _cross(rows: Tensor, columns: Tensor) -> Tensor:
+    """Sums of every row with every column: `(..., m)` and `(..., n)` become `(..., m, n)`."""
+    return ops.expand_dims(rows, -1) + ops.expand_dims(columns, -2)

@@ -9,11 +9,11 @@ from typing import Any
 import keras
 
 from keras_attention.arguments import flag, one_of
+from keras_attention.graphs.nodes import functional, is_functional
 from keras_attention.layers.blend import Blend
 from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
 from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import PADDINGS, Graph, Place
-from keras_attention.graphs.nodes import functional, is_functional
 
 Tensor = Any
 

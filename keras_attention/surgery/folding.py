@@ -67,7 +67,9 @@ def _is_folded(node: Any, calls: Graph) -> bool:
     if before is None or type(before.operation) not in FOLDS:
         return False
     alone = calls.readers(before) == [node] and id(before.outputs[0]) not in calls.outputs
-    once = all(sum(1 for n in calls.nodes if n.operation is one.operation) == 1 for one in (node, before))
+    once = all(
+        sum(1 for n in calls.nodes if n.operation is one.operation) == 1 for one in (node, before)
+    )
     linear = before.operation.activation is keras.activations.linear
     return alone and once and linear and _normalizes_outputs(layer, before)
 

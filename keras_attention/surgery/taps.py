@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from keras_attention.arguments import nearest
+from keras_attention.graphs.nodes import functional
 from keras_attention.surgery.copying import inputs_like
 from keras_attention.surgery.graph import Graph
-from keras_attention.graphs.nodes import functional
 from keras_attention.surgery.unrolled import run, unrolled
 
 Tensor = Any

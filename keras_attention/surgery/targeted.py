@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 from keras_attention.arguments import nearest
+from keras_attention.graphs.nodes import functional
 from keras_attention.layers import TargetLayer
 from keras_attention.surgery.copying import inputs_like
-from keras_attention.graphs.nodes import functional
 
 # What a TargetLayer takes over from the convolution that it replaces.
 _SHARED = (

@@ -9,10 +9,10 @@ import keras
 from keras import ops
 
 from keras_attention import backend
+from keras_attention.graphs.answers import says_probabilities
 from keras_attention.layers.answer import LEAST
 from keras_attention.layers.channel_activity import ChannelActivity
 from keras_attention.ops.attention_transfer import at_least_float32
-from keras_attention.graphs.answers import says_probabilities
 from keras_attention.surgery.taps import cut, names_before, tapped, tapped_behind
 from keras_attention.training.gradient_attention import cross_entropies
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_attention.arguments import positive_integer
+from keras_attention.graphs.nodes import functional
 from keras_attention.layers import TargetLayer
 from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.surgery.compaction import rules
@@ -15,7 +16,6 @@ from keras_attention.surgery.compaction.convolve import convolve
 from keras_attention.surgery.compaction.entry_map import EntryMap, Map
 from keras_attention.surgery.compaction.region_map import RegionMap, region_map
 from keras_attention.surgery.compaction.target import target_of
-from keras_attention.graphs.nodes import functional
 
 MAPS = (RegionMap, EntryMap)
 # Images of a call to be fast for, and what they weigh.

@@ -1,5 +1,6 @@
-"""How much the entropy of a network's answer changes with each place of a map, in two ways."""
+"""The layers above a map: which places their answer hangs on, and what it is when few change."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,20 +10,22 @@ from keras import ops
 from keras_attention.graphs.answers import says_probabilities
 from keras_attention.graphs.expansion import UnusualLayerError
 from keras_attention.graphs.nodes import is_functional
-from keras_attention.graphs.reversible import Reversible
+from keras_attention.graphs.reversible import Reversible, Values
 from keras_attention.ops.dynamic_capacity import (
     chosen,
     entropy_gradient,
     entropy_saliency,
     saliency_of,
+    vectors_at,
 )
+from keras_attention.ops.swapped_convolution import swapped_convolution
 
 Tensor = Any
 
 WAYS = ("auto", "derived", "autodiff")
 
 
-class Saliency:
+class SalientTop:
     """Looks through the layers above a map.
 
     Args:
@@ -50,7 +53,7 @@ class Saliency:
         self.top, self.outputs, self.epsilon = top, outputs, epsilon
         self.data_format = data_format
         self.from_logits = _says_logits(top, outputs) if from_logits is None else from_logits
-        self.reversible = None if way == "autodiff" else self._reversible(way)
+        self.reversible: Any = None if way == "autodiff" else self._reversible(way)
 
     def _reversible(self, way: str) -> Reversible | None:
         try:
@@ -66,8 +69,17 @@ class Saliency:
                 f"'autodiff' takes any. Received: top={self.top.name!r}: {error}"
             ) from error
 
-    def derived(self, features: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """The saliency, and what the steps of the top hold."""
+    def look(self, features: Tensor) -> tuple[Tensor, Values | None]:
+        """Computes the saliency in inference.
+
+        Args:
+            features: The map.
+
+        Returns:
+            The saliency, and what the steps of the top hold, where they are known.
+        """
+        if self.reversible is None:
+            return self._by_gradients(features, training=False), None
         values = self.reversible.forward(features)
         answers = self.reversible.answers(values)
         gradients: list[Tensor] = [None] * len(answers)
@@ -76,19 +88,77 @@ class Saliency:
         gradient = self.reversible.backward(values, gradients)
         return saliency_of(gradient, self.epsilon, self.data_format), values
 
-    def by_gradients(self, features: Tensor, training: bool = False) -> Tensor:
-        """The saliency; in training by the statistics of the batch, which are not kept."""
-        options: dict[str, Any] = {"from_logits": self.from_logits, "outputs": self.outputs}
-        options |= {"epsilon": self.epsilon, "data_format": self.data_format}
-
-        def top(values: Tensor) -> Any:
-            return self.top(values, training=training)
-
-        if not training:
-            return entropy_saliency(top, features, **options)
+    def look_in_training(self, features: Tensor) -> Tensor:
+        """Computes the saliency by the statistics of the batch, which are not kept."""
         state = [(variable, variable.value) for variable in self.top.variables]
         with keras.StatelessScope(state):
-            return entropy_saliency(top, features, **options)
+            return self._by_gradients(features, training=True)
+
+    def _by_gradients(self, features: Tensor, training: bool) -> Tensor:
+        return entropy_saliency(
+            lambda values: self.top(values, training=training),
+            features,
+            from_logits=self.from_logits,
+            outputs=self.outputs,
+            epsilon=self.epsilon,
+            data_format=self.data_format,
+        )
+
+    def updated(
+        self, values: Values, maps: Tensor, positions: Tensor, vectors: Tensor
+    ) -> Any | None:
+        """The answer for a map with other vectors at some places, by what they change.
+
+        Args:
+            values: What `look` returned.
+            maps: The map that it looked at.
+            positions: `(B, k, 2)`.
+            vectors: `(B, k, D)`.
+
+        Returns:
+            What the top would return; None where that is less work.
+        """
+        first = self.reversible.first
+        if first is None:
+            return None
+        step, wire = first
+        places, count = values[wire].shape[1:3], positions.shape[1]
+        if None not in places and count is not None and self.saved(count, places) <= 0:
+            return None
+        change = ops.cast(vectors, maps.dtype) - vectors_at(maps, positions)
+        products = swapped_convolution(
+            values[wire],
+            ops.cast(change, values[wire].dtype),
+            positions,
+            step.layer.kernel,
+            step.layer.strides,
+            step.before(ops.shape(maps)[1:3]),
+        )
+        answers = self.reversible.answers(self.reversible.forward(known={wire: products}))
+        is_sequential = isinstance(self.top, keras.Sequential)
+        structure = self.top.outputs[0] if is_sequential else self.top.output
+        return keras.tree.pack_sequence_as(structure, answers)
+
+    def saved(self, patches: int, places: Sequence[int]) -> int:
+        """The multiply-accumulates that an update needs less than the first convolution.
+
+        Args:
+            patches: Vectors that change.
+            places: Height and width of the convolution's output.
+        """
+        if self.reversible is None or self.reversible.first is None:
+            return 0
+        layer = self.reversible.first[0].layer
+        kernel, height_width = math.prod(layer.kernel.shape), math.prod(places)
+        pairs = zip(layer.kernel_size, layer.strides, strict=True)
+        reads = math.prod(-(-size // step) for size, step in pairs)
+        return height_width * (kernel - patches * reads * layer.filters) - patches * kernel
+
+    def places_of(self, features: Any) -> Any:
+        """Height and width of the first convolution's output for a map; of none of the map."""
+        if self.reversible is None or self.reversible.first is None:
+            return features[1:3]
+        return self.reversible.first[0].layer.compute_output_shape(features)[1:3]
 
 
 def _says_logits(top: keras.Model, outputs: Sequence[int] | None) -> bool:

@@ -1,0 +1,171 @@
+"""Steps compute what layers do, and go back as the backend's gradients do."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention import backend
+from keras_attention.graphs.expansion import UnusualLayerError
+from keras_attention.graphs.reversible import Reversible
+
+layers = keras.layers
+
+TOPS = {
+    "convolution, maximum": lambda: [
+        layers.Conv2D(5, 4, 2, activation="relu"),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3, activation="softmax"),
+    ],
+    "same, softplus": lambda: [
+        layers.Conv2D(5, 3, 2, padding="same", activation="softplus"),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3),
+    ],
+    "strides over kernel": lambda: [
+        layers.Conv2D(5, 2, 3, activation="elu"),
+        layers.GlobalAveragePooling2D(keepdims=True),
+        layers.Conv2D(3, 1),
+        layers.Flatten(),
+    ],
+    "normalized": lambda: [
+        layers.Conv2D(5, 3, use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.GlobalMaxPooling2D(keepdims=True),
+        layers.Reshape((5,)),
+        layers.Dense(3),
+        layers.BatchNormalization(scale=False),
+        layers.Softmax(),
+    ],
+    "pooled": lambda: [
+        layers.Conv2D(4, (3, 2), padding="same"),
+        layers.MaxPooling2D(2),
+        layers.LeakyReLU(),
+        layers.AveragePooling2D((3, 2), 1),
+        layers.Dropout(0.5),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(3, activation="silu"),
+    ],
+    "overlapping windows": lambda: [
+        layers.MaxPooling2D(3, 2),
+        layers.ZeroPadding2D(((1, 0), (2, 1))),
+        layers.Conv2D(4, 2, activation="sigmoid"),
+        layers.Activation("tanh"),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3),
+    ],
+    "a model inside": lambda: [
+        keras.Sequential([keras.Input((9, 8, 2)), layers.Conv2D(4, 3, activation="relu")]),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3),
+    ],
+}
+every_top = pytest.mark.parametrize("top", TOPS)
+
+
+def model_of(top, shape=(9, 8, 2)):
+    inputs = x = keras.Input(shape)
+    for layer in TOPS[top]():
+        x = layer(x)
+    model = keras.Model(inputs, x)
+    generator = np.random.default_rng(1)
+    for weight in model.weights:
+        values = generator.normal(size=weight.shape) * 0.5
+        weight.assign(np.abs(values) + 0.5 if "variance" in weight.path else values)
+    return model
+
+
+def compare(model, x, weights):
+    reversible = Reversible(model)
+    values = reversible.forward(x)
+    (answer,) = reversible.answers(values)
+    np.testing.assert_allclose(answer, model(x), atol=1e-5)
+    expected = backend.input_gradient(lambda inputs: model(inputs) * weights, x)
+    found = reversible.backward(values, [ops.convert_to_tensor(weights)])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@every_top
+def test_steps_go_back_as_gradients_do(top, rng):
+    x = ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
+    compare(model_of(top), x, rng.normal(size=(3, 3)).astype("float32"))
+
+
+@every_top
+def test_and_by_operations_that_other_formats_have(top, rng):
+    x = ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
+    with backend.without_fusion():
+        compare(model_of(top), x, rng.normal(size=(3, 3)).astype("float32"))
+
+
+@pytest.mark.parametrize("top", [name for name in TOPS if name != "a model inside"])
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="sizes are known in tracing")
+def test_sizes_that_only_a_tensor_knows(top, fused, rng):
+    import tensorflow as tf
+
+    model = model_of(top, (None, None, 2))
+    reversible = Reversible(model)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 2))], autograph=False)
+    def gradient(x):
+        values = reversible.forward(x)
+        ones = [ops.ones_like(answer) for answer in reversible.answers(values)]
+        if fused:
+            return reversible.backward(values, ones)
+        with backend.without_fusion():
+            return reversible.backward(values, ones)
+
+    for sides in ((9, 8), (12, 11), (10, 13)):
+        x = tf.constant(rng.normal(size=(2, *sides, 2)).astype("float32"))
+        expected = backend.input_gradient(model, x)
+        np.testing.assert_allclose(gradient(x), expected, atol=1e-5)
+
+
+def test_equal_maxima_share_the_gradient():
+    model = keras.Sequential([keras.Input((2, 2, 1)), layers.GlobalMaxPooling2D()])
+    x = ops.reshape(ops.convert_to_tensor([1.0, 3.0, 3.0, 2.0]), (1, 2, 2, 1))
+    reversible = Reversible(model)
+    gradient = reversible.backward(reversible.forward(x), [ops.ones((1, 1))])
+    np.testing.assert_array_equal(gradient[0, :, :, 0], [[0.0, 0.5], [0.5, 0.0]])
+
+
+def test_several_answers_add_up(rng):
+    inputs = keras.Input((4,))
+    shared = layers.Dense(3, activation="tanh")(inputs)
+    model = keras.Model(inputs, [layers.Dense(2)(shared), layers.Dense(2)(shared), shared])
+    x = ops.convert_to_tensor(rng.normal(size=(2, 4)).astype("float32"))
+    reversible = Reversible(model)
+    values = reversible.forward(x)
+    answers = reversible.answers(values)
+    found = reversible.backward(values, [ops.ones_like(answers[0]), None, ops.ones((2, 3))])
+    expected = backend.input_gradient(lambda y: ops.sum(model(y)[0]) + ops.sum(model(y)[2]), x)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Conv2D(4, 2, groups=2),
+        layers.Conv2D(4, 2, dilation_rate=2),
+        layers.Conv2D(4, 2, activation="mish"),
+        layers.DepthwiseConv2D(2),
+        layers.MaxPooling2D(2, padding="same"),
+        layers.BatchNormalization(axis=1),
+        layers.ReLU(max_value=6.0),
+        layers.Softmax(axis=1),
+        layers.Conv2D(4, 2, data_format="channels_first"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_unusual_layers_are_left_to_the_backend(layer):
+    with pytest.raises(UnusualLayerError, match=r"has|is not|does not|pools"):
+        Reversible(keras.Sequential([keras.Input((4, 4, 2)), layer]))
+
+
+def test_merging_layers_are_left_to_the_backend():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Add()([inputs, inputs]))
+    with pytest.raises(UnusualLayerError, match="reads several tensors"):
+        Reversible(model)

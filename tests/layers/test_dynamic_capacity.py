@@ -1,0 +1,375 @@
+"""PatchRefiner: what it reads, where it looks, what it learns, what it refuses."""
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+
+import keras_attention as ka
+from keras_attention import backend
+from keras_attention.ops.dynamic_capacity import vectors_at
+from tests import harness
+
+layers = keras.layers
+SHAPE = (24, 21, 1)
+
+
+def coarse_model(shape=SHAPE, **options):
+    return keras.Sequential(
+        [keras.Input(shape), layers.Conv2D(6, 5, 3, activation="tanh", **options)], name="coarse"
+    )
+
+
+def fine_model():
+    return keras.Sequential(
+        [layers.Conv2D(6, 3, activation="tanh"), layers.GlobalAveragePooling2D()], name="fine"
+    )
+
+
+def top_model(*more, activation="softmax", shape=(None, None, 6)):
+    first = layers.Conv2D(8, 3, 2, use_bias=False)
+    usual = [first, layers.BatchNormalization(), layers.ReLU(), layers.GlobalMaxPooling2D()]
+    return keras.Sequential(
+        [keras.Input(shape), *(more or usual), layers.Dense(4, activation=activation)], name="top"
+    )
+
+
+def refiner(shape=SHAPE, top=None, **options):
+    layer = ka.layers.PatchRefiner(
+        coarse_model(shape), fine_model(), top or top_model(), **{"patches": 3, **options}
+    )
+    layer.build((None, *shape))
+    for weight in layer.weights:
+        if "variance" in weight.path:
+            weight.assign(np.linspace(0.5, 2.0, weight.shape[0]))
+    return layer
+
+
+def photographs(rng, count=3, shape=SHAPE):
+    return rng.uniform(size=(count, *shape)).astype("float32")
+
+
+def step_by_step(layer, x):
+    """The definition: coarse map, saliency by gradients, patches, swap, top."""
+    features = layer.coarse(x)
+    saliency = ka.ops.entropy_saliency(layer.top, features)
+    positions = ka.ops.top_positions(saliency, layer.patches)
+    place = layer.place
+    patches = ka.ops.gather_patches(x, positions, place.size, place.stride, place.offset)
+    vectors = ops.stack([layer.fine(patches[image]) for image in range(len(x))])
+    return layer.top(ka.ops.swap(features, positions, vectors)), saliency, positions
+
+
+@pytest.mark.parametrize("saliency", ["derived", "autodiff", "auto"])
+def test_is_its_definition(saliency, rng):
+    layer, x = refiner(saliency=saliency), photographs(rng)
+    expected = step_by_step(layer, x)
+    found = layer(x, return_attention=True)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_array_equal(layer(x), found[0])
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        [layers.GlobalAveragePooling2D],
+        [layers.Flatten],
+        [lambda: layers.Conv2D(3, 2, padding="same", activation="relu"), layers.Flatten],
+        [lambda: layers.DepthwiseConv2D(2, activation="relu"), layers.GlobalMaxPooling2D],
+        [lambda: layers.Conv2D(5, 6, 5), layers.GlobalMaxPooling2D],
+    ],
+    ids=["mean", "flat", "same", "depthwise", "few products"],
+)
+def test_any_top(top, rng):
+    made = top_model(*(make() for make in top), shape=(7, 6, 6))
+    layer, x = refiner(top=made), photographs(rng)
+    for one, other in zip(layer(x, return_attention=True), step_by_step(layer, x), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_refined_map_differs_at_the_selected_places_only(rng):
+    x = photographs(rng)
+    layer = refiner(include_top=False)
+    refined, _, positions = layer(x, return_attention=True)
+    changed = np.argwhere(np.asarray(refined != layer.coarse(x)).any(-1))
+    expected = [(image, *place) for image in range(3) for place in np.asarray(positions)[image]]
+    assert {tuple(map(int, place)) for place in changed} == {
+        tuple(map(int, place)) for place in expected
+    }
+
+
+@given(seed=st.integers(0, 10**6), patches=st.integers(1, 42))
+@harness.examples(5)
+def test_nothing_else_is_read_again(seed, patches):
+    """Pixels outside of the patches reach the fine layers never: fine_only does not see them."""
+    rng = np.random.default_rng(seed)
+    top = top_model(layers.GlobalAveragePooling2D())
+    layer, x = refiner(top=top, patches=patches, combine="fine_only"), photographs(rng, 1)
+    answer, _, positions = layer(x, return_attention=True)
+    place, seen = layer.place, np.zeros(SHAPE, bool)
+    for row, column in np.asarray(positions)[0]:
+        top_row, left = row * place.stride[0] - place.offset[0], column * place.stride[1]
+        left -= place.offset[1]
+        seen[max(top_row, 0) : top_row + place.size[0], max(left, 0) : left + place.size[1]] = True
+    patches_read = ka.ops.gather_patches(
+        np.where(seen, x, 9.0), positions, place.size, place.stride, place.offset
+    )
+    vectors = layer.fine(patches_read[0])
+    np.testing.assert_allclose(layer.top(vectors[None, :, None]), answer, atol=1e-6)
+
+
+def test_place_is_derived_from_the_coarse_layers():
+    place = refiner(patch_size=8).place
+    assert (place.stride, place.size, place.offset) == ((3, 3), (8, 8), (1, 1))
+    same = ka.layers.PatchRefiner(
+        coarse_model((24, 24, 1), padding="same"), fine_model(), top_model(), patch_size=(9, 5)
+    )
+    same.build((None, 24, 24, 1))
+    assert same.place.offset == (2 + 1, 0 + 1)
+    told = refiner(patch_size=8, offset=(2, -1), stride=4).place
+    assert (told.stride, told.offset) == ((4, 4), (2, -1))
+
+
+@pytest.mark.parametrize("sides", [(24, 21), (30, 17)])
+def test_any_size(sides, rng):
+    layer, x = refiner((None, None, 1)), photographs(rng, 2, (*sides, 1))
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, layer(inputs))
+    np.testing.assert_allclose(model.predict(x, verbose=0), step_by_step(layer, x)[0], atol=1e-6)
+
+
+def test_more_patches_than_places_are_refused_or_said(rng, caplog):
+    with pytest.raises(ValueError, match=r"at most 42.*Received: patches=43"):
+        refiner(patches=43)
+    layer, x = refiner((None, None, 1), patches=43), photographs(rng)
+    with caplog.at_level(logging.WARNING, "keras_attention"):
+        _, _, positions = layer(x, return_attention=True)
+    assert positions.shape == (3, 42, 2)
+    assert "all 42 places" in caplog.text
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, layer(inputs))
+    rows, columns = np.meshgrid(np.arange(7), np.arange(6), indexing="ij")
+    everywhere = np.stack([rows.ravel(), columns.ravel()], -1)[None].repeat(3, 0)
+    refined = layer.top(ops.reshape(fine_at(layer, x, everywhere), (3, 7, 6, 6)))
+    np.testing.assert_allclose(model.predict(x, verbose=0), refined, atol=1e-6)
+
+
+def fine_at(layer, x, positions):
+    place = layer.place
+    patches = ka.ops.gather_patches(x, positions, place.size, place.stride, place.offset)
+    return layer.fine(ops.reshape(patches, (-1, *place.size, 1)))
+
+
+def test_sequences_of_answers_and_those_that_count(rng):
+    inputs = keras.Input((None, None, 6))
+    mean = layers.GlobalAveragePooling2D()(inputs)
+    names = ("length", "first", "second")
+    answers = [layers.Dense(4, activation="softmax", name=name)(mean) for name in names]
+    top, x = keras.Model(inputs, answers), photographs(rng)
+    layer = refiner(top=top, outputs=[1, 2])
+    found, saliency, _ = layer(x, return_attention=True)
+    assert [tuple(answer.shape) for answer in found] == [(3, 4)] * 3
+    expected = ka.ops.entropy_saliency(top, layer.coarse(x), outputs=[1, 2])
+    np.testing.assert_allclose(saliency, expected, atol=1e-6)
+
+
+def gradients(layer, x, loss):
+    """The gradients of a loss of the answer and the losses of the layer by all weights."""
+    if backend.BACKEND != "tensorflow":
+        pytest.skip("tapes are TensorFlow's")
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value = loss(layer(x, training=True)) + sum(layer.losses)
+    weights = layer.trainable_variables
+    found = tape.gradient(value, [weight.value for weight in weights])
+    return {weight.path: gradient for weight, gradient in zip(weights, found, strict=True)}
+
+
+def test_the_hint_reaches_the_coarse_layers_alone(rng):
+    layer, x = refiner(hint_weight=2.0), photographs(rng)
+    found = gradients(layer, x, lambda answer: 0.0)
+    reached = {path.split("/")[-3] for path, gradient in found.items() if gradient is not None}
+    assert {path for path in reached if path != "coarse"} == set()
+    assert any("coarse" in path for path, gradient in found.items() if gradient is not None)
+    features, (_, _, positions) = layer.coarse(x), step_by_step(layer, x)
+    fine = ops.reshape(fine_at(layer, x, positions), (3, 3, 6))
+    distance = np.square(np.asarray(vectors_at(features, positions)) - np.asarray(fine))
+    assert float(layer.losses[0]) == pytest.approx(2.0 * distance.sum(-1).mean(), rel=1e-5)
+    assert float(layer.hint_metric.result()) == pytest.approx(distance.sum(-1).mean(), rel=1e-5)
+
+
+def test_overwritten_vectors_get_no_gradient_from_the_answer(rng):
+    """With as many patches as places the coarse layers get none at all."""
+    layer, x = refiner(patches=42, hint_weight=0), photographs(rng)
+    found = gradients(layer, x, lambda answer: ops.sum(ops.square(answer)))
+    coarse = {weight.path for weight in layer.coarse.trainable_variables}
+    for path, gradient in found.items():
+        still = gradient is None or float(ops.max(ops.abs(gradient))) == 0.0
+        assert still == (path in coarse), path
+
+
+def test_convex_combination_weighs_the_loss_of_the_coarse_layers(rng):
+    x = photographs(rng)
+    plain, convex = refiner(hint_weight=0), refiner(hint_weight=0.25, convex=True)
+    convex.set_weights(plain.get_weights())
+
+    def loss(answer):
+        return ops.sum(ops.square(answer))
+
+    hinted = refiner(hint_weight=0.25)
+    hinted.set_weights(plain.get_weights())
+    alone = list(gradients(plain, x, loss).values())
+    both = list(gradients(hinted, x, loss).values())
+    combined = list(gradients(convex, x, loss).values())
+    coarse = len(plain.coarse.trainable_variables)
+    for index, (one, with_hint, mixed) in enumerate(zip(alone, both, combined, strict=True)):
+        expected = with_hint - 0.25 * one if index < coarse else one
+        np.testing.assert_allclose(mixed, expected, atol=1e-6)
+
+
+def test_fit_says_the_hint_and_lowers_it(rng):
+    inputs = keras.Input(SHAPE)
+    model = keras.Model(inputs, refiner(hint_weight=1.0)(inputs))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    history = model.fit(photographs(rng, 16), np.arange(16) % 4, epochs=6, verbose=0).history
+    assert history["hint"][-1] < history["hint"][0]
+
+
+def test_jitter_moves_patches_in_training_only(rng):
+    top = top_model(layers.GlobalAveragePooling2D())
+    still, moved = (
+        refiner(top=top, combine="fine_only", hint_weight=0, jitter=jitter, offset=1)
+        for jitter in (0, 1)
+    )
+    moved.set_weights(still.get_weights())
+    x = photographs(rng)
+    np.testing.assert_allclose(moved(x), still(x), atol=1e-7)
+    drawn = [np.asarray(moved(x, training=True)) for _ in range(4)]
+    assert any(np.abs(one - drawn[0]).max() > 1e-6 for one in drawn[1:])
+
+
+def test_saliency_by_the_statistics_of_the_batch(rng):
+    layer, x = refiner(saliency_training=True), photographs(rng)
+    plain = refiner()
+    plain.set_weights(layer.get_weights())
+    _, saliency, places = layer(x, training=True, return_attention=True)
+    _, inferred, others = plain(x, training=True, return_attention=True)
+    assert np.abs(saliency - inferred).max() > 1e-4
+    # The look itself moves no statistics: they are those of one pass over the refined map.
+    for learned, chosen in ((layer, places), (plain, others)):
+        first, norm = learned.top.layers[:2]
+        fine = ops.reshape(fine_at(learned, x, chosen), (3, 3, 6))
+        maps = first(ka.ops.swap(learned.coarse(x), chosen, fine))
+        expected = 0.01 * np.asarray(maps).mean((0, 1, 2))
+        np.testing.assert_allclose(norm.moving_mean, expected, atol=1e-6)
+
+
+def test_alone_or_together_compiled_or_not(rng):
+    x = photographs(rng)
+    plain, fused = refiner(), refiner(fused=True)
+    fused.set_weights(plain.get_weights())
+    inputs = keras.Input(SHAPE)
+    model = keras.Model(inputs, fused(inputs))
+    expected = np.asarray(plain(x))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict(x[:1], verbose=0), expected[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "litert"])
+@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="formats of TensorFlow")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_derived_saliency_exports(kind, rng, tmp_path):
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, refiner((None, None, 1))(inputs))
+    export = getattr(ka.export, f"export_{kind}")
+    export(model, tmp_path / "model", inputs=photographs(rng), attention=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coarse": "model"}, "`coarse` must be a Keras model"),
+        ({"fine": None}, "`fine` must be a Keras model"),
+        ({"top": layers.Dense(3)}, "`top` must be a Keras model"),
+        ({"patches": 0}, "Received: patches=0"),
+        ({"patches": 2.5}, "Received: patches=2.5"),
+        ({"patch_size": (4, 0)}, "Received: patch_size="),
+        ({"offset": 1.5}, "Received: offset=1.5"),
+        ({"stride": -1}, "Received: stride=-1"),
+        ({"combine": "mean"}, "Received: combine='mean'"),
+        ({"hint_weight": -1}, "Received: hint_weight=-1"),
+        ({"hint_weight": 2, "convex": True}, "Received: hint_weight=2"),
+        ({"jitter": -1}, "Received: jitter=-1"),
+        ({"outputs": [0, 0]}, "Received: outputs="),
+        ({"outputs": [3]}, "from 0 to 0"),
+        ({"saliency": "guided"}, "Received: saliency='guided'"),
+        ({"epsilon": "small"}, "Received: epsilon='small'"),
+        ({"from_logits": 1}, "Received: from_logits=1"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(options, message):
+    parts = {"coarse": coarse_model(), "fine": fine_model(), "top": top_model()}
+    with pytest.raises(ValueError, match=message):
+        ka.layers.PatchRefiner(**{**parts, **options}).build((None, *SHAPE))
+
+
+def test_parts_that_do_not_fit():
+    short = keras.Sequential([layers.Conv2D(5, 3), layers.GlobalAveragePooling2D()])
+    with pytest.raises(ValueError, match="vectors of 6 values"):
+        ka.layers.PatchRefiner(coarse_model(), short, top_model()).build((None, *SHAPE))
+    mapped = keras.Sequential([layers.Conv2D(6, 3)])
+    with pytest.raises(ValueError, match="one vector of a patch"):
+        ka.layers.PatchRefiner(coarse_model(), mapped, top_model()).build((None, *SHAPE))
+    flat = keras.Sequential([layers.Flatten(), layers.Dense(6)])
+    with pytest.raises(ValueError, match="`stride` must be given"):
+        ka.layers.PatchRefiner(flat, fine_model(), top_model()).build((None, *SHAPE))
+    one = top_model(layers.GlobalMaxPooling2D(), layers.Dense(1))
+    one = keras.Sequential([one, layers.Dense(1)])
+    with pytest.raises(ValueError, match="two classes or more"):
+        ka.layers.PatchRefiner(coarse_model(), fine_model(), one).build((None, *SHAPE))
+    gated = top_model(layers.GlobalMaxPooling2D(), layers.LayerNormalization())
+    with pytest.raises(ValueError, match="saliency='derived'"):
+        ka.layers.PatchRefiner(
+            coarse_model(), fine_model(), gated, patches=3, saliency="derived"
+        ).build((None, *SHAPE))
+
+
+class Own(keras.Model):
+    """A top that has no graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4, activation="softmax")
+
+    def build(self, shape):
+        self.dense.build((None, shape[-1]))
+
+    def call(self, maps):
+        return self.dense(ops.max(maps, axis=(1, 2)))
+
+
+def test_a_top_without_graph_says_what_it_returns(rng):
+    with pytest.raises(ValueError, match="`from_logits` must be True or False"):
+        refiner(top=Own())
+    layer, x = refiner(top=Own(), from_logits=False), photographs(rng)
+    for one, other in zip(layer(x, return_attention=True), step_by_step(layer, x), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_multiply_accumulates(rng):
+    inputs = keras.Input(SHAPE)
+    layer = refiner()
+    model = keras.Model(inputs, layer(inputs))
+    coarse, top = 7 * 6 * 25 * 6, 3 * 2 * (9 * 6 * 8 + 8) + 8 * 4 + 4
+    fine = 3 * 3 * 3 * 9 * 6
+    assert ka.inspect.count_macs(model) == coarse + 3 * top + fine
+    update = 3 * (9 * 6 * 8 + 3 * 2 * 4 * 8)
+    saved = 3 * 2 * 9 * 6 * 8 - update
+    assert ka.inspect.count_macs(model, executed=True) == coarse + 3 * top + fine - saved
