@@ -21,19 +21,19 @@ from functools import partial
 from types import ModuleType
 
 import tensorflow as tf
-from dynamic_capacity_parts import options, report, table1
+from dynamic_capacity_parts import figure2, figure3, figure5, options, report, table1, table2
 from dynamic_capacity_parts.training import Job, Training, train
 from program_parts import files, markdown
 from program_parts.processes import in_processes
 
 import keras_attention as ka
 
-TABLES = {1: table1}
-FIGURES = {}
+TABLES = {1: table1, 2: table2}
+FIGURES = {2: figure2, 3: figure3, 5: figure5}
 
 
 def main() -> int:
-    """Trains each network with each seed and reports; returns the exit code: 2 for what cannot be."""
+    """Trains each network with each seed, reports; returns the exit code: 2 for what cannot be."""
     given = options.read(__doc__.splitlines()[0])
     # Many networks in one process are meant: no warnings that each is traced.
     tf.get_logger().setLevel("ERROR")
@@ -50,7 +50,7 @@ def main() -> int:
         print(f"\n{text}\n")
         write_page(given, kind, jobs, text, done)
         if given.export:
-            export(given, done)
+            export(given, kind, done)
     return 0
 
 
@@ -79,14 +79,13 @@ def run(given: argparse.Namespace, jobs: Sequence[Job]) -> list[Training]:
     return done
 
 
-def export(given: argparse.Namespace, done: Sequence[Training]) -> None:
+def export(given: argparse.Namespace, kind: ModuleType, done: Sequence[Training]) -> None:
     """Writes the first seed's networks for serving."""
-    for training in done:
-        if training.job.seed != done[0].job.seed or training.diverged:
-            continue
-        path = given.output / "exported" / training.path.stem
+    first = [one for one in done if one.job.seed == done[0].job.seed and not one.diverged]
+    for name, model in kind.served(first):
+        path = given.output / "exported" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        ka.export.export_saved_model(training.network(), path, overwrite=True)
+        ka.export.export_saved_model(model, path, overwrite=True)
         print(f"wrote {path}")
 
 

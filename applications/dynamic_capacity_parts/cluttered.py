@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import keras_attention as ka
 from dynamic_capacity_parts import protocols
-from dynamic_capacity_parts.training import ERROR, Job
+from dynamic_capacity_parts.training import ERROR, Job, Training
 
 DATA = ("cluttered_mnist", "cluttered_digits")
 PREFIX = "cluttered_"
@@ -165,10 +165,10 @@ class ClutteredJob(Job):
         """One line for a report."""
         images = self.images
         trained = "all" if images.train_size is None else f"{images.train_size:,}"
-        tested = "a fifth of these, which is left out" if images.validation else "the test digits"
+        tested = "a fifth of these, left out" if images.validation else "the test digits"
         return (
-            f"{self.data}, {images.shape[0]} pixels, {trained} training digits, drawn anew in every "
-            f"pass; tested on {tested}, {images.test_draws} draws of each"
+            f"{self.data}, {images.shape[0]} pixels, {trained} training digits, drawn anew in "
+            f"every pass; tested on {tested}, {images.test_draws} draws of each"
         )
 
 
@@ -204,3 +204,8 @@ def jobs_of(given: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
         for row in rows
         for seed in given.seeds
     ]
+
+
+def served(done: Sequence[Training]) -> Iterator[tuple[str, keras.Model]]:
+    """What is exported: all that was trained."""
+    return ((one.path.stem, one.network()) for one in done)

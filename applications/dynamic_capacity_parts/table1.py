@@ -16,6 +16,7 @@ from dynamic_capacity_parts.clock import Times
 from dynamic_capacity_parts.cluttered import ClutteredJob
 from dynamic_capacity_parts.training import ERROR, Job, Training
 
+served = cluttered.served
 TITLE = "table 1"
 # How much worse than the fine model still counts as equal, in percent.
 MARGIN = 0.5
@@ -34,9 +35,7 @@ def finish(given: Namespace, planned: Sequence[ClutteredJob], done: Sequence[Tra
     return f"{comparison(planned, done, times)}\n\n{verdict(done)}"
 
 
-def comparison(
-    planned: Sequence[Job], done: Sequence[Training], times: Mapping[str, Times]
-) -> str:
+def comparison(planned: Sequence[Job], done: Sequence[Training], times: Mapping[str, Times]) -> str:
     """Errors, sizes and times, as a markdown table."""
     headings = ["network", ERROR, "paper's", "parameters", "MACs", "paper's", "MACs as computed"]
     headings += ["ms of a training step", "ms of a batch's answers"]
@@ -62,9 +61,7 @@ def comparison(
 
 def verdict(done: Sequence[Training]) -> str:
     """Whether the network with hints keeps what the paper says of it."""
-    means = {
-        row.label: report.mean(report.of_label(row.label, done)) for row in cluttered.ROWS
-    }
+    means = {row.label: report.mean(report.of_label(row.label, done)) for row in cluttered.ROWS}
     ours = means[cluttered.WITH_HINTS.label]
     lines = []
     for row, margin, what in (
