@@ -76,7 +76,7 @@ def chosen(training: Training) -> list[dict[str, int]]:
     """Where the patches of some test images are, the most salient first: pixels of their rims."""
     images, labels = _first_images(training)
     refiner = training.network().get_layer("refiner")
-    _, (_, positions) = refiner(images, return_attention=True)
+    _, _, positions = refiner(images, return_attention=True)
     place = refiner.place
     records = []
     for image, label in enumerate(labels):

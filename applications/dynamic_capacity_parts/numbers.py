@@ -98,7 +98,7 @@ class NumberJob(Job):
     def training(self) -> tf.data.Dataset:
         """Crops, with a label for each of the answers."""
         crops = self._load("train", seed=self.seed)
-        return crops.map(lambda image, label: (image, ka.ops.split_sequence_labels(label)))
+        return crops.map(lambda image, label: (image, tuple(tf.unstack(label))))
 
     def watched_error(self, model: keras.Model) -> float:
         """Of crops as in training."""
