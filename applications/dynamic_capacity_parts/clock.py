@@ -28,10 +28,11 @@ class Times:
 
 def time_jobs(jobs: Sequence[Job], rounds: int) -> dict[str, Times]:
     """Times the networks of some jobs on a batch of the first one, by their labels."""
-    batch = next(iter(jobs[0].training().batch(jobs[0].protocol.batch_size)))
+    examples = jobs[0].training()
+    batch = next(iter(examples.batch(jobs[0].protocol.batch_size)))
     steps, forwards = {}, {}
     for job in jobs:
-        model, _ = compiled(job)
+        model, _ = compiled(job, examples)
         steps[job.label] = _step(model, batch)
         forwards[job.label] = _forward(model, batch[0])
     step, forward = (_medians(calls, rounds) for calls in (steps, forwards))

@@ -4,7 +4,7 @@ Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 4.1.
 """
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import keras_attention as ka
 from dynamic_capacity_parts import protocols
-from dynamic_capacity_parts.training import ERROR, Job, Training
+from dynamic_capacity_parts.training import Job, Training
 
 DATA = ("cluttered_mnist", "cluttered_digits")
 PREFIX = "cluttered_"
@@ -148,13 +148,17 @@ class ClutteredJob(Job):
         """Single images, drawn anew in every pass."""
         return self.images.training(self.seed)
 
-    def watched_error(self, model: keras.Model) -> float:
-        """Of one more draw of the test digits."""
-        return error_of(model, [self.images.test(WATCHED_SEED)])
+    def watched(self) -> tf.data.Dataset:
+        """One more draw of the test digits."""
+        return self.images.test(WATCHED_SEED)
 
-    def errors(self, model: keras.Model) -> dict[str, float]:
-        """Of all draws together."""
-        return {ERROR: error_of(model, self.images.tests())}
+    def tests(self) -> Iterator[tf.data.Dataset]:
+        """All draws of the test digits."""
+        return self.images.tests()
+
+    def error(self, model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
+        """The share of images for which another class is the likeliest, in percent."""
+        return error_of(model, tests)
 
     @property
     def counted(self) -> tuple[int, ...]:
@@ -172,7 +176,7 @@ class ClutteredJob(Job):
         )
 
 
-def error_of(model: keras.Model, tests: Any) -> float:
+def error_of(model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
     """The share of images for which another class is the likeliest, in percent."""
     wrong = [
         model.predict_on_batch(images).argmax(axis=-1) != labels.numpy()

@@ -57,7 +57,7 @@ def by_patches(numbers: Sequence[int], training: Training, threads: int) -> list
         {
             "seed": job.seed,
             "patches": number,
-            "error_percent": round(job.errors(model)[ERROR], 5),
+            "error_percent": round(job.error(model, job.tests()), 5),
             "macs": ka.inspect.count_macs(model, job.counted),
         }
         for number in numbers

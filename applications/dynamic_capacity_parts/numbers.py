@@ -6,7 +6,7 @@ Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 4.2.
 import json
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from program_parts import files
 
 import keras_attention as ka
 from dynamic_capacity_parts import protocols
-from dynamic_capacity_parts.training import ERROR, Job, Training, settle
+from dynamic_capacity_parts.training import Job, Training, settle
 
 DATA = ("svhn_numbers", "number_photographs")
 GENERATED = "number_photographs"
@@ -100,19 +100,23 @@ class NumberJob(Job):
         crops = self._load("train", seed=self.seed)
         return crops.map(lambda image, label: (image, tuple(tf.unstack(label))))
 
-    def watched_error(self, model: keras.Model) -> float:
-        """Of crops as in training."""
-        crops = self._load("train", seed=WATCHED_SEED, shuffle=False, redraw=False).take(WATCHED)
-        return error_of(model, crops.batch(TEST_BATCH * 4))
+    def watched(self) -> tf.data.Dataset:
+        """Crops as in training."""
+        crops = self._load("train", seed=WATCHED_SEED, shuffle=False, redraw=False)
+        return crops.take(WATCHED).batch(TEST_BATCH * 4)
 
-    def errors(self, model: keras.Model) -> dict[str, float]:
-        """Of crops, after training; whole pictures are for the lines of the table."""
-        return {ERROR: self.watched_error(model)}
+    def tests(self) -> Iterator[tf.data.Dataset]:
+        """The same crops: whole pictures are for the lines of the table."""
+        yield self.watched()
 
-    def tests(self) -> tf.data.Dataset:
+    def pictures(self) -> tf.data.Dataset:
         """Batches of whole pictures of one size each, the same for all seeds."""
         size = {"test_size": self.test_size} if self.test_size else {}
         return self._load("test", batch_size=TEST_BATCH, **size)
+
+    def error(self, model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
+        """The share of crops whose number is not read whole, in percent."""
+        return error_of(model, tests)
 
     @property
     def counted(self) -> tuple[int, ...]:
@@ -164,7 +168,7 @@ def measure(one: Measure, threads: int) -> dict[str, Any]:
     settle(job.seed, threads)
     model = one.row.model(one.coarse.network(), one.fine.network(), job.width)
     start = time.perf_counter()
-    error = error_of(model, job.tests())
+    error = error_of(model, [job.pictures()])
     record = {
         "row": one.row.label,
         "seed": job.seed,
@@ -175,10 +179,11 @@ def measure(one: Measure, threads: int) -> dict[str, Any]:
     return record
 
 
-def error_of(model: keras.Model, batches: tf.data.Dataset) -> float:
+def error_of(model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
     """The share of pictures whose number is not read whole, in percent (equation 9)."""
     hits = [
         np.asarray(ka.ops.sequence_hits(model.predict_on_batch(images), labels))
+        for batches in tests
         for images, labels in batches
     ]
     return 100 * (1 - float(np.mean(np.concatenate(hits))))

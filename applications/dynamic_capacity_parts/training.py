@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,16 @@ class Job(ABC):
         """Single examples, for the networks as they are."""
 
     @abstractmethod
-    def watched_error(self, model: keras.Model) -> float:
-        """After each epoch, in percent; it chooses nothing."""
+    def watched(self) -> tf.data.Dataset:
+        """Batches whose error is measured after each epoch; it chooses nothing."""
 
     @abstractmethod
-    def errors(self, model: keras.Model) -> dict[str, float]:
-        """Of the trained network, in percent."""
+    def tests(self) -> Iterable[tf.data.Dataset]:
+        """Batches whose error is measured at last."""
+
+    @abstractmethod
+    def error(self, model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
+        """Of all these batches together, in percent."""
 
     @property
     @abstractmethod
@@ -117,10 +121,11 @@ def train(folder: Path, job: Job, threads: int) -> Training:
     if measured.is_file() and path.is_file():
         return Training(job, path, **json.loads(measured.read_text(encoding="utf-8")), kept=True)
     settle(job.seed, threads)
-    model, steps = compiled(job)
-    curve, seconds = fit(job, model, steps)
+    examples = job.training()
+    model, steps = compiled(job, examples)
+    curve, seconds = fit(job, model, examples, steps)
     finite = all(np.isfinite(values).all() for values in model.get_weights())
-    scores = job.errors(model) if finite else {}
+    scores = {ERROR: job.error(model, job.tests())} if finite else {}
     taken = steps * job.protocol.epochs
     training = Training(job, path, seconds, taken, *counts(job, model), curve, scores)
     keep(training, model)
@@ -137,10 +142,10 @@ def settle(seed: int, threads: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def compiled(job: Job) -> tuple[keras.Model, int]:
+def compiled(job: Job, examples: tf.data.Dataset) -> tuple[keras.Model, int]:
     """The untrained network, ready, and the steps of an epoch."""
     protocol, model = job.protocol, job.model()
-    steps = protocol.steps_of_epoch(int(job.training().cardinality()))
+    steps = protocol.steps_of_epoch(int(examples.cardinality()))
     model.compile(
         protocol.optimizer(steps * protocol.epochs),
         "sparse_categorical_crossentropy",
@@ -149,9 +154,11 @@ def compiled(job: Job) -> tuple[keras.Model, int]:
     return model, steps
 
 
-def fit(job: Job, model: keras.Model, steps: int) -> tuple[list[dict[str, float]], float]:
+def fit(
+    job: Job, model: keras.Model, examples: tf.data.Dataset, steps: int
+) -> tuple[list[dict[str, float]], float]:
     """Trains; returns the curve and the seconds."""
-    batches = job.training().repeat().batch(job.protocol.batch_size, drop_remainder=True)
+    batches = examples.repeat().batch(job.protocol.batch_size, drop_remainder=True)
     watch = Watch(job)
     start = time.perf_counter()
     model.fit(
@@ -174,14 +181,14 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(self, job: Job):
         super().__init__()
-        self.job = job
+        self.job, self.tests = job, [job.watched().cache()]
         self.curve: list[dict[str, float]] = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         line = {"epoch": epoch + 1, "loss": float(logs["loss"])}
         if "hint" in logs:
             line["distance"] = float(logs["hint"])
-        self.curve.append({**line, f"test {ERROR}": self.job.watched_error(self.model)})
+        self.curve.append({**line, f"test {ERROR}": self.job.error(self.model, self.tests)})
 
 
 def counts(job: Job, model: keras.Model) -> tuple[int, int, int]:
