@@ -62,7 +62,9 @@ class Blocks:
         values = ops.reshape(values, (shape[0], high * down, wide * right, channels))
         missing = [
             (0, ops.maximum(first + side - there, 0))
-            for first, side, there in zip(self.before, self.sides, ops.shape(values)[1:3], strict=True)
+            for first, side, there in zip(
+                self.before, self.sides, ops.shape(values)[1:3], strict=True
+            )
         ]
         values = backend.pad(values, dict(enumerate(missing, start=1)))
         (top, left), (height, width) = self.before, self.sides
