@@ -1,9 +1,10 @@
 """Dynamic Capacity Networks by the clock: a few fine patches beside the fine model.
 
-Cluttered digits, 100x100: a DCN is trained for a minute, so that it looks where digits are; its own
-fine layers and top are the fine model. Both are folded (`surgery.fold_batch_normalization`) and take
-turns on test images, in graphs that take any batch; medians. Steps of training take turns likewise.
-House numbers, the largest sizes of SVHN: new networks of the paper's width, one image at a time.
+Cluttered digits, 100x100: a DCN is trained for a minute, so that it looks where digits are; its
+own fine layers and top are the fine model. Both are folded (`surgery.fold_batch_normalization`)
+and take turns on test images, in graphs that take any batch; medians. Steps of training take turns
+likewise. House numbers, the largest sizes of SVHN: new networks of the paper's width, one image at
+a time.
 """
 
 import statistics
@@ -60,6 +61,11 @@ def served(model: keras.Model) -> Callable[[tf.Tensor], object]:
     return call
 
 
+def on(images: tf.Tensor, calls: dict[str, Callable]) -> dict[str, Callable]:
+    """The same calls without arguments."""
+    return {name: lambda call=call: call(images) for name, call in calls.items()}
+
+
 def report_sizes(model: keras.Model, fine: keras.Model) -> None:
     """Prints multiply-accumulates."""
     millions = {
@@ -84,8 +90,7 @@ def report_inference(model: keras.Model, fine: keras.Model) -> None:
     print("| --- | --- | --- | --- |")
     calls = {"fine": served(fine), "DCN": served(dcn)}
     for batch, rounds in ((1, 501), (2, 201), (4, 201), (8, 101), (64, 41)):
-        some = images[:batch]
-        times = alternated({k: lambda f=f: f(some) for k, f in calls.items()}, rounds)
+        times = alternated(on(images[:batch], calls), rounds)
         print(row(batch, times["fine"], times["DCN"]), flush=True)
 
 
@@ -117,7 +122,7 @@ def report_numbers() -> None:
     means: dict[str, list[float]] = {name: [] for name in calls}
     for size in SVHN_SIZES:
         image = tf.random.uniform((1, *size, 1), seed=0)
-        times = alternated({k: lambda f=f: f(image) for k, f in calls.items()}, 5, 2)
+        times = alternated(on(image, calls), 9, 2)
         macs = {k: ka.inspect.count_macs(model, (*size, 1)) for k, model in models.items()}
         for name, seconds in times.items():
             means[name].append(seconds)

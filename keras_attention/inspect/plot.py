@@ -54,8 +54,8 @@ def plot_attention(
       module look at, the deepest first, with what each head counts; what each module and the
       network itself count in the answer, and the class that each of them predicts, beside the
       answer. Of an `AttentionModule` alone, its heads and their gates.
-    - `PatchRefiner`, the first one, a row for each of up to 3 images: the image with the patches that
-      are looked at finely, the most salient in bold, and what the network says of it first and
+    - `PatchRefiner`, the first one, a row for each of up to 3 images: the image with the patches
+      that are looked at finely, the most salient in bold, and what the network says of it first and
       then; the saliency of each place; and the patches in that order (figures 3 and 6 of Almahairi
       et al., Dynamic Capacity Networks, 2016).
     - `SpatialTransformer`: up to 6 images with the frame that it looks at, and what it passes on.

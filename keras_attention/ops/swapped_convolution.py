@@ -58,7 +58,7 @@ def swapped_convolution(
     matrix = ops.reshape(taps, (phases * channels, -1))
     added = ops.matmul(ops.reshape(vectors, (-1, phases * channels)), matrix)
     added = ops.reshape(added, (shape[0], -1, filters))
-    times = [-(-size // step) for size, step in zip(kernel.shape, strides)]
+    times = [-(-kernel.shape[axis] // strides[axis]) for axis in (0, 1)]
     places = _cross(
         _readers(row, times[0], strides[0], rows, columns),
         _readers(column, times[1], strides[1], columns),
