@@ -54,6 +54,7 @@ def test_outputs_have_names():
     assert [output.shape[-1] for output in model.outputs] == [5, 11, 11, 11, 11, 11]
 
 
+@slow_on_jax
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("weighting", ["mean", "entropy"])
 def test_means_of_what_places_say(name, weighting, rng):
@@ -80,7 +81,7 @@ def test_joins_trained_models(weighting, rng, tmp_path):
     coarse, fine = both()
     model = ka.applications.SVHNDCN(coarse=coarse, fine=fine, patches=2, weighting=weighting)
     x = images(rng, 80, 160)
-    answers, (saliency, positions) = model.get_layer("refiner")(x, return_attention=True)
+    answers, saliency, positions = model.get_layer("refiner")(x, return_attention=True)
     assert saliency.shape == (2, 4, 4)
     read = ka.ops.gather_patches(x, positions, (54, 110), (8, 16))
     of_each = [fine(read[:, index]) for index in range(2)]
@@ -97,21 +98,23 @@ def test_joins_trained_models(weighting, rng, tmp_path):
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+@slow_on_jax
 def test_the_length_does_not_count_in_the_saliency(rng):
     coarse, fine = both()
     refiner = ka.applications.SVHNDCN(coarse=coarse, fine=fine, patches=1).get_layer("refiner")
     x = images(rng, 70, 150)
-    _, (before, _) = refiner(x, return_attention=True)
+    _, before, _ = refiner(x, return_attention=True)
     head = coarse.get_layer("top").get_layer("coarse_length")
     head.kernel.assign(3.0 * head.kernel)
-    _, (after, _) = refiner(x, return_attention=True)
+    _, after, _ = refiner(x, return_attention=True)
     np.testing.assert_array_equal(after, before)
     head = coarse.get_layer("top").get_layer("coarse_digit1")
     head.kernel.assign(3.0 * head.kernel)
-    _, (after, _) = refiner(x, return_attention=True)
+    _, after, _ = refiner(x, return_attention=True)
     assert np.abs(np.asarray(after) - np.asarray(before)).max() > 0
 
 
+@slow_on_jax
 @pytest.mark.parametrize("name", ["SVHNCoarse", "SVHNFine", "SVHNDCN"])
 def test_scales_are_averaged(name, rng):
     options = {**SMALL, **({"patches": 1} if name == "SVHNDCN" else {})}
