@@ -8,7 +8,6 @@ import attend_rectify
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from attend_rectify_parts import (
     backbones,
     clutter,
@@ -23,6 +22,7 @@ from attend_rectify_parts import (
 from attend_rectify_parts.clutter import BASELINE, BEST, ClutterJob
 
 import keras_attention as ka
+from tests.programs.here import train_in_this_process
 
 TINY = protocols.Protocol(
     "small", batch_size=4, epochs=2, train_size=20, epoch_images=8, test_draws=1, size=20
@@ -54,16 +54,10 @@ def first_images(job):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trains on a few images without a process of its own, as its settings would stay."""
+    """Trains on a few images without a process of its own."""
     for job in (table1.WideJob, table3.FineJob):
         monkeypatch.setattr(job, "load", first_images(job))
-    for module, name in (
-        (tf.config.threading, "set_intra_op_parallelism_threads"),
-        (tf.config.experimental, "enable_op_determinism"),
-    ):
-        monkeypatch.setattr(module, name, lambda *settings: None)
-    inline = lambda function, jobs, processes: (function(job, 1) for job in jobs)  # noqa: E731
-    monkeypatch.setattr(attend_rectify, "in_processes", inline)
+    train_in_this_process(monkeypatch, attend_rectify)
 
 
 def clutter_job(row, seed=0, protocol=TINY):
@@ -212,7 +206,7 @@ def test_weights_that_are_not_to_be_had(monkeypatch, capsys, tmp_path):
     assert "--weights none" in capsys.readouterr().err
 
 
-def test_a_small_figure(monkeypatch, tmp_path):
+def test_a_small_figure(monkeypatch, tmp_path, in_this_process):
     # The third takes as long and shows no more.
     monkeypatch.setitem(clutter.PARTS, "e", (BASELINE, BEST))
     page = tmp_path / "figure4.md"

@@ -10,7 +10,6 @@ import attention_transfer
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from attention_transfer_parts import (
     methods,
     networks,
@@ -30,6 +29,7 @@ from attention_transfer_parts.training import Job, Training
 import keras_attention as ka
 from tests.datasets.made_pictures import make_mit_scenes
 from tests.datasets.test_imagenet import make_archives
+from tests.programs.here import train_in_this_process
 
 CLUTTER = "cluttered_translated_digits"
 TINY_WRN = ("--rows", "WRN-10-0.25/WRN-10-0.5", "--data", CLUTTER)
@@ -65,20 +65,14 @@ def records_of(path):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trains without a process of its own, as its settings would stay, and tests on few images."""
+    """Trains without a process of its own, and tests on few images."""
     tests = Source.tests
     monkeypatch.setattr(
         Source,
         "tests",
         lambda self: (batches.unbatch().take(8).batch(8) for batches in tests(self)),
     )
-    for module, name in (
-        (tf.config.threading, "set_intra_op_parallelism_threads"),
-        (tf.config.experimental, "enable_op_determinism"),
-    ):
-        monkeypatch.setattr(module, name, lambda *settings: None)
-    inline = lambda function, jobs, processes: (function(job, 1) for job in jobs)  # noqa: E731
-    monkeypatch.setattr(attention_transfer, "in_processes", inline)
+    train_in_this_process(monkeypatch, attention_transfer)
 
 
 @pytest.fixture
