@@ -17,18 +17,7 @@ def model():
     return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
 
 
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Reloads without a process of its own, which takes seconds and which other tests have."""
-
-    def reload(path, examples, folder):
-        served = tf.saved_model.load(path)
-        return [tensor.numpy() for tensor in tf.nest.flatten(served.serve(examples))]
-
-    monkeypatch.setattr(export_module, "_reload", reload)
-
-
-here = pytest.mark.usefixtures("in_this_process")
+here = pytest.mark.usefixtures("reloads_here")
 
 
 def test_any_batch_and_image_size_in_float32(model, rng, tmp_path):

@@ -60,6 +60,19 @@ def in_this_process(monkeypatch):
     train_in_this_process(monkeypatch, attend_rectify)
 
 
+@pytest.fixture
+def without_graphs(monkeypatch):
+    """Runs operation by operation: graphs take longer to make than so few steps."""
+    compiled = training.compiled
+
+    def eagerly(*given):
+        model = compiled(*given)
+        model.run_eagerly = True
+        return model
+
+    monkeypatch.setattr(training, "compiled", eagerly)
+
+
 def clutter_job(row, seed=0, protocol=TINY):
     return ClutterJob(row, seed, protocol, clutter.DATA[0], 2, (2, 4))
 
@@ -233,7 +246,7 @@ def test_a_small_figure(monkeypatch, tmp_path, in_this_process):
     assert log.rstrip().endswith(f"wrote {page}")
 
 
-def test_small_tables(monkeypatch, tmp_path, in_this_process):
+def test_small_tables(monkeypatch, tmp_path, in_this_process, without_graphs):
     wide = ("--data", "digits", "--depths", 10, "--width", 0.5)
     given = ("--table", 1, *wide, "--seeds", 0, "--dropouts", 0.3, "--batch-size", 8)
     given += ("--epochs", 1, "--size", 16, "--processes", 1, "--output", tmp_path)
@@ -253,7 +266,7 @@ def test_small_tables(monkeypatch, tmp_path, in_this_process):
 
 
 @needs_several_rates
-def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process):
+def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process, without_graphs):
     page = tmp_path / "table3.md"
     given = ("--table", 3, "--data", "digits", "--backbone", "VGG16", "--weights", "none")
     given += ("--size", 32, "--batch-size", 8, "--epochs", 1, "--seeds", 0, "--processes", 1)
