@@ -195,7 +195,8 @@ def _write_foreign(path):
 
 def test_rectified_networks_learn_the_likelihood_of_their_sum(tmp_path):
     """What is fitted has the loss of the paper, what is saved returns probabilities."""
-    options = ("--set", "depth=10", "--set", "width=0.25", "--set", "attention_width=2")
+    sizes = ("depth=10", "width=0.25", "attention_depth=1", "attention_width=2")
+    options = [word for size in sizes for word in ("--set", size)]
     assert train(tmp_path / "warn", *options, model="WARN", epochs=1) == 0
     model = keras.saving.load_model(tmp_path / "warn" / "model.keras")
     data = datasets.load("digits", "test", batch_size=64, size=8, train_size=60)
