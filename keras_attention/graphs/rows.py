@@ -60,15 +60,16 @@ class Blocks:
         _, high, wide, down, right, channels = shape = ops.shape(values)
         values = ops.transpose(values, (0, 1, 3, 2, 4, 5))
         values = ops.reshape(values, (shape[0], high * down, wide * right, channels))
-        missing = [
-            (0, ops.maximum(first + side - there, 0))
-            for first, side, there in zip(
-                self.before, self.sides, ops.shape(values)[1:3], strict=True
-            )
-        ]
-        values = backend.pad(values, dict(enumerate(missing, start=1)))
+        parts = zip(self.before, self.sides, (high * down, wide * right), strict=True)
+        missing = [_at_least_zero(first + side - there) for first, side, there in parts]
+        if any(not isinstance(amount, int) or amount for amount in missing):
+            values = backend.pad(values, {1: (0, missing[0]), 2: (0, missing[1])})
         (top, left), (height, width) = self.before, self.sides
         return values[:, top : top + height, left : left + width]
+
+
+def _at_least_zero(amount: Any) -> Any:
+    return max(amount, 0) if isinstance(amount, int) else ops.maximum(amount, 0)
 
 
 def rows_of_maxima(maps: Tensor, maxima: Tensor, gradient: Tensor) -> Rows:
