@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.graphs.expansion import UnusualLayerError, steps_of
+from keras_attention.graphs.expansion import UnusualLayerError, steps_of_call
 from keras_attention.graphs.nodes import functional, is_functional, nodes
 from keras_attention.graphs.reductions import GlobalMaximum
 from keras_attention.graphs.rows import Blocks, Rows
@@ -57,7 +57,7 @@ class Reversible:
             if is_functional(node.operation):
                 made = self._lay_out(functional(node.operation), wire)
             else:
-                made = [self._chain(steps_of(node.operation), wire)]
+                made = [self._chain(steps_of_call(node), wire)]
             wires.update((id(tensor), end) for tensor, end in zip(node.outputs, made, strict=True))
         return [wires[id(tensor)] for tensor in graph.outputs]
 

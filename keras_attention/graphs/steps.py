@@ -201,6 +201,21 @@ def _padding_before(side: Any, window: int, step: int) -> Any:
     return ops.maximum(window - rest, 0) // 2
 
 
+@dataclass(frozen=True)
+class Channels(Step):
+    """Some channels of a map or a vector, one behind the other."""
+
+    start: int
+    stop: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., self.start : self.stop]
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        around = [(0, 0)] * (len(x.shape) - 1)
+        return ops.pad(gradient, [*around, (self.start, x.shape[-1] - self.stop)])
+
+
 def _folded(gradient: Tensor, kernel: Tensor, strides: Any) -> Tensor:
     """A transposed convolution as one product and a few sums, which XLA makes loops of.
 

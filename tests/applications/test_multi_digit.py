@@ -104,12 +104,13 @@ def test_the_length_does_not_count_in_the_saliency(rng):
     refiner = ka.applications.SVHNDCN(coarse=coarse, fine=fine, patches=1).get_layer("refiner")
     x = images(rng, 70, 150)
     _, before, _ = refiner(x, return_attention=True)
-    head = coarse.get_layer("top").get_layer("coarse_length")
-    head.kernel.assign(3.0 * head.kernel)
+    kernel = coarse.get_layer("top").get_layer("coarse_answers").kernel
+    length, first_digit = np.ones(60), np.ones(60)
+    length[:5] = first_digit[5:16] = 3.0
+    kernel.assign(kernel * length)
     _, after, _ = refiner(x, return_attention=True)
     np.testing.assert_array_equal(after, before)
-    head = coarse.get_layer("top").get_layer("coarse_digit1")
-    head.kernel.assign(3.0 * head.kernel)
+    kernel.assign(kernel * first_digit)
     _, after, _ = refiner(x, return_attention=True)
     assert np.abs(np.asarray(after) - np.asarray(before)).max() > 0
 
