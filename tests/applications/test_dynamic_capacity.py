@@ -8,7 +8,7 @@ import pytest
 
 import keras_attention as ka
 from tests.golden import channels_last, golden
-from tests.harness import ON_TENSORFLOW
+from tests.harness import ON_TENSORFLOW, slow_on_jax
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 KINDS = {
@@ -200,6 +200,7 @@ def test_a_patch_becomes_one_vector():
     assert (place.size, place.stride, place.offset) == ((14, 14), (4, 4), (1, 1))
 
 
+@slow_on_jax
 @pytest.mark.parametrize("name", ["DCNCoarse", "DCNFine", "DCN"])
 def test_weights_serve_every_size(name, rng):
     every = ka.applications.build(name, input_shape=(None, None, 1))
