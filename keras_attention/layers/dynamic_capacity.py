@@ -172,6 +172,7 @@ class PatchRefiner(keras.Layer):
         kept = backend.keeps_metrics_of_layers()
         self.hint_metric = keras.metrics.Mean(name="hint") if kept else None
         self.seed_generator = keras.random.SeedGenerator() if self.jitter else None
+        self._too_small: set[tuple[int, int]] = set()  # said once each
         self._alone = {
             asked: backend.fused_alone(self._inference(asked)) for asked in (False, True)
         }
@@ -293,7 +294,8 @@ class PatchRefiner(keras.Layer):
         height, width = ops.shape(saliency)[1:3]
         if not (isinstance(height, int) and isinstance(width, int)):
             return ops.minimum(self.patches, height * width)
-        if height * width < self.patches:
+        if height * width < self.patches and (height, width) not in self._too_small:
+            self._too_small.add((height, width))
             logging.getLogger(__name__).warning(
                 "%s refines all %d places of a map of %d x %d: patches=%d are more.",
                 self.name,

@@ -105,8 +105,9 @@ def test_the_length_does_not_count_in_the_saliency(rng):
     x = images(rng, 70, 150)
     _, before, _ = refiner(x, return_attention=True)
     kernel = coarse.get_layer("top").get_layer("coarse_answers").kernel
-    length, first_digit = np.ones(60), np.ones(60)
-    length[:5] = first_digit[5:16] = 3.0
+    sizes = [answer.shape[-1] for answer in coarse.outputs]
+    length, first_digit = np.ones((2, sum(sizes)))
+    length[: sizes[0]] = first_digit[sizes[0] : sum(sizes[:2])] = 3.0
     kernel.assign(kernel * length)
     _, after, _ = refiner(x, return_attention=True)
     np.testing.assert_array_equal(after, before)
