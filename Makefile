@@ -17,7 +17,7 @@ test: $(VENV)/.dev
 # The layers and models on the other backend; data sets, exports and pictures stay with TensorFlow, and
 # so does what changes a graph whatever its backend: JAX compiles every operation by itself.
 test-jax: $(VENV)/.dev
-	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/layers tests/losses tests/training \
+	KERAS_BACKEND=jax $(PYTEST) tests/graphs tests/ops tests/layers tests/losses tests/training \
 		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
