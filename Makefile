@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 # A thread for each of the two workers: more would only wait for each other.
-PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-jax test-detection lint bench clean
@@ -17,7 +17,7 @@ test: $(VENV)/.dev
 # The layers and models on the other backend; data sets, exports and pictures stay with TensorFlow, and
 # so does what changes a graph whatever its backend: JAX compiles every operation by itself.
 test-jax: $(VENV)/.dev
-	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/layers tests/losses tests/training \
+	KERAS_BACKEND=jax $(PYTEST) tests/graphs tests/ops tests/layers tests/losses tests/training \
 		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.

@@ -39,3 +39,17 @@ def _fresh_keras():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def reloads_here(monkeypatch):
+    """Exports are compared without a new process, which takes seconds; `test_export.py` has it."""
+    import tensorflow as tf
+
+    from keras_attention.export import saved_model
+
+    def reload(path, examples, folder):
+        served = tf.saved_model.load(path)
+        return [tensor.numpy() for tensor in tf.nest.flatten(served.serve(examples))]
+
+    monkeypatch.setattr(saved_model, "_reload", reload)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -13,9 +14,12 @@ from keras.src.testing import TestCase
 
 import keras_attention as ka
 from keras_attention import backend
+from keras_attention.applications import targeted_densenet40
 
 # JAX compiles every operation for every shape by itself: there a few examples do.
 ON_TENSORFLOW = backend.BACKEND == "tensorflow"
+# Of the six in a block of DN40, which are all alike.
+FEW_LAYERS = 2
 slow_on_jax = pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
 
 
@@ -110,7 +114,8 @@ class ModelCase:
 
     def make(self, **more):
         arguments = {"input_shape": self.input_shape, "classes": 3, **self.arguments, **more}
-        return ka.applications.build(self.name, **arguments)
+        with mock.patch.dict(targeted_densenet40.SIZES, layers=FEW_LAYERS):
+            return ka.applications.build(self.name, **arguments)
 
     @property
     def is_sequence(self):

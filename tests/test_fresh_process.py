@@ -1,4 +1,4 @@
-"""Files of every layer and model, opened in one new process that knows nothing of them."""
+"""Files of every layer and model in a new process, and what importing the package costs it."""
 
 import json
 import os
@@ -7,49 +7,59 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 
 import keras_attention as ka
 from tests import harness
 
 READER = """
-import json, sys
+import json, sys, time
+import keras
 import numpy as np
 import tensorflow as tf
 
 folder, cases = sys.argv[1], json.loads(sys.argv[2])
-served = {}
 
 def inputs(case):
     with np.load(f"{folder}/{case}/x.npz") as arrays:
         values = [arrays[name] for name in arrays.files]
     return values if len(values) > 1 else values[0]
 
-def side_by_side(answers):
-    return np.concatenate(tf.nest.flatten(answers), axis=-1)
+def keep(case, kind, outputs):
+    np.savez(f"{folder}/{case}/{kind}.npz", *(x.numpy() for x in keras.tree.flatten(outputs)))
 
 for case in cases:
     model = tf.saved_model.load(f"{folder}/{case}/saved_model")
-    served[case] = side_by_side(model.serve(inputs(case)))
+    keep(case, "served", model.serve(inputs(case)))
 assert "keras_attention" not in sys.modules
-import keras, keras_attention
+known, start = set(sys.modules), time.perf_counter()
+import keras_attention
+seconds, new = time.perf_counter() - start, sorted(set(sys.modules) - known)
 for case in cases:
     model = keras.saving.load_model(f"{folder}/{case}/model.keras")
-    outputs = side_by_side(model(inputs(case), training=False))
-    np.savez(f"{folder}/{case}/outputs.npz", served=served[case], loaded=outputs)
+    keep(case, "loaded", model(inputs(case), training=False))
+print(json.dumps([seconds, new]))
 """
 
 
-# Of Keras's layers alone, or of the layers of another one here.
-ALIKE = {"CNN6", "DN10", "DN40", "TDN40", "STN", "VGG16", "ResNet50", "DCNCoarse", "DCNFine"}
+def layers(rng):
+    """One model with every layer, each with inputs and outputs of its own."""
+    models = [harness.model_of_layer(case) for case in harness.LAYER_CASES]
+    inputs, outputs = [m.inputs for m in models], [m.outputs for m in models]
+    together = keras.Model(keras.tree.flatten(inputs), keras.tree.flatten(outputs))
+    return together, keras.tree.flatten([case.data(rng) for case in harness.LAYER_CASES])
 
 
 def cases(rng):
-    for number, case in enumerate(harness.LAYER_CASES):
-        yield f"layer{number}", harness.model_of_layer(case), case.data(rng)
-    for case in (case for case in harness.MODEL_CASES if case.name not in ALIKE):
+    yield "layers", *layers(rng)
+    seen = [set()]
+    for case in harness.MODEL_CASES:
         model = case.make()
-        harness.jitter(model)
-        yield str(case), model, rng.uniform(size=(2, *case.input_shape))
+        ours = {type(each) for each in model.layers if "keras_attention" in type(each).__module__}
+        if ours not in seen:  # not of Keras's layers alone, nor of the layers of another one
+            seen.append(ours)
+            harness.jitter(model)
+            yield str(case), model, rng.uniform(size=(2, *case.input_shape))
     for name in ("TKN6", "TDN10"):  # a matrix of entries in one, groups of kernels in the other
         model = ka.applications.build(name, input_shape=(12, 10, 1), classes=3)
         harness.jitter(model)
@@ -59,22 +69,42 @@ def cases(rng):
         yield f"compact{name}", ka.surgery.compact(model), rng.uniform(size=(2, 12, 10, 1))
 
 
-def test_files_open_in_a_new_process(rng, tmp_path):
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """What was written, what the process read and what it says about the package."""
+    folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     expected = {}
     for name, model, x in cases(rng):
-        folder = tmp_path / name
-        folder.mkdir()
+        (folder / name).mkdir()
         x = [array.astype("float32") for array in (x if isinstance(x, list) else [x])]
-        np.savez(folder / "x.npz", *x)
+        np.savez(folder / name / "x.npz", *x)
         x = x if len(x) > 1 else x[0]
-        model.save(folder / "model.keras")
-        model.export(folder / "saved_model", format="tf_saved_model", verbose=False)
-        answers = keras.tree.flatten(model(x, training=False))
-        expected[name] = np.concatenate(answers, axis=-1)
-    command = [sys.executable, "-c", READER, str(tmp_path), json.dumps(list(expected))]
+        model.save(folder / name / "model.keras")
+        model.export(folder / name / "saved_model", format="tf_saved_model", verbose=False)
+        outputs = keras.tree.flatten(model(x, training=False))
+        expected[name] = [keras.ops.convert_to_numpy(output) for output in outputs]
+    command = [sys.executable, "-c", READER, str(folder), json.dumps(list(expected))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run(command, check=True, timeout=200, env=environment)
+    result = subprocess.run(
+        command, check=True, timeout=200, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    return expected, folder, json.loads(result.stdout.splitlines()[-1])
+
+
+def test_files_open_in_a_new_process(opened):
+    expected, folder, _ = opened
     for name, values in expected.items():
-        with np.load(tmp_path / name / "outputs.npz") as outputs:
-            np.testing.assert_allclose(outputs["served"], values, atol=5e-6, err_msg=name)
-            np.testing.assert_allclose(outputs["loaded"], values, atol=5e-6, err_msg=name)
+        for kind in ("served", "loaded"):
+            with np.load(folder / name / f"{kind}.npz") as outputs:
+                assert len(outputs.files) == len(values)
+                for key, value in zip(outputs.files, values, strict=True):
+                    np.testing.assert_allclose(
+                        outputs[key], value, atol=5e-6, err_msg=f"{name}, {kind}, {key}"
+                    )
+
+
+def test_import_is_light(opened):
+    *_, (seconds, modules) = opened
+    heavy = {"matplotlib", "sklearn", "scipy", "PIL", "tensorflow_datasets", "rich", "hypothesis"}
+    assert not heavy & {name.split(".")[0] for name in modules}
+    assert seconds < 0.3

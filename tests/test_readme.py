@@ -8,7 +8,7 @@ from keras_attention.training.learning_rates import HAS_MULTI_OPTIMIZER
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+def test_example_runs_as_it_stands(tmp_path, monkeypatch, capsys, reloads_here):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert examples

@@ -153,6 +153,7 @@ def DCN(
     fine: keras.Model | None = None,
     top: keras.Model | None = None,
     fine_top: keras.Model | None = None,
+    fused: bool = True,
     weight_decay: float = 5e-4,
 ) -> keras.Model:
     """A Dynamic Capacity Network: a coarse look at the image, a fine one at eight patches.
@@ -203,6 +204,7 @@ def DCN(
         top: From the map to probabilities or logits; None for new layers.
         fine_top: With `"fine_only"`, from the vectors, a map `(patches, 1, channels)`, to what
             `top` returns; None for a given `top`.
+        fused: Whether one image at a time, of known sides, is compiled by XLA; True by default.
         weight_decay: Of all kernels of new layers, in their gradients; 5e-4 by default, that of the
             authors' code.
 
@@ -238,6 +240,7 @@ def DCN(
         fine_top=fine_top,
         saliency_training=saliency_training,
         epsilon=1e-8 if variant == "code" else 0.0,
+        fused=fused,
         include_top=include_top,
         name="refiner",
     )

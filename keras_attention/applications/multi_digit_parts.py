@@ -110,19 +110,20 @@ class MultiDigitParts:
             prefix: Of the layers' names.
         """
         features = open_input(self._channels(HIDDEN), "features")
+        # One convolution for all: thin ones cost as much each.
+        x = keras.layers.Conv2D(
+            sum(sizes),
+            1,
+            kernel_initializer="he_normal",
+            kernel_regularizer=self.decay,
+            dtype="float32",
+            name=f"{prefix}_answers",
+        )(features)
         answers = []
-        for name, classes in zip(answer_names(sizes), sizes, strict=True):
-            x = keras.layers.Conv2D(
-                classes,
-                1,
-                kernel_initializer="he_normal",
-                kernel_regularizer=self.decay,
-                dtype="float32",
-                name=f"{prefix}_{name}",
-            )(features)
+        for name, part in zip(answer_names(sizes), answer_parts(x, sizes), strict=True):
             maps = f"{prefix}_{name}_map"
-            x = keras.layers.Softmax(channel_axis(), dtype="float32", name=maps)(x)
-            answers.append(pooling_layer(weighting, f"{prefix}_{name}_mean")(x))
+            said = keras.layers.Softmax(channel_axis(), dtype="float32", name=maps)(part)
+            answers.append(pooling_layer(weighting, f"{prefix}_{name}_mean")(said))
         return keras.Model(features, answers, name="top")
 
     def _channels(self, filters: int) -> int:
@@ -191,12 +192,18 @@ def joined_answers(fine: keras.Model, top: keras.Model, channels: int) -> keras.
 def split_answers(sizes: Sequence[int], weighting: str) -> keras.Model:
     """From the joined answers of some patches to the means of each, over the patches."""
     x = open_input(sum(sizes), "answers")
-    parts, stop = [], 0
-    for name, classes in zip(answer_names(sizes), sizes, strict=True):
-        start, stop = stop, stop + classes
-        part = x[..., start:stop] if channel_axis() == -1 else x[:, start:stop]
-        parts.append(pooling_layer(weighting, f"{name}_mean")(part))
+    parts = [
+        pooling_layer(weighting, f"{name}_mean")(part)
+        for name, part in zip(answer_names(sizes), answer_parts(x, sizes), strict=True)
+    ]
     return keras.Model(x, parts, name="fine_top")
+
+
+def answer_parts(maps: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """The channels of each answer, of maps that have them one behind the other."""
+    stops = [sum(sizes[: index + 1]) for index in range(len(sizes))]
+    spans = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
+    return [maps[..., span] if channel_axis() == -1 else maps[:, span] for span in spans]
 
 
 def at_scales(

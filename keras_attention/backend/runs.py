@@ -24,6 +24,18 @@ def replicas() -> int:
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
+def keeps_metrics_of_layers() -> bool:
+    """Whether `fit` passes on what a layer says to a metric of its own.
+
+    A step of Keras's trainer for JAX hands layers their weights alone.
+
+    Example:
+    >>> keeps_metrics_of_layers() == (BACKEND == "tensorflow")
+    True
+    """
+    return BACKEND == "tensorflow"
+
+
 def make_deterministic(seed: int) -> None:
     """Seeds Python, NumPy and the backend, and asks for operations that repeat bit for bit.
 

@@ -47,6 +47,36 @@ def steps_of(layer: Any) -> list[Step]:
     raise UnusualLayerError(f"{layer.name!r} ({type(layer).__name__}) has no known steps.")
 
 
+def steps_of_call(node: Any) -> list[Step]:
+    """Takes the call of a layer or of an operation apart.
+
+    Args:
+        node: A call in the graph of a model.
+
+    Raises:
+        UnusualLayerError: For what has no known steps.
+    """
+    if type(node.operation).__name__ == "GetItem":
+        return _channels(node)
+    return steps_of(node.operation)
+
+
+def _channels(node: Any) -> list[Step]:
+    """Slices of the last axis."""
+    call = node.arguments
+    key = call.args[1] if len(call.args) > 1 else call.kwargs["key"]
+    rank = len(node.input_tensors[0].shape)
+    key = key if isinstance(key, tuple) else (key,)
+    whole = [part for part in key[:-1] if part not in (Ellipsis, slice(None))]
+    is_last = Ellipsis in key[:-1] or len(key) == rank
+    if whole or not is_last or not isinstance(key[-1], slice):
+        raise UnusualLayerError(f"{node.operation.name!r} takes other parts than channels.")
+    start, stop, step = key[-1].indices(node.input_tensors[0].shape[-1])
+    if step != 1:
+        raise UnusualLayerError(f"{node.operation.name!r} leaves channels out.")
+    return [steps.Channels(start, stop)]
+
+
 def _activation(function: Any) -> list[Step]:
     if function in (None, keras.activations.linear):
         return []

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_attention.graphs.expansion import UnusualLayerError, steps_of
+from keras_attention.graphs.expansion import UnusualLayerError, steps_of_call
 from keras_attention.graphs.nodes import functional, is_functional, nodes
 from keras_attention.graphs.reductions import GlobalMaximum
-from keras_attention.graphs.rows import Rows
+from keras_attention.graphs.rows import Blocks, Rows
 from keras_attention.graphs.steps import Convolution, Gradient, Pointwise, Step
 
 Tensor = Any
@@ -57,7 +57,7 @@ class Reversible:
             if is_functional(node.operation):
                 made = self._lay_out(functional(node.operation), wire)
             else:
-                made = [self._chain(steps_of(node.operation), wire)]
+                made = [self._chain(steps_of_call(node), wire)]
             wires.update((id(tensor), end) for tensor, end in zip(node.outputs, made, strict=True))
         return [wires[id(tensor)] for tensor in graph.outputs]
 
@@ -111,24 +111,33 @@ class Reversible:
         return [values[wire] for wire in self.outputs]
 
     def backward(self, values: Values, gradients: Sequence[Gradient]) -> Tensor:
-        """Computes the gradient by the input.
+        """Computes the gradient by the input, a tensor of its shape; None where nothing counts.
 
         Args:
             values: What `forward` returned.
             gradients: By each of the answers; None for what does not count.
+        """
+        gradient = self.sparse_backward(values, gradients)
+        return None if gradient is None else _whole(gradient, values[START])
 
-        Returns:
-            A tensor of the shape of the input; None where nothing counts.
+    def sparse_backward(self, values: Values, gradients: Sequence[Gradient]) -> Gradient:
+        """Computes the gradient by the input as it comes: a tensor, `Rows` or `Blocks`.
+
+        Args:
+            values: What `forward` returned.
+            gradients: By each of the answers; None for what does not count.
         """
         found: dict[Wire, Gradient] = {}
         for wire, gradient in zip(self.outputs, gradients, strict=True):
             _add(found, values, wire, gradient)
         for step, source, made in reversed(self.steps):
             if made in found:
-                gradient = step.backward(values[source], values[made], found.pop(made))
+                gradient = found.pop(made)
+                if isinstance(gradient, Blocks):
+                    gradient = gradient.whole()
+                gradient = step.backward(values[source], values[made], gradient)
                 _add(found, values, source, gradient)
-        gradient = found.get(START)
-        return gradient.whole(values[START]) if isinstance(gradient, Rows) else gradient
+        return found.get(START)
 
 
 def _add(found: dict[Wire, Gradient], values: Values, wire: Wire, gradient: Gradient) -> None:
@@ -138,6 +147,10 @@ def _add(found: dict[Wire, Gradient], values: Values, wire: Wire, gradient: Grad
     if wire not in found:
         found[wire] = gradient
         return
-    parts = [found[wire], gradient]
-    whole = [part.whole(values[wire]) if isinstance(part, Rows) else part for part in parts]
-    found[wire] = whole[0] + whole[1]
+    found[wire] = _whole(found[wire], values[wire]) + _whole(gradient, values[wire])
+
+
+def _whole(gradient: Gradient, like: Tensor) -> Tensor:
+    if isinstance(gradient, Rows):
+        return gradient.whole(like)
+    return gradient.whole() if isinstance(gradient, Blocks) else gradient

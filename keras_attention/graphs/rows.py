@@ -33,6 +33,45 @@ class Rows:
         return ops.reshape(flat, shape)
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """A gradient in blocks of the strides of the convolution that it went through.
+
+    Attributes:
+        values: `(B, H, W, s, t, C)`: block, place in the block, channel.
+        before: What comes before the first row and the first column that count.
+        sides: How many rows and columns count.
+    """
+
+    values: Tensor
+    before: tuple[Any, Any]
+    sides: tuple[Any, Any]
+
+    def whole(self) -> Tensor:
+        """The map, `(B, height, width, C)`."""
+        return self._in_order(self.values)
+
+    def squares(self) -> Tensor:
+        """The squared norm of each place, `(B, height, width)`, put in order when summed up."""
+        squared = ops.sum(ops.square(self.values), axis=-1, keepdims=True)
+        return ops.squeeze(self._in_order(squared), axis=-1)
+
+    def _in_order(self, values: Tensor) -> Tensor:
+        _, high, wide, down, right, channels = shape = ops.shape(values)
+        values = ops.transpose(values, (0, 1, 3, 2, 4, 5))
+        values = ops.reshape(values, (shape[0], high * down, wide * right, channels))
+        parts = zip(self.before, self.sides, (high * down, wide * right), strict=True)
+        missing = [_at_least_zero(first + side - there) for first, side, there in parts]
+        if any(not isinstance(amount, int) or amount for amount in missing):
+            values = backend.pad(values, {1: (0, missing[0]), 2: (0, missing[1])})
+        (top, left), (height, width) = self.before, self.sides
+        return values[:, top : top + height, left : left + width]
+
+
+def _at_least_zero(amount: Any) -> Any:
+    return max(amount, 0) if isinstance(amount, int) else ops.maximum(amount, 0)
+
+
 def rows_of_maxima(maps: Tensor, maxima: Tensor, gradient: Tensor) -> Rows:
     """The gradient behind a global maximum; equal ones share it.
 
@@ -44,7 +83,9 @@ def rows_of_maxima(maps: Tensor, maxima: Tensor, gradient: Tensor) -> Rows:
     shape = ops.shape(maps)
     counts = shape[1] * shape[2]
     flat = ops.reshape(maps, (shape[0], counts, maps.shape[-1]))
-    at_maximum = (flat == maxima[:, None]) & (gradient != 0)[:, None]
+    # What nothing hangs on is nowhere.
+    nowhere = ops.cast(float("inf"), maxima.dtype)
+    at_maximum = flat == ops.where(gradient != 0, maxima, nowhere)[:, None]
     anywhere = ops.reshape(ops.any(at_maximum, axis=-1), (-1,))
     places = ops.cast(ops.nonzero(anywhere)[0], "int32")
     rows = ops.take(ops.reshape(at_maximum, (-1, maps.shape[-1])), places, axis=0)

@@ -9,10 +9,11 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.graphs.receptive_field import padding_before
-from keras_attention.graphs.rows import Rows
+from keras_attention.graphs.rows import Blocks, Rows
+from keras_attention.ops.swapped_convolution import rows_of_taps
 
 Tensor = Any
-Gradient = Any  # A tensor, or Rows.
+Gradient = Any  # A tensor, Rows or Blocks.
 
 
 class Step:
@@ -44,36 +45,38 @@ class Convolution(Step):
             return self._of_rows(x, y, gradient)
         layer, sides = self.layer, ops.shape(x)[1:3]
         kernel = _cast(layer.kernel, gradient)
-        whole = ops.conv_transpose(gradient, kernel, layer.strides, "valid", None, "channels_last")
+        if backend.fuses() and not backend.supports_dynamic_shapes():
+            whole = _folded(gradient, kernel, layer.strides)
+        else:
+            whole = ops.conv_transpose(
+                gradient, kernel, layer.strides, "valid", None, "channels_last"
+            )
         return _cut(whole, self.before(sides), sides, layer.strides)
 
-    def _of_rows(self, x: Tensor, y: Tensor, gradient: Rows) -> Tensor:
-        """The products of the rows alone, added up where each tap of the kernel reads."""
-        height, width, channels, filters = self.layer.kernel.shape
-        kernel = ops.reshape(_cast(self.layer.kernel, gradient.values), (-1, filters))
+    def _of_rows(self, x: Tensor, y: Tensor, gradient: Rows) -> Blocks:
+        """The products of the rows alone, added up in blocks of the strides."""
+        layer, channels = self.layer, x.shape[-1]
+        down, right = layer.strides
+        kernel = _cast(layer.kernel, gradient.values)
+        kernel = rows_of_taps(kernel, layer.strides, (0, 1, 2, 3, 4))
         products = backend.matmul(gradient.values, kernel, transpose_y=True)
+        sizes = zip(layer.kernel_size, layer.strides, strict=True)
+        times = [-(-size // step) for size, step in sizes]
         shape, (rows, columns) = ops.shape(x), ops.shape(y)[1:3]
-        column = gradient.places % columns
-        row = gradient.places // columns % rows
-        image = gradient.places // (rows * columns)
-        above, beside = self.before(shape[1:3])
-        top = row * self.layer.strides[0] - above
-        left = column * self.layer.strides[1] - beside
-        tap_rows = top[:, None] + ops.arange(height, dtype="int32")
-        tap_columns = left[:, None] + ops.arange(width, dtype="int32")
-        places = (image[:, None] * shape[1] + tap_rows)[:, :, None] * shape[2]
-        places = places + tap_columns[:, None, :]
-        if self.layer.padding == "same":
-            inside = (
-                _within(tap_rows, shape[1])[:, :, None] & _within(tap_columns, shape[2])[:, None]
-            )
-            places = ops.where(inside, places, -1)  # which nothing is added to
-        flat = ops.segment_sum(
-            ops.reshape(products, (-1, channels)),
-            ops.reshape(places, (-1,)),
-            shape[0] * shape[1] * shape[2],
+        high, wide = rows + times[0] - 1, columns + times[1] - 1
+        place = gradient.places
+        first = (place // columns + place // (rows * columns) * (times[0] - 1)) * wide
+        first = ops.expand_dims(first + place % columns, -1)
+        offsets = ops.reshape(ops.arange(times[0], dtype="int32"), (-1, 1)) * wide
+        offsets = ops.reshape(offsets + ops.arange(times[1], dtype="int32"), (1, -1))
+        block = down * right * channels
+        flat = ops.scatter(
+            ops.reshape(first + offsets, (-1, 1)),
+            ops.reshape(products, (-1, block)),
+            (shape[0] * high * wide, block),
         )
-        return ops.reshape(flat, (-1, shape[1], shape[2], channels))
+        values = ops.reshape(flat, (shape[0], high, wide, down, right, channels))
+        return Blocks(values, self.before(shape[1:3]), shape[1:3])
 
     def before(self, sides: Any) -> tuple[Any, Any]:
         """Zeros that are padded before the rows and the columns of an input of these sides."""
@@ -153,7 +156,9 @@ class Softmax(Step):
     """Over the last axis."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.softmax(x, axis=-1)
+        # By hand: of a few values the backend's own operation costs ten times as much.
+        powers = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
+        return powers / ops.sum(powers, axis=-1, keepdims=True)
 
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
         y = _cast(y, gradient)
@@ -196,6 +201,44 @@ def _padding_before(side: Any, window: int, step: int) -> Any:
     return ops.maximum(window - rest, 0) // 2
 
 
+@dataclass(frozen=True)
+class Channels(Step):
+    """Some channels of a map or a vector, one behind the other."""
+
+    start: int
+    stop: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., self.start : self.stop]
+
+    def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
+        around = [(0, 0)] * (len(x.shape) - 1)
+        return ops.pad(gradient, [*around, (self.start, x.shape[-1] - self.stop)])
+
+
+def _folded(gradient: Tensor, kernel: Tensor, strides: Any) -> Tensor:
+    """A transposed convolution as one product and a few sums, which XLA makes loops of.
+
+    Taps that are a stride apart go to the same place within a block of the stride's size.
+    """
+    (down, right), (height, width, channels, filters) = strides, kernel.shape
+    rows, columns = -(-height // down), -(-width // right)
+    extra = ((0, rows * down - height), (0, columns * right - width), (0, 0), (0, 0))
+    kernel = ops.reshape(ops.pad(kernel, extra), (-1, filters))
+    products = backend.matmul(gradient, kernel, transpose_y=True)
+    _, high, wide, _ = sizes = ops.shape(gradient)
+    products = ops.reshape(products, (sizes[0], high, wide, rows, down, columns, right * channels))
+    blocks: Any = 0.0
+    for row in range(rows):
+        for column in range(columns):
+            amounts = ((0, 0), (row, rows - 1 - row), (column, columns - 1 - column))
+            part = products[:, :, :, row, :, column]
+            blocks = blocks + ops.pad(part, (*amounts, (0, 0), (0, 0)))
+    blocks = ops.transpose(blocks, (0, 1, 3, 2, 4))
+    shape = (sizes[0], (high + rows - 1) * down, (wide + columns - 1) * right, channels)
+    return ops.reshape(blocks, shape)
+
+
 def _cut(maps: Tensor, before: Any, sides: Any, strides: Any) -> Tensor:
     """Leaves out what lies before, and brings the sides to those given."""
     missing = []
@@ -207,10 +250,6 @@ def _cut(maps: Tensor, before: Any, sides: Any, strides: Any) -> Tensor:
         maps = ops.pad(maps, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
     (top, left), (height, width) = before, sides
     return maps[:, top : top + height, left : left + width]
-
-
-def _within(places: Tensor, side: Any) -> Tensor:
-    return (places >= 0) & (places < side)
 
 
 def _cast(weight: Any, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from keras_attention.inspect import (
     activations,
     attend_rectify,
     attention_transfer,
+    dynamic_capacity,
     masks,
     recurrent_attention,
     scale_space,
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Each finds its mechanism among a model's calls and draws it; the first that does comes first.
-_PAINTERS = (windows, attend_rectify, spatial_transformer, scale_space, masks, recurrent_attention)
+_PAINTERS = (
+    windows,
+    attend_rectify,
+    dynamic_capacity,
+    spatial_transformer,
+    scale_space,
+    masks,
+    recurrent_attention,
+)
 
 
 def plot_attention(
@@ -45,6 +54,10 @@ def plot_attention(
       module look at, the deepest first, with what each head counts; what each module and the
       network itself count in the answer, and the class that each of them predicts, beside the
       answer. Of an `AttentionModule` alone, its heads and their gates.
+    - `PatchRefiner`, the first one, a row for each of up to 3 images: the image with the patches
+      that are looked at finely, the most salient in bold, and what the network says of it first and
+      then; the saliency of each place; and the patches in that order (figures 3 and 6 of Almahairi
+      et al., Dynamic Capacity Networks, 2016).
     - `SpatialTransformer`: up to 6 images with the frame that it looks at, and what it passes on.
     - `SANBlock`, the first one, a row for each of up to 3 images: the outputs of both layers, their
       difference, extrema, smoothed extrema and mask (figure 4 of Garg et al., SAN, 2020), as the 16

@@ -86,7 +86,7 @@ class PatchRefiner(keras.Layer):
 
     Weights:
         Those of the models. In training the metric `hint` is the mean squared distance of equation
-        6, whatever its weight.
+        6, whatever its weight; on JAX, whose steps know no metrics of layers, there is none.
 
     Input shape:
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None where the models
@@ -169,8 +169,10 @@ class PatchRefiner(keras.Layer):
         self.data_format = standard_data_format(data_format)
         self._check_combinations()
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self.hint_metric = keras.metrics.Mean(name="hint")
+        kept = backend.keeps_metrics_of_layers()
+        self.hint_metric = keras.metrics.Mean(name="hint") if kept else None
         self.seed_generator = keras.random.SeedGenerator() if self.jitter else None
+        self._too_small: set[tuple[int, int]] = set()  # said once each
         self._alone = {
             asked: backend.fused_alone(self._inference(asked)) for asked in (False, True)
         }
@@ -292,7 +294,8 @@ class PatchRefiner(keras.Layer):
         height, width = ops.shape(saliency)[1:3]
         if not (isinstance(height, int) and isinstance(width, int)):
             return ops.minimum(self.patches, height * width)
-        if height * width < self.patches:
+        if height * width < self.patches and (height, width) not in self._too_small:
+            self._too_small.add((height, width))
             logging.getLogger(__name__).warning(
                 "%s refines all %d places of a map of %d x %d: patches=%d are more.",
                 self.name,
@@ -322,7 +325,8 @@ class PatchRefiner(keras.Layer):
 
     def _learn_hint(self, coarse: Tensor, fine: Tensor) -> None:
         distance = hint(coarse, fine)
-        self.hint_metric.update_state(ops.stop_gradient(distance))
+        if self.hint_metric is not None:
+            self.hint_metric.update_state(ops.stop_gradient(distance))
         if self.hint_weight > 0.0:
             self.add_loss(self.hint_weight * distance)
 

@@ -11,6 +11,7 @@ from keras_attention.graphs.answers import says_probabilities
 from keras_attention.graphs.expansion import UnusualLayerError
 from keras_attention.graphs.nodes import is_functional
 from keras_attention.graphs.reversible import Reversible, Values
+from keras_attention.graphs.rows import Blocks, Rows
 from keras_attention.ops.dynamic_capacity import (
     chosen,
     entropy_gradient,
@@ -85,7 +86,11 @@ class SalientTop:
         gradients: list[Tensor] = [None] * len(answers)
         for index in range(len(answers)) if self.outputs is None else self.outputs:
             gradients[index] = entropy_gradient(answers[index], self.from_logits)
-        gradient = self.reversible.backward(values, gradients)
+        gradient = self.reversible.sparse_backward(values, gradients)
+        if isinstance(gradient, Blocks):
+            return ops.stop_gradient(ops.sqrt(gradient.squares() + self.epsilon)), values
+        if isinstance(gradient, Rows):
+            gradient = gradient.whole(features)
         return saliency_of(gradient, self.epsilon, self.data_format), values
 
     def look_in_training(self, features: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_attention import backend
@@ -32,8 +33,8 @@ def swapped_convolution(
         before: Zeros that it pads before the rows and the columns.
 
     Returns:
-        The products for the new input. Cost: `k kh kw D C` and `k H' W' C` times the share of the
-        kernel that reads one place, multiply-accumulates an image.
+        The products for the new input. Cost in multiply-accumulates an image: `k kh kw D C`, and
+        `k H' W' C` for each tap that reads one place.
 
     Example:
     >>> kernel = ops.ones((3, 3, 1, 1))
@@ -44,41 +45,69 @@ def swapped_convolution(
     [3.0, 0.0, 0.0]
     """
     shape, filters = ops.shape(products), products.shape[-1]
-    rows, columns = shape[1], shape[2]
-    height, width, channels, _ = kernel.shape
-    positions = ops.cast(positions, "int32")
-    row, column = ops.split(positions, 2, axis=-1)
-    tap_row, row = _reads(row + before[0], height, strides[0], rows, columns)
-    tap_column, column = _reads(column + before[1], width, strides[1], columns)
-    taps = _cross(tap_row * width, tap_column)
-    places = _cross(row, column)
-    # Every tap times every change, then those that are read.
-    vectors = ops.reshape(change, (1, -1, channels))
-    matrices = ops.reshape(ops.cast(kernel, change.dtype), (height * width, channels, filters))
-    every = ops.reshape(backend.matmul(vectors, matrices), (-1, filters))
-    count = ops.shape(change)[0] * ops.shape(change)[1]
-    number = ops.reshape(ops.arange(count, dtype="int32"), (-1, ops.shape(change)[1], 1, 1))
-    read = ops.take(every, taps * count + number, axis=0)
-    read = ops.reshape(read, (ops.shape(change)[0], -1, filters))
-    places = ops.reshape(places, (ops.shape(change)[0], -1))
+    _, rows, columns, _ = shape
+    channels, count = kernel.shape[2], ops.shape(change)[1]
+    # Which taps read a place depends on how far it is from a multiple of the stride.
+    row, column = ops.split(ops.cast(positions, "int32"), 2, axis=-1)
+    row, column = row + before[0], column + before[1]
+    phase = row % strides[0] * strides[1] + column % strides[1]
+    phases = strides[0] * strides[1]
+    chosen = ops.cast(phase == ops.arange(phases, dtype="int32"), change.dtype)
+    vectors = ops.expand_dims(change, -2) * ops.expand_dims(chosen, -1)
+    taps = rows_of_taps(ops.cast(kernel, change.dtype), strides, (2, 3, 4, 0, 1))
+    matrix = ops.reshape(taps, (phases * channels, -1))
+    added = ops.matmul(ops.reshape(vectors, (-1, phases * channels)), matrix)
+    added = ops.reshape(added, (shape[0], -1, filters))
+    times = [-(-kernel.shape[axis] // strides[axis]) for axis in (0, 1)]
+    places = _cross(
+        _readers(row, times[0], strides[0], rows, columns),
+        _readers(column, times[1], strides[1], columns),
+    )
+    places = ops.reshape(places, (shape[0], count * times[0] * times[1]))
     every_place = ops.reshape(ops.arange(rows * columns, dtype="int32"), (-1, 1))
     where = every_place == ops.expand_dims(places, 1)
-    added = backend.matmul(ops.cast(where, read.dtype), read)
-    return products + ops.reshape(added, shape)
+    return products + ops.reshape(backend.matmul(ops.cast(where, added.dtype), added), shape)
 
 
-def _reads(place: Tensor, size: int, step: int, side: Any, width: Any = 1) -> tuple[Tensor, Tensor]:
-    """The taps along an axis that read a place of the padded input, and for which products.
+def rows_of_taps(kernel: Tensor, strides: Sequence[int], order: Sequence[int]) -> Tensor:
+    """Sorts the vectors of a kernel's taps by how many strides away they are, and what is left.
+
+    Args:
+        kernel: `(kh, kw, D, C)`.
+        strides: `(s, t)`.
+        order: Of the axes strides down, strides right, pixels down, pixels right, channel.
 
     Returns:
-        For places `(..., 1)` two tensors `(..., n)`; the product is times `width`, and far below
-        zero where there is none.
+        `(rows, C)`; zeros for taps beyond the kernel.
+
+    Example:
+    >>> kernel = ops.reshape(ops.arange(3), (1, 3, 1, 1))
+    >>> [int(row[0]) for row in rows_of_taps(kernel, (1, 2), (3, 1, 0, 2, 4))]
+    [0, 2, 1, 0]
     """
-    times = ops.arange(-(-size // step), dtype="int32")
-    tap = place % step + times * step
-    product = place // step - times
-    is_read = (tap < size) & (product >= 0) & (product < side)
-    return ops.minimum(tap, size - 1), ops.where(is_read, product * width, NOWHERE)
+    (down, right), (height, width, channels, filters) = strides, kernel.shape
+    axes = (-(-height // down), -(-width // right), down, right, channels)
+    far_down, far_right, near_down, near_right, channel = np.indices(axes, dtype="int32")
+    row, column = far_down * down + near_down, far_right * right + near_right
+    places = (row * width + column) * channels + channel
+    beyond = (row >= height) | (column >= width)
+    rows = ops.reshape(kernel, (-1, filters))
+    if beyond.any():
+        rows = ops.concatenate([rows, ops.zeros((1, filters), rows.dtype)], axis=0)
+    places = np.where(beyond, height * width * channels, places).astype("int32")
+    # A gather, not a transpose: the backend's own of five axes takes a hundred times as long.
+    return ops.take(rows, places.transpose(order).reshape(-1), axis=0)
+
+
+def _readers(place: Tensor, times: int, step: int, side: Any, width: Any = 1) -> Tensor:
+    """For which products along an axis a place of the padded input is read.
+
+    Returns:
+        For places `(..., 1)` a tensor `(..., times)` of products times `width`, far below zero
+        where there is none.
+    """
+    product = place // step - ops.arange(times, dtype="int32")
+    return ops.where((product >= 0) & (product < side), product * width, NOWHERE)
 
 
 def _cross(rows: Tensor, columns: Tensor) -> Tensor:

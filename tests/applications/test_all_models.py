@@ -1,5 +1,7 @@
 """What every prebuilt model has to stand, driven by the registry."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import keras_attention as ka
 from tests import harness
 
+CASES = {str(case): case for case in harness.MODEL_CASES}
 every_model = pytest.mark.parametrize("case", harness.MODEL_CASES, ids=str)
 every_image_model = pytest.mark.parametrize(
     "case", [case for case in harness.MODEL_CASES if not case.is_sequence], ids=str
@@ -18,7 +21,7 @@ def images(case, rng, count=4):
 
 
 def values(model, x):
-    """Outputs without tracing a graph: `predict` below and the files in a new process do that.
+    """Outputs without tracing a graph: training, and images of any size, do that.
 
     Those of several answers, side by side.
     """
@@ -41,12 +44,23 @@ def split(case, values):
     return np.split(values, np.cumsum(case.answers)[:-1], axis=-1)
 
 
+@functools.cache
+def _built(name, **options):
+    keras.utils.set_random_seed(0)
+    return CASES[name].make(**options)
+
+
+def built(case, **options):
+    """A model at which several tests look and that none changes."""
+    return _built(str(case), **options)
+
+
 @every_model
 def test_returns_probabilities(case, rng):
-    model, x = case.make(), images(case, rng)
-    probabilities = side_by_side(model.predict(x, verbose=0))
+    model, x = built(case), images(case, rng)
+    probabilities = values(model, x)
     called = side_by_side(model(x))
-    np.testing.assert_allclose(called, probabilities, atol=1e-5, err_msg="a call is inference")
+    np.testing.assert_array_equal(called, probabilities, err_msg="a call is inference")
     name = "sequences" if case.is_sequence else "images"
     assert model.inputs[0].name == name, "clients of a served model name the input"
     check_probabilities(case, probabilities)
@@ -67,10 +81,9 @@ def test_without_top(case, rng):
     features = case.make(include_top=False)
     assert len(features.output_shape) == len(case.input_shape) + 1
     assert features.output_shape[0] is None
-    for pooling in ("avg", "max"):
-        pooled = case.make(include_top=False, pooling=pooling)
-        pooled.set_weights(features.get_weights())
-        reduce = {"avg": np.mean, "max": np.max}[pooling]
+    for pooling, reduce in (("avg", np.mean), ("max", np.max)):
+        pooled = built(case, include_top=False, pooling=pooling)
+        features.set_weights(pooled.get_weights())
         expected = reduce(values(features, x), axis=tuple(range(1, len(case.input_shape))))
         np.testing.assert_allclose(values(pooled, x), expected, atol=1e-4)
 
@@ -79,8 +92,8 @@ def test_without_top(case, rng):
 def test_any_image_size_without_top(case, rng):
     free = (*(None for _ in case.input_shape[1:]), case.input_shape[-1])
     model = case.make(input_shape=free, include_top=False, pooling="avg")
-    known = case.make(include_top=False, pooling="avg")
-    known.set_weights(model.get_weights())
+    known = built(case, include_top=False, pooling="avg")
+    model.set_weights(known.get_weights())
     x = images(case, rng)
     expected = values(known, x)
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
@@ -88,7 +101,7 @@ def test_any_image_size_without_top(case, rng):
 
 @every_model
 def test_logits(case, rng):
-    model, logits = case.make(), case.make(classifier_activation=None)
+    model, logits = built(case), case.make(classifier_activation=None)
     logits.set_weights(model.get_weights())
     x = images(case, rng)
     expected = [keras.ops.softmax(answer) for answer in split(case, values(logits, x))]
@@ -105,7 +118,7 @@ def test_input_tensor_and_name(case):
 
 @every_model
 def test_file_and_weights_round_trip(case, rng, tmp_path):
-    model, x = case.make(), images(case, rng)
+    model, x = built(case), images(case, rng)
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -118,7 +131,7 @@ def test_file_and_weights_round_trip(case, rng, tmp_path):
 @every_image_model
 def test_channels_first_equals_channels_last(case, rng):
     x = images(case, rng)
-    last = case.make()
+    last = built(case)
     keras.config.set_image_data_format("channels_first")
     height, width, channels = case.input_shape
     first = case.make(input_shape=(channels, height, width))

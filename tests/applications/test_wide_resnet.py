@@ -205,7 +205,8 @@ def test_golden_of_attention_transfer_training():
 
 def test_probabilities_of_one_model_train_as_logarithms_of_another(rng):
     """The model that is served and the one that is trained share all weights."""
-    model = ka.applications.WARN(10, 0.5, input_shape=(8, 8, 3), classes=3)
+    options = {"attention_depth": 1, "attention_width": 2}
+    model = ka.applications.WARN(10, 0.5, input_shape=(8, 8, 3), classes=3, **options)
     for_training = keras.Model(model.input, model.get_layer("rectify").output)
     x = rng.uniform(size=(4, 8, 8, 3)).astype("float32")
     before = keras.ops.convert_to_numpy(model(x, training=False))

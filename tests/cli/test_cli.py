@@ -20,6 +20,16 @@ def train(folder, *more, model="CNN6", epochs=3):
     return main(["train", model, "--output", str(folder), *options, *more])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _first_digits():
+    """Validates on 90: all but 60 digits are for testing."""
+    load = training_module.load_data
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "load_data", lambda *given: load(*given).take(3))
+        patch.setattr(training_module, "TEST_BATCH", 30)
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished run of TDN10."""
@@ -89,7 +99,7 @@ def test_evaluate(run, capsys):
     assert main(["evaluate", str(run / "model.keras"), "--data", "digits", "--size", "8"]) == 0
 
 
-def test_export_and_plot(run, tmp_path, capsys):
+def test_export_and_plot(run, tmp_path, capsys, reloads_here):
     assert main(["export", str(run), "--output", str(tmp_path / "served")]) == 0
     images, _ = next(iter(datasets.load("digits", "test", 4, size=8)))
     served = tf.saved_model.load(tmp_path / "served")
@@ -187,7 +197,8 @@ def _write_foreign(path):
 
 def test_rectified_networks_learn_the_likelihood_of_their_sum(tmp_path):
     """What is fitted has the loss of the paper, what is saved returns probabilities."""
-    options = ("--set", "depth=10", "--set", "width=0.25", "--set", "attention_width=2")
+    sizes = ("depth=10", "width=0.25", "attention_depth=1", "attention_width=2")
+    options = [word for size in sizes for word in ("--set", size)]
     assert train(tmp_path / "warn", *options, model="WARN", epochs=1) == 0
     model = keras.saving.load_model(tmp_path / "warn" / "model.keras")
     data = datasets.load("digits", "test", batch_size=64, size=8, train_size=60)
@@ -196,8 +207,8 @@ def test_rectified_networks_learn_the_likelihood_of_their_sum(tmp_path):
     fitted, loss = learner(model, regression=False)
     assert isinstance(loss, losses.NegativeLogLikelihood)
     np.testing.assert_allclose(keras.ops.softmax(fitted(images)), model(images), atol=1e-6)
-    everything = datasets.load("digits", "test", batch_size=2000, size=8, train_size=60)
-    images, labels = next(iter(everything))
+    validated = datasets.load("digits", "test", batch_size=90, size=8, train_size=60)
+    images, labels = next(iter(validated))
     penalty = float(sum(model.losses))
     expected = float(loss(labels, fitted(images))) + penalty
     last = (tmp_path / "warn" / "history.csv").read_text().splitlines()[-1]

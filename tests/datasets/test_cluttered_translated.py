@@ -59,7 +59,7 @@ def test_every_place_is_as_likely(digits):
     patch=st.integers(1, SIDE),
     seed=st.integers(0, 2**31 - 1),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_distractors_only_add(digits, distractors, size, patch, seed):
     options = {"size": size, "patch_size": patch, "seed": seed}
     images, _ = arrays(cluttered_translated(*digits, distractors=distractors, **options))

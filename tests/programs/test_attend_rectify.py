@@ -8,7 +8,6 @@ import attend_rectify
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from attend_rectify_parts import (
     backbones,
     clutter,
@@ -23,6 +22,7 @@ from attend_rectify_parts import (
 from attend_rectify_parts.clutter import BASELINE, BEST, ClutterJob
 
 import keras_attention as ka
+from tests.programs.here import train_in_this_process
 
 TINY = protocols.Protocol(
     "small", batch_size=4, epochs=2, train_size=20, epoch_images=8, test_draws=1, size=20
@@ -54,16 +54,23 @@ def first_images(job):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trains on a few images without a process of its own, as its settings would stay."""
+    """Trains on a few images without a process of its own."""
     for job in (table1.WideJob, table3.FineJob):
         monkeypatch.setattr(job, "load", first_images(job))
-    for module, name in (
-        (tf.config.threading, "set_intra_op_parallelism_threads"),
-        (tf.config.experimental, "enable_op_determinism"),
-    ):
-        monkeypatch.setattr(module, name, lambda *settings: None)
-    inline = lambda function, jobs, processes: (function(job, 1) for job in jobs)  # noqa: E731
-    monkeypatch.setattr(attend_rectify, "in_processes", inline)
+    train_in_this_process(monkeypatch, attend_rectify)
+
+
+@pytest.fixture
+def without_graphs(monkeypatch):
+    """Runs operation by operation: graphs take longer to make than so few steps."""
+    compiled = training.compiled
+
+    def eagerly(*given):
+        model = compiled(*given)
+        model.run_eagerly = True
+        return model
+
+    monkeypatch.setattr(training, "compiled", eagerly)
 
 
 def clutter_job(row, seed=0, protocol=TINY):
@@ -212,7 +219,7 @@ def test_weights_that_are_not_to_be_had(monkeypatch, capsys, tmp_path):
     assert "--weights none" in capsys.readouterr().err
 
 
-def test_a_small_figure(monkeypatch, tmp_path):
+def test_a_small_figure(monkeypatch, tmp_path, in_this_process):
     # The third takes as long and shows no more.
     monkeypatch.setitem(clutter.PARTS, "e", (BASELINE, BEST))
     page = tmp_path / "figure4.md"
@@ -239,7 +246,7 @@ def test_a_small_figure(monkeypatch, tmp_path):
     assert log.rstrip().endswith(f"wrote {page}")
 
 
-def test_small_tables(monkeypatch, tmp_path, in_this_process):
+def test_small_tables(monkeypatch, tmp_path, in_this_process, without_graphs):
     wide = ("--data", "digits", "--depths", 10, "--width", 0.5)
     given = ("--table", 1, *wide, "--seeds", 0, "--dropouts", 0.3, "--batch-size", 8)
     given += ("--epochs", 1, "--size", 16, "--processes", 1, "--output", tmp_path)
@@ -259,7 +266,7 @@ def test_small_tables(monkeypatch, tmp_path, in_this_process):
 
 
 @needs_several_rates
-def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process):
+def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process, without_graphs):
     page = tmp_path / "table3.md"
     given = ("--table", 3, "--data", "digits", "--backbone", "VGG16", "--weights", "none")
     given += ("--size", 32, "--batch-size", 8, "--epochs", 1, "--seeds", 0, "--processes", 1)

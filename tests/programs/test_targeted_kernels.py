@@ -4,27 +4,23 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from targeted_kernels_parts import protocols, tables
+import targeted_kernels
+from targeted_kernels_parts import clock, protocols, tables, training
 
 import keras_attention as ka
+from tests.programs.here import train_in_this_process
 
 ROOT = Path(__file__).parents[2]
 SIZES = {2: (28, 28, 1), 3: (56, 56, 1), 4: (32, 32, 3), 5: (32, 32, 3), 6: (48, 48, 3)}
 
 
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "applications/targeted_kernels.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-    )
+def main(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["targeted_kernels.py", *map(str, arguments)])
+    return targeted_kernels.main()
 
 
 @pytest.mark.parametrize("number", tables.TABLES)
@@ -61,17 +57,19 @@ def test_small_trainings_shrink_regions_as_far_as_the_papers():
     assert protocols.PAPER["mnist"].scale_l2(row) == row.scale_l2
 
 
-def test_a_small_table(tmp_path):
+def test_a_small_table(monkeypatch, tmp_path):
+    train_in_this_process(monkeypatch, training)
+    rows = [row for row in tables.TABLES[3].rows if row.model == "TDN10"]
+    rows = [rows[0], next(row for row in rows if row.roi_groups is not None)]  # all are alike
+    monkeypatch.setitem(tables.TABLES, 3, replace(tables.TABLES[3], rows=tuple(rows)))
+    monkeypatch.setattr(clock, "BATCH", 4)
     markdown = tmp_path / "table.md"
-    result = run(
-        *("--table", 3, "--data", "top_left_digits", "--models", "TDN10"),
-        *("--train-size", 50, "--epochs", 1, "--size", 12, "--seeds", 0, "--processes", 1),
-        *("--output", tmp_path / "run", "--markdown", markdown),
-    )
-    assert result.returncode == 0, result.stderr
+    given = ("--table", 3, "--data", "top_left_digits", "--models", "TDN10")
+    given += ("--train-size", 50, "--epochs", 1, "--size", 12, "--seeds", 0, "--processes", 1)
+    given += ("--output", tmp_path / "run", "--markdown", markdown)
+    assert main(monkeypatch, *given) == 0
     with (tmp_path / "run" / "results.csv").open(encoding="utf-8") as file:
         records = list(csv.DictReader(file))
-    rows = [row for row in tables.TABLES[3].rows if row.model == "TDN10"]
     assert len(records) == len(rows)
     text = markdown.read_text(encoding="utf-8")
     assert "--table 3 --data top_left_digits" in text
@@ -88,9 +86,26 @@ def test_a_small_table(tmp_path):
         (("--table", 2, "--models", "STN"), "Received: --models=STN"),
     ],
 )
-def test_what_cannot_be_is_one_line(arguments, message, tmp_path):
-    result = run(*arguments, "--output", tmp_path / "run", PAIN_ARCHIVE_DIR="")
+def test_what_cannot_be_is_one_line(monkeypatch, capsys, arguments, message, tmp_path):
+    monkeypatch.delenv("PAIN_ARCHIVE_DIR", raising=False)
+    assert main(monkeypatch, *arguments, "--output", tmp_path / "run") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_it_is_a_program(tmp_path):
+    """In a process of its own, from the root of the repository."""
+    command = [sys.executable, "applications/targeted_kernels.py", "--table", "6"]
+    result = subprocess.run(
+        [*command, "--output", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PAIN_ARCHIVE_DIR": ""},
+    )
     assert result.returncode == 2
-    last = result.stderr.strip().splitlines()[-1]
-    assert message in last
+    assert result.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in result.stderr

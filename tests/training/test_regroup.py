@@ -32,7 +32,7 @@ def data(rng, count=32):
 
 def fit(model, x, y, callbacks=(), jit=False, **options):
     model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=jit)
-    options = {"epochs": 4, "batch_size": 8, "verbose": 0, "shuffle": False, **options}
+    options = {"epochs": 3, "batch_size": 8, "verbose": 0, "shuffle": False, **options}
     return model.fit(x, y, callbacks=list(callbacks), **options)
 
 

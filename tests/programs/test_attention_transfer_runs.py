@@ -1,0 +1,202 @@
+"""Small runs of the program of tables 1 to 5, which are taken up again."""
+
+import json
+from dataclasses import replace
+
+import attention_transfer
+import keras
+import numpy as np
+import pytest
+from attention_transfer_parts import (
+    methods,
+    paper,
+    plan,
+    training,
+)
+from attention_transfer_parts.methods import ALONE, Method, Strength
+from attention_transfer_parts.sources import Source
+from attention_transfer_parts.training import Training
+
+import keras_attention as ka
+from tests.datasets.made_pictures import make_mit_scenes
+from tests.datasets.test_imagenet import make_archives
+from tests.programs.here import train_in_this_process
+from tests.programs.transfer import (
+    SHORT,
+    TINY_NIN,
+    TINY_RESNET,
+    TINY_WRN,
+    job_of,
+    main,
+    read,
+    records_of,
+)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Trains without a process of its own, and tests on few images."""
+    tests = Source.tests
+    monkeypatch.setattr(
+        Source,
+        "tests",
+        lambda self: (batches.unbatch().take(8).batch(8) for batches in tests(self)),
+    )
+    train_in_this_process(monkeypatch, attention_transfer)
+
+
+@pytest.fixture
+def without_graphs(monkeypatch):
+    """Runs operation by operation: graphs take longer to make than so few steps."""
+    compiled = training.compiled
+
+    def eagerly(*given):
+        trainee, steps = compiled(*given)
+        trainee.run_eagerly = True
+        return trainee, steps
+
+    monkeypatch.setattr(training, "compiled", eagerly)
+
+
+def test_students_start_alike_whatever_they_are_taught_by(tmp_path):
+    teacher = job_of("WRN-10-0.5")
+    path = training.path_of(tmp_path, teacher)
+    teacher.model().save(path)
+    starts = []
+    for method in (ALONE, Method(Strength(1e3)), Method(hints=Strength(1.0))):
+        job = job_of(method=method, teacher=teacher, seed=4)
+        keras.utils.set_random_seed(job.seed)
+        student = job.model()
+        trainee, steps = training.compiled(tmp_path, job, student)
+        assert steps == 2
+        assert trainee is not student
+        starts.append(student.get_weights())
+    for other in starts[1:]:
+        for weight, wanted in zip(other, starts[0], strict=True):
+            np.testing.assert_array_equal(weight, wanted)
+
+
+def test_ranks_of_labels():
+    logits = np.array([[1.0, 3, 2], [2, 2, 1], [np.nan, 0, 0]])
+    assert training._ranks(logits, np.array([2, 0, 0])).tolist() == [1, 0, 3]
+
+
+def test_tables_1_and_2_share_what_is_trained(
+    monkeypatch, tmp_path, capsys, in_this_process, without_graphs
+):
+    page = tmp_path / "page.md"
+    sizes = ("--train-size", 20, "--teacher-train-size", 1000)
+    shared = (*TINY_WRN, *SHORT, *sizes, "--output", tmp_path)
+    given = ("--table", 1, *shared, "--columns", "student", "AT+KD", "teacher")
+    assert main(monkeypatch, *given, "--markdown", page) == 0
+    records = records_of(tmp_path / "results.csv")
+    assert [record["column"] for record in records] == ["student", "AT+KD", "teacher"]
+    assert all(0 <= float(record["error_percent"]) <= 100 for record in records)
+    assert [record["train_size"] for record in records] == ["20", "20", "1000"]
+    curves = records_of(tmp_path / "curves.csv")
+    assert [line["epoch"] for line in curves] == ["1", "2"] * 3
+    assert (tmp_path / "figure7.png").stat().st_size > 1000
+    assert list(tmp_path.glob("figure6_WRN-10-0.25_WRN-10-0.5_*.png"))
+    text = page.read_text(encoding="utf-8")
+    assert "AT+KD: beta 1000 to 0, linear, alpha 0.9, T 4" in text
+    assert "20 of 1,000 training images" in text
+    (path,) = (tmp_path / "networks").glob("*_attention+distillation_*.keras")
+    assert not keras.models.load_model(path).compiled
+    # What is not whole is trained again, what is there serves another table.
+    path = tmp_path / "networks" / records[0]["file"]
+    path.with_suffix(".json").unlink()
+    given = ("--table", 2, *shared, "--columns", "none", "F_max^1")
+    given += ("--networks", path.parent, "--output", tmp_path / "table2")
+    assert kept(monkeypatch, capsys, given) == {"teacher": True, "none": False, "F_max^1": False}
+    again = records_of(tmp_path / "table2" / "results.csv")
+    assert again[0]["error_percent"] == records[0]["error_percent"], "the same seed"
+
+
+def kept(monkeypatch, capsys, given):
+    """Which trainings of a run an earlier one left."""
+    capsys.readouterr()
+    assert main(monkeypatch, *given) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "seed 0: " in line]
+    return {line.split(", ")[1]: line.endswith("earlier run") for line in lines}
+
+
+def test_a_small_table_3(monkeypatch, tmp_path, in_this_process):
+    page = tmp_path / "page.md"
+    given = ("--table", 3, *TINY_NIN, *SHORT, "--output", tmp_path, "--markdown", page)
+    given += ("--columns", "grad-based AT", "symmetry norm", "activation-based AT")
+    assert main(monkeypatch, *given, "--steps-per-execution", 2) == 0
+    records = records_of(tmp_path / "results.csv")
+    assert [record["weight_decay"] for record in records] == ["0.0"] * 3 + ["0.0005"]
+    assert "symmetry norm: gradient symmetry, weight 1" in page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """ImageNet and rooms, in their true formats."""
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path_factory.mktemp("pictures")
+    make_archives(folder / "downloads" / "manual")
+    tfds.builder("imagenet2012", data_dir=folder).download_and_prepare()
+    return make_mit_scenes(folder)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_tables_5_and_4(monkeypatch, tmp_path, capsys, pictures, in_this_process, without_graphs):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(pictures))
+    monkeypatch.setenv("MIT_SCENES_DIR", str(pictures))
+    short = (*TINY_RESNET, "--epochs", 1, "--steps", 1)
+    given = ("--table", 5, *short, "--columns", "AT", "teacher", "--output", tmp_path / "5")
+    assert main(monkeypatch, *given) == 0
+    records = records_of(tmp_path / "5" / "results.csv")
+    assert [record["column"] for record in records] == ["AT", "teacher"]
+    assert all("top5_error_percent" in record for record in records)
+    student, teacher = (tmp_path / "5" / "networks" / record["file"] for record in records)
+    files = ("--student-weights", student, "--teacher-weights", teacher)
+    given = ("--table", 4, *short, "--data", "mit_scenes", "--columns", "AT")
+    given += ("--learning-rate", 1e-6, "--output", tmp_path / "4")
+    assert main(monkeypatch, *given, *files) == 0
+    assert len(records_of(tmp_path / "4" / "results.csv")) == 2
+    trained = keras.models.load_model(student)
+    (path,) = (tmp_path / "4" / "networks").glob("*_attention_*.keras")
+    tuned = keras.models.load_model(path)
+    assert tuned.output_shape == (None, 67)
+    for layer in tuned.layers:
+        before = trained.get_layer(layer.name).get_weights()
+        if isinstance(layer, keras.layers.BatchNormalization) or "stage1" in layer.name:
+            np.testing.assert_array_equal(layer.get_weights(), before)
+    name = "stage4_block1_conv1"
+    changed = tuned.get_layer(name).get_weights()[0] - trained.get_layer(name).get_weights()[0]
+    assert np.abs(changed).max() > 0
+    capsys.readouterr()
+    assert main(monkeypatch, *given, "--student-weights", teacher, *files[2:]) == 2
+    assert "of a trained ResNet-18-2" in capsys.readouterr().err
+
+
+def test_exports_say_probabilities(monkeypatch, tmp_path):
+    served = {}
+    monkeypatch.setattr(
+        ka.export, "export_saved_model", lambda model, path, overwrite: served.update({path: model})
+    )
+    given = read(monkeypatch, "--table", 2, *TINY_WRN, *SHORT, "--output", tmp_path)
+    job = job_of()
+    path = training.path_of(tmp_path, job)
+    job.model().save(path)
+    cell = plan.Cell(plan.rows(given)[0], "none", job)
+    done = {job: Training(job, path, 1.0, 4, 1, 1, [], {"error %": 1.0})}
+    attention_transfer.export(given, [cell], done)
+    (model,) = served.values()
+    answers = model.predict_on_batch(np.zeros((2, 12, 12, 1)))
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_what_was_measured_is_read_again(tmp_path):
+    job = job_of()
+    one = Training(
+        job, training.path_of(tmp_path, job), 2.5, 4, 7, 9, [{"epoch": 1}], {"error %": 3.0}
+    )
+    training.keep(one, job.model())
+    assert training.train(tmp_path, job, 1) == replace(one, kept=True)
+    assert json.loads(one.path.with_suffix(".json").read_text())["macs"] == 9
+    assert paper.TABLE1["WRN-16-1/WRN-16-2"]["AT"] == paper.TABLE2["F_sum^2"] == 7.93
+    assert methods.SCHEDULES[0] == "constant"
