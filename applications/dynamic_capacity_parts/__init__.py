@@ -1,0 +1,1 @@
+"""What the program `dynamic_capacity.py` beside this folder is made of."""

@@ -1,0 +1,320 @@
+"""The program of Dynamic Capacity Networks: small runs, what they share, what cannot be."""
+
+import csv
+import re
+import sys
+from dataclasses import replace
+
+import dynamic_capacity
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from dynamic_capacity_parts import (
+    clock,
+    cluttered,
+    figure2,
+    figure3,
+    figure5,
+    numbers,
+    options,
+    paper,
+    protocols,
+    report,
+    table1,
+    table2,
+    training,
+)
+from dynamic_capacity_parts.clock import Times
+from dynamic_capacity_parts.cluttered import Clutter, ClutteredJob
+from dynamic_capacity_parts.training import Training
+
+import keras_attention as ka
+
+# The whole of the bundled digits but 17.
+IMAGES = ("--data", "cluttered_digits", "--size", 40, "--train-size", 1780, "--test-draws", 1)
+SHORT = ("--epochs", 2, "--steps", 2, "--batch-size", 2, "--seeds", 0)
+PROTOCOL = replace(protocols.CLUTTERED_SMALL, batch_size=2, epochs=2, steps=2)
+DCN = "DCN, 6 patches, 2 scales"
+NUMBERS = ("--data", "number_photographs", "--width", 0.05, "--test-size", 2, "--train-size", 64)
+
+
+def main(patch, *given):
+    patch.setattr(sys, "argv", ["dynamic_capacity.py", *map(str, given)])
+    return dynamic_capacity.main()
+
+
+def read(patch, *given):
+    patch.setattr(sys, "argv", ["dynamic_capacity.py", *map(str, given)])
+    return options.read("")
+
+
+def records_of(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def in_this_process():
+    """Trains without a process of its own, as its settings would stay, and without graphs.
+
+    These take longer to make than so few steps.
+    """
+    compiled = training.compiled
+
+    def eagerly(*given):
+        model, steps = compiled(*given)
+        model.run_eagerly = True
+        return model, steps
+
+    inline = lambda function, jobs, processes: (function(job, 1) for job in jobs)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (
+            (tf.config.threading, "set_intra_op_parallelism_threads"),
+            (tf.config.experimental, "enable_op_determinism"),
+        ):
+            patch.setattr(module, name, lambda *settings: None)
+        for module in (dynamic_capacity, figure3, table2):
+            patch.setattr(module, "in_processes", inline)
+        patch.setattr(training, "compiled", eagerly)
+        for kind in (cluttered, numbers):
+            patch.setattr(kind, "error_of", without_graphs(kind.error_of))
+        yield patch
+
+
+def without_graphs(error_of):
+    def eager_error_of(model, tests):
+        model.run_eagerly = True
+        return error_of(model, tests)
+
+    return eager_error_of
+
+
+@pytest.fixture(scope="module")
+def trained(in_this_process, tmp_path_factory):
+    """The folder of a small table 1."""
+    folder = tmp_path_factory.mktemp("table1")
+    given = ("--table", 1, *IMAGES, *SHORT, "--output", folder, "--markdown", folder / "page.md")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            clock,
+            "time_jobs",
+            lambda jobs, rounds: {job.label: Times(1.0, 0.25) for job in jobs},
+        )
+        assert main(patch, *given) == 0
+    return folder
+
+
+def test_table_1_writes_records_curves_and_a_page(trained):
+    records = records_of(trained / "results.csv")
+    assert [record["network"] for record in records] == list(paper.TABLE1)
+    assert all(0 <= float(record["error_percent"]) <= 100 for record in records)
+    curves = records_of(trained / "curves.csv")
+    assert [line["epoch"] for line in curves] == ["1", "2"] * 4
+    assert [bool(line["distance"]) for line in curves] == [False] * 4 + [True] * 4
+    page = (trained / "page.md").read_text(encoding="utf-8")
+    assert re.search(r"\| DCN with hints +\| [\d.]+ +\| 1.39 ", page)
+    assert "1000                  | 250" in page
+    assert len(records_of(trained / "times.csv")) == 4
+    assert not training_of(trained).network().compiled
+
+
+def training_of(folder, row=cluttered.WITH_HINTS):
+    images = Clutter("cluttered_digits", 40, 1780, 1)
+    job = ClutteredJob(row.label, "cluttered_digits", 0, PROTOCOL, row, images)
+    return training.train(folder / "networks", job, 1)
+
+
+def test_figures_take_what_table_1_trained(trained, monkeypatch, tmp_path, capsys):
+    shared = (*IMAGES, *SHORT, "--networks", trained / "networks")
+    assert main(monkeypatch, "--figure", 2, *shared, "--output", tmp_path) == 0
+    assert capsys.readouterr().out.count("by an earlier run") == 2
+    points = records_of(tmp_path / "figure2.csv")
+    assert [point["network"] for point in points] == ["DCN w/o hints"] * 2 + ["DCN with hints"] * 2
+    assert (tmp_path / "figure2.png").stat().st_size > 1000
+
+
+def test_figure_3_has_the_same_weights_with_other_patches(
+    trained, monkeypatch, tmp_path, in_this_process
+):
+    shared = (*IMAGES, *SHORT, "--networks", trained / "networks", "--output", tmp_path)
+    assert main(monkeypatch, "--figure", 3, *shared, "--patches", 1, 8) == 0
+    lines = records_of(tmp_path / "figure3.csv")
+    assert [line["patches"] for line in lines] == ["1", "8"]
+    (known,) = [
+        line
+        for line in records_of(trained / "results.csv")
+        if line["network"] == cluttered.WITH_HINTS.label
+    ]
+    assert lines[1]["error_percent"] == known["error_percent"]
+    assert int(lines[0]["macs"]) < int(lines[1]["macs"]) == int(known["macs"])
+    for name in ("figure3.png", "figure3_patches.png"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_patches_are_where_the_refiner_reads(trained):
+    records = figure3.chosen(training_of(trained))
+    assert len(records) == figure3.IMAGES * 8
+    assert [record["rank"] for record in records[:8]] == list(range(1, 9))
+    assert {(record["top"] + 1) % 4 for record in records} == {0}, "strides of 4, 1 pixel earlier"
+    assert {(record["height"], record["width"]) for record in records} == {(14, 14)}
+
+
+def test_validation_leaves_out_training_digits():
+    images = Clutter("cluttered_digits", 40, 1780, 1, validation=True)
+    counts = [int(part.cardinality()) for part in (images.training(0), images.test(0).unbatch())]
+    assert counts[0] == 1780 - 356
+    labels = np.concatenate([labels for _, labels in images.test(0)])
+    assert len(labels) == 356
+    again = [next(iter(images.test(0)))[0].numpy() for _ in range(2)]
+    np.testing.assert_array_equal(*again)
+
+
+def test_times_are_by_network(in_this_process):
+    row = cluttered.COARSE
+    images = Clutter("cluttered_digits", 40, 1780)
+    job = ClutteredJob(row.label, "cluttered_digits", 0, PROTOCOL, row, images)
+    times = clock.time_jobs([job], 1)
+    assert times["coarse"].step > 0 < times["coarse"].forward
+
+
+def test_verdicts_compare_means():
+    def of(label, *errors):
+        return [made(label, seed, error) for seed, error in enumerate(errors)]
+
+    labels = [row.label for row in cluttered.ROWS]
+    done = [
+        one
+        for label, errors in zip(labels, ((4, 6), (2, 2), (1, 2), (2, 3)), strict=True)
+        for one in of(label, *errors)
+    ]
+    lines = table1.verdict(done).splitlines()
+    assert [": yes," in line for line in lines] == [True, True, False]
+    assert "2.50 % and 5.00 %" in lines[0]
+    diverged = [one for one in done if one.job.label != "coarse"] + of("coarse", None)
+    assert "not to be compared" in table1.verdict(diverged)
+
+
+def made(label, seed, error, distances=()):
+    job = ClutteredJob(label, "cluttered_digits", seed, PROTOCOL, cluttered.COARSE, None)
+    scores = {} if error is None else {"error %": float(error)}
+    curve = [{"epoch": 1, "distance": distance} for distance in distances]
+    return Training(job, None, 1.0, 2, 1, 1, 1, curve, scores)
+
+
+def test_what_diverged_is_left_out():
+    done = [
+        made("DCN w/o hints", seed, error, (4.0, 2.0 * seed))
+        for seed, error in enumerate((9, None, 5))
+    ]
+    assert report.spread(done).startswith("7.00 +- 2.83 (1 of 3 diverged)")
+    assert report.line_of(done[1]) == "DCN w/o hints, seed 1: diverged, trained in 1 s"
+    points = figure2.points(done)
+    assert [point["distance"] for point in points] == [4.0, 2.0]
+
+
+def test_protocols():
+    small = protocols.CLUTTERED_SMALL
+    rate = small.rate(2000)
+    assert [round(float(rate(step)), 6) for step in (0, 1600, 1601, 1999)] == [
+        1e-3,
+        1e-3,
+        1e-4,
+        1e-4,
+    ]
+    assert isinstance(small.optimizer(2000), keras.optimizers.Adam)
+    assert protocols.CLUTTERED.rate(10) == 1e-3
+    sgd = protocols.NUMBERS.optimizer(100)
+    assert sgd.momentum == 0.9
+    assert float(protocols.NUMBERS.rate(100)(100)) == pytest.approx(1e-4)
+    assert protocols.CLUTTERED.steps_of_epoch(60_000) == 937
+
+
+def test_lines_of_table_2_are_the_papers():
+    assert [row.label for row in numbers.ROWS] == list(paper.TABLE2)
+
+
+def test_a_small_table_2(monkeypatch, tmp_path, in_this_process):
+    rows = [row for row in numbers.ROWS if row.label in ("soft attention, 1 scale", DCN)]
+    monkeypatch.setattr(numbers, "ROWS", rows)
+    monkeypatch.setattr(numbers, "WATCHED", 2)
+    served = {}
+    monkeypatch.setattr(
+        ka.export, "export_saved_model", lambda model, path, overwrite: served.update({path: model})
+    )
+    page = tmp_path / "page.md"
+    given = ("--table", 2, *NUMBERS, *SHORT, "--output", tmp_path, "--markdown", page, "--export")
+    assert main(monkeypatch, *given) == 0
+    lines = records_of(tmp_path / "table2.csv")
+    assert [line["row"] for line in lines] == [row.label for row in rows]
+    text = page.read_text(encoding="utf-8")
+    assert re.search(rf"\| {DCN} +\| [\d.]+ +\| 18.2 ", text)
+    assert [path.name.split("_")[0] for path in served] == ["coarse", "fine", "DCN"]
+    assert list(served.values())[-1].get_layer("refiner").patches == 3
+    # What was measured is not measured again.
+    pair = next(iter(table2.pairs(trained_by(monkeypatch, given))))
+    monkeypatch.setattr(numbers, "error_of", None)
+    assert numbers.measure(numbers.Measure(rows[0], *pair), 1)["row"] == rows[0].label
+
+
+def trained_by(monkeypatch, given):
+    found = read(monkeypatch, *given)
+    return [training.train(found.networks, job, 1) for job in table2.jobs(found)]
+
+
+def test_whole_numbers_count():
+    labels = np.array([[0, 7, 10, 10, 10, 10], [1, 4, 2, 10, 10, 10]])
+    answers = [np.eye(5)[labels[:, 0]], *(np.eye(11)[labels[:, i]] for i in range(1, 6))]
+    answers[2] = answers[2][[0, 0]]
+
+    class Known:
+        def predict_on_batch(self, images):
+            return answers
+
+    assert numbers.error_of(Known(), [[(None, labels)]]) == 50.0
+
+
+def test_figure_5_counts_without_training(monkeypatch, tmp_path):
+    panels = {name: (sizes[1:3], rows) for name, (sizes, rows) in figure5.PANELS.items()}
+    monkeypatch.setattr(figure5, "PANELS", panels)
+    page = tmp_path / "page.md"
+    given = ("--figure", 5, "--width", 0.25, "--output", tmp_path, "--markdown", page)
+    assert main(monkeypatch, *given) == 0
+    records = records_of(tmp_path / "figure5.csv")
+    assert len(records) == 4
+    hundred = records[-1]
+    assert (hundred["height"], int(hundred["fine"])) == ("100", 83_549_050)
+    assert "| 100x100 |" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--table", 1, "--data", "digits"), "cluttered_mnist, cluttered_digits"),
+        (("--table", 2, "--data", "digits"), "svhn_numbers, number_photographs"),
+        (("--table", 2, "--test-size", 5), "--test-size needs --data number_photographs"),
+        (("--table", 1, *IMAGES, "--steps", 7), "multiple of the epochs, 20"),
+        (("--table", 2, *NUMBERS, "--width", 0.01), "width"),
+    ],
+)
+def test_what_cannot_be_is_one_line(monkeypatch, capsys, given, message, tmp_path):
+    assert main(monkeypatch, *given, "--output", tmp_path) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--table", 1, "--figure", 2), "not allowed with"),
+        (("--table", 2, "--patches", 3), "--patches needs --figure 3. Received: --table 2"),
+        (("--figure", 5, "--steps", 3), "--steps needs --table 1, --figure 2"),
+        (("--figure", 5, "--data", "mnist"), "--data needs"),
+        (("--table", 3), "invalid choice"),
+    ],
+)
+def test_options_that_do_not_go_together(monkeypatch, capsys, given, message):
+    with pytest.raises(SystemExit):
+        main(monkeypatch, *given)
+    assert message in capsys.readouterr().err
