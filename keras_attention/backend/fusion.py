@@ -75,10 +75,14 @@ def fused_alone(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     def call(inputs: Tensor) -> Any:
         if not (fuses() and _in_graph() and supports_dynamic_shapes()):
             return function(inputs)
-        if None in inputs.shape[1:] or inputs.shape[0] not in (None, 1):
+        count, *sides = inputs.shape
+        if None in sides or count not in (None, 1):
             return function(inputs)
+        if count == 1:
+            return compiled(inputs)
         alone = tf.equal(tf.shape(inputs)[0], 1)
-        return tf.cond(alone, lambda: compiled(inputs), lambda: plain(inputs))
+        one = (1, *sides)
+        return tf.cond(alone, lambda: compiled(tf.ensure_shape(inputs, one)), lambda: plain(inputs))
 
     return call
 

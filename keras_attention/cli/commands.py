@@ -189,7 +189,7 @@ def _check_one_label(data: str) -> None:
     if info.label_classes:
         raise ValueError(
             f"`--data` must have one label for each image, not {len(info.label_classes)} classes. "
-            f"Received: --data={data}"
+            f"Received: --data={data}; applications/dynamic_capacity.py reads house numbers"
         )
 
 

@@ -95,12 +95,18 @@ def build(config: RunConfig, data: Any) -> keras.Model:
     options = {"classifier_activation": None} if info.regression else {}
     options |= config.model_options
     try:
-        return builder(input_shape=shape, classes=info.classes, **options)
+        model = builder(input_shape=shape, classes=info.classes, **options)
     except TypeError as error:
         raise ValueError(
             f"`--set` must name options of {config.model}, such as scale_l2=1e-3. "
             f"Received: {config.model_options} ({error})"
         ) from error
+    if len(model.outputs) > 1:
+        raise ValueError(
+            "`MODEL` must give one answer for each image; for house numbers there is "
+            f"applications/dynamic_capacity.py. Received: {config.model}"
+        )
+    return model
 
 
 def load_data(config: RunConfig, split: str) -> Any:

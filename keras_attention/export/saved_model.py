@@ -73,7 +73,8 @@ def export_saved_model(
             takes 1e-5, or what the half precision of the model's layers leaves.
         overwrite: Whether to replace a SavedModel that stands at `path`.
         fused: Whether chains of operations on maps are compiled by XLA where the model is served,
-            as they are in training (`SANBlock`). TensorFlow Serving wants
+            as they are in training (`SANBlock`), and images that come one by one
+            (`PatchRefiner(fused=True)`, as in `DCN`). TensorFlow Serving wants
             `--xla_cpu_compilation_enabled=true` for that; False exports plain operations, which
             every server has.
         attention: Whether the export returns a dictionary of the model's output and all attention

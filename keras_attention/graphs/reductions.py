@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.graphs import rows
+from keras_attention.graphs import gradients
 from keras_attention.graphs.steps import Gradient, Step, Tensor
 
 
@@ -22,8 +22,8 @@ class GlobalMaximum(Step):
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
         shape = (-1, x.shape[-1])
         y, gradient = ops.reshape(y, shape), ops.reshape(gradient, shape)
-        if rows.pay():
-            return rows.rows_of_maxima(x, y, gradient)
+        if gradients.pay():
+            return gradients.rows_of_maxima(x, y, gradient)
         at_maximum = ops.cast(x == y[:, None, None], gradient.dtype)
         shared = ops.sum(at_maximum, axis=(1, 2))
         return at_maximum * (gradient / shared)[:, None, None]

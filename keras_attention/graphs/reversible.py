@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from keras_attention.graphs.expansion import UnusualLayerError, steps_of_call
+from keras_attention.graphs.gradients import NORMED, Rows
 from keras_attention.graphs.nodes import functional, is_functional, nodes
 from keras_attention.graphs.reductions import GlobalMaximum
-from keras_attention.graphs.rows import Blocks, Rows
 from keras_attention.graphs.steps import Convolution, Gradient, Pointwise, Step
 
 Tensor = Any
@@ -121,7 +121,7 @@ class Reversible:
         return None if gradient is None else _whole(gradient, values[START])
 
     def sparse_backward(self, values: Values, gradients: Sequence[Gradient]) -> Gradient:
-        """Computes the gradient by the input as it comes: a tensor, `Rows` or `Blocks`.
+        """Computes the gradient by the input as it comes: a tensor or what stands for one.
 
         Args:
             values: What `forward` returned.
@@ -133,7 +133,7 @@ class Reversible:
         for step, source, made in reversed(self.steps):
             if made in found:
                 gradient = found.pop(made)
-                if isinstance(gradient, Blocks):
+                if isinstance(gradient, NORMED):
                     gradient = gradient.whole()
                 gradient = step.backward(values[source], values[made], gradient)
                 _add(found, values, source, gradient)
@@ -153,4 +153,4 @@ def _add(found: dict[Wire, Gradient], values: Values, wire: Wire, gradient: Grad
 def _whole(gradient: Gradient, like: Tensor) -> Tensor:
     if isinstance(gradient, Rows):
         return gradient.whole(like)
-    return gradient.whole() if isinstance(gradient, Blocks) else gradient
+    return gradient.whole() if isinstance(gradient, NORMED) else gradient

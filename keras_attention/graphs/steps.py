@@ -8,12 +8,12 @@ import keras
 from keras import ops
 
 from keras_attention import backend
+from keras_attention.graphs.gradients import Blocks, Projected, Rows
 from keras_attention.graphs.receptive_field import padding_before
-from keras_attention.graphs.rows import Blocks, Rows
 from keras_attention.ops.swapped_convolution import rows_of_taps
 
 Tensor = Any
-Gradient = Any  # A tensor, Rows or Blocks.
+Gradient = Any  # A tensor, Rows, Blocks or Projected.
 
 
 class Step:
@@ -43,6 +43,9 @@ class Convolution(Step):
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
         if isinstance(gradient, Rows):
             return self._of_rows(x, y, gradient)
+        if self._reads_one_place() and self.layer.filters < x.shape[-1]:
+            kernel = ops.reshape(_cast(self.layer.kernel, gradient), (x.shape[-1], -1))
+            return Projected(gradient, kernel)
         layer, sides = self.layer, ops.shape(x)[1:3]
         kernel = _cast(layer.kernel, gradient)
         if backend.fuses() and not backend.supports_dynamic_shapes():
@@ -77,6 +80,9 @@ class Convolution(Step):
         )
         values = ops.reshape(flat, (shape[0], high, wide, down, right, channels))
         return Blocks(values, self.before(shape[1:3]), shape[1:3])
+
+    def _reads_one_place(self) -> bool:
+        return tuple(self.layer.kernel_size) == tuple(self.layer.strides) == (1, 1)
 
     def before(self, sides: Any) -> tuple[Any, Any]:
         """Zeros that are padded before the rows and the columns of an input of these sides."""

@@ -17,6 +17,8 @@ from keras_attention.arguments import (
     positive_integer,
     standard_data_format,
 )
+from keras_attention.layers.map_format import MapFormat
+from keras_attention.layers.patch_models import PatchModels
 from keras_attention.layers.patch_place import PatchPlace, checked_offset, checked_pair, patch_place
 from keras_attention.layers.salient_top import WAYS, SalientTop, check_outputs
 from keras_attention.ops.dynamic_capacity import (
@@ -190,14 +192,16 @@ class PatchRefiner(keras.Layer):
             )
 
     def build(self, input_shape: Shape) -> None:
-        self._build_models(tuple(input_shape))
-        features = self.coarse.compute_output_shape(input_shape)
-        height, width, self.depth = self._sides(features)
-        if height is not None and width is not None and self.patches > height * width:
-            raise ValueError(
-                f"`patches` must be at most {height * width}, the places of the coarse map of "
-                f"{height} x {width}. Received: patches={self.patches}"
-            )
+        images = tuple(input_shape)
+        parts = (self.coarse, self.fine, self.top, self.fine_top)
+        self._models = PatchModels(*parts, MapFormat(self.data_format))
+        self._models.build_coarse(images)
+        self.place = patch_place(self.coarse, self.patch_size, self.offset, self.stride)
+        self._models.build(images, self.place, self.patches)
+        has_one_length = self.combine == "swap" or self.hint_weight > 0.0 or self.fine_top is None
+        self._compares = self._models.compare(images, self.place, has_one_length)
+        features = self.coarse.compute_output_shape(images)
+        self._check_places(features)
         answers = self.top.compute_output_spec(keras.KerasTensor(features, self.compute_dtype))
         check_outputs(self.outputs, answers)
         self._look = SalientTop(
@@ -209,53 +213,13 @@ class PatchRefiner(keras.Layer):
             self.data_format,
         )
 
-    def _build_models(self, input_shape: Shape) -> None:
-        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
-        _build(self.coarse, input_shape)
-        self.place = patch_place(self.coarse, self.patch_size, self.offset, self.stride)
-        _build(self.fine, self._shape(None, *self.place.size, channels))
-        features = tuple(self.coarse.compute_output_shape(input_shape))
-        if len(features) != 4 or self._sides(features)[2] is None:
+    def _check_places(self, features: Shape) -> None:
+        height, width, _ = self._models.format.sides(features)
+        if height is not None and width is not None and self.patches > height * width:
             raise ValueError(
-                "`coarse` must return a map of vectors of known length. "
-                f"Received: {self.coarse.name!r}, which returns {features}"
+                f"`patches` must be at most {height * width}, the places of the coarse map of "
+                f"{height} x {width}. Received: patches={self.patches}"
             )
-        _build(self.top, features)
-        fine = tuple(self.fine.compute_output_shape(self._shape(None, *self.place.size, channels)))
-        self._check_vectors(fine, self._sides(features)[2])
-        if self.fine_top is not None:
-            _build(self.fine_top, self._shape(None, self.patches, 1, self._depth_of(fine)))
-
-    def _check_vectors(self, fine: Shape, depth: int) -> None:
-        places = fine[1:-1] if self.data_format == "channels_last" else fine[2:]
-        alone = len(fine) == 2 or (len(fine) == 4 and tuple(places) == (1, 1))
-        if not alone or self._depth_of(fine) is None:
-            raise ValueError(
-                f"`fine` must make one vector of a patch of {self.place.size} pixels. "
-                f"Received: {self.fine.name!r}, which returns {fine}"
-            )
-        needed = self.combine == "swap" or self.hint_weight > 0.0 or self.fine_top is None
-        if needed and self._depth_of(fine) != depth:
-            raise ValueError(
-                f"`fine` must return vectors of {depth} values, as `coarse` does; others go to a "
-                "`fine_top` with combine='fine_only' and hint_weight=0. "
-                f"Received: {self.fine.name!r}, which returns {fine}"
-            )
-        self.compares = self._depth_of(fine) == depth
-
-    def _depth_of(self, fine: Shape) -> int | None:
-        return fine[-1] if len(fine) == 2 or self.data_format == "channels_last" else fine[1]
-
-    def _sides(self, shape: Shape) -> Any:
-        """Height, width and channels."""
-        if self.data_format == "channels_last":
-            return tuple(shape[1:])
-        return (*shape[2:], shape[1])
-
-    def _shape(self, batch: Any, height: Any, width: Any, channels: Any) -> Shape:
-        if self.data_format == "channels_last":
-            return batch, height, width, channels
-        return batch, channels, height, width
 
     def _inference(self, return_attention: bool) -> Callable[[Tensor], Any]:
         return lambda images: self._refined(images, False, return_attention)
@@ -272,8 +236,8 @@ class PatchRefiner(keras.Layer):
         saliency, values = self._saliency_of(features, bool(training))
         positions = top_positions(saliency, self._count(saliency))
         fine = self._refined_vectors(images, positions, training)
-        maps = self._channels_last(features)
-        if training and self.compares:
+        maps = self._models.format.to_last(features)
+        if training and self._compares:
             self._learn_hint(vectors_at(maps, positions), fine)
         if training and self.convex:
             maps = scaled_gradient(maps, 1.0 - self.hint_weight)
@@ -320,7 +284,7 @@ class PatchRefiner(keras.Layer):
         )
         flat = ops.reshape(patches, (-1, *patches.shape[2:]))
         vectors = self.fine(flat, training=training)
-        depth = vectors.shape[-1] if len(vectors.shape) == 2 else self._sides(vectors.shape)[2]
+        depth = self._models.format.length(vectors.shape)
         return ops.reshape(vectors, (-1, ops.shape(positions)[1], depth))
 
     def _learn_hint(self, coarse: Tensor, fine: Tensor) -> None:
@@ -343,8 +307,7 @@ class PatchRefiner(keras.Layer):
         return self._said(self.top, swap(maps, positions, fine), training)
 
     def _said(self, top: keras.Model, maps: Tensor, training: bool | None) -> Any:
-        if self.data_format == "channels_first":
-            maps = ops.transpose(maps, (0, 3, 1, 2))
+        maps = self._models.format.from_last(maps)
         return top(maps, training=training) if self.include_top else maps
 
     def work(
@@ -361,24 +324,21 @@ class PatchRefiner(keras.Layer):
         Returns:
             A list of model, shape of its input without the batch, and times; and what is added.
         """
-        features = tuple(self.coarse.compute_output_shape(input_shape))
-        height, width, _ = self._sides(features)
+        images, models = tuple(input_shape), self._models
+        features = tuple(self.coarse.compute_output_shape(images))
+        height, width, _ = models.format.sides(features)
         count = min(self.patches, height * width)
-        patch = self._patch_shape(tuple(input_shape))[1:]
-        parts = [(self.coarse, tuple(input_shape)[1:], 1), (self.fine, patch, count)]
+        parts = [(self.coarse, images[1:], 1)]
+        parts.append((self.fine, models.patch(images, self.place)[1:], count))
         parts.append((self.top, features[1:], 2))
         if not self.include_top:
             return parts, 0
         if self.combine == "fine_only":
-            depth = self._depth_of(tuple(self.fine.compute_output_shape((None, *patch))))
-            shape = self._shape(None, count, 1, depth)[1:]
+            shape = models.vectors(images, self.place, count)[1:]
             return [*parts, (self.fine_top or self.top, shape, 1)], 0
         parts[-1] = (self.top, features[1:], 3)
         saved = self._look.saved(count, self._look.places_of(features)) if executed else 0
         return parts, -max(saved, 0)
-
-    def _channels_last(self, maps: Tensor) -> Tensor:
-        return maps if self.data_format == "channels_last" else ops.transpose(maps, (0, 2, 3, 1))
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         specification = self.compute_output_spec(keras.KerasTensor(input_shape))
@@ -389,15 +349,14 @@ class PatchRefiner(keras.Layer):
     ) -> Any:
         images = keras.KerasTensor(images.shape, self.compute_dtype)
         features = self.coarse.compute_output_spec(images)
-        height, width, depth = self._sides(features.shape)
+        height, width, _ = self._models.format.sides(features.shape)
         count = self.patches if height and width else None
         top, maps = self.top, features
         if self.combine == "fine_only":
             top = self.fine_top or top
-            fine = keras.KerasTensor(self._patch_shape(images.shape), self.compute_dtype)
-            vectors = self.fine.compute_output_spec(fine)
-            depth = self._depth_of(tuple(vectors.shape))
-            shape = self._shape(images.shape[0], count, 1, depth)
+            shape = self._models.vectors(images.shape, self.place, count)
+            patch = self._models.patch(images.shape, self.place)
+            vectors = self.fine.compute_output_spec(keras.KerasTensor(patch, self.compute_dtype))
             maps = keras.KerasTensor(shape, vectors.dtype)
         answer = top.compute_output_spec(maps) if self.include_top else maps
         if not return_attention:
@@ -405,9 +364,6 @@ class PatchRefiner(keras.Layer):
         batch = images.shape[0]
         saliency = keras.KerasTensor((batch, height, width), "float32")
         return answer, saliency, keras.KerasTensor((batch, count, 2), "int32")
-
-    def _patch_shape(self, images: Shape) -> Shape:
-        return self._shape(None, *self.place.size, self._sides(tuple(images))[2])
 
     def get_config(self) -> dict[str, Any]:
         models = {name: getattr(self, name) for name in PARTS}
@@ -447,11 +403,6 @@ def _model(argument: str, model: Any) -> keras.Model:
     if isinstance(model, keras.Model):
         return model
     raise ValueError(f"`{argument}` must be a Keras model. Received: {argument}={model!r}")
-
-
-def _build(model: keras.Model, shape: Shape) -> None:
-    if not model.built:
-        model.build(shape)
 
 
 def _count(argument: str, value: Any) -> int:

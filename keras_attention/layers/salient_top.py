@@ -9,9 +9,9 @@ from keras import ops
 
 from keras_attention.graphs.answers import says_probabilities
 from keras_attention.graphs.expansion import UnusualLayerError
+from keras_attention.graphs.gradients import NORMED, Rows
 from keras_attention.graphs.nodes import is_functional
 from keras_attention.graphs.reversible import Reversible, Values
-from keras_attention.graphs.rows import Blocks, Rows
 from keras_attention.ops.dynamic_capacity import (
     chosen,
     entropy_gradient,
@@ -87,7 +87,7 @@ class SalientTop:
         for index in range(len(answers)) if self.outputs is None else self.outputs:
             gradients[index] = entropy_gradient(answers[index], self.from_logits)
         gradient = self.reversible.sparse_backward(values, gradients)
-        if isinstance(gradient, Blocks):
+        if isinstance(gradient, NORMED):
             return ops.stop_gradient(ops.sqrt(gradient.squares() + self.epsilon)), values
         if isinstance(gradient, Rows):
             gradient = gradient.whole(features)

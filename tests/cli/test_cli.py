@@ -148,6 +148,10 @@ def test_models(capsys, monkeypatch):
         (["evaluate", "{corrupt}", "--data", "digits"], "corrupt or of another format"),
         (["evaluate", "{torn}", "--data", "digits"], "does not load"),
         (["evaluate", "{foreign}", "--data", "digits"], "does not load"),
+        (
+            ["train", "SVHNCoarse", "--set", "width=0.1", "--output", "{new}"],
+            "one answer for each image",
+        ),
         (["train", "TDN10", "--data", "gtsdb", "--output", "{new}"], "Received: --data=gtsdb"),
         (["train", "TDN10", "--data", "svhn_numbers", "--output", "{new}"], "not 6 classes"),
         (["evaluate", "{run}", "--data", "gtsdb"], "one label for each image"),

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.graphs.expansion import UnusualLayerError
+from keras_attention.graphs.gradients import NORMED
 from keras_attention.graphs.reversible import Reversible
 
 layers = keras.layers
@@ -54,6 +55,12 @@ TOPS = {
         layers.Activation("tanh"),
         layers.GlobalMaxPooling2D(),
         layers.Dense(3),
+    ],
+    "products of each place": lambda: [
+        layers.Conv2D(1, 1, activation="tanh"),
+        layers.Conv2D(3, 1),
+        layers.Softmax(),
+        layers.GlobalAveragePooling2D(),
     ],
     "a model inside": lambda: [
         keras.Sequential([keras.Input((9, 8, 2)), layers.Conv2D(4, 3, activation="relu")]),
@@ -121,6 +128,21 @@ def test_sizes_that_only_a_tensor_knows(top, fused, rng):
         x = tf.constant(rng.normal(size=(2, *sides, 2)).astype("float32"))
         expected = backend.input_gradient(model, x)
         np.testing.assert_allclose(gradient(x), expected, atol=1e-5)
+
+
+@every_top
+def test_norms_are_those_of_the_whole_gradient(top, rng):
+    model, x = model_of(top), ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
+    reversible = Reversible(model)
+    values = reversible.forward(x)
+    upstream = [ops.convert_to_tensor(rng.normal(size=(3, 3)).astype("float32"))]
+    gradient = reversible.sparse_backward(values, upstream)
+    if isinstance(gradient, NORMED):
+        whole = reversible.backward(values, upstream)
+        expected = np.square(np.asarray(whole)).sum(-1)
+        np.testing.assert_allclose(gradient.squares(), expected, atol=1e-5)
+    if top == "products of each place":
+        assert isinstance(gradient, NORMED)
 
 
 def test_equal_maxima_share_the_gradient():

@@ -1,4 +1,4 @@
-"""Gradients that are zero at most places of a map, kept as the rows that are not."""
+"""Gradients of maps that are not written out: zero at most places, in blocks, or as products."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +66,36 @@ class Blocks:
             values = backend.pad(values, {1: (0, missing[0]), 2: (0, missing[1])})
         (top, left), (height, width) = self.before, self.sides
         return values[:, top : top + height, left : left + width]
+
+
+@dataclass(frozen=True)
+class Projected:
+    """A gradient that went through products of each place by itself.
+
+    Attributes:
+        values: By the products, `(B, H, W, C)`.
+        kernel: `(D, C)`.
+    """
+
+    values: Tensor
+    kernel: Tensor
+
+    def whole(self) -> Tensor:
+        """The map, `(B, H, W, D)`."""
+        return backend.matmul(self.values, self.kernel, transpose_y=True)
+
+    def squares(self) -> Tensor:
+        """The squared norm of each place, by the products of the kernel with itself.
+
+        There are `C` by `C` of them: fewer to multiply than the map, where `C` is less than `D`.
+        """
+        products = backend.matmul(self.kernel, self.kernel, transpose_x=True)
+        squared = ops.sum(ops.matmul(self.values, products) * self.values, axis=-1)
+        return ops.maximum(squared, 0.0)
+
+
+# What knows the norms of its places.
+NORMED = (Blocks, Projected)
 
 
 def _at_least_zero(amount: Any) -> Any:
