@@ -82,7 +82,7 @@ def fused_alone(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
             return compiled(inputs)
         alone = tf.equal(tf.shape(inputs)[0], 1)
         one = (1, *sides)
-        return tf.cond(alone, lambda: compiled(tf.ensure_shape(inputs, one)), lambda: plain(inputs))
+        return tf.cond(alone, lambda: compiled(tf.reshape(inputs[:1], one)), lambda: plain(inputs))
 
     return call
 
