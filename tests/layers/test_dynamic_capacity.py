@@ -282,6 +282,17 @@ def test_alone_or_together_compiled_or_not(rng):
     np.testing.assert_allclose(model.predict(x[:1], verbose=0), expected[:1], atol=1e-6)
 
 
+def test_a_smaller_batch_after_others_is_not_one_image(rng):
+    x = photographs(rng)
+    fused = refiner(fused=True)
+    inputs = keras.Input(SHAPE)
+    model = keras.Model(inputs, fused(inputs))
+    expected = np.asarray(fused(x))
+    for count in (len(x), len(x) - 1, 1):
+        found = model.predict_on_batch(x[:count])
+        np.testing.assert_allclose(found, expected[:count], atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["onnx", "litert"])
 @pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="formats of TensorFlow")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
