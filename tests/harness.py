@@ -340,9 +340,7 @@ IDLE_COARSE = tuple(
         *(f"conv{index}" for index in range(1, 6)),
         "hidden1",
         "hidden2",
-        "length",
-        "digit1",
-        "digit2",
+        "answers",
     )
     for weight in ("kernel", "bias")
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 3
 # Lightness rises with the value: legible in gray and to the color-blind.
 COLORS = "cividis"
-WIDTH, HEIGHT = 2.0, 1.9
+WIDTH, HEIGHT, NOTE = 2.0, 1.9, 0.4
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     from matplotlib.figure import Figure
 
     count = len(columns[0].pictures)
-    size = (WIDTH * len(columns) + 0.4, HEIGHT * count + 1.5)
+    # A line of notes under squares would lie on the row below.
+    height = HEIGHT + NOTE * any(column.notes for column in columns)
+    size = (WIDTH * len(columns) + 0.4, height * count + 1.5)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(count, len(columns), squeeze=False)
     for indices in _by_scale(columns):
