@@ -41,6 +41,8 @@ def steps_of(layer: Any) -> list[Step]:
     >>> [type(step).__name__ for step in steps_of(layer)]
     ['Matrix', 'Pointwise']
     """
+    if getattr(layer, "quantization_mode", None) is not None:
+        raise UnusualLayerError(f"{layer.name!r} is quantized, so its weights are not its kernel.")
     for kinds, expand in _RULES:
         if type(layer) in kinds and getattr(layer, "data_format", None) != "channels_first":
             return expand(layer)

@@ -133,8 +133,8 @@ class Reversible:
         for step, source, made in reversed(self.steps):
             if made in found:
                 gradient = found.pop(made)
-                if isinstance(gradient, NORMED):
-                    gradient = gradient.whole()
+                if not (isinstance(gradient, Rows) and step.takes_rows):
+                    gradient = _whole(gradient, values[made])
                 gradient = step.backward(values[source], values[made], gradient)
                 _add(found, values, source, gradient)
         return found.get(START)

@@ -1,8 +1,9 @@
 """What usual layers compute, forwards, and backwards by forward operations alone."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -16,16 +17,22 @@ Tensor = Any
 Gradient = Any  # A tensor, Rows, Blocks or Projected.
 
 
-class Step:
-    """One thing that is done to one tensor. Maps have their channels last."""
+class Step(ABC):
+    """One thing that is done to one tensor. Maps have their channels last.
 
+    Attributes:
+        takes_rows: Whether `backward` takes `Rows` as they are.
+    """
+
+    takes_rows: ClassVar[bool] = False
+
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """What comes out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
         """The gradient by what went in, from that by what came out."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Convolution(Step):
     """The products of a convolution, without its activation."""
 
     layer: keras.layers.Conv2D
+    takes_rows: ClassVar[bool] = True
 
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
@@ -113,6 +121,7 @@ class Normalization(Step):
     """Batch normalization of inference, over the last axis."""
 
     layer: keras.layers.BatchNormalization
+    takes_rows: ClassVar[bool] = True
 
     def forward(self, x: Tensor) -> Tensor:
         layer, x = self.layer, ops.cast(x, self.layer.compute_dtype)
@@ -146,6 +155,7 @@ class Pointwise(Step):
     function: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor, Tensor], Tensor]
     keeps_maxima: bool = False
+    takes_rows: ClassVar[bool] = True
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)

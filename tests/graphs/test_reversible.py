@@ -56,6 +56,20 @@ TOPS = {
         layers.GlobalMaxPooling2D(),
         layers.Dense(3),
     ],
+    "maximum of products": lambda: [layers.Dense(5), layers.GlobalMaxPooling2D(), layers.Dense(3)],
+    "maximum of maxima": lambda: [
+        layers.Conv2D(5, 2),
+        layers.MaxPooling2D(2),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3),
+    ],
+    "maximum of probabilities": lambda: [
+        layers.Conv2D(5, 2, activation="softmax"),
+        layers.ZeroPadding2D(1),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3),
+    ],
+    "maximum alone": lambda: [layers.GlobalMaxPooling2D(), layers.Dense(3)],
     "products of each place": lambda: [
         layers.Conv2D(1, 1, activation="tanh"),
         layers.Conv2D(3, 1),
@@ -184,6 +198,13 @@ def test_several_answers_add_up(rng):
 def test_unusual_layers_are_left_to_the_backend(layer):
     with pytest.raises(UnusualLayerError, match=r"has|is not|does not|pools"):
         Reversible(keras.Sequential([keras.Input((4, 4, 2)), layer]))
+
+
+def test_quantized_layers_are_left_to_the_backend():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    model.quantize("int8")
+    with pytest.raises(UnusualLayerError, match="is quantized"):
+        Reversible(model)
 
 
 def test_merging_layers_are_left_to_the_backend():
