@@ -202,7 +202,7 @@ def test_unusual_layers_are_left_to_the_backend(layer):
 
 def test_quantized_layers_are_left_to_the_backend():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
-    model.quantize("int8")
+    model.layers[-1].quantize("int8")
     with pytest.raises(UnusualLayerError, match="is quantized"):
         Reversible(model)
 
