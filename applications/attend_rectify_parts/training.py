@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from program_parts.trainings import settle
 
 import keras_attention as ka
 from attend_rectify_parts.protocols import Protocol
@@ -88,12 +89,7 @@ class Training:
 
 def train(job: Job, threads: int) -> Training:
     """Trains one network and measures it."""
-    # Many networks in one process are meant: no warnings that each is traced.
-    tf.get_logger().setLevel("ERROR")
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(job.seed)
-    tf.config.experimental.enable_op_determinism()
+    settle(job.seed, threads)
     data, steps = endless(job)
     model, stops = compiled(job, steps), []
     if job.protocol.patience is not None:

@@ -4,14 +4,14 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from program_parts import files
+from program_parts.trainings import keep, settle
 
 import keras_attention as ka
 from attention_transfer_parts import networks
@@ -19,7 +19,6 @@ from attention_transfer_parts.methods import ALONE, Method
 from attention_transfer_parts.networks import Network
 from attention_transfer_parts.protocols import Protocol
 from attention_transfer_parts.sources import Source
-from keras_attention.files import write_whole
 
 # What is called which error.
 ERRORS = {1: "error %", 5: "top-5 error %"}
@@ -127,12 +126,7 @@ def train(folder: Path, job: Job, threads: int) -> Training:
     # Written last: where it is, the network is whole.
     if measured.is_file() and path.is_file():
         return Training(job, path, **json.loads(measured.read_text(encoding="utf-8")), kept=True)
-    # Many networks in one process are meant: no warnings that each is traced.
-    tf.get_logger().setLevel("ERROR")
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(job.seed)
-    tf.config.experimental.enable_op_determinism()
+    settle(job.seed, threads)
     # Before all else that draws: every method starts from the same weights.
     student = job.model()
     counts = ka.inspect.trainable_parameters(student), ka.inspect.count_macs(student)
@@ -145,7 +139,7 @@ def train(folder: Path, job: Job, threads: int) -> Training:
     training = Training(
         job, path, seconds, steps * job.protocol.epochs, *counts, curve=curve, scores=scores
     )
-    keep(training, student)
+    keep(training, student.save)
     return training
 
 
@@ -218,16 +212,6 @@ def errors_of(
         ]
     )
     return {ERRORS[top]: 100 * float(np.mean(ranks >= top)) for top in tops}
-
-
-def keep(training: Training, student: keras.Model) -> None:
-    """Writes the network, then what was measured."""
-    path = training.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, student.save)
-    fields = asdict(training)
-    measured = {name: fields[name] for name in fields if name not in ("job", "path", "kept")}
-    files.write_text(path.with_suffix(".json"), json.dumps(measured))
 
 
 def _top(number: int) -> keras.metrics.Metric:

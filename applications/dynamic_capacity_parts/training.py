@@ -5,18 +5,17 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from program_parts import files
+from program_parts.trainings import keep, settle
 
 import keras_attention as ka
 from dynamic_capacity_parts.protocols import Protocol
-from keras_attention.files import write_whole
 
 ERROR = "error %"
 
@@ -128,18 +127,10 @@ def train(folder: Path, job: Job, threads: int) -> Training:
     scores = {ERROR: job.error(model, job.tests())} if finite else {}
     taken = steps * job.protocol.epochs
     training = Training(job, path, seconds, taken, *counts(job, model), curve, scores)
-    keep(training, model)
+    # Without the optimizer's moments, which are twice the weights.
+    plain = keras.Model(model.input, model.output, name=model.name)
+    keep(training, plain.save)
     return training
-
-
-def settle(seed: int, threads: int) -> None:
-    """Makes a process ready for one network: what is drawn is drawn alike again."""
-    # Many networks in one process are meant: no warnings that each is traced.
-    tf.get_logger().setLevel("ERROR")
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
 
 
 def compiled(job: Job, examples: tf.data.Dataset) -> tuple[keras.Model, int]:
@@ -198,15 +189,3 @@ def counts(job: Job, model: keras.Model) -> tuple[int, int, int]:
         ka.inspect.count_macs(model, job.counted),
         ka.inspect.count_macs(model, job.counted, executed=True),
     )
-
-
-def keep(training: Training, model: keras.Model) -> None:
-    """Writes the network, then what was measured."""
-    path = training.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Without the optimizer's moments, which are twice the weights.
-    plain = keras.Model(model.input, model.output, name=model.name)
-    write_whole(path, plain.save)
-    fields = asdict(training)
-    measured = {name: fields[name] for name in fields if name not in ("job", "path", "kept")}
-    files.write_text(path.with_suffix(".json"), json.dumps(measured))

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from program_parts.trainings import settle
 
 import keras_attention as ka
 from keras_attention.datasets import DatasetInfo
@@ -109,12 +110,7 @@ class Epochs(keras.callbacks.Callback):
 
 def train(job: Job, threads: int) -> Training:
     """Trains one network and measures it."""
-    # Many networks in one process are meant: no warnings that each is traced.
-    tf.get_logger().setLevel("ERROR")
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(job.seed)
-    tf.config.experimental.enable_op_determinism()
+    settle(job.seed, threads)
     data = job.load("train")
     model, epochs = job.compiled(data), Epochs()
     model.fit(data, epochs=job.protocol.epochs, callbacks=[epochs], verbose=0, shuffle=False)

@@ -1,5 +1,6 @@
 """Images brought to a share of their size, or to the least that a network reads."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,16 +14,16 @@ Tensor = Any
 Shape = tuple[int | None, ...]
 
 
-class _Sides(keras.Layer):
+class _Sides(keras.Layer, ABC):
     """What changes the height and the width alone."""
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.data_format = standard_data_format(data_format)
 
+    @abstractmethod
     def new_side(self, axis: int, side: Any) -> Any:
         """The height, of axis 0, or the width: an integer or a tensor."""
-        raise NotImplementedError
 
     def sides_of(self, shape: Any) -> tuple[Any, ...]:
         """Height and width after the change, of a shape of known or unknown sides."""

@@ -71,6 +71,7 @@ def _is_folded(node: Any, calls: Graph) -> bool:
         sum(1 for n in calls.nodes if n.operation is one.operation) == 1 for one in (node, before)
     )
     linear = before.operation.activation is keras.activations.linear
+    linear = linear and before.operation.quantization_mode is None  # or its kernel is not its own
     return alone and once and linear and _normalizes_outputs(layer, before)
 
 

@@ -102,6 +102,15 @@ def test_the_parts_of_a_refiner(rng):
     assert normalizations(refiner.top), "the model itself stays"
 
 
+def test_quantized_layers_stay(rng):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.BatchNormalization()])
+    model.layers[0].quantize("int8")
+    folded = ka.surgery.fold_batch_normalization(settled(model))
+    x = rng.normal(size=(3, 4)).astype("float32")
+    np.testing.assert_allclose(folded(x), model(x), atol=1e-5)
+    assert normalizations(folded)
+
+
 def test_bad_models():
     with pytest.raises(ValueError, match="functional or sequential"):
         ka.surgery.fold_batch_normalization(layers.Dense(2))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_attention.arguments import positive_integer
-from keras_attention.graphs.nodes import functional
+from keras_attention.graphs.nodes import functional, nodes
 from keras_attention.layers import TargetLayer
 from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.surgery.compaction import rules
@@ -120,9 +120,7 @@ class _Compaction:
         return name
 
     def _nodes(self) -> list[Any]:
-        by_depth = self.graph._nodes_by_depth
-        nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-        return [node for node in nodes if not node.is_input]
+        return nodes(self.graph)
 
     def _readers(self) -> Counter[int]:
         read = [tensor for node in self._nodes() for tensor in node.input_tensors]
