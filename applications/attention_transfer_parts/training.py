@@ -139,7 +139,7 @@ def train(folder: Path, job: Job, threads: int) -> Training:
     training = Training(
         job, path, seconds, steps * job.protocol.epochs, *counts, curve=curve, scores=scores
     )
-    keep(training, student.save)
+    keep(training, student)
     return training
 
 

@@ -129,7 +129,7 @@ def train(folder: Path, job: Job, threads: int) -> Training:
     training = Training(job, path, seconds, taken, *counts(job, model), curve, scores)
     # Without the optimizer's moments, which are twice the weights.
     plain = keras.Model(model.input, model.output, name=model.name)
-    keep(training, plain.save)
+    keep(training, plain)
     return training
 
 

@@ -1,9 +1,7 @@
 """What every training does before it draws anything, and what it leaves behind."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,17 +21,17 @@ def settle(seed: int, threads: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def keep(training: Any, save: Callable[[Path], object]) -> None:
+def keep(training: Any, network: keras.Model) -> None:
     """Writes a network, then what was measured of it: where that is, the network is whole.
 
     Args:
         training: A dataclass with `path`, where the network goes, `job`, `kept` and what was
             measured.
-        save: Writes the network to a path.
+        network: What was trained.
     """
     path = training.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save)
+    write_whole(path, network.save)
     measured = asdict(training)
     for name in ("job", "path", "kept"):
         del measured[name]
