@@ -34,7 +34,8 @@ class LayerCase:
 
     `input_shape` is a list of shapes for layers of several inputs. `parts` are arguments that are
     layers: functions that make one for a data format, and with `own_precision` the layer answers in
-    theirs; `wrap` puts cells into a layer.
+    theirs; `wrap` puts cells into a layer. `all_chosen` are arguments with which no choice hangs on a
+    rounding.
     `attention_shape` is None for maps of the shape of the output, with values in `[0, 1]`.
     """
 
@@ -49,6 +50,7 @@ class LayerCase:
     masks: bool = False
     parts: dict[str, Callable[[str | None], keras.Layer]] = field(default_factory=dict)
     own_precision: bool = False
+    all_chosen: dict[str, Any] = field(default_factory=dict)
     attention_shape: tuple[int, ...] | None = None
     wrap: Callable[[keras.Layer], keras.Layer] | None = None
 
@@ -306,6 +308,7 @@ LAYER_CASES = [
         8,
         parts=REFINER,
         own_precision=True,
+        all_chosen={"patches": 12},
         attention_shape=(3, 4, 3),
     ),
     LayerCase(
@@ -316,6 +319,7 @@ LAYER_CASES = [
         8,
         parts=REFINER,
         own_precision=True,
+        all_chosen={"patches": 12},
         attention_shape=(3, 4, 3),
     ),
     LayerCase(

@@ -84,6 +84,19 @@ def with_pullback(
     return outputs, pull
 
 
+class _NestedScope(keras.StatelessScope):
+    """Sees the values of the scope around it, where Keras's own looks at the variables.
+
+    Those are empty while a step of JAX runs.
+    """
+
+    def get_current_value(self, ref: Any) -> Any:
+        value = super().get_current_value(ref)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(ref)
+        return value
+
+
 def _jax_pullback(
     function: Callable[[Tensor], Any],
     inputs: Tensor,
@@ -97,7 +110,7 @@ def _jax_pullback(
     def traced(values: Tensor) -> tuple[Tensor, Any]:
         nonlocal nest
         state = list(zip(variables, before, strict=True))
-        with keras.StatelessScope(state, collect_losses=add_loss is not None) as scope:
+        with _NestedScope(state, collect_losses=add_loss is not None) as scope:
             nest = function(values)
             after = [scope.get_current_value(variable) for variable in variables]
         flat = keras.tree.flatten(nest)

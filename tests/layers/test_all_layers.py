@@ -52,10 +52,10 @@ def test_channels_first_equals_channels_last(case, rng):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision(case, policy, rng):
     x = case.data(rng, like=policy.removeprefix("mixed_"))
-    exact = case.make()
+    exact = case.make(**case.all_chosen)
     if case.own_precision:
         keras.config.set_dtype_policy(policy)
-    half = case.make(dtype=policy)
+    half = case.make(dtype=policy, **case.all_chosen)
     y = exact(x)
     half(x)
     weights = [w * rng.uniform(0.6, 0.95, w.shape) for w in exact.get_weights()]
