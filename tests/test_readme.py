@@ -1,21 +1,17 @@
 """The README's examples do what they say."""
 
-import re
-from pathlib import Path
-
 from keras_attention.training.learning_rates import HAS_MULTI_OPTIMIZER
+from tests.documents import ROOT, python_blocks, run_block
 
-README = Path(__file__).parents[1] / "README.md"
+README = ROOT / "README.md"
 
 
 def test_example_runs_as_it_stands(tmp_path, monkeypatch, capsys, reloads_here):
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    examples = python_blocks(README)
     assert examples
     for example in examples:
-        if "LayerwiseOptimizer" in example and not HAS_MULTI_OPTIMIZER:
-            continue
-        exec(compile(example, str(README), "exec"), {})
+        run_block(example, README, {})
     printed = capsys.readouterr().out
     assert "(32, 2, 2)" in printed
     assert "rectify_masks3" in printed or not HAS_MULTI_OPTIMIZER

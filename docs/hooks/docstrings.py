@@ -8,9 +8,7 @@ import griffe
 
 SECTIONS = ("Call arguments", "Weights", "Input shape", "Output shape", "Reference", "References")
 EXAMPLE = re.compile(r"^Example:\n((?:>>>|\.\.\.).*?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
-SECTION = re.compile(
-    rf"^({'|'.join(SECTIONS)}):\n((?:    .*(?:\n|\Z)|\n(?=    ))+)", re.MULTILINE
-)
+SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\n((?:    .*(?:\n|\Z)|\n(?=    ))+)", re.MULTILINE)
 NAMED = re.compile(r"^(\*{0,2}\w+(?:, \w+)*): ", re.MULTILINE)
 
 
@@ -24,19 +22,7 @@ class Docstrings(griffe.Extension):
 
 
 def rewritten(text: str) -> str:
-    """A docstring with its examples as sessions, and our sections under headings.
-
-    Example:
-    >>> print(rewritten("Adds.\\n\\nExample:\\n>>> 1 + 1\\n2"))
-    Adds.
-    <BLANKLINE>
-    **Example**
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    """
+    """A docstring with its examples as sessions, and our sections under headings."""
     text = EXAMPLE.sub(r"**Example**\n\n```pycon\n\1\n```", text)
     return SECTION.sub(lambda match: f"**{match[1]}**\n\n{_listed(match[2])}\n", text)
 

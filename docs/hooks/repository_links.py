@@ -4,14 +4,14 @@ On a code host a relative link like `../../applications/scale_space.py` works as
 site it leads to the same file under `repo_url`; where that is not set, the link's text is left.
 """
 
+import logging
 import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mkdocs.plugins import get_plugin_logger
-
-LOG = get_plugin_logger("repository_links")
+# With `strict` a warning of MkDocs's loggers ends the build.
+LOG = logging.getLogger("mkdocs.hooks.repository_links")
 # Not of images; not to elsewhere; targets with a folder above.
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>\.\./[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
