@@ -44,8 +44,12 @@ def test_scripts_run_in_a_process_of_their_own(code, tmp_path):
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_public_name_has_an_entry(room):
     page = (DOCS / "api" / f"{room}.md").read_text(encoding="utf-8")
-    named = re.findall(rf"^::: keras_attention\.{room}\.(\w+)$", page, re.MULTILINE)
+    entries = re.findall(rf"^::: (keras_attention\.{room}\.[\w.]+)$", page, re.MULTILINE)
+    named = [entry.rpartition(".")[2] for entry in entries]
     assert sorted(named) == sorted(importlib.import_module(f"keras_attention.{room}").__all__)
+    # Of a file and a function of one name the page would show the file.
+    files = [entry for entry in entries if (ROOT / f"{entry.replace('.', '/')}.py").exists()]
+    assert not files
 
 
 def test_every_room_has_a_page():
