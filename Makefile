@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax test-detection lint bench clean
+.PHONY: demo test test-jax test-detection lint bench docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
@@ -33,8 +33,12 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.run
 	$(BIN)/python benchmarks/run_all.py
 
+# Into site/. Warnings are errors, links inside are checked; nothing is fetched when it is read.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -45,5 +49,5 @@ $(VENV)/.run: $(VENV)/bin/python setup.py
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python setup.py
-	$(BIN)/python -m pip install --quiet --editable ".[dev,jax]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,docs,jax]"
 	touch $@

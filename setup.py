@@ -39,6 +39,14 @@ setup(
         "export": ["tf2onnx", "onnx", "onnxruntime"],
         # Python 3.11 or later, as KerasHub.
         "detection": ["keras-hub>=0.32", "pycocotools>=2.0.8"],
+        # Material's last MkDocs is 1.
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.7",
+            "mkdocstrings[python]>=1.0",
+            "mkdocs-htmlproofer-plugin>=1.4",
+            "latex2mathml>=3.77",
+        ],
         "dev": [
             "pytest",
             "pytest-xdist",

@@ -1,15 +1,15 @@
 """The README does what it says, and leads to what it names."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 import keras_attention as ka
+from tests.documents import ROOT, python_blocks, run_block
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PATH = ROOT / "README.md"
+README = PATH.read_text(encoding="utf-8")
+EXAMPLES = python_blocks(PATH)
 PRINTED = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
 ROWS = [line for line in README.splitlines() if line.startswith("|")]
 PAPERS = [path.stem for path in sorted((ROOT / "docs" / "papers").glob("*.md"))]
@@ -23,7 +23,7 @@ def test_example_prints_what_it_says(index, tmp_path, monkeypatch, capsys, reloa
     example = EXAMPLES[index]
     promised = PRINTED.findall(example)
     assert len(promised) == 1, "an example shows one result"
-    exec(compile(example, "README.md", "exec"), {})
+    run_block(example, PATH, {})
     assert capsys.readouterr().out.splitlines()[-1] == promised[0]
 
 
@@ -38,10 +38,7 @@ def test_links_lead_somewhere():
     assert not [target for target in sorted(links) if not (ROOT / target).exists()]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["targeted_kernels", "scale_space", "attend_rectify", "attention_transfer", "dynamic_capacity"],
-)
+@pytest.mark.parametrize("name", PAPERS)
 def test_row_of_a_paper_leads_to_all_of_it(name):
     row = next(
         line for line in README.splitlines() if f"(applications/{name}.py)" in line and "|" in line

@@ -1,0 +1,69 @@
+"""What the hooks of the documentation make of its pages."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import pytest
+
+from tests.documents import ROOT
+
+
+def hook(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "hooks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def linked(text, repo_url=None, page="guides/serve.md"):
+    config = SimpleNamespace(docs_dir=str(ROOT / "docs"), repo_url=repo_url)
+    page = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+    return hook("repository_links").on_page_markdown(text, page=page, config=config)
+
+
+def test_files_of_the_repository_are_linked_where_it_is_known():
+    text = "See [the rules](../../CONTRIBUTING.md#rules), [API](../api/export.md)."
+    address = "https://example.org/code"
+    assert linked(text) == "See the rules, [API](../api/export.md)."
+    expected = (
+        f"See [the rules]({address}/blob/HEAD/CONTRIBUTING.md#rules), [API](../api/export.md)."
+    )
+    assert linked(text, f"{address}/") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[elsewhere](https://example.org/a)",
+        "![figure](../san_attention.png)",
+        "```python\n[x](../../setup.py)\n```",
+    ],
+)
+def test_other_links_and_code_stay(text):
+    assert linked(text, "https://example.org") == text
+
+
+@pytest.mark.parametrize("target", ["../../applications/nothing.py", "../../../beside.py"])
+def test_a_file_that_is_not_there_ends_a_strict_build(target, caplog):
+    linked(f"[x]({target})")
+    assert "links to a file that is not there" in caplog.text
+    assert caplog.records[0].name.startswith("mkdocs")
+
+
+def test_formulas_become_mathml():
+    pytest.importorskip("latex2mathml", reason="of the extra docs")
+    content = (
+        '<p><span class="arithmatex">\\(x &lt; 3\\)</span></p><div class="arithmatex">\\[y\\]</div>'
+    )
+    made = hook("formulas").on_page_content(content)
+    assert "arithmatex" not in made
+    assert made.count("<math") == 2
+    assert "&#x0003C;" in made
+
+
+def test_sections_of_docstrings_get_headings():
+    pytest.importorskip("griffe", reason="of the extra docs")
+    text = "Adds.\n\nWeights:\n    kernel: `(2,)`.\n\nExample:\n>>> 1 + 1\n2"
+    weights, example = "- `kernel`: `(2,)`.", "```pycon\n>>> 1 + 1\n2\n```"
+    expected = f"Adds.\n\n**Weights**\n\n{weights}\n\n\n**Example**\n\n{example}"
+    assert hook("docstrings").rewritten(text) == expected
