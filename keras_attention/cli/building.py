@@ -24,11 +24,10 @@ def build(config: RunConfig, data: Any) -> keras.Model:
         data: Batches: their images, or sequences, say the input's shape.
 
     Raises:
-        ValueError: For options that the model does not have, a shape that it does not take, such
-            as that of sequences, or data of other labels than it answers.
+        ValueError: For options that the model does not have, or a shape that it does not take, such
+            as that of sequences.
     """
     info, builder = datasets.find(config.data), applications.builder(config.model)
-    check_answers(info, builder)
     options = {**_answers(info), **_with_models(builder, config.model_options)}
     try:
         return builder(input_shape=_input_shape(info, data), **options)
@@ -39,8 +38,13 @@ def build(config: RunConfig, data: Any) -> keras.Model:
         ) from error
 
 
-def check_answers(info: DatasetInfo, builder: Builder) -> None:
-    """Refuses data whose labels a model does not answer, before either is made."""
+def check_answers(config: RunConfig) -> None:
+    """Refuses data whose labels a model does not answer, before either is made.
+
+    Raises:
+        ValueError: For these; says which go together.
+    """
+    info, builder = datasets.find(config.data), applications.builder(config.model)
     check_no_boxes(info)
     if bool(info.label_classes) == _reads_numbers(builder):
         return

@@ -1,6 +1,7 @@
 """Trains a model into a run folder, epoch by epoch, so that a killed run can go on."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -26,8 +27,15 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
     """
     backend.make_deterministic(config.seed)
     batches = data.load_training(config, config.batch_size)
-    steps = int(batches.cardinality())
     model = build(config, batches)
+    if config.epochs:
+        _fit(model, batches, config, folder, resume)
+    write_whole(folder / run_folder.MODEL, model.save)
+    return model
+
+
+def _fit(model: keras.Model, batches: Any, config: RunConfig, folder: Path, resume: bool) -> None:
+    steps = int(batches.cardinality())
     regression = datasets.find(config.data).regression
     fitted, loss = learner(model, regression)
     compile_for_training(fitted, loss, config, steps, regression)
@@ -46,5 +54,3 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
             callbacks=[RunRecorder(folder, rows)],
             shuffle=False,
         )
-    write_whole(folder / run_folder.MODEL, model.save)
-    return model

@@ -10,7 +10,7 @@ from keras_attention import inspect
 from keras_attention.cli import data, run_folder, training
 from keras_attention.cli.answer import Answer
 from keras_attention.cli.asked import asked_of
-from keras_attention.cli.building import build
+from keras_attention.cli.building import build, check_answers
 from keras_attention.cli.examples import NAME
 from keras_attention.cli.run_config import RunConfig, complete
 
@@ -20,6 +20,7 @@ def run(options: Namespace) -> Answer:
     config, folder = _config_and_folder(options)
     if not options.resume:
         # What is wrong with the options shows before a folder is made.
+        check_answers(config)
         build(config, data.load_training(config, config.batch_size))
         run_folder.create(folder, config)
     try:
