@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-# The command answers --help without Keras; whatever else it does imports what it needs.
-if not Path(sys.argv[0] if sys.argv else "").name.startswith("keras-attention"):
+# The command answers --help without Keras, and imports these when it does something.
+_COMMAND = ("keras-attention", "keras-attention.exe")
+if not (sys.argv and Path(sys.argv[0]).name in _COMMAND):
     from keras_attention import applications, layers, losses, ops, surgery, training
 
 __version__ = "0.1.0"

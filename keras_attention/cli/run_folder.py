@@ -10,6 +10,8 @@ from pathlib import Path
 
 import keras
 
+# A file may hold any class of these.
+from keras_attention import layers, losses, surgery, training  # noqa: F401
 from keras_attention.cli.asked import CONFIG
 from keras_attention.cli.run_config import RunConfig
 from keras_attention.files import write_whole

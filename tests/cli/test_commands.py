@@ -128,7 +128,7 @@ def test_export_to_one_file(baseline, capsys, kind, file):
     assert (baseline.parent / file).stat().st_size > 100
     again = ["export", str(baseline), "--format", kind]
     assert main(again) == 2
-    assert "overwrite=True" in capsys.readouterr().err
+    assert "--overwrite" in capsys.readouterr().err
     assert main([*again, "--overwrite"]) == 0
 
 

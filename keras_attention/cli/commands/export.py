@@ -25,8 +25,8 @@ def run(options: Namespace) -> Answer:
     given = {"overwrite": options.overwrite, "attention": options.attention}
     try:
         written = WRITERS[options.format](model, path, **given)
-    except (ImportError, RuntimeError) as error:
-        # A package that is not there, or a format that cannot hold the model: said in full there.
-        raise ValueError(str(error)) from error
+    except (ImportError, RuntimeError, FileExistsError) as error:
+        # No package, a format that cannot hold the model, a file in the way: said in full there.
+        raise ValueError(str(error).replace("overwrite=True", "--overwrite")) from error
     facts = {"export": written, "format": options.format, "attention": options.attention}
     return Answer({**facts, "compact": options.compact}, [f"wrote {written}"])
