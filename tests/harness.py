@@ -34,8 +34,8 @@ class LayerCase:
 
     `input_shape` is a list of shapes for layers of several inputs. `parts` are arguments that are
     layers: functions that make one for a data format, and with `own_precision` the layer answers in
-    theirs; `wrap` puts cells into a layer. `all_chosen` are arguments with which no choice hangs on a
-    rounding.
+    theirs; `wrap` puts cells into a layer. `all_chosen` are arguments with which no choice hangs on
+    a rounding.
     `attention_shape` is None for maps of the shape of the output, with values in `[0, 1]`.
     """
 

@@ -1,26 +1,72 @@
-"""The README's examples do what they say."""
+"""The README does what it says, and leads to what it names."""
 
 import re
 from pathlib import Path
 
-from keras_attention.training.learning_rates import HAS_MULTI_OPTIMIZER
+import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+import keras_attention as ka
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PRINTED = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
+ROWS = [line for line in README.splitlines() if line.startswith("|")]
+PAPERS = [path.stem for path in sorted((ROOT / "docs" / "papers").glob("*.md"))]
+# Larger ones are counted where they are tested.
+SMALL = 6_000_000
 
 
-def test_example_runs_as_it_stands(tmp_path, monkeypatch, capsys, reloads_here):
+@pytest.mark.parametrize("index", range(len(EXAMPLES)))
+def test_example_prints_what_it_says(index, tmp_path, monkeypatch, capsys, reloads_here):
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert examples
-    for example in examples:
-        if "LayerwiseOptimizer" in example and not HAS_MULTI_OPTIMIZER:
-            continue
-        exec(compile(example, str(README), "exec"), {})
-    printed = capsys.readouterr().out
-    assert "(32, 2, 2)" in printed
-    assert "rectify_masks3" in printed or not HAS_MULTI_OPTIMIZER
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "attention.png",
-        "served",
-        "student.keras",
-    ]
+    example = EXAMPLES[index]
+    promised = PRINTED.findall(example)
+    assert len(promised) == 1, "an example shows one result"
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1] == promised[0]
+
+
+def test_is_short_and_starts_with_a_picture_and_an_example():
+    assert len(README.splitlines()) < 250
+    assert README.index("![") < README.index("```python") < 2500
+
+
+def test_links_lead_somewhere():
+    links = {target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", README)}
+    assert len(links) > 40
+    assert not [target for target in sorted(links) if not (ROOT / target).exists()]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["targeted_kernels", "scale_space", "attend_rectify", "attention_transfer", "dynamic_capacity"],
+)
+def test_row_of_a_paper_leads_to_all_of_it(name):
+    row = next(
+        line for line in README.splitlines() if f"(applications/{name}.py)" in line and "|" in line
+    )
+    targets = re.findall(r"\]\(([^)]+)\)", row)
+    for room in (
+        "keras_attention/layers/",
+        "keras_attention/applications/",
+        "notebooks/",
+        "tests/",
+    ):
+        if (name, room) != ("attention_transfer", "keras_attention/layers/"):
+            assert any(target.startswith(room) for target in targets), room
+    assert f"docs/papers/{name}.md" in targets
+
+
+def _sizes():
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+)", README, re.MULTILINE)
+    return {name: int(count.replace(",", "")) for name, count in rows}
+
+
+def test_table_has_every_model():
+    assert set(_sizes()) == set(ka.applications.list_models())
+
+
+@pytest.mark.parametrize(("name", "count"), [row for row in _sizes().items() if row[1] < SMALL])
+def test_parameters_of_the_table(name, count):
+    assert ka.inspect.trainable_parameters(ka.applications.build(name)) == count

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from keras_attention.arguments import nearest, standard_data_format
+from keras_attention.inspect import style
 from keras_attention.inspect.calls import Call, outputs_on_images
 from keras_attention.inspect.heads import BRIGHTEST, OPACITY, as_pictures
 from keras_attention.inspect.panels import (
-    COLORS,
     ROWS_SHOWN,
     Column,
     draw_panels,
@@ -24,6 +24,9 @@ from keras_attention.ops.attention_transfer import attention_map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# Mean squares of the activations, divided by their norm over the places.
+QUANTITY = "attention"
 
 
 def find(calls: Sequence[Call]) -> list[Call]:
@@ -117,12 +120,12 @@ def _columns(
 ) -> list[Column]:
     size = " x ".join(map(str, activity.shape[1:]))
     columns = [
-        Column(f"{name}\n{size}", activity, scale=name),
+        Column(f"{name}\n{size}", activity, scale=name, quantity=QUANTITY),
         Column(f"{name}\nover the image", _overlays(pictures, activity), is_input=True),
     ]
     if before is None:
         return columns
-    return [Column(f"{name}\nbefore", before, scale=name), *columns]
+    return [Column(f"{name}\nbefore", before, scale=name, quantity=QUANTITY), *columns]
 
 
 def _activity(features: Any, data_format: str | None) -> np.ndarray:
@@ -140,5 +143,5 @@ def _overlays(pictures: np.ndarray, activities: np.ndarray) -> np.ndarray:
     shares = np.stack([over(one[..., None], pictures.shape[1:3])[..., 0] for one in activities])
     gray = pictures.mean(axis=-1) if pictures.ndim == 4 else pictures
     opacity = (OPACITY[0] + (OPACITY[1] - OPACITY[0]) * shares)[..., None]
-    colors = colormaps[COLORS](shares)[..., :3]
+    colors = colormaps[style.COLORS](shares)[..., :3]
     return opacity * colors + (1.0 - opacity) * BRIGHTEST * gray[..., None]

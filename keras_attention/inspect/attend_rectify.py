@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_attention.inspect import style
 from keras_attention.inspect.calls import Call, arguments_on_images
 from keras_attention.inspect.heads import Heads, as_pictures, show_heads, show_image
-from keras_attention.inspect.panels import COLORS, ROWS_SHOWN
+from keras_attention.inspect.panels import ROWS_SHOWN
 from keras_attention.inspect.pictures import channels_last
 from keras_attention.inspect.shares import show_gates, show_predictions
 
@@ -120,7 +121,7 @@ def _figure(
     names = _names(heads, gates, said)
     for row, axes in enumerate(grid):
         show_image(axes[0], pictures[row])
-        axes[0].set_ylabel(f"image {row + 1}", fontsize=9)
+        axes[0].set_ylabel(f"image {row + 1}", fontsize=style.NAME)
         for part, place in zip(heads, axes[1:], strict=False):
             show_heads(place, pictures[row], part.masks[row], part.gates[row])
         show_gates(axes[modules + 1], gates[row], names)
@@ -128,7 +129,7 @@ def _figure(
             show_predictions(axes[-1], said[row])
     _write_titles(grid[0], heads, said)
     _add_key(figure, grid[:, 1 : modules + 1])
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=style.TITLE)
     return figure
 
 
@@ -137,11 +138,11 @@ def _add_key(figure: "Figure", grid: Any) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    colors = ScalarMappable(Normalize(0.0, 1.0), COLORS)
+    colors = ScalarMappable(Normalize(0.0, 1.0), style.COLORS)
     place: Any = {"location": "bottom", "panchor": False, "shrink": 0.9}
     bar = figure.colorbar(colors, ax=grid, aspect=16 * grid.shape[1], **place)
-    bar.set_ticks([0.0, 1.0], labels=["0", "maximum"], fontsize=8)
-    bar.set_label(KEY, fontsize=8)
+    bar.set_ticks([0.0, 1.0], labels=["0", "maximum"], fontsize=style.LABEL)
+    bar.set_label(KEY, fontsize=style.LABEL)
 
 
 def _names(heads: Sequence[Heads], gates: np.ndarray, said: np.ndarray | None) -> list[str]:
@@ -158,4 +159,4 @@ def _write_titles(row: Any, heads: Sequence[Heads], said: np.ndarray | None) -> 
         titles.append("class (probability)\nstriped: not the answer")
     for axes, title in zip(row, titles, strict=True):
         longest = max(map(len, title.splitlines()))
-        axes.set_title(title, fontsize=10 * min(1.0, TITLE / longest))
+        axes.set_title(title, fontsize=style.HEADING * min(1.0, TITLE / longest))

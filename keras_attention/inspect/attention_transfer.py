@@ -128,6 +128,7 @@ def _columns(
             pictures,
             axes,
             scale=str(pair),
+            quantity="attention",
             notes=seen.classes if with_classes else (),
         )
         for seen, name, pictures in columns

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_attention.inspect import style
 from keras_attention.inspect.calls import Call, call_on_images
 from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels, input_column
 from keras_attention.inspect.pictures import as_image, channels_last, mosaic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-COLOR = "#d55e00"
 
 
 def find(calls: Sequence[Call]) -> list[Call]:
@@ -43,8 +42,12 @@ def draw(
     notes = _notes(layer, seen, answer)
     columns = [
         Column("image", input_column(images, layer).pictures, is_input=True, notes=notes),
-        Column("saliency", keras.ops.convert_to_numpy(saliency)),
-        Column(f"{starts.shape[1]} patches", _patches(pictures, starts, layer.place.size)),
+        Column("saliency", keras.ops.convert_to_numpy(saliency), quantity="saliency"),
+        Column(
+            f"{starts.shape[1]} patches",
+            _patches(pictures, starts, layer.place.size),
+            is_input=True,
+        ),
     ]
     figure = draw_panels(columns, title or f"Where {model.name} looks finely: {layer.name}")
     for row, places in enumerate(starts):
@@ -93,7 +96,7 @@ def _outline(axes: Any, places: np.ndarray, size: Sequence[int]) -> None:
             size[1],
             size[0],
             fill=False,
-            edgecolor=COLOR,
+            edgecolor=style.FRAME,
             linewidth=2.0 if rank == 0 else 0.9,
         )
         axes.add_patch(frame)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_attention.inspect.panels import COLORS
+from keras_attention.inspect import style
 from keras_attention.inspect.pictures import as_image, channels_last, mosaic, over
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def as_pictures(images: np.ndarray, layer: Any) -> np.ndarray:
 
 def show_image(axes: "Axes", picture: np.ndarray) -> None:
     """Draws an image as it is, 0 in black."""
-    axes.imshow(picture, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-    _plain(axes)
+    style.show(axes, picture)
+    style.without_marks(axes)
 
 
 def show_heads(axes: "Axes", picture: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
@@ -61,14 +61,14 @@ def show_heads(axes: "Axes", picture: np.ndarray, masks: np.ndarray, gates: np.n
     columns = math.ceil(math.sqrt(count))
     gray = picture.mean(axis=-1) if picture.ndim == 3 else picture
     below = mosaic(np.repeat(gray[..., None], count, axis=-1), columns)
-    axes.imshow(below, cmap="gray", vmin=0.0, vmax=1.0 / BRIGHTEST, interpolation="nearest")
+    style.show(axes, below, vmax=1.0 / BRIGHTEST)
     tiles = mosaic(over(masks, gray.shape), columns)
     opacity = OPACITY[0] + (OPACITY[1] - OPACITY[0]) * np.nan_to_num(tiles)
-    scale: dict[str, Any] = {"cmap": COLORS, "vmin": 0.0, "vmax": 1.0}
+    scale: dict[str, Any] = {"cmap": style.COLORS, "vmin": 0.0, "vmax": 1.0}
     axes.imshow(tiles, alpha=opacity, interpolation="nearest", **scale)
     if columns <= TILES_WITH_NUMBERS:
         _number_tiles(axes, gates, tiles.shape, columns)
-    _plain(axes)
+    style.without_marks(axes)
 
 
 def _number_tiles(axes: "Axes", gates: np.ndarray, shape: tuple[int, ...], columns: int) -> None:
@@ -78,11 +78,3 @@ def _number_tiles(axes: "Axes", gates: np.ndarray, shape: tuple[int, ...], colum
         y, x = shape[0] / rows * (index // columns), shape[1] / columns * (index % columns)
         place: dict[str, Any] = {"fontsize": 6.5, "va": "top", "ha": "left", "bbox": box}
         axes.text(x + 0.02 * shape[1], y + 0.02 * shape[0], f"{gate:.2f}", **place)
-
-
-def _plain(axes: "Axes") -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_anchor("N")
-    for spine in axes.spines.values():
-        spine.set_visible(False)

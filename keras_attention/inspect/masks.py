@@ -60,9 +60,14 @@ def _columns(inputs: np.ndarray, mask: np.ndarray, outputs: np.ndarray) -> list[
     by_channel, of_all = mask.mean(axis=(1, 2)), f"mean of {channels_shown(total, total)}"
     tiles = f"mask\n{channels_shown(len(shown), total)}"
     return [
-        Column(f"map\n{of_all}", inputs.mean(axis=-1)),
-        Column("mask of channels\nmean of places", by_channel[:, None], axes=("channel", "")),
-        Column(f"mask of places\n{of_all}", mask.mean(axis=-1)),
-        Column(tiles, square_mosaics(mask, shown)),
-        Column(f"attended map\n{of_all}", outputs.mean(axis=-1)),
+        Column(f"map\n{of_all}", inputs.mean(axis=-1), quantity="activation"),
+        Column(
+            "mask of channels\nmean of places",
+            by_channel[:, None],
+            axes=("channel", ""),
+            quantity="mask",
+        ),
+        Column(f"mask of places\n{of_all}", mask.mean(axis=-1), quantity="mask"),
+        Column(tiles, square_mosaics(mask, shown), quantity="mask"),
+        Column(f"attended map\n{of_all}", outputs.mean(axis=-1), quantity="activation"),
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_attention.inspect import style
 from keras_attention.inspect.pictures import as_image, channels_last
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS_SHOWN = 3
-# Lightness rises with the value: legible in gray and to the color-blind.
-COLORS = "cividis"
 WIDTH, HEIGHT, NOTE = 2.0, 1.9, 0.4
 
 
@@ -32,6 +31,7 @@ class Column:
             nothing is; None for places of an image, whose pixels are square.
         is_input: Whether this is an image as it came, or one in colors, which needs no color bar.
         scale: Columns side by side that name the same one share colors and color bar.
+        quantity: What the colors are, beside the color bar.
         notes: A line under each picture; none by default.
     """
 
@@ -40,13 +40,14 @@ class Column:
     axes: tuple[str, str] | None = None
     is_input: bool = False
     scale: str = ""
+    quantity: str = ""
     notes: Sequence[str] = ()
 
 
 def input_column(images: np.ndarray, layer: Any) -> Column:
     """What a model was given: images with their channels as `layer` has them, or sequences."""
     if images.ndim == 3:
-        return Column("sequence", images.swapaxes(1, 2), axes=("step", "feature"))
+        return Column("sequence", images.swapaxes(1, 2), axes=("step", "feature"), quantity="value")
     pictures = [as_image(image) for image in channels_last(images, layer)]
     return Column("image", np.stack(pictures), is_input=True)
 
@@ -71,8 +72,8 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     for index, axes in enumerate(grid[:, 0], start=1):
         label = axes.get_ylabel()
         row = f"{columns[0].title} {index}"
-        axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=9)
-    figure.suptitle(title, fontsize=12)
+        axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=style.NAME)
+    figure.suptitle(title, fontsize=style.TITLE)
     return figure
 
 
@@ -92,7 +93,7 @@ def _draw_columns(figure: "Figure", columns: Sequence[Column], grid: np.ndarray)
     from matplotlib.colors import Normalize
 
     is_input = columns[0].is_input
-    colors, scale = ("gray_r", Normalize(0.0, 1.0)) if is_input else (COLORS, Normalize())
+    colors, scale = (style.GRAY, Normalize(0.0, 1.0)) if is_input else (style.COLORS, Normalize())
     values = np.concatenate([np.ravel(column.pictures) for column in columns])
     scale.autoscale_None(np.ma.masked_invalid(values))
     for column, column_axes in zip(columns, grid.T, strict=True):
@@ -100,29 +101,26 @@ def _draw_columns(figure: "Figure", columns: Sequence[Column], grid: np.ndarray)
             mesh = axes.imshow(picture, cmap=colors, norm=scale, interpolation="nearest")
             _label(axes, column.axes)
         for axes, note in zip(column_axes, column.notes, strict=False):
-            axes.set_xlabel(f"{axes.get_xlabel()}\n{note}".strip(), fontsize=8)
-        column_axes[0].set_title(column.title, fontsize=10)
+            axes.set_xlabel(f"{axes.get_xlabel()}\n{note}".strip(), fontsize=style.LABEL)
+        column_axes[0].set_title(column.title, fontsize=style.HEADING)
     if not is_input:
         place: Any = {"location": "bottom", "panchor": False, "shrink": 0.9}
         bar = figure.colorbar(mesh, ax=list(grid.ravel()), aspect=16 * len(columns), **place)
         ends = _ends(scale)
-        bar.set_ticks(ends, labels=_written(ends), fontsize=8)
+        bar.set_ticks(ends, labels=_written(ends), fontsize=style.LABEL)
+        bar.set_label(columns[0].quantity, fontsize=style.LABEL)
 
 
 def _label(axes: "Axes", names: tuple[str, str] | None) -> None:
     if names is None:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_anchor("N")  # titles in line, where mosaics have other numbers of rows
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        style.without_marks(axes)
         return
     from matplotlib.ticker import MaxNLocator
 
     axes.set_aspect("auto")
-    axes.set_xlabel(names[0], fontsize=8)
-    axes.set_ylabel(names[1], fontsize=8)
-    axes.tick_params(labelsize=7)
+    axes.set_xlabel(names[0], fontsize=style.LABEL)
+    axes.set_ylabel(names[1], fontsize=style.LABEL)
+    axes.tick_params(labelsize=style.TICK)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     if not names[1]:

@@ -15,6 +15,8 @@ from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels, inpu
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+QUANTITIES = {"read": "value", "mask": "mask", "read times mask": "value"}
+
 
 def find(calls: Sequence[Call]) -> list[Call]:
     """Keeps the calls of recurrent layers whose cell sees its input through a mask."""
@@ -36,7 +38,7 @@ def draw(
     read = keras.ops.convert_to_numpy(keras.ops.cast(arguments[0], "float32"))
     shown = {"read": read, "mask": masks, "read times mask": read * masks}
     columns = [
-        Column(name, arrays.swapaxes(1, 2), axes=("step", "feature"))
+        Column(name, arrays.swapaxes(1, 2), axes=("step", "feature"), quantity=QUANTITIES[name])
         for name, arrays in shown.items()
     ]
     title = title or f"What {model.name} attends to: {layer.name}"

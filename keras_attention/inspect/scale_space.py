@@ -60,11 +60,16 @@ def _of_images(arrays: dict[str, np.ndarray]) -> list[Column]:
         # The previous layer's channels are others, and not as many.
         kept = most_varied(maps, CHANNELS_SHOWN) if name == "y_prev" else shown
         heading = f"{name}\n{channels_shown(len(kept), maps.shape[-1])}"
-        columns.append(Column(heading, square_mosaics(maps, kept)))
+        columns.append(Column(heading, square_mosaics(maps, kept), quantity=_quantity(name)))
     return columns
 
 
 def _of_sequences(arrays: dict[str, np.ndarray]) -> list[Column]:
     return [
-        Column(name, maps.swapaxes(1, 2), axes=("step", "channel")) for name, maps in arrays.items()
+        Column(name, maps.swapaxes(1, 2), axes=("step", "channel"), quantity=_quantity(name))
+        for name, maps in arrays.items()
     ]
+
+
+def _quantity(name: str) -> str:
+    return "activation" if name in ("y_prev", "y") else name

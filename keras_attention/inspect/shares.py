@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_attention.inspect import style
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Dark, and light with stripes: told apart in gray and by the color-blind.
-SAME: dict[str, Any] = {"color": "#0072b2"}
-OTHER: dict[str, Any] = {"facecolor": "#f0c987", "edgecolor": "#8a6100", "hatch": "////"}
+SAME: dict[str, Any] = {"color": style.BAR}
+OTHER: dict[str, Any] = {"facecolor": style.OTHER_BAR, "edgecolor": "#8a6100", "hatch": "////"}
 
 
 def show_gates(axes: "Axes", gates: np.ndarray, names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_attention.inspect import style
 from keras_attention.inspect.calls import Call, call_on_images
 from keras_attention.inspect.pictures import as_image, channels_last
 
@@ -49,19 +50,18 @@ def draw(
             _show(above, image)
             _frame(above, transform, image.shape[:2])
             _show(below, result)
-        upper[0].set_ylabel(f"{call.layer.name}: looks at", fontsize=9)
-        lower[0].set_ylabel("passes on", fontsize=9)
-    figure.suptitle(title or f"Where {model.name} looks", fontsize=12)
+        upper[0].set_ylabel(f"{call.layer.name}: looks at", fontsize=style.NAME)
+        lower[0].set_ylabel("passes on", fontsize=style.NAME)
+    figure.suptitle(title or f"Where {model.name} looks", fontsize=style.TITLE)
     return figure
 
 
 def _show(axes: "Axes", image: np.ndarray) -> None:
     height, width = image.shape[:2]
     frame = (0, width, height, 0)
-    axes.imshow(as_image(image), cmap="gray_r", extent=frame, vmin=0.0, vmax=1.0)
+    style.show(axes, as_image(image), extent=frame)
     axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.set_xticks([])
-    axes.set_yticks([])
+    style.without_marks(axes)
 
 
 def _frame(axes: "Axes", transform: np.ndarray, sides: tuple[int, ...]) -> None:
@@ -69,5 +69,5 @@ def _frame(axes: "Axes", transform: np.ndarray, sides: tuple[int, ...]) -> None:
     corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1], [-1, -1, 1]])
     x, y = transform @ corners.T
     columns, rows = (x + 1) * sides[1] / 2, (y + 1) * sides[0] / 2
-    axes.plot(columns, rows, color="#d55e00", linewidth=1.8, clip_on=False)
-    axes.plot(columns[:1], rows[:1], "o", color="#d55e00", markersize=4, clip_on=False)
+    axes.plot(columns, rows, color=style.FRAME, linewidth=1.8, clip_on=False)
+    axes.plot(columns[:1], rows[:1], "o", color=style.FRAME, markersize=4, clip_on=False)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_attention.inspect import style
 from keras_attention.inspect.calls import Call
-from keras_attention.inspect.panels import COLORS
 from keras_attention.inspect.pictures import mosaic
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ def draw(
         mesh = _mosaic(middle, now[..., shown])
         _mosaic(left, _windows(earlier_layers[layer.name], sides)[..., shown])
         share = _regions(right, layer, sides, _gray(images[0], layer))
-        left.set_ylabel(f"{layer.name}\n{sides[0]} x {sides[1]}", fontsize=9)
-        right.set_xlabel(f"regions: {share:.0%} of the map", fontsize=8)
-    rows[0][0].set_title(f"before training, {KERNELS_SHOWN} kernels a layer", fontsize=10)
-    rows[0][1].set_title("now, the same kernels", fontsize=10)
-    rows[0][2].set_title("all regions,\nover an image", fontsize=10)
+        left.set_ylabel(f"{layer.name}\n{sides[0]} x {sides[1]}", fontsize=style.NAME)
+        right.set_xlabel(f"regions: {share:.0%} of the map", fontsize=style.LABEL)
+    rows[0][0].set_title(
+        f"before training, {KERNELS_SHOWN} kernels a layer", fontsize=style.HEADING
+    )
+    rows[0][1].set_title("now, the same kernels", fontsize=style.HEADING)
+    rows[0][2].set_title("all regions,\nover an image", fontsize=style.HEADING)
     figure.colorbar(mesh, ax=rows[:, :2], label="attention window", shrink=0.5, aspect=30)
-    figure.suptitle(title or f"Where the kernels of {model.name} look", fontsize=12)
+    figure.suptitle(title or f"Where the kernels of {model.name} look", fontsize=style.TITLE)
     return figure
 
 
@@ -80,8 +82,8 @@ def _spread(windows: np.ndarray) -> np.ndarray:
 
 def _mosaic(axes: "Axes", windows: np.ndarray) -> Any:
     canvas = mosaic(windows, COLUMNS_OF_MOSAIC)
-    mesh = axes.imshow(canvas, cmap=COLORS, vmin=0.0, vmax=1.0, interpolation="nearest")
-    _plain(axes)
+    mesh = axes.imshow(canvas, cmap=style.COLORS, vmin=0.0, vmax=1.0, interpolation="nearest")
+    style.without_marks(axes)
     return mesh
 
 
@@ -90,26 +92,19 @@ def _regions(axes: "Axes", layer: Any, sides: tuple[int, int], image: np.ndarray
     from matplotlib.patches import Rectangle
 
     height, width = sides
-    axes.imshow(image, cmap="gray_r", extent=(0, width, height, 0), vmin=0.0, vmax=1.0)
+    style.show(axes, image, extent=(0, width, height, 0))
     rois = layer.rois(height, width)
     opacity = float(np.clip(6.0 / len(rois), 0.06, 0.8))
     for (top, bottom), (left, right) in rois:
         box = Rectangle((left, top), right - left, bottom - top, clip_on=False)
-        box.set(fill=False, edgecolor="#d55e00", linewidth=1.5, alpha=opacity)
+        box.set(fill=False, edgecolor=style.FRAME, linewidth=1.5, alpha=opacity)
         axes.add_patch(box)
     center_y, center_x = keras.ops.convert_to_numpy(layer.center)
-    axes.plot(center_x * width, center_y * height, ".", color="#0072b2", markersize=4, alpha=0.7)
+    axes.plot(center_x * width, center_y * height, ".", color=style.POINT, markersize=4, alpha=0.7)
     axes.set(xlim=(0, width), ylim=(height, 0))
-    _plain(axes)
+    style.without_marks(axes)
     return float(np.prod(rois[..., 1] - rois[..., 0], axis=-1).mean() / (height * width))
 
 
 def _gray(image: np.ndarray, layer: Any) -> np.ndarray:
     return image.mean(axis=-1 if layer.data_format == "channels_last" else 0)
-
-
-def _plain(axes: "Axes") -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)

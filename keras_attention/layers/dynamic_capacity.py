@@ -11,13 +11,13 @@ from keras import ops
 from keras_attention import backend
 from keras_attention.arguments import (
     flag,
-    is_integer,
     non_negative_number,
     one_of,
     positive_integer,
     standard_data_format,
 )
 from keras_attention.layers.map_format import MapFormat
+from keras_attention.layers.patch_arguments import checked_count, checked_model, checked_outputs
 from keras_attention.layers.patch_models import PatchModels
 from keras_attention.layers.patch_place import PatchPlace, checked_offset, checked_pair, patch_place
 from keras_attention.layers.salient_top import WAYS, SalientTop, check_outputs
@@ -149,9 +149,9 @@ class PatchRefiner(keras.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.coarse = _model("coarse", coarse)
-        self.fine = _model("fine", fine)
-        self.top = _model("top", top)
+        self.coarse = checked_model("coarse", coarse)
+        self.fine = checked_model("fine", fine)
+        self.top = checked_model("top", top)
         self.patches = positive_integer("patches", patches)
         self.patch_size = checked_pair("patch_size", patch_size)
         self.offset = checked_offset(offset)
@@ -159,10 +159,10 @@ class PatchRefiner(keras.Layer):
         self.hint_weight = non_negative_number("hint_weight", hint_weight)
         self.stride = checked_pair("stride", stride)
         self.convex = flag("convex", convex)
-        self.jitter = _count("jitter", jitter)
-        self.fine_top = None if fine_top is None else _model("fine_top", fine_top)
+        self.jitter = checked_count("jitter", jitter)
+        self.fine_top = None if fine_top is None else checked_model("fine_top", fine_top)
         self.from_logits = None if from_logits is None else flag("from_logits", from_logits)
-        self.outputs = None if outputs is None else _indices(outputs)
+        self.outputs = None if outputs is None else checked_outputs(outputs)
         self.saliency = one_of("saliency", saliency, WAYS)
         self.saliency_training = flag("saliency_training", saliency_training)
         self.epsilon = non_negative_number("epsilon", epsilon)
@@ -397,25 +397,3 @@ class PatchRefiner(keras.Layer):
         for name in PARTS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
-
-
-def _model(argument: str, model: Any) -> keras.Model:
-    if isinstance(model, keras.Model):
-        return model
-    raise ValueError(f"`{argument}` must be a Keras model. Received: {argument}={model!r}")
-
-
-def _count(argument: str, value: Any) -> int:
-    if is_integer(value) and int(value) >= 0:
-        return int(value)
-    raise ValueError(f"`{argument}` must be an integer, 0 or more. Received: {argument}={value!r}")
-
-
-def _indices(outputs: Any) -> tuple[int, ...]:
-    values = tuple(outputs) if isinstance(outputs, (list, tuple)) else ()
-    if values and all(map(is_integer, values)) and len(set(values)) == len(values):
-        return tuple(int(index) for index in values)
-    raise ValueError(
-        "`outputs` must be None or a list of different integers, the places of the answers that "
-        f"count. Received: outputs={outputs!r}"
-    )

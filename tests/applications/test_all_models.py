@@ -55,6 +55,7 @@ def built(case, **options):
     return _built(str(case), **options)
 
 
+@harness.slow_on_jax
 @every_model
 def test_returns_probabilities(case, rng):
     model, x = built(case), images(case, rng)
@@ -66,6 +67,7 @@ def test_returns_probabilities(case, rng):
     check_probabilities(case, probabilities)
 
 
+@harness.slow_on_jax
 @every_model
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_probabilities_are_float32_under_every_policy(case, policy, rng):
@@ -191,6 +193,7 @@ def test_bad_options_of_targeted_models(name, arguments):
         harness.ModelCase(name).make(**arguments)
 
 
+@harness.slow_on_jax
 @pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
 @pytest.mark.parametrize("roi", ["slice", "mask", "full"])
 def test_roi_modes_share_weights(name, roi, rng):
@@ -205,6 +208,7 @@ def test_roi_modes_share_weights(name, roi, rng):
     assert same == (roi != "full")
 
 
+@harness.slow_on_jax
 @pytest.mark.parametrize(
     ("name", "input_shape", "parameters"),
     [
@@ -238,6 +242,7 @@ def test_flattening_models_need_their_size():
         ka.applications.CNN6(input_shape=(None, None, 1))
 
 
+@harness.slow_on_jax
 @pytest.mark.parametrize("name", ["TDN10", "TDN40"])
 def test_one_set_of_weights_serves_every_size(name, rng):
     """Learned at one size, run at another, with the values of a model that was built there."""

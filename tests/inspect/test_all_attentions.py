@@ -28,6 +28,7 @@ def test_gives_a_figure_with_labels(name, attention, rng):
     bars = columns - (name not in TAKE_SEQUENCES)
     assert len(figure.axes) == columns + bars
     assert all(axes.get_title() for axes in figure.axes[:columns])
+    assert all(axes.get_xlabel() for axes in figure.axes[columns:]), "a color bar says of what"
     label = figure.axes[0].get_ylabel()
     assert label == ("sequence 1\nfeature" if name in TAKE_SEQUENCES else "image 1")
 

@@ -29,7 +29,8 @@ def test_panels_of_patches(data_format, nested, rng, tmp_path):
     answer, saliency, positions = layer(given, return_attention=True)
     figure = ka.inspect.plot_attention(model, given, tmp_path / "patches.png")
     assert (tmp_path / "patches.png").is_file()
-    assert len(figure.axes) == 2 * 3 + 2, "image, saliency, patches; color bars of two"
+    assert len(figure.axes) == 2 * 3 + 1, "image, saliency, patches; a color bar of saliency"
+    assert figure.axes[-1].get_xlabel() == "saliency"
     assert [axes.get_title() for axes in figure.axes[:3]] == ["image", "saliency", "3 patches"]
     first = np.argmax(layer.top(layer.coarse(given)), axis=-1)
     for row in (0, 1):

@@ -4,6 +4,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention.surgery import to_targeted
+from tests.harness import slow_on_jax
 
 L = keras.layers
 BACKBONES = {
@@ -13,6 +14,7 @@ BACKBONES = {
 }
 
 
+@slow_on_jax
 @pytest.mark.parametrize(("name", "layer"), BACKBONES.items())
 def test_backbones_compute_window_times_the_original(name, layer, rng):
     backbone = getattr(keras.applications, name)(
@@ -29,6 +31,7 @@ def test_backbones_compute_window_times_the_original(name, layer, rng):
     assert targeted.output_shape == backbone.output_shape
 
 
+@slow_on_jax
 @pytest.mark.parametrize("name", ["CNN6", "DN10"])
 def test_every_convolution_keeps_its_weights(name, rng):
     model = ka.applications.build(name, input_shape=(12, 12, 1))

@@ -1,0 +1,88 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_attention as ka
+from tests.harness import slow_on_jax
+
+MODELS = {
+    "windows": lambda: ka.applications.TDN10((8, 8, 1), classes=3),
+    "masks": lambda: ka.applications.LeNet5((28, 28, 1), classes=3, attention="cbam"),
+}
+
+
+def fit(model, rng, callbacks=(), epochs=3):
+    x, y = rng.uniform(size=(4, *model.input_shape[1:])), np.arange(4) % 3
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, y, batch_size=2, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks])
+    return model
+
+
+@slow_on_jax
+@pytest.mark.parametrize("kind", MODELS)
+def test_frames_of_training(kind, rng, tmp_path):
+    model, path = MODELS[kind](), tmp_path / "new" / "attention.gif"
+    images = rng.uniform(size=(1, *model.input_shape[1:]))
+    animation = ka.inspect.AttentionAnimation(images, path, every=2, seconds=0.1)
+    fit(model, rng, [animation], epochs=4)
+    with Image.open(path) as picture:
+        assert picture.n_frames == 3, "before, after two epochs, after four"
+        durations = []
+        for frame in range(3):
+            picture.seek(frame)
+            durations.append(picture.info["duration"])
+        assert durations == [100, 100, 500]
+    first, *_, last = (np.asarray(frame.convert("RGB"), int) for frame in animation.frames)
+    assert first.shape == last.shape
+    assert np.abs(first - last).max() > 50
+    assert [one.name for one in path.parent.iterdir()] == ["attention.gif"]
+
+
+def test_what_is_learned_does_not_change(rng, tmp_path):
+    x = keras.Input((6, 6, 1))
+    layers = [ka.layers.TargetLayer(3, 3), keras.layers.GlobalAveragePooling2D()]
+    layers += [keras.layers.Dropout(0.5), keras.layers.Dense(3, activation="softmax")]
+
+    def train(*callbacks):
+        keras.utils.set_random_seed(3)
+        stack = [layer.__class__.from_config(layer.get_config()) for layer in layers]
+        model = keras.Sequential([keras.Input(x.shape[1:]), *stack])
+        return fit(model, np.random.default_rng(1), callbacks).get_weights()
+
+    images = rng.uniform(size=(1, 6, 6, 1))
+    watched = train(ka.inspect.AttentionAnimation(images, tmp_path / "a.gif"))
+    for one, other in zip(watched, train(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_one_file_for_each_fit(rng, tmp_path):
+    model = MODELS["windows"]()
+    animation = ka.inspect.AttentionAnimation(rng.uniform(size=(1, 8, 8, 1)), tmp_path / "a.webp")
+    for epochs in (2, 1):
+        fit(model, rng, [animation], epochs)
+        assert len(animation.frames) == 1 + epochs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"path": "a.jpg"}, r"`path`.*'\.gif'.*Received.*'\.jpg'"),
+        ({"every": 0}, "`every`.*Received: every=0"),
+        ({"seconds": 0.0}, "`seconds`.*Received: seconds=0.0"),
+        ({"dpi": 1.5}, "`dpi`.*Received: dpi=1.5"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ka.inspect.AttentionAnimation(
+            **{"images": np.zeros((1, 8, 8, 1)), "path": "a.gif"} | arguments
+        )
+
+
+def test_models_without_attention(rng, tmp_path):
+    model = ka.applications.DN10((8, 8, 1), classes=3)
+    animation = ka.inspect.AttentionAnimation(rng.uniform(size=(1, 8, 8, 1)), tmp_path / "a.gif")
+    with pytest.raises(ValueError, match="must hold an attention mechanism"):
+        fit(model, rng, [animation])
+    assert not list(tmp_path.iterdir())
