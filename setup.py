@@ -32,6 +32,8 @@ setup(
         "scipy",
         "pillow",
         "rich",
+        "shtab",
+        'tomli; python_version < "3.11"',
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],

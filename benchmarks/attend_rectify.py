@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 import keras
 import tensorflow as tf
 from keras import ops
-from timing import alternated
 
 import keras_attention as ka
+from keras_attention.inspect import alternated
 
 BATCH = 32
 SHAPE = (32, 32, 3)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from timing import alternated
 
 import keras_attention as ka
+from keras_attention.inspect import alternated
 
 BATCH, SHAPE = 128, (32, 32, 3)
 GROUPS = ["group1", "group2", "group3"]

@@ -7,8 +7,8 @@ the matrices of `surgery.compact`, and picking entries by their index, beside th
 """
 
 import tensorflow as tf
-from timing import alternated
 
+from keras_attention.inspect import alternated
 from keras_attention.ops.convolution_cost import ConvolutionCost
 from keras_attention.surgery.compaction import by_matrix
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from timing import alternated
 
 import keras_attention as ka
+from keras_attention.inspect import alternated
 
 BATCH, STEPS = 64, 250
 SVHN_SIZES = ((363, 735), (380, 820), (402, 880), (420, 960), (442, 1083))

@@ -16,7 +16,7 @@ from pathlib import Path
 from keras_attention.files import write_whole
 
 HERE = Path(__file__).parent
-HELPERS = {"regions.py", "roofline.py", "run_all.py", "timing.py"}
+HELPERS = {"regions.py", "roofline.py", "run_all.py"}
 EXPERIMENTS = "# Experiments\n"
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from timing import alternated
 
 import keras_attention as ka
 from keras_attention import backend
+from keras_attention.inspect import alternated
 
 BATCH = 64
 SHAPES = ((32, 32, 64), (16, 16, 128), (8, 8, 256), (28, 28, 6))

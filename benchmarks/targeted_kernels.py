@@ -13,9 +13,9 @@ import numpy as np
 import regions
 import roofline
 import tensorflow as tf
-from timing import alternated
 
 import keras_attention as ka
+from keras_attention.inspect import alternated
 
 PAPER_RATIO = 12.9
 SHARED = (None, 4, 8)

@@ -1,9 +1,14 @@
 """Attention for convolutional networks, as Keras layers, losses and models."""
 
 import importlib
+import sys
+from pathlib import Path
 from types import ModuleType
 
-from keras_attention import applications, layers, losses, ops, surgery, training
+# The command answers --help without Keras, and imports these when it does something.
+_COMMAND = ("keras-attention", "keras-attention.exe")
+if not (sys.argv and Path(sys.argv[0]).name in _COMMAND):
+    from keras_attention import applications, layers, losses, ops, surgery, training
 
 __version__ = "0.1.0"
 
@@ -14,7 +19,7 @@ __all__ = ["applications", "layers", "losses", "ops", "surgery", "training", *_L
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in _LAZY:
+    if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -2,13 +2,19 @@
 
 from keras_attention.backend.fusion import fused, fused_alone, fuses, without_fusion
 from keras_attention.backend.gradients import after, input_gradient, with_pullback
-from keras_attention.backend.runs import keeps_metrics_of_layers, make_deterministic, replicas
+from keras_attention.backend.runs import (
+    accelerators,
+    keeps_metrics_of_layers,
+    make_deterministic,
+    replicas,
+)
 from keras_attention.backend.sizes import crop, pad, supports_dynamic_shapes
 from keras_attention.backend.tensors import matmul, padded_convolution, permute, resize_bilinear
 from keras_attention.backend.which import BACKEND
 
 __all__ = [
     "BACKEND",
+    "accelerators",
     "after",
     "crop",
     "fused",

@@ -36,6 +36,28 @@ def keeps_metrics_of_layers() -> bool:
     return BACKEND == "tensorflow"
 
 
+def accelerators() -> list[str]:
+    """Names the devices other than CPUs that the backend sees; of other backends none.
+
+    Example:
+    >>> isinstance(accelerators(), list)
+    True
+    """
+    if BACKEND == "tensorflow":
+        devices = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
+        return [_kind_of(device) for device in devices]
+    if BACKEND == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    return []
+
+
+def _kind_of(device: Any) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return str(details.get("device_name", device.name))
+
+
 def make_deterministic(seed: int) -> None:
     """Seeds Python, NumPy and the backend, and asks for operations that repeat bit for bit.
 

@@ -1,14 +1,19 @@
 """Reads the command line and calls a command; errors of the user are one line and exit code 2."""
 
-import argparse
+import contextlib
+import importlib
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keras_attention import __version__
-from keras_attention.cli.defaults import TRAIN_DEFAULTS
+from keras_attention.cli.parser import command_parser
+
+if TYPE_CHECKING:
+    from keras_attention.cli.answer import Answer
 
 USER_ERRORS = (ValueError, OSError)
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,94 +23,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; None takes the process's own.
 
     Returns:
-        The exit code: 0, or 2 where the user can mend it.
+        The exit code: 0; 1 where `doctor` has found a fault; 2 where the user can mend it; 130
+        after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
-    # Data pipelines and exporters take a second to import: not for a mistyped option.
-    from keras_attention.cli import commands
-
+    options = command_parser().parse_args(arguments)
     try:
-        getattr(commands, options.command)(options)
+        answer = _run(options)
+        _print(answer, options.json)
     except USER_ERRORS as error:
         print(f"keras-attention: {_one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("keras-attention: interrupted; `--resume` continues a training", file=sys.stderr)
-        return 130
-    return 0
+    except KeyboardInterrupt as interruption:
+        print(f"\nkeras-attention: {_one_line(interruption, 'interrupted')}", file=sys.stderr)
+        return INTERRUPTED
+    return answer.code
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _run(options: Namespace) -> "Answer":
+    """Imports the command, which takes seconds: not for --help, nor for a mistyped option."""
+    # With --json standard output is for the answer alone: progress goes elsewhere.
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        command = importlib.import_module(f"keras_attention.cli.commands.{options.command}")
+        return command.run(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="keras-attention", description="Train, measure, picture and export attentive CNNs."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("models", help="list the models with their parameters and MACs")
-    _add_train(commands.add_parser("train", help="train a model into a new run folder"))
+def _print(answer: "Answer", as_json: bool) -> None:
+    import rich
 
-    evaluate = commands.add_parser("evaluate", help="measure a trained model's error")
-    _add_model(evaluate)
-    _add_data(evaluate)
-    evaluate.add_argument("--batch-size", type=int, default=256)
-
-    export = commands.add_parser("export", help="write a SavedModel, reload it and compare")
-    _add_model(export)
-    export.add_argument("--output", type=Path, help="folder to make (RUN/saved_model)")
-    export.add_argument("--overwrite", action="store_true", help="replace a SavedModel there")
-
-    plot = commands.add_parser("plot", help="draw where a trained model attends")
-    _add_model(plot)
-    _add_data(plot)
-    plot.add_argument("--output", type=Path, help="picture to write (RUN/figures/attention.png)")
-    plot.add_argument("--layer", help="layer to show, of any that make maps (the first to attend)")
-    return parser
+    if as_json:
+        print(answer.as_json())
+        return
+    for part in answer.shown:
+        # Paths and names are no markup.
+        print(part) if isinstance(part, str) else rich.print(part)
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="RUN", help="run folder or .keras file")
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", help="data set (that of the run)")
-    parser.add_argument("--size", type=int, help="pixels along the sides, or steps of sequences")
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        "example: keras-attention train TDN10 --data top_left_digits --output runs/tdn10 "
-        "--set scale_l2=1e-3. The defaults are the paper's for MNIST (section 4.2)."
-    )
-    defaults = TRAIN_DEFAULTS
-    parser.add_argument("model", help="name from `keras-attention models`")
-    parser.add_argument("--data", help=f"data set ({defaults['data']})")
-    parser.add_argument("--output", type=Path, help="run folder to make (runs/MODEL-DATA-SEED)")
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --output with its own options"
-    )
-    parser.add_argument("--epochs", type=int, help=f"passes ({defaults['epochs']})")
-    parser.add_argument("--batch-size", type=int, help=f"images ({defaults['batch_size']})")
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        help="of SGD with Nesterov momentum 0.9; a tenth after half of the epochs, a hundredth "
-        f"after three quarters ({defaults['learning_rate']})",
-    )
-    parser.add_argument("--seed", type=int, help=f"of weights and order ({defaults['seed']})")
-    parser.add_argument(
-        "--size",
-        type=int,
-        help="pixels along the sides, or steps of sequences (the data set's own)",
-    )
-    parser.add_argument("--train-size", type=int, help="images to train on (all)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        metavar="OPTION=VALUE",
-        dest="model_options",
-        help="option of the model, such as beta=4; repeat for more",
-    )
+def _one_line(error: BaseException, otherwise: str = "") -> str:
+    return " ".join(str(error).split()) or otherwise or type(error).__name__

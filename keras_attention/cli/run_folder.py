@@ -5,46 +5,21 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import keras
 
+# A file may hold any class of these.
+from keras_attention import layers, losses, surgery, training  # noqa: F401
+from keras_attention.cli.asked import CONFIG
+from keras_attention.cli.run_config import RunConfig
 from keras_attention.files import write_whole
 
-CONFIG = "config.json"
 HISTORY = "history.csv"
 MODEL = "model.keras"
 STATE = "state.npz"
 FIGURES = "figures"
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What decides the outcome of a run.
-
-    Attributes:
-        model: Name of the model.
-        model_options: Arguments of its function.
-        data: Name of the data set.
-        size: Pixels along the sides of the images, or steps of the sequences.
-        train_size: Examples to train on, None for all.
-        epochs: Passes over them.
-        batch_size: Images of a step.
-        learning_rate: Of the first half of the epochs.
-        seed: Of the weights, the order and what is drawn.
-    """
-
-    model: str
-    data: str
-    size: int
-    train_size: int | None
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    model_options: dict[str, Any] = field(default_factory=dict)
 
 
 def create(folder: Path, config: RunConfig) -> None:
@@ -113,6 +88,11 @@ def load_model(path: Path) -> keras.Model:
             "Expected a .keras file of Keras and keras_attention layers. "
             f"Received: {str(path)!r}, which does not load: {reason[0]}"
         ) from error
+
+
+def folder_of(path: Path) -> Path:
+    """Where what belongs to a run, or to a .keras file, is written."""
+    return path if path.is_dir() else path.parent
 
 
 def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:

@@ -2,6 +2,7 @@
 
 from keras_attention.datasets import catalog  # noqa: F401 registers the data sets
 from keras_attention.datasets.adience import read_adience
+from keras_attention.datasets.at_hand import at_hand, to_get
 from keras_attention.datasets.augmentation import cifar_augmentation, crop_and_flip
 from keras_attention.datasets.clutter import read_cluttered
 from keras_attention.datasets.cluttered import cluttered
@@ -25,6 +26,7 @@ from keras_attention.datasets.uec_food import read_uec_food
 __all__ = [
     "GTSDB_CATEGORIES",
     "DatasetInfo",
+    "at_hand",
     "cifar_augmentation",
     "cluttered",
     "cluttered_translated",
@@ -47,5 +49,6 @@ __all__ = [
     "read_svhn_numbers",
     "read_tensorflow_stream",
     "read_uec_food",
+    "to_get",
     "top_left",
 ]

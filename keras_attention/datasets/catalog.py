@@ -16,7 +16,7 @@ from keras_attention.datasets.digits import read_digits
 from keras_attention.datasets.faces import serve_faces
 from keras_attention.datasets.flights import TARGET, read_flights
 from keras_attention.datasets.gtsdb import MOST_BOXES, read_gtsdb
-from keras_attention.datasets.gtsrb import read_gtsrb
+from keras_attention.datasets.gtsrb import OTHER_SOURCE, read_gtsrb
 from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.in_memory import plain
 from keras_attention.datasets.mit_scenes import read_mit_scenes
@@ -35,11 +35,12 @@ from keras_attention.datasets.uec_food import read_uec_food
 from keras_attention.datasets.windows import serve_windows
 
 # Each set of images is served as it is and by every generator of scenes.
-for _name, _about, _needs_network, _read in (
-    ("digits", "1,797 handwritten digits bundled with scikit-learn", False, read_digits),
-    ("mnist", "70,000 handwritten digits", True, partial(read_tensorflow_set, "mnist")),
+for _name, _about, _source, _read in (
+    ("digits", "1,797 handwritten digits bundled with scikit-learn", "", read_digits),
+    ("mnist", "70,000 handwritten digits", "mnist", partial(read_tensorflow_set, "mnist")),
 ):
-    _facts = {"classes": 10, "channels": 1, "needs_network": _needs_network, "read": _read}
+    _facts = {"classes": 10, "channels": 1, "source": _source, "read": _read}
+    _facts["needs_network"] = bool(_source)
     register(name=_name, description=_about, size=28, generate=plain, **_facts)
     register(
         name=f"top_left_{_name}",
@@ -76,6 +77,7 @@ for _name, _about, _classes, _source, _label in (
         size=32,
         channels=3,
         needs_network=True,
+        source=_source,
         read=partial(read_tensorflow_set, _source, label=_label),
         generate=plain,
     )
@@ -87,6 +89,7 @@ register(
     size=28,
     channels=1,
     needs_network=True,
+    source="fashion_mnist",
     read=partial(read_tensorflow_set, "fashion_mnist"),
     generate=plain,
 )
@@ -97,6 +100,8 @@ register(
     size=32,
     channels=3,
     needs_network=True,
+    source=OTHER_SOURCE,
+    folder="gtsrb",
     options={"crop": True},
     read=read_gtsrb,
     generate=plain,
@@ -108,6 +113,7 @@ register(
     size=512,
     channels=3,
     needs_files=True,
+    folder="gtsdb",
     detection=True,
     keeps=False,
     options={"keep_aspect_ratio": True, "max_boxes": MOST_BOXES, "superclasses": False},
@@ -136,6 +142,7 @@ register(
     sides={"train": CROP, "test": (None, None)},
     channels=1,
     needs_files=True,
+    folder="svhn_numbers",
     label_classes=LABEL_CLASSES,
     keeps=False,
     options={
@@ -159,6 +166,7 @@ register(
     size=48,
     channels=3,
     needs_files=True,
+    folder="pain_archive",
     label_dtype="float32",
     options={"landmark_noise": 0.01, "test_subjects": None},
     read=read_pain_archive,
@@ -171,6 +179,7 @@ register(
     size=224,
     channels=3,
     needs_files=True,
+    source="imagenet2012",
     options={"shuffle_buffer": 10_000},
     read=read_imagenet,
     generate=serve_stream,
@@ -195,6 +204,7 @@ for _name, _about, _classes, _options in (
         size=224,
         channels=3,
         needs_network=True,
+        source=_name,
         options={"shuffle_buffer": SHUFFLE_BUFFER} | _options,
         read=partial(read_tensorflow_stream, _name),
         generate=serve_stream,
@@ -211,6 +221,7 @@ for _name, _about, _classes in (
         size=224,
         channels=3,
         needs_files=True,
+        folder="adience",
         options={"fold": 0, "aligned": True},
         read=partial(read_adience, _name),
         generate=serve_stream,
@@ -223,6 +234,7 @@ register(
     size=224,
     channels=3,
     needs_files=True,
+    folder="uec_food100",
     options={"test_share": 0.2},
     read=read_uec_food,
     generate=serve_stream,
@@ -235,6 +247,7 @@ register(
     size=224,
     channels=3,
     needs_files=True,
+    folder="mit_scenes",
     read=read_mit_scenes,
     generate=serve_stream,
     keeps=False,
@@ -269,6 +282,7 @@ register(
     channels=62,
     kind="sequences",
     needs_files=True,
+    folder="mocap",
     options={"fit": "resample", "test_share": 0.2, "classes": 8, "sensors": 62},
     read=read_mocap,
     generate=plain,
@@ -281,6 +295,7 @@ register(
     channels=None,
     kind="sequences",
     needs_files=True,
+    folder="flights",
     label_dtype="float32",
     options={"target": TARGET, "columns": None, "horizon": 1, "test_share": 0.2},
     read=read_flights,

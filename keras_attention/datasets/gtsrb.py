@@ -15,6 +15,8 @@ from keras_attention.datasets.folders import contents, folder_of
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 
 CLASSES = 43
+# What tensorflow-datasets has instead of the official folder.
+OTHER_SOURCE = "visual_domain_decathlon/gtsrb"
 PARTS = {"train": "Final_Training", "test": "Final_Test"}
 COLUMNS = ("Filename", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
 SOURCE = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
@@ -71,9 +73,9 @@ def read_gtsrb(
             f"The environment variable GTSRB_DIR must name a folder with {LAYOUT}. "
             f"Received: GTSRB_DIR={str(folder)!r}, {contents(folder)}"
         )
-    name = "visual_domain_decathlon/gtsrb"
+    parts = {"test": "validation"}
     try:
-        return read_tensorflow_set(name, split, size, train_size, data_dir, {"test": "validation"})
+        return read_tensorflow_set(OTHER_SOURCE, split, size, train_size, data_dir, parts)
     except ConnectionError as error:
         raise ConnectionError(
             f"{error} Or `data_dir` or GTSRB_DIR may name a folder with {LAYOUT}. "

@@ -37,6 +37,8 @@ class DatasetInfo:
             each is one.
         sides: Where `size` is None: rows and columns of an image of each split by default, None
             where images have sides of their own.
+        source: Its name at tensorflow-datasets, where that prepares it.
+        folder: Of its own files: what the environment variable that names it is called after.
         options: What `load` takes for this data set alone, with the defaults.
     """
 
@@ -52,6 +54,8 @@ class DatasetInfo:
     detection: bool = False
     label_classes: tuple[int, ...] = ()
     sides: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict, hash=False)
+    source: str = ""
+    folder: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     read: Callable[..., Parts] = field(repr=False, kw_only=True)
     generate: Callable[..., tf.data.Dataset] = field(repr=False, kw_only=True)

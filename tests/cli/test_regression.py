@@ -42,7 +42,8 @@ def test_a_classifier_cannot_be_evaluated_on_numbers(archive, tmp_path, capsys):
     keras.Sequential(layers).save(tmp_path / "model.keras")
     options = ["--data", "pain_archive", "--size", "8"]
     assert main(["evaluate", str(tmp_path / "model.keras"), *options]) == 2
-    assert "must have one output unit. Received: outputs of (10,)" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "must have one answer of 1. Received: outputs of one answer of 10" in error
 
 
 def test_without_the_archive_the_error_is_one_line(tmp_path, monkeypatch, capsys):

@@ -58,7 +58,9 @@ def test_evaluate_several_numbers(tmp_path, capsys):
         assert any(number == pytest.approx(error, abs=0.006) for number in numbers), printed
     few = [keras.Input((4, 8)), keras.layers.Flatten(), keras.layers.Dense(1)]
     assert main(["evaluate", saved(tmp_path / "few.keras", *few), "--data", "digit_forecast"]) == 2
-    assert "must have outputs of (8,). Received: outputs of (1,)" in capsys.readouterr().err
+    assert (
+        "must have one answer of 8. Received: outputs of one answer of 1" in capsys.readouterr().err
+    )
 
 
 def test_plot_a_layer_of_a_network_for_sequences(tmp_path, capsys):

@@ -17,6 +17,11 @@ def alternated(
 
     Returns:
         Median seconds by name.
+
+    Example:
+    >>> times = alternated({"short": lambda: time.sleep(0), "long": lambda: time.sleep(0.01)}, 3)
+    >>> times["short"] < times["long"]
+    True
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for round_ in range(warm_up + rounds):

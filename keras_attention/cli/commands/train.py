@@ -1,0 +1,92 @@
+"""Trains a model into a run folder, then draws its attention."""
+
+import csv
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from keras_attention import inspect
+from keras_attention.cli import data, run_folder, training
+from keras_attention.cli.answer import Answer
+from keras_attention.cli.asked import asked_of
+from keras_attention.cli.building import build, check_answers
+from keras_attention.cli.examples import NAME
+from keras_attention.cli.run_config import RunConfig, complete
+
+
+def run(options: Namespace) -> Answer:
+    """Trains a new run, or continues one."""
+    config, folder = _config_and_folder(options)
+    if not options.resume:
+        # What is wrong with the options shows before a folder is made.
+        check_answers(config)
+        build(config, data.load_training(config, config.batch_size))
+        run_folder.create(folder, config)
+    try:
+        model = training.train(config, folder, resume=options.resume)
+        written = {"model": folder / run_folder.MODEL, "history": folder / run_folder.HISTORY}
+        if inspect.has_attention(model, _shape_of_one(config, model)):
+            written["figure"] = folder / run_folder.FIGURES / "attention.png"
+            inspect.plot_attention(model, data.images_to_show(config, None), written["figure"])
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(_how_to_go_on(config, folder)) from interruption
+    return _answer(folder, written)
+
+
+def _config_and_folder(options: Namespace) -> tuple[RunConfig, Path]:
+    """The configuration of a new run, or that of the run to continue."""
+    asked = asked_of(options)
+    if options.resume and options.output is not None:
+        return _run_to_continue(asked, options.output), options.output
+    config = complete(asked)
+    default = Path("runs") / f"{config.model}-{config.data}-{config.seed}"
+    folder = options.output or default
+    return (_run_to_continue(asked, folder) if options.resume else config), folder
+
+
+def _run_to_continue(asked: dict[str, Any], folder: Path) -> RunConfig:
+    """Reads a run's configuration, and refuses other options than it was started with."""
+    config = run_folder.read_config(folder)
+    for name, value in asked.items():
+        started_with = getattr(config, name)
+        if value != started_with:
+            raise ValueError(
+                f"`--resume` continues the run in {str(folder)!r}, which has {name} = "
+                f"{started_with!r}; leave the option out. Received: {value!r}"
+            )
+    return config
+
+
+def _shape_of_one(config: RunConfig, model: Any) -> Any:
+    """What an image is like where the model takes any size."""
+    shape = model.input_shape[1:]
+    return None if None not in shape else data.load_training(config, 1).element_spec[0].shape[1:]
+
+
+def _how_to_go_on(config: RunConfig, folder: Path) -> str:
+    done = len(_history(folder))
+    command = shlex.join([NAME, "train", "--resume", "--output", str(folder)])
+    return f"interrupted after {done} of {config.epochs} epochs; continue with: {command}"
+
+
+def _history(folder: Path) -> list[dict[str, str]]:
+    path = folder / run_folder.HISTORY
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _answer(folder: Path, written: dict[str, Path]) -> Answer:
+    if not written["history"].is_file():
+        del written["history"]  # of no epoch there is none
+    rows = _history(folder)
+    last = dict(rows[-1]) if rows else {}
+    last.pop("epoch", None)
+    facts = {"run": folder, **written, "epochs": len(rows), "last_epoch": _numbers(last)}
+    return Answer(facts, [f"wrote {path}" for path in written.values()])
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    return {name: float(value) for name, value in row.items()}

@@ -1,0 +1,190 @@
+"""What evaluate, plot, export, models and bench say and write."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_attention import datasets
+from keras_attention.cli import main, stopwatch
+from tests.cli.small import SMALL
+
+
+def facts(capsys, *arguments):
+    """The one JSON object on standard output."""
+    capsys.readouterr()
+    assert main([*map(str, arguments), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    return json.loads(line)
+
+
+def test_evaluate(run, capsys):
+    found = facts(capsys, "evaluate", run)
+    model = keras.saving.load_model(run / "model.keras")
+    images, labels = next(iter(datasets.load("digits", "test", 9999, size=8, train_size=60)))
+    wrong = np.argmax(model.predict(images, verbose=0), axis=-1) != labels.numpy()
+    assert found["examples"] == 1737, "all other digits are for testing"
+    assert found["error_percent"] == pytest.approx(100 * wrong.mean())
+    assert found["macs_at"] == [8, 8, 1]
+    assert main(["evaluate", str(run / "model.keras"), "--data", "digits", "--size", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert "error %" in printed
+    assert "digits, 8 pixels" in printed
+
+
+def test_models(capsys):
+    found = facts(capsys, "models", "CNN6", "TDN10")["models"]
+    assert {one["model"]: one["parameters"] for one in found} == {"CNN6": 4586642, "TDN10": 45034}
+    assert found[0]["macs"] == 368407442
+    assert main(["models", "CNN6"]) == 0
+    printed = capsys.readouterr().out
+    assert "CNN6" in printed
+    assert "368M" in printed
+
+
+@pytest.mark.parametrize(
+    ("suffix", "starts"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
+)
+def test_plot_writes_what_the_suffix_says(run, tmp_path, capsys, suffix, starts):
+    path = tmp_path / f"a.{suffix}"
+    found = facts(capsys, "plot", run, "--images", 3, "--output", path)
+    assert found == {"figure": str(path)}
+    assert path.read_bytes().startswith(starts)
+
+
+def test_plot_shows_images_and_layers_that_are_asked_for(run, tmp_path):
+    def picture(*options):
+        path = tmp_path / "picture.png"
+        assert main(["plot", str(run), "--output", str(path), *options]) == 0
+        return path.read_bytes()
+
+    first = picture()
+    assert picture("--images", "0") == first
+    assert picture("--images", "5") != first
+    relu = picture("--layer", "pool1")
+    assert relu != first, "a layer without a mechanism"
+    both = picture("--layer", "pool1", "target1")
+    assert both != relu
+    taught = picture("--teacher", str(run), "--layer", "pool1")
+    assert taught not in (first, relu, both)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "options"),
+    [
+        ("TKN6", "digits", []),
+        ("LeNet5", "digits", ["attention=san-c"]),
+        ("LeNet5", "digits", ["attention=cbam"]),
+        ("LeNet5", "digits", ["attention=bam"]),
+        ("LSTM4", "digit_sequences", ["attention=ran"]),
+        ("LSTM4", "digit_forecast", ["attention=san"]),
+        ("ClutteredCNN", "digits", ["filters=4", "units=8"]),
+        ("DCN", "digits", ["patches=2"]),
+        ("STN", "digits", []),
+    ],
+)
+def test_every_mechanism_is_drawn(tmp_path, capsys, model, data, options):
+    """Of an untrained model, which `--epochs 0` saves."""
+    size = {"LeNet5": 20, "DCN": 32, "STN": 32, "ClutteredCNN": 32}.get(model, 8)
+    size = 4 if data == "digit_forecast" else size
+    run = tmp_path / "run"
+    settings = [word for option in options for word in ("--set", option)]
+    shape = ["--data", data, "--size", str(size), "--train-size", "60"]
+    found = facts(capsys, "train", model, *shape, *settings, "--epochs", 0, "--output", run)
+    assert found == {
+        "run": str(run),
+        "model": str(run / "model.keras"),
+        "figure": str(run / "figures" / "attention.png"),
+        "epochs": 0,
+        "last_epoch": {},
+    }
+    drawn = (run / "figures" / "attention.png").read_bytes()
+    assert main(["plot", str(run)]) == 0
+    assert (run / "figures" / "attention.png").read_bytes() == drawn
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_export_for_a_server(run, tmp_path, capsys, reloads_here, compact):
+    path = tmp_path / "served"
+    options = ["--compact"] if compact else ["--attention"]
+    found = facts(capsys, "export", run, "--output", path, *options)
+    expected = {"export": str(path), "format": "saved_model"}
+    assert found == {**expected, "attention": not compact, "compact": compact}
+    images, _ = next(iter(datasets.load("digits", "test", 4, size=8)))
+    loaded = tf.saved_model.load(path)
+    served = loaded.serve(images)
+    answer = served if compact else served["predictions"]
+    model = keras.saving.load_model(run / "model.keras")
+    np.testing.assert_allclose(answer, model(images), atol=1e-5)
+    assert compact or "target1_attention" in served
+
+
+@pytest.mark.parametrize(("kind", "file"), [("onnx", "model.onnx"), ("litert", "model.tflite")])
+def test_export_to_one_file(baseline, capsys, kind, file):
+    found = facts(capsys, "export", baseline, "--format", kind, "--compact")
+    assert found["export"] == str((baseline.parent / file).resolve())
+    assert (baseline.parent / file).stat().st_size > 100
+    again = ["export", str(baseline), "--format", kind]
+    assert main(again) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*again, "--overwrite"]) == 0
+
+
+def test_without_a_package_export_says_how_to_get_it(baseline, monkeypatch, capsys):
+    monkeypatch.setattr("keras_attention.export.onnx.NEEDED", ("no_such_package",))
+    assert main(["export", str(baseline), "--format", "onnx"]) == 2
+    assert 'pip install "keras-cnn-attention[export]"' in capsys.readouterr().err
+
+
+@pytest.fixture
+def deeper(tmp_path):
+    """A file of a model of the same input as `baseline`, with more to do."""
+    path = tmp_path / "deeper.keras"
+    layers = [keras.layers.Flatten(), keras.layers.Dense(20), keras.layers.Dense(10)]
+    keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(path)
+    return path
+
+
+def test_bench_compares_with_the_last(deeper, baseline, capsys):
+    found = facts(capsys, "bench", deeper, baseline, "--batch-size", 1, 4, "--rounds", 1)
+    assert found["input_shape"] == [8, 8, 1]
+    assert found["compared_with"] == str(baseline)
+    larger, last = found["models"]
+    assert last["ratio"] == dict.fromkeys(["batch of 1", "batch of 4", "training step of 4"], 1.0)
+    for what, ratio in larger["ratio"].items():
+        times = larger["milliseconds"][what], last["milliseconds"][what]
+        assert ratio == pytest.approx(times[0] / times[1])
+    assert (larger["parameters"], last["parameters"]) == (1510, 650)
+
+
+def test_bench_builds_names_at_the_shape_of_a_file_and_trains_no_compact_model(baseline, capsys):
+    options = ["--batch-size", "2", "--rounds", "1", "--compact"]
+    found = facts(capsys, "bench", "CNN6", baseline, *options)
+    assert found["input_shape"] == [8, 8, 1]
+    assert [list(one["milliseconds"]) for one in found["models"]] == [["batch of 2"]] * 2
+    shape = ["--data", "digits", "--size", "8", "--no-training"]
+    assert main(["bench", "CNN6", *shape, *options[:-1]]) == 0
+    printed = capsys.readouterr().out
+    assert "8 x 8 x 1" in printed
+    assert "training step" not in printed
+
+
+def test_bench_leaves_weights_as_they_are(deeper):
+    model = keras.saving.load_model(deeper)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    stopwatch.of_steps({"model": model}, (8, 8, 1), 4, rounds=1)
+    for old, now in zip(before, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_progress_goes_to_the_other_stream(tmp_path, capsys):
+    options = ["--epochs", "1", "--learning-rate", "0.01", "--output", str(tmp_path / "run")]
+    assert main(["train", "CNN6", *SMALL, *options, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "loss: " in printed.err
+    found = json.loads(printed.out)
+    assert found["epochs"] == 1
+    assert set(found["last_epoch"]) == {"accuracy", "loss", "val_accuracy", "val_loss"}
+    assert "figure" not in found, "nothing attends"

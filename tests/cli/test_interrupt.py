@@ -1,0 +1,68 @@
+"""Ctrl-C in an epoch, in a process of its own, leaves a run that goes on."""
+
+import csv
+import signal
+import subprocess
+import sys
+
+import numpy as np
+
+from keras_attention.cli import main
+from tests.cli.small import names, train
+
+# Stops in the second epoch, so that the signal comes there.
+WAITING = """
+import signal, sys, time
+from pathlib import Path
+
+# Jobs in the background of a shell ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = "keras-attention"
+from keras_attention.cli.training_state import RunRecorder
+from tests.cli.small import train, watch_few
+
+ROOMS = ("applications", "layers", "losses", "surgery", "training")
+
+def wait(self, batch, logs=None):
+    if len(self.rows) == 1 and batch == 1:
+        rooms = {f"keras_attention.{room}" for room in ROOMS}
+        print("waiting", *rooms - set(sys.modules), file=sys.stderr, flush=True)
+        time.sleep(250)
+
+RunRecorder.on_train_batch_end = wait
+watch_few(setattr)
+sys.exit(train(Path(sys.argv[1]), "--json"))
+"""
+
+
+def rows(folder):
+    with (folder / "history.csv").open(encoding="utf-8") as file:
+        return [[float(value) for value in row.values()] for row in csv.DictReader(file)]
+
+
+def test_ctrl_c(tmp_path):
+    folder = tmp_path / "run"
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    seen = []
+    for line in child.stderr:
+        seen.append(line)
+        if "waiting" in line:
+            child.send_signal(signal.SIGINT)
+            break
+    out, error = child.communicate(timeout=60)
+    assert child.returncode == 130, "".join([*seen, error])
+    assert out == ""
+    assert seen[-1].endswith("waiting\n"), "files may hold classes of all rooms"
+    resume = f"keras-attention train --resume --output {folder}"
+    last = error.splitlines()[-1]
+    assert last == f"keras-attention: interrupted after 1 of 3 epochs; continue with: {resume}"
+    assert names(folder) == ["config.json", "history.csv", "state.npz"]
+
+    assert main(resume.split()[1:]) == 0
+    assert train(tmp_path / "whole") == 0
+    np.testing.assert_allclose(rows(folder), rows(tmp_path / "whole"), rtol=1e-4)

@@ -1,0 +1,84 @@
+"""Runs: what they write, that they repeat and go on, and what is fitted."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attention import datasets, losses
+from keras_attention.cli import main, training_state
+from keras_attention.cli.learners import learner
+from tests.cli.small import names, train
+
+
+def test_train_fills_the_run_folder(run):
+    files = ["config.json", "figures/attention.png", "history.csv", "model.keras", "state.npz"]
+    assert names(run) == files
+    config = json.loads((run / "config.json").read_text())
+    assert config["model_options"] == {"beta": 4, "window": "gaussian", "roi": "mask"}
+    assert (config["data"], config["size"], config["seed"]) == ("digits", 8, 7)
+    lines = (run / "history.csv").read_text().splitlines()
+    assert lines[0] == "epoch,accuracy,loss,val_accuracy,val_loss"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3"]
+    model = keras.saving.load_model(run / "model.keras")
+    assert model.get_layer("target1").window == "gaussian"
+
+
+def test_same_seed_gives_the_same_history_also_after_a_kill(tmp_path, monkeypatch, capsys):
+    """CNN6 has dropout: its seeds have to go on too."""
+    assert train(tmp_path / "whole") == 0
+
+    plain = training_state.RunRecorder.on_epoch_end
+
+    def killed_after_two(self, epoch, logs=None):
+        plain(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_state.RunRecorder, "on_epoch_end", killed_after_two)
+        assert train(tmp_path / "killed") == 130
+    assert "model.keras" not in names(tmp_path / "killed")
+    error = capsys.readouterr().err.splitlines()[-1]
+    resume = f"keras-attention train --resume --output {tmp_path / 'killed'}"
+    assert error.endswith(f"interrupted after 2 of 3 epochs; continue with: {resume}")
+    assert main(resume.split()[1:]) == 0
+    whole, killed = ((tmp_path / name / "history.csv").read_text() for name in ("whole", "killed"))
+    assert killed == whole
+
+
+def test_resuming_a_finished_run_changes_nothing(run, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(run, folder)
+    history = (folder / "history.csv").read_text()
+    (folder / "history.csv").write_text("a kill came before the last epoch was written")
+    assert train(folder, "--resume", model="TKN6") == 0
+    assert (folder / "history.csv").read_text() == history
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path, capsys):
+    assert train(tmp_path / "run", "--learning-rate", "1e30") == 2
+    assert "The loss is nan after epoch 1" in capsys.readouterr().err
+    assert names(tmp_path / "run") == ["config.json"]
+
+
+def test_rectified_networks_learn_the_likelihood_of_their_sum(tmp_path):
+    """What is fitted has the loss of the paper, what is saved returns probabilities."""
+    sizes = ("depth=10", "width=0.25", "attention_depth=1", "attention_width=2")
+    options = [word for size in sizes for word in ("--set", size)]
+    assert train(tmp_path / "warn", *options, model="WARN", epochs=1) == 0
+    model = keras.saving.load_model(tmp_path / "warn" / "model.keras")
+    data = datasets.load("digits", "test", batch_size=64, size=8, train_size=60)
+    images, labels = next(iter(data))
+    np.testing.assert_allclose(model(images).numpy().sum(axis=1), 1.0, rtol=1e-5)
+    fitted, loss = learner(model, regression=False)
+    assert isinstance(loss, losses.NegativeLogLikelihood)
+    np.testing.assert_allclose(keras.ops.softmax(fitted(images)), model(images), atol=1e-6)
+    validated = datasets.load("digits", "test", batch_size=90, size=8, train_size=60)
+    images, labels = next(iter(validated))
+    penalty = float(sum(model.losses))
+    expected = float(loss(labels, fitted(images))) + penalty
+    last = (tmp_path / "warn" / "history.csv").read_text().splitlines()[-1]
+    assert float(last.split(",")[-1]) == pytest.approx(expected, rel=1e-3)
