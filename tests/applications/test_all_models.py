@@ -77,6 +77,7 @@ def test_probabilities_are_float32_under_every_policy(case, policy, rng):
     check_probabilities(case, values(model, images(case, rng)))
 
 
+@harness.slow_on_jax
 @every_model
 def test_without_top(case, rng):
     x = images(case, rng)
@@ -90,6 +91,7 @@ def test_without_top(case, rng):
         np.testing.assert_allclose(values(pooled, x), expected, atol=1e-4)
 
 
+@harness.slow_on_jax
 @every_model
 def test_any_image_size_without_top(case, rng):
     free = (*(None for _ in case.input_shape[1:]), case.input_shape[-1])
@@ -101,6 +103,7 @@ def test_any_image_size_without_top(case, rng):
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
 
 
+@harness.slow_on_jax
 @every_model
 def test_logits(case, rng):
     model, logits = built(case), case.make(classifier_activation=None)
