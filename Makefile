@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax test-detection lint bench clean
+.PHONY: demo test test-jax test-detection notebooks lint bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
@@ -24,6 +24,11 @@ test-jax: $(VENV)/.dev
 test-detection: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[dev,detection]"
 	$(PYTEST) tests/programs/test_scale_space_detection.py
+
+# Executes the notebooks and leaves the files as they are; libraries may warn in there.
+notebooks: $(VENV)/.dev
+	$(PYTEST) --nbmake --nbmake-timeout=240 --override-ini=addopts= \
+		--override-ini=filterwarnings= notebooks
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -39,6 +39,7 @@ setup(
         "export": ["tf2onnx", "onnx", "onnxruntime"],
         # Python 3.11 or later, as KerasHub.
         "detection": ["keras-hub>=0.32", "pycocotools>=2.0.8"],
+        "notebooks": ["notebook", "ipykernel"],
         "dev": [
             "pytest",
             "pytest-xdist",
@@ -46,6 +47,9 @@ setup(
             "hypothesis",
             "ruff",
             "mypy",
+            "nbformat",
+            "nbmake",
+            "ipykernel",
             "pycocotools",
             "tf2onnx",
             "onnx",
