@@ -105,15 +105,19 @@ def test_a_variable_switches_the_data(name):
     choices = ast.literal_eval(values["SETTINGS"].value)
     assert ast.unparse(values["SETTINGS"].slice) == "DATA"
     known = list_datasets()
-    assert next(iter(choices)) == used and set(choices) <= set(known)
-    assert not known[used].needs_network and not known[used].needs_files
-    assert len(choices) == 2 and known[list(choices)[1]].needs_network
+    assert next(iter(choices)) == used
+    assert set(choices) <= set(known)
+    assert not known[used].needs_network
+    assert not known[used].needs_files
+    assert len(choices) == 2
+    assert known[list(choices)[1]].needs_network
     assert len({tuple(settings) for settings in choices.values()}) == 1
 
 
 @each
 def test_states_a_claim_with_its_equation_and_checks_it(name):
-    assert "**Claim.**" in markdown(name) and "$$" in markdown(name)
+    assert "**Claim.**" in markdown(name)
+    assert "$$" in markdown(name)
     assert "did not hold" in markdown(name) or name == "00_quickstart"
     assert sum(isinstance(node, ast.Assert) for node in statements(name)) >= 3
 
