@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax test-detection lint bench docs clean
+.PHONY: demo test test-jax test-detection notebooks lint bench docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
@@ -15,15 +15,21 @@ test: $(VENV)/.dev
 	$(PYTEST)
 
 # The layers and models on the other backend; data sets, exports and pictures stay with TensorFlow, and
-# so does what changes a graph whatever its backend: JAX compiles every operation by itself.
+# so does what changes a graph whatever its backend: JAX compiles every operation by itself, which is
+# most of the time here, so it need not compile well.
 test-jax: $(VENV)/.dev
-	KERAS_BACKEND=jax $(PYTEST) tests/graphs tests/ops tests/layers tests/losses tests/training \
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) tests/graphs tests/ops tests/layers tests/losses tests/training \
 		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
 test-detection: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[dev,detection]"
 	$(PYTEST) tests/programs/test_scale_space_detection.py
+
+# Executes the notebooks and leaves the files as they are; libraries may warn in there.
+notebooks: $(VENV)/.dev
+	$(PYTEST) --nbmake --nbmake-timeout=240 --override-ini=addopts= \
+		--override-ini=filterwarnings= notebooks
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -49,6 +49,7 @@ setup(
             "mkdocs-htmlproofer-plugin>=1.4",
             "latex2mathml>=3.77",
         ],
+        "notebooks": ["notebook", "ipykernel"],
         "dev": [
             "pytest",
             "pytest-xdist",
@@ -56,6 +57,9 @@ setup(
             "hypothesis",
             "ruff",
             "mypy",
+            "nbformat",
+            "nbmake",
+            "ipykernel",
             "pycocotools",
             "tf2onnx",
             "onnx",
