@@ -18,8 +18,8 @@ test: $(VENV)/.dev
 # so does what changes a graph whatever its backend: JAX compiles every operation by itself, which is
 # most of the time here, so it need not compile well.
 test-jax: $(VENV)/.dev
-	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) tests/graphs tests/ops tests/layers tests/losses tests/training \
-		tests/surgery/test_targeted.py tests/applications/test_all_models.py
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) tests/graphs tests/ops tests/layers \
+		tests/losses tests/training tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
 test-detection: $(VENV)/.dev

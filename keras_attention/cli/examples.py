@@ -10,6 +10,7 @@ EXAMPLES = {
     "train": (
         "keras-attention train TDN10 --data top_left_digits --size 28 --train-size 300 "
         "--epochs 40 --batch-size 50 --set scale_l2=2e-3 --output runs/tdn10",
+        "keras-attention train TDN10 --data top_left_digits --animate",
         "keras-attention train LSTM4 --data digit_sequences --set attention=san "
         "--optimizer adam --schedule cosine",
         "keras-attention train SVHNCoarse --data number_photographs --set width=0.25 "

@@ -39,6 +39,11 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --output with its own options"
     )
+    parser.add_argument(
+        "--animate",
+        action="store_true",
+        help="also write figures/attention.gif, how attention changes from epoch to epoch",
+    )
     add_data_options(parser, TRAIN_DEFAULTS["data"])
     parser.add_argument("--train-size", type=int, help="images to train on (all)")
     parser.add_argument(

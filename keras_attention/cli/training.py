@@ -1,5 +1,6 @@
 """Trains a model into a run folder, epoch by epoch, so that a killed run can go on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,19 @@ from keras_attention.cli.training_state import RunRecorder, load_state
 from keras_attention.files import write_whole
 
 
-def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
+def train(
+    config: RunConfig,
+    folder: Path,
+    resume: bool = False,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+) -> keras.Model:
     """Trains as the configuration says, from the start or from the last whole epoch.
 
     Args:
         config: What to train.
         folder: The run's folder, with its config.json.
         resume: Whether to go on from the state in the folder.
+        watchers: Callbacks that change nothing.
 
     Returns:
         The trained model, which is also in the folder.
@@ -29,12 +36,19 @@ def train(config: RunConfig, folder: Path, resume: bool = False) -> keras.Model:
     batches = data.load_training(config, config.batch_size)
     model = build(config, batches)
     if config.epochs:
-        _fit(model, batches, config, folder, resume)
+        _fit(model, batches, config, folder, resume, watchers)
     write_whole(folder / run_folder.MODEL, model.save)
     return model
 
 
-def _fit(model: keras.Model, batches: Any, config: RunConfig, folder: Path, resume: bool) -> None:
+def _fit(
+    model: keras.Model,
+    batches: Any,
+    config: RunConfig,
+    folder: Path,
+    resume: bool,
+    watchers: Sequence[keras.callbacks.Callback],
+) -> None:
     steps = int(batches.cardinality())
     regression = datasets.find(config.data).regression
     fitted, loss = learner(model, regression)
@@ -51,6 +65,6 @@ def _fit(model: keras.Model, batches: Any, config: RunConfig, folder: Path, resu
             epochs=config.epochs,
             initial_epoch=done,
             validation_data=data.load_watched(config),
-            callbacks=[RunRecorder(folder, rows)],
+            callbacks=[RunRecorder(folder, rows), *watchers],
             shuffle=False,
         )

@@ -6,6 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_attention import datasets, losses
 from keras_attention.cli import main, training_state
@@ -82,3 +83,15 @@ def test_rectified_networks_learn_the_likelihood_of_their_sum(tmp_path):
     expected = float(loss(labels, fitted(images))) + penalty
     last = (tmp_path / "warn" / "history.csv").read_text().splitlines()[-1]
     assert float(last.split(",")[-1]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_animates_what_it_trains(tmp_path):
+    assert train(tmp_path / "run", "--animate", model="TKN6", epochs=1) == 0
+    with Image.open(tmp_path / "run" / "figures" / "attention.gif") as picture:
+        assert picture.n_frames == 2
+
+
+def test_only_what_attends_is_animated(tmp_path, capsys):
+    assert train(tmp_path / "run", "--animate") == 2
+    assert "`--animate` needs a model that attends" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -21,17 +21,32 @@ def run(options: Namespace) -> Answer:
     if not options.resume:
         # What is wrong with the options shows before a folder is made.
         check_answers(config)
-        build(config, data.load_training(config, config.batch_size))
+        model = build(config, data.load_training(config, config.batch_size))
+        if options.animate:
+            _check_attends(config, model)
         run_folder.create(folder, config)
     try:
-        model = training.train(config, folder, resume=options.resume)
         written = {"model": folder / run_folder.MODEL, "history": folder / run_folder.HISTORY}
+        watchers = []
+        if options.animate:
+            written["animation"] = folder / run_folder.FIGURES / "attention.gif"
+            images = data.images_to_show(config, None)
+            watchers.append(inspect.AttentionAnimation(images, written["animation"]))
+        model = training.train(config, folder, options.resume, watchers)
         if inspect.has_attention(model, _shape_of_one(config, model)):
             written["figure"] = folder / run_folder.FIGURES / "attention.png"
             inspect.plot_attention(model, data.images_to_show(config, None), written["figure"])
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt(_how_to_go_on(config, folder)) from interruption
     return _answer(folder, written)
+
+
+def _check_attends(config: RunConfig, model: Any) -> None:
+    if not inspect.has_attention(model, _shape_of_one(config, model)):
+        raise ValueError(
+            "`--animate` needs a model that attends, such as TDN10. "
+            f"Received: {config.model}, {config.model_options}"
+        )
 
 
 def _config_and_folder(options: Namespace) -> tuple[RunConfig, Path]:
