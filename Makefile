@@ -12,7 +12,7 @@ demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
 
 test: $(VENV)/.dev
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/test_docs.py
 
 # The layers and models on the other backend; data sets, exports and pictures stay with TensorFlow, and
 # so does what changes a graph whatever its backend: JAX compiles every operation by itself, which is
@@ -39,8 +39,10 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.run
 	$(BIN)/python benchmarks/run_all.py
 
-# Into site/. Warnings are errors, links inside are checked; nothing is fetched when it is read.
+# Into site/. Warnings are errors, links inside are checked; nothing is fetched when it is read. Its
+# examples are run, and its guide to a mechanism is followed.
 docs: $(VENV)/.dev
+	$(PYTEST) tests/test_docs.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:

@@ -375,12 +375,12 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
         "idle": IDLE_COARSE,
     },
 }
-# Built by the same lines as VGG16, ResNet18, WARN and NINThin: test_placement.py,
-# test_wide_resnet.py and test_network_in_network.py count their weights.
-SIBLINGS = {"VGG19", "ResNet34", "WideResNet", "NINWide"}
+# Built by the same lines as VGG16, ResNet18, WARN, NINThin and TKN6, or parts of DCN and SVHNDCN:
+# tests of their own count their weights.
+SIBLINGS = {"VGG19", "ResNet34", "WideResNet", "NINWide", "CNN6"}
+SIBLINGS |= {"DCNCoarse", "DCNFine", "SVHNCoarse", "SVHNFine"}
 if not ON_TENSORFLOW:  # of the same layers as others
-    SIBLINGS |= {"CNN6", "DN40", "TDN40", "STN", "ResNet50", "TSTN", "VGG16", "NINThin"}
-    SIBLINGS |= {"DCNCoarse", "DCNFine", "SVHNCoarse", "SVHNFine"}
+    SIBLINGS |= {"DN40", "TDN40", "STN", "ResNet50", "TSTN", "VGG16", "NINThin"}
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {}))
     for name in ka.applications.list_models()

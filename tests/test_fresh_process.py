@@ -51,13 +51,16 @@ def layers(rng):
 
 
 def cases(rng):
-    yield "layers", *layers(rng)
-    seen = [set()]
+    model, x = layers(rng)
+    yield "layers", model, x
+    seen = {type(each) for each in model._flatten_layers()}
     for case in harness.MODEL_CASES:
         model = case.make()
-        ours = {type(each) for each in model.layers if "keras_attention" in type(each).__module__}
-        if ours not in seen:  # not of Keras's layers alone, nor of the layers of another one
-            seen.append(ours)
+        ours = {
+            each for each in map(type, model._flatten_layers()) if "keras_att" in each.__module__
+        }
+        if not ours <= seen:  # a layer of ours that is in none before
+            seen |= ours
             harness.jitter(model)
             yield str(case), model, rng.uniform(size=(2, *case.input_shape))
     for name in ("TKN6", "TDN10"):  # a matrix of entries in one, groups of kernels in the other
