@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# A thread for each of the two workers: more would only wait for each other.
-PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# A thread for each worker; one more of them than cores, which are idle while another process is waited for.
+WORKERS ?= 3
+PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-jax test-detection notebooks lint bench docs clean
@@ -16,10 +17,11 @@ test: $(VENV)/.dev
 
 # The layers and models on the other backend; data sets, exports and pictures stay with TensorFlow, and
 # so does what changes a graph whatever its backend: JAX compiles every operation by itself, which is
-# most of the time here, so it need not compile well.
+# most of the time here, so it need not compile well; whole models it compiles once, as for users.
 test-jax: $(VENV)/.dev
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) tests/graphs tests/ops tests/layers \
-		tests/losses tests/training tests/surgery/test_targeted.py tests/applications/test_all_models.py
+		tests/losses tests/training tests/surgery/test_targeted.py
+	KERAS_BACKEND=jax $(PYTEST) tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
 test-detection: $(VENV)/.dev

@@ -121,6 +121,7 @@ def test_input_tensor_and_name(case):
     assert model.inputs[0] is tensor
 
 
+@harness.slow_on_jax
 @every_model
 def test_file_and_weights_round_trip(case, rng, tmp_path):
     model, x = built(case), images(case, rng)
@@ -133,6 +134,7 @@ def test_file_and_weights_round_trip(case, rng, tmp_path):
     np.testing.assert_array_equal(values(read, x), expected)
 
 
+@harness.slow_on_jax
 @every_image_model
 def test_channels_first_equals_channels_last(case, rng):
     x = images(case, rng)
