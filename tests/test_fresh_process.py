@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests import harness
+from tests import harness, layer_rows, model_rows
 
 READER = """
 import json, sys, time
@@ -44,17 +44,17 @@ print(json.dumps([seconds, new]))
 
 def layers(rng):
     """One model with every layer, each with inputs and outputs of its own."""
-    models = [harness.model_of_layer(case) for case in harness.LAYER_CASES]
+    models = [harness.model_of_layer(case) for case in layer_rows.LAYER_CASES]
     inputs, outputs = [m.inputs for m in models], [m.outputs for m in models]
     together = keras.Model(keras.tree.flatten(inputs), keras.tree.flatten(outputs))
-    return together, keras.tree.flatten([case.data(rng) for case in harness.LAYER_CASES])
+    return together, keras.tree.flatten([case.data(rng) for case in layer_rows.LAYER_CASES])
 
 
 def cases(rng):
     model, x = layers(rng)
     yield "layers", model, x
     seen = {type(each) for each in model._flatten_layers()}
-    for case in harness.MODEL_CASES:
+    for case in model_rows.MODEL_CASES:
         model = case.make()
         ours = {
             each for each in map(type, model._flatten_layers()) if "keras_att" in each.__module__

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.harness import coarse_layers, fine_layers, top_layers
+from tests.layer_rows import coarse_layers, fine_layers, top_layers
 
 
 def make_model(data_format="channels_last", nested=False, **options):

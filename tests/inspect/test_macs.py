@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests import harness
+from tests import harness, model_rows
 
 L = keras.layers
 
@@ -111,8 +111,8 @@ def test_parts_of_a_spatial_transformer_count():
 
 @pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
 def test_targeted_models_count_their_regions(name):
-    dense = ka.inspect.count_macs(harness.ModelCase(name).make(input_shape=(16, 16, 1)))
-    model = harness.ModelCase(name).make(input_shape=(16, 16, 1))
+    dense = ka.inspect.count_macs(model_rows.ModelCase(name).make(input_shape=(16, 16, 1)))
+    model = model_rows.ModelCase(name).make(input_shape=(16, 16, 1))
     targets = [layer for layer in model.layers if hasattr(layer, "rois")]
     assert ka.inspect.count_macs(model) == dense
     for layer in targets:
