@@ -60,6 +60,10 @@ def _sizes():
     return {name: int(count.replace(",", "")) for name, count in rows}
 
 
+def test_every_layer_has_a_row():
+    assert [name for name in ka.layers.__all__ if f"`{name}`" not in "".join(ROWS)] == []
+
+
 def test_table_has_every_model():
     assert set(_sizes()) == set(ka.applications.list_models())
 
