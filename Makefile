@@ -7,7 +7,7 @@ WORKERS ?= 3
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax test-detection notebooks lint bench docs clean
+.PHONY: demo test test-jax test-jax-all test-detection notebooks lint bench docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
@@ -15,13 +15,19 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(PYTEST) --ignore=tests/test_docs.py
 
-# The layers and models on the other backend; data sets, exports and pictures stay with TensorFlow, and
-# so does what changes a graph whatever its backend: JAX compiles every operation by itself, which is
-# most of the time here, so it need not compile well; whole models it compiles once, as for users.
+# On the other backend every equation, every layer, the losses, and a step of every kind of model; data sets,
+# exports and pictures stay with TensorFlow. JAX compiles every operation by itself, which is most of the
+# time here, so it need not compile well; whole models it compiles once, as for users.
+JAX = KERAS_BACKEND=jax $(PYTEST)
 test-jax: $(VENV)/.dev
-	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) tests/graphs tests/ops tests/layers \
-		tests/losses tests/training tests/surgery/test_targeted.py
-	KERAS_BACKEND=jax $(PYTEST) tests/applications/test_all_models.py
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(JAX) tests/ops tests/layers/test_all_layers.py tests/losses \
+		tests/training/test_attention_transfer.py
+	$(JAX) tests/applications/test_all_models.py -k step
+
+# All that can be had there, for changes of what differs between backends; a quarter of an hour.
+test-jax-all: $(VENV)/.dev
+	$(JAX) tests/graphs tests/ops tests/layers tests/losses tests/training \
+		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
 test-detection: $(VENV)/.dev
