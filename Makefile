@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# A thread for each worker; one more of them than cores, which are idle while another process is waited for.
-WORKERS ?= 3
+# A thread for each of the two workers: more would only wait for each other.
+WORKERS ?= 2
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
