@@ -120,6 +120,21 @@ def top_layers(data_format):
 REFINER = {"coarse": coarse_layers, "fine": fine_layers, "top": top_layers}
 
 
+def refiner(arguments):
+    """A row of PatchRefiner on a coarse map of 4 x 3."""
+    return LayerCase(
+        "PatchRefiner",
+        arguments,
+        (3, 9, 8, 2),
+        (3, 3),
+        8,
+        parts=REFINER,
+        own_precision=True,
+        all_chosen={"patches": 12},
+        attention_shape=(3, 4, 3),
+    )
+
+
 def on_two_maps(head):
     """A model around a head, from two maps, logits and features."""
     sizes = [(None, None, 4), (None, None, 3), (3,), (5,)]
@@ -251,28 +266,8 @@ LAYER_CASES = [
         9,
         wrap=on_two_maps,
     ),
-    LayerCase(
-        "PatchRefiner",
-        {"patches": 2, "patch_size": 4},
-        (3, 9, 8, 2),
-        (3, 3),
-        8,
-        parts=REFINER,
-        own_precision=True,
-        all_chosen={"patches": 12},
-        attention_shape=(3, 4, 3),
-    ),
-    LayerCase(
-        "PatchRefiner",
-        {"patches": 3, "saliency": "autodiff", "hint_weight": 0, "fused": True},
-        (3, 9, 8, 2),
-        (3, 3),
-        8,
-        parts=REFINER,
-        own_precision=True,
-        all_chosen={"patches": 12},
-        attention_shape=(3, 4, 3),
-    ),
+    refiner({"patches": 2, "patch_size": 4}),
+    refiner({"patches": 3, "saliency": "autodiff", "hint_weight": 0, "fused": True}),
     LayerCase(
         "RecurrentAttention",
         {},

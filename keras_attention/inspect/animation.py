@@ -107,9 +107,7 @@ def _copy_with_windows(model: Any, input_shape: tuple[int, ...]) -> keras.Model 
 
     A copy made for each frame would draw random numbers that training counts on.
     """
-    if not isinstance(model, (keras.Sequential, keras.Model)) or not getattr(model, "inputs", None):
-        return None
-    if not windows.find(trace_calls(model, input_shape)):
+    if not getattr(model, "inputs", None) or not windows.find(trace_calls(model, input_shape)):
         return None
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
