@@ -7,13 +7,17 @@ WORKERS ?= 2
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-jax test-jax-all test-detection notebooks lint bench docs clean
+.PHONY: demo test test-slow test-jax test-jax-all test-detection notebooks lint bench docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
 
 test: $(VENV)/.dev
 	$(PYTEST) --ignore=tests/test_docs.py
+
+# What is too long for every change: all models in all precisions and formats, fifty kills.
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow --timeout=3600 --ignore=tests/test_docs.py
 
 # On the other backend every equation, every layer, the losses, and a step of a model of each mechanism; data sets,
 # exports and pictures stay with TensorFlow. JAX compiles every operation by itself, which is most of the
