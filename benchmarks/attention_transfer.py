@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
+import ratios
 import tensorflow as tf
 
 import keras_attention as ka
@@ -30,7 +31,8 @@ METHODS = {
     "gradient": {"gradient": "transfer"},
 }
 Call = Callable[[tf.Tensor, tf.Tensor], object]
-ROUNDS, STEPS = 11, 4
+ROUNDS, STEPS = 9, 4
+BAR = 1.05
 TINY = (1, 2, 3)
 
 
@@ -43,8 +45,8 @@ def main() -> None:
         keras.utils.clear_session()
     print("\n| student | teacher | step | MB | / (student and teacher) |")
     print("| --- | --- | --- | --- | --- |")
-    for sizes in NETWORKS:
-        report_memory(*sizes)
+    report_memory(*NETWORKS[0], [*METHODS, "Keras"])
+    report_memory(*NETWORKS[1], ["AT"])
 
 
 def network(depth: int, width: int) -> keras.Model:
@@ -106,17 +108,26 @@ def report_times(own: tuple[int, int], other: tuple[int, int]) -> None:
     for name, seconds in times.items():
         ratio = "" if name in ("student", "teacher, forward") else f"{seconds / plain:.3f}"
         print(row(own, other, name, 1e3 * seconds, ratio), flush=True)
+    keep("step", own, other, times["AT"] / plain)
 
 
-def report_memory(own: tuple[int, int], other: tuple[int, int]) -> None:
+def report_memory(own: tuple[int, int], other: tuple[int, int], methods: list[str]) -> None:
     """Prints the rows of one pair, each measured in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    plain = None
-    for method in ["student and teacher", *METHODS, "Keras"]:
+    plain = 0.0
+    for method in ["student and teacher", *methods]:
         with context.Pool(1) as pool:
             taken = pool.apply(memory_of, (method, own, other))
         plain = plain or taken
         print(row(own, other, method, taken, f"{taken / plain:.3f}"), flush=True)
+        if method == "AT":
+            keep("memory", own, other, taken / plain)
+
+
+def keep(what: str, own: tuple[int, int], other: tuple[int, int], ratio: float) -> None:
+    """Keeps what AT takes beside student and teacher."""
+    pair = "student WRN-{}-{}, teacher WRN-{}-{}".format(*own, *other)
+    ratios.keep(f"{what} of AT / (student + teacher), {pair}", ratio, at_most=BAR)
 
 
 def memory_of(method: str, own: tuple[int, int], other: tuple[int, int]) -> float:

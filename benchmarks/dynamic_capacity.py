@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import ratios
 import tensorflow as tf
 
 import keras_attention as ka
 from keras_attention.inspect import alternated
 
 BATCH, STEPS = 64, 250
+INFERENCE_BARS = {1: 1.5, 64: 3.3}
 SVHN_SIZES = ((363, 735), (380, 820), (402, 880), (420, 960), (442, 1083))
 
 
@@ -73,6 +75,8 @@ def report_sizes(model: keras.Model, fine: keras.Model) -> None:
         "DCN, by the method": ka.inspect.count_macs(model),
         "DCN, executed": ka.inspect.count_macs(model, executed=True),
     }
+    executed = millions["DCN, executed"] / 1e6
+    ratios.keep("millions of MACs that DCN executes, batch 1", executed, at_most=27.7)
     print("| model | MACs, millions |")
     print("| --- | --- |")
     for name, macs in millions.items():
@@ -92,6 +96,8 @@ def report_inference(model: keras.Model, fine: keras.Model) -> None:
     for batch, rounds in ((1, 501), (2, 201), (4, 201), (8, 101), (64, 41)):
         times = alternated(on(images[:batch], calls), rounds)
         print(row(batch, times["fine"], times["DCN"]), flush=True)
+        bar = INFERENCE_BARS.get(batch)
+        ratios.keep(f"fine / DCN, batch {batch}", times["fine"] / times["DCN"], at_least=bar)
 
 
 def report_steps() -> None:
@@ -107,6 +113,7 @@ def report_steps() -> None:
     print("| --- | --- | --- |")
     for name, seconds in times.items():
         print(f"| {name} | {1e3 * seconds:.0f} | {times['DCNFine'] / seconds:.2f} |", flush=True)
+    ratios.keep("training step: fine / DCN", times["DCNFine"] / times["DCN"], at_least=1.0)
 
 
 def report_numbers() -> None:
@@ -133,6 +140,7 @@ def report_numbers() -> None:
     fine, dcn = (statistics.mean(means[name]) for name in ("SVHNFine", "SVHNDCN"))
     print(f"| mean | {1e3 * statistics.mean(means['SVHNCoarse']):.0f} ", end="")
     print(f"| {1e3 * fine:.0f} | {1e3 * dcn:.0f} | {fine / dcn:.2f} | |")
+    ratios.keep("fine / DCN, 6 patches, largest house numbers", fine / dcn, at_least=5.8)
 
 
 def row(batch: int, fine: float, dcn: float) -> str:

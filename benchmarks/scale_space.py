@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import ratios
 import tensorflow as tf
 
 import keras_attention as ka
@@ -30,6 +31,8 @@ KINDS = {
     "CBAM": ("cbam", {}),
     "BAM": ("bam", {}),
 }
+# Dilated smoothing by the example of the small network.
+LARGE = [name for name in KINDS if not name.startswith("SAN-d")]
 NETWORKS = {"VGG16": (32, 32, 3), "ResNet18": (32, 32, 3), "LeNet5": (28, 28, 1)}
 
 
@@ -77,15 +80,29 @@ def extrema() -> None:
             base = times["pool, back" if name.endswith("back") else "pool"]
             ratio = "" if name.startswith("pool") else f" ({seconds / base:.2f})"
             cells.append(f"{1e3 * seconds:.2f}{ratio}")
-        print(f"| {'x'.join(map(str, shape))} | {' | '.join(cells)} |")
+        print(f"| {'x'.join(map(str, shape))} | {' | '.join(cells)} |", flush=True)
+        keep_extrema("x".join(map(str, shape)), times)
     print()
+
+
+def keep_extrema(shape: str, times: dict[str, float]) -> None:
+    """Keeps what soft extrema cost beside a max pool."""
+    found = {
+        "soft extrema": times["alpha"] / times["pool"],
+        "soft extrema in a SavedModel": times["served"] / times["pool"],
+        "weighted extrema and gradients": times["weighted, back"] / times["pool, back"],
+    }
+    for name, ratio in found.items():
+        ratios.keep(f"{name} / 3x3 max pool, {shape}", ratio, at_most=3.0)
 
 
 def steps(network: str, placement: str) -> None:
     """A step of training of a network with each kind of attention."""
     shape = NETWORKS[network]
     calls, macs = {}, {}
-    for name, (attention, options) in KINDS.items():
+    kinds = list(KINDS) if network == "LeNet5" else LARGE
+    for name in kinds:
+        attention, options = KINDS[name]
         model = ka.applications.build(
             network,
             input_shape=shape,
@@ -95,23 +112,37 @@ def steps(network: str, placement: str) -> None:
             attention_options=options,
         )
         models = {name: model}
-        if name.startswith("SAN-c"):
+        if name == "SAN-c":
             models[f"smoothing of {name} alone"] = keras.models.clone_model(
                 model, clone_function=smoothing_alone
             )
         for key, value in models.items():
             calls[key], macs[key] = step(value, shape), ka.inspect.count_macs(value)
-    times = alternated(calls, rounds=7 if network != "LeNet5" else 101)
+    times = alternated(calls, *((5, 2) if network != "LeNet5" else (101, 3)))
     print(f"Training step of {network}, {placement} placement, batch {BATCH}:\n")
     print("| attention | MACs | ms | / plain | / smoothing alone | / CBAM | / BAM |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name in KINDS:
+    for name in kinds:
         bases = ("plain", f"smoothing of {name} alone", "CBAM", "BAM")
-        ratios = [f"{times[name] / times[base]:.2f}" if base in times else "" for base in bases]
+        cells = [f"{times[name] / times[base]:.2f}" if base in times else "" for base in bases]
         print(
-            f"| {name} | {macs[name] / 1e6:.1f}M | {1e3 * times[name]:.1f} | {' | '.join(ratios)} |"
+            f"| {name} | {macs[name] / 1e6:.1f}M | {1e3 * times[name]:.1f} | {' | '.join(cells)} |"
         )
     print()
+    keep_steps(network, placement, times)
+
+
+def keep_steps(network: str, placement: str, times: dict[str, float]) -> None:
+    """Keeps what a step with SAN costs, beside what it is to cost no more than."""
+    where = f"step of {network}, {placement}"
+    if network == "LeNet5":
+        ratios.keep(f"{where}: SAN-c / plain", times["SAN-c"] / times["plain"], at_most=1.5)
+        return
+    least = times["smoothing of SAN-c alone"]
+    ratios.keep(f"{where}: SAN-c / its smoothing alone", times["SAN-c"] / least, at_most=1.10)
+    for other in ("CBAM", "BAM"):
+        ratio = times["SAN-c, depthwise"] / times[other]
+        ratios.keep(f"{where}: SAN-c, depthwise / {other}", ratio, at_most=1.0)
 
 
 def smoothing_alone(layer: keras.Layer) -> keras.Layer:

@@ -1,15 +1,16 @@
 """Target layers by the clock: networks of plain convolutions beside compacted and sliced ones.
 
-The regions are trained on the bundled digits at 28 pixels, or scattered by 0.06 around the middle
-and of sizes that bring the MACs to the paper's ratio of 12.9 (table 2). They are relative, so the
-networks for 56 pixels have the same. A speed-up is the plain network's time over the other's; share
-is the speed-up over the ratio of MACs. Calls take turns in one process; medians.
+The regions are trained on the bundled digits at 28 pixels (by `regions.py`), or scattered by 0.06
+around the middle and of sizes that bring the MACs to the paper's ratio of 12.9 (table 2). They are
+relative, so the networks for 56 pixels have the same. A speed-up is the plain network's time over
+the other's; share is the speed-up over the ratio of MACs. Calls take turns in one process; medians.
 """
 
 from collections.abc import Iterator
 
 import keras
 import numpy as np
+import ratios
 import regions
 import roofline
 import tensorflow as tf
@@ -17,7 +18,8 @@ import tensorflow as tf
 import keras_attention as ka
 from keras_attention.inspect import alternated
 
-PAPER_RATIO = 12.9
+PAPER, PAPER_RATIO = "paper's MACs", 12.9
+ALONE = f"one convolution a kernel, {PAPER}"
 SHARED = (None, 4, 8)
 
 
@@ -25,9 +27,9 @@ def main() -> None:
     """Prints the trainings, then inference, training steps and thin networks."""
     found = {}
     for groups in SHARED:
-        found[groups], line = regions.trained("TKN6", groups, "digits", rate=0.02)
+        found[groups], line = regions.stored("TKN6", groups)
         print(line + ".  ")
-    thin, line = regions.trained("TDN10", None, "top_left_digits", rate=0.1)
+    thin, line = regions.stored("TDN10", None)
     print(line + ".\n")
     for size in (28, 56):
         inference(size, found)
@@ -40,33 +42,50 @@ def inference(size: int, found: dict) -> None:
     shape = (size, size, 1)
     plain = ka.applications.CNN6(shape)
     dense = ka.inspect.count_macs(plain)
-    models, ratios = {"CNN6": plain}, {"CNN6": 1.0}
+    models, fewer = {"CNN6": plain}, {"CNN6": 1.0}
     for groups in SHARED:
-        for kind in ("trained", "paper's MACs"):
+        for kind in ("trained", PAPER):
             model = network(shape, groups, kind, found)
             name = f"compact, {regions.label(groups)}, {kind}"
             models[name] = ka.surgery.compact(model)
-            ratios[name] = dense / ka.inspect.count_macs(model)
-            if groups is None and size == 28:
-                name = f"one convolution a kernel, {kind}"
-                models[name], ratios[name] = (
-                    one_by_one(model),
-                    ratios[f"compact, a region a kernel, {kind}"],
-                )
+            fewer[name] = dense / ka.inspect.count_macs(model)
+            if (groups, kind, size) == (None, PAPER, 28):
+                models[ALONE], fewer[ALONE] = one_by_one(model), fewer[name]
     for batch in (64, 1):
+        if batch == 1:
+            models.pop(ALONE, None)  # as slow as at 64
         images = tf.random.uniform((batch, *shape), seed=0)
         calls = {name: forward(model, images) for name, model in models.items()}
-        times = alternated(calls, rounds=11 if batch > 1 else 101)
+        times = alternated(calls, rounds=9 if batch > 1 else 101)
+        speedups = {name: times["CNN6"] / seconds for name, seconds in times.items()}
         print(f"Inference, {size} pixels, batch {batch}:\n")
         print("| network | MACs ratio | ms | speed-up | share |")
         print("| --- | --- | --- | --- | --- |")
         for name, seconds in times.items():
-            speedup = times["CNN6"] / seconds
             print(
-                f"| {name} | {ratios[name]:.2f} | {1e3 * seconds:.2f} | {speedup:.2f} | "
-                f"{speedup / ratios[name]:.2f} |"
+                f"| {name} | {fewer[name]:.2f} | {1e3 * seconds:.2f} | {speedups[name]:.2f} | "
+                f"{speedups[name] / fewer[name]:.2f} |"
             )
         print()
+        keep_inference(size, batch, speedups, fewer)
+
+
+def keep_inference(size: int, batch: int, speedups: dict, fewer: dict) -> None:
+    """Keeps speed-ups and shares for their bars."""
+    where = f"{size} pixels, batch {batch}"
+    for groups in SHARED:
+        name = regions.label(groups)
+        at_paper, trained = (f"compact, {name}, {kind}" for kind in (PAPER, "trained"))
+        shared = groups is not None
+        if batch == 1:
+            bar = 1.7 if shared else None
+            ratios.keep(f"CNN6 / {at_paper}, {where}", speedups[at_paper], at_least=bar)
+            continue
+        share = speedups[trained] / fewer[trained]
+        share_bar = {28: 0.45, 56: 0.5}[size] if shared else 0.28
+        ratios.keep(f"CNN6 / {trained}, of MACs, {where}", share, at_least=share_bar)
+        bar = {28: 5.0, 56: 8.0}[size] if shared else 2.2
+        ratios.keep(f"CNN6 / {at_paper}, {where}", speedups[at_paper], at_least=bar)
 
 
 def network(shape: tuple, groups: int | None, kind: str, found: dict, roi: str = "mask") -> object:
@@ -74,7 +93,7 @@ def network(shape: tuple, groups: int | None, kind: str, found: dict, roi: str =
     model = ka.applications.TKN6(shape, roi=roi, roi_groups=groups)
     if kind == "trained":
         regions.write(model, found[groups])
-    elif kind == "paper's MACs":
+    elif kind == PAPER:
         regions.scatter(model, PAPER_RATIO)
     return model
 
@@ -110,31 +129,36 @@ def each_kernel(layer: keras.Layer) -> Iterator[tuple]:
 
 
 def training(found: dict) -> None:
-    """A step of training at 28 pixels, batch 64: mask beside slice, regrouped."""
+    """A step of training at 28 pixels, batch 64: slices, regrouped, beside a mask.
+
+    What a masked layer takes does not depend on its regions.
+    """
     shape = (28, 28, 1)
     images = tf.random.uniform((64, *shape), seed=0)
-    calls = {"CNN6": step(ka.applications.CNN6(shape), images)}
-    executed, kinds = {}, [("at first", None)]
-    kinds += [(kind, groups) for kind in ("trained", "paper's MACs") for groups in SHARED]
-    for kind, groups in kinds:
-        for roi in ("mask", "slice"):
-            model = network(shape, groups, kind, found, roi)
+    masked = network(shape, None, "trained", found)
+    models = {"CNN6": ka.applications.CNN6(shape), "mask": masked}
+    for kind, shared in (("at first", (None,)), ("trained", SHARED), (PAPER, SHARED)):
+        for groups in shared:
+            model = network(shape, groups, kind, found, "slice")
             for layer in regions.target_layers(model):
                 layer.regroup()
-            name = f"{roi}, {regions.label(groups)}, {kind}"
-            calls[name] = step(model, images)
-            executed[name] = ka.inspect.count_macs(model, executed=True)
-    times = alternated(calls, rounds=9)
+            models[f"slice, {regions.label(groups)}, {kind}"] = model
+    times = alternated({name: step(model, images) for name, model in models.items()}, rounds=9)
     print("Training step, 28 pixels, batch 64:\n")
-    print("| TKN6 | MACs executed, forward | ms | / CNN6 | mask / slice |")
+    print("| network | MACs executed, forward | ms | / CNN6 | mask / it |")
     print("| --- | --- | --- | --- | --- |")
-    for name, macs in executed.items():
-        masked = times[name.replace("slice", "mask")]
-        gain = f"{masked / times[name]:.2f}" if name.startswith("slice") else ""
+    for name, seconds in times.items():
+        macs = ka.inspect.count_macs(models[name], executed=True)
+        beside_cnn6, gain = seconds / times["CNN6"], times["mask"] / seconds
         print(
-            f"| {name} | {macs / 1e6:.0f}M | {1e3 * times[name]:.0f} | "
-            f"{times[name] / times['CNN6']:.2f} | {gain} |"
+            f"| {name} | {macs / 1e6:.0f}M | {1e3 * seconds:.0f} | {beside_cnn6:.2f} | {gain:.2f} |"
         )
+        if name.endswith("at first"):
+            ratios.keep(f"training step: {name} / CNN6", beside_cnn6, at_most=1.15)
+        elif name.startswith("slice"):
+            # One region a kernel is what the paper trains.
+            bar = 1.8 if "a kernel, trained" in name else None
+            ratios.keep(f"training step: mask / {name}", gain, at_least=bar)
     print()
 
 
@@ -163,6 +187,8 @@ def thin_networks(found: dict) -> None:
             images = tf.random.uniform((batch, *shape), seed=0)
             calls = {name: forward(model, images) for name, model in models.items()}
             times = alternated(calls, rounds=51 if batch > 1 else 201)
+            ratio = times["TDN10 compact"] / times["DN10"]
+            ratios.keep(f"TDN10 compact / DN10, {size} pixels, batch {batch}", ratio, at_most=1.0)
             for name, seconds in times.items():
                 least = sum(roofline.floor(models[name], batch, peaks))
                 print(
