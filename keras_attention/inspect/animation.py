@@ -43,9 +43,10 @@ class AttentionAnimation(keras.callbacks.Callback):
     Example:
     >>> import tempfile
     >>> import keras_attention as ka
-    >>> model = ka.applications.TDN10((8, 8, 1), classes=2)
-    >>> model.compile("sgd", "sparse_categorical_crossentropy")
-    >>> x, y = np.zeros((2, 8, 8, 1)), np.zeros(2)
+    >>> layers = [keras.Input((8, 8, 1)), ka.layers.TargetLayer(4, 3), keras.layers.Flatten()]
+    >>> model = keras.Sequential([*layers, keras.layers.Dense(2)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.zeros((2, 8, 8, 1)), np.zeros((2, 2))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "regions.gif"
     ...     animation = AttentionAnimation(x, path)

@@ -86,7 +86,7 @@ def test_rectified_networks_learn_the_likelihood_of_their_sum(tmp_path):
 
 
 def test_animates_what_it_trains(tmp_path):
-    assert train(tmp_path / "run", "--animate", model="TKN6", epochs=1) == 0
+    assert train(tmp_path / "run", "--animate", "--set", "roi=mask", model="TKN6", epochs=1) == 0
     with Image.open(tmp_path / "run" / "figures" / "attention.gif") as picture:
         assert picture.n_frames == 2
 

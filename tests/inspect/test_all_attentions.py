@@ -10,10 +10,14 @@ TAKE_SEQUENCES = ("LSTM4",)
 # A family each; JAX compiles every operation of a wide network by itself, for minutes.
 WIDE = {"VGG16": {"width": 4}, "ResNet18": {"width": 4}, "ResNet50": {"width": 4}}
 NAMES = ["LeNet5", "LSTM4", *(WIDE if ON_TENSORFLOW else ())]
+# Where each attends is for tests of placement.
+ONE_OF_EACH = {"VGG16": ["san-c"], "ResNet18": ["cbam"], "ResNet50": ["bam"]}
 CASES = [
     (name, attention)
     for name in NAMES
-    for attention in (("ran", "san") if name in TAKE_SEQUENCES else IMAGE_ATTENTIONS)
+    for attention in ONE_OF_EACH.get(
+        name, ("ran", "san") if name in TAKE_SEQUENCES else IMAGE_ATTENTIONS
+    )
 ]
 
 

@@ -6,9 +6,16 @@ from PIL import Image
 import keras_attention as ka
 from tests.harness import slow_on_jax
 
+
+def network(layer):
+    """A layer that attends, and three classes."""
+    parts = [keras.Input((8, 8, 1)), layer, keras.layers.GlobalAveragePooling2D()]
+    return keras.Sequential([*parts, keras.layers.Dense(3, activation="softmax")])
+
+
 MODELS = {
-    "windows": lambda: ka.applications.TDN10((8, 8, 1), classes=3),
-    "masks": lambda: ka.applications.LeNet5((28, 28, 1), classes=3, attention="cbam"),
+    "windows": lambda: network(ka.layers.TargetLayer(4, 3, roi="mask")),
+    "masks": lambda: network(ka.layers.CBAM(reduction=1)),
 }
 
 
@@ -40,14 +47,13 @@ def test_frames_of_training(kind, rng, tmp_path):
 
 
 def test_what_is_learned_does_not_change(rng, tmp_path):
-    x = keras.Input((6, 6, 1))
     layers = [ka.layers.TargetLayer(3, 3), keras.layers.GlobalAveragePooling2D()]
     layers += [keras.layers.Dropout(0.5), keras.layers.Dense(3, activation="softmax")]
 
     def train(*callbacks):
         keras.utils.set_random_seed(3)
         stack = [layer.__class__.from_config(layer.get_config()) for layer in layers]
-        model = keras.Sequential([keras.Input(x.shape[1:]), *stack])
+        model = keras.Sequential([keras.Input((6, 6, 1)), *stack])
         return fit(model, np.random.default_rng(1), callbacks).get_weights()
 
     images = rng.uniform(size=(1, 6, 6, 1))

@@ -6,6 +6,7 @@ import keras_attention as ka
 from tests import harness, model_rows
 
 L = keras.layers
+LARGE = [("WideResNet", 40, 8.1), ("WARN", 40, 8.2)]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,11 @@ def test_counts_of_the_paper(name, input_shape, millions):
 
 
 @pytest.mark.parametrize(
-    ("name", "depth", "billions"), [("WARN", 28, 5.3), ("WideResNet", 40, 8.1), ("WARN", 40, 8.2)]
+    ("name", "depth", "billions"),
+    [
+        ("WARN", 28, 5.3),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in LARGE),
+    ],
 )
 def test_counts_of_attend_and_rectify(name, depth, billions):
     keras.config.set_dtype_policy("bfloat16")  # less memory

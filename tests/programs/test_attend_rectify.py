@@ -266,6 +266,7 @@ def test_small_tables(monkeypatch, tmp_path, in_this_process, without_graphs):
 
 
 @needs_several_rates
+@pytest.mark.slow
 def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process, without_graphs):
     page = tmp_path / "table3.md"
     given = ("--table", 3, "--data", "digits", "--backbone", "VGG16", "--weights", "none")

@@ -120,6 +120,7 @@ def kept(monkeypatch, capsys, given):
     return {line.split(", ")[1]: line.endswith("earlier run") for line in lines}
 
 
+@pytest.mark.slow
 def test_a_small_table_3(monkeypatch, tmp_path, in_this_process):
     page = tmp_path / "page.md"
     given = ("--table", 3, *TINY_NIN, *SHORT, "--output", tmp_path, "--markdown", page)
@@ -142,6 +143,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.slow
 def test_tables_5_and_4(monkeypatch, tmp_path, capsys, pictures, in_this_process, without_graphs):
     monkeypatch.setenv("TFDS_DATA_DIR", str(pictures))
     monkeypatch.setenv("MIT_SCENES_DIR", str(pictures))

@@ -234,6 +234,7 @@ def test_lines_of_table_2_are_the_papers():
     assert [row.label for row in numbers.ROWS] == list(paper.TABLE2)
 
 
+@pytest.mark.slow
 def test_a_small_table_2(monkeypatch, tmp_path, in_this_process):
     rows = [row for row in numbers.ROWS if row.label in ("soft attention, 1 scale", DCN)]
     monkeypatch.setattr(numbers, "ROWS", rows)

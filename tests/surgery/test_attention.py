@@ -157,8 +157,12 @@ def test_mixed_precision_and_channels_first(rng):
     assert (layer.data_format, layer.compute_dtype) == ("channels_first", "bfloat16")
 
 
+# A residual network, and two of inverted bottlenecks, of which one is enough for every change.
+BACKBONES = ["ResNet50", "MobileNetV2", pytest.param("EfficientNetB0", marks=pytest.mark.slow)]
+
+
 @slow_on_jax
-@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2", "EfficientNetB0"])
+@pytest.mark.parametrize("name", BACKBONES)
 def test_models_of_keras_applications(name, rng):
     builder = getattr(keras.applications, name)
     model = builder(weights=None, input_shape=(32, 32, 3), classes=4)
