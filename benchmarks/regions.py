@@ -103,7 +103,7 @@ def target_layers(model: keras.Model) -> list[keras.Layer]:
 def read(model: keras.Model) -> Regions:
     """Centers and scales by layer."""
     return {
-        layer.name: (np.array(layer.center), np.array(layer.scale))
+        layer.name: tuple(keras.ops.convert_to_numpy(w) for w in (layer.center, layer.scale))
         for layer in target_layers(model)
     }
 
