@@ -65,8 +65,8 @@ def resumable_fit(
         keep: How many checkpoints to keep; 2 by default.
         callbacks: As of `fit`.
         report: Is given the rows that are kept, when it begins and after each epoch.
-        **options: Others of `fit`, such as `validation_data`; with `steps_per_epoch` the data may
-            be endless.
+        **options: Others of `fit`, such as `validation_data`, in an order that stays; with
+            `steps_per_epoch` the data may be endless.
 
     Returns:
         A row for each epoch: its number, from 1, and its logs.

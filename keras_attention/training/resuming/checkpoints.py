@@ -114,7 +114,7 @@ def read_moment(path: Path) -> Moment:
         ValueError: When the file is anything else.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
         if arrays.pop(DIGEST).item() != _digest(arrays):
             raise ValueError("its checksum is of other content")

@@ -15,7 +15,8 @@ VARIABLE, METRIC = "variable", "metric"
 
 def of_training(model: keras.Model) -> list[Any]:
     """Weights, statistics, seeds of layers, and the optimizer's variables."""
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # one that scales the loss is built again and again
+        model.optimizer.build(model.trainable_variables)
     return [*model.variables, *model.optimizer.variables]
 
 
