@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_attention.arguments import positive_integer, positive_number
+from keras_attention.backend import fit_looks_ahead
 from keras_attention.locks import locked
 from keras_attention.training.resuming import variables
 from keras_attention.training.resuming.checkpoints import Checkpoints, Moment
@@ -99,7 +100,7 @@ def resumable_fit(
         positive_integer("every_steps", every_steps)
     if every_seconds is not None:
         positive_number("every_seconds", every_seconds)
-    example = next(iter(batches()))
+    example = keras.tree.map_structure(np.asarray, next(iter(batches())))
     steps = _steps(batches, options.pop("steps_per_epoch", None))
     facts = {"steps": steps, "first_batch": _digest(example)}
     folder = Path(folder)
@@ -145,6 +146,8 @@ class _Training:
 
     def fit_on(self, epochs: int) -> bool:
         """Goes on from the last checkpoint; returns whether all epochs are done."""
+        if fit_looks_ahead(self.model):
+            self._build()
         moment = self.checkpoints.newest(self._check)
         at = Position() if moment is None else self._restore(moment)
         first = min(at.epoch, epochs)
@@ -172,7 +175,6 @@ class _Training:
         return last == epochs or recorder.at.stopped
 
     def _restore(self, moment: Moment) -> Position:
-        self._build(moment)
         variables.put(variables.VARIABLE, variables.of_training(self.model), moment)
         self.rows = list(moment.facts["rows"])
         if self.rows:
@@ -180,9 +182,11 @@ class _Training:
         return Position(**moment.facts["position"])
 
     def _check(self, moment: Moment) -> None:
-        self._build(moment)
+        within = moment.facts["position"]["step"] > 0
+        if within or not self.model.built:
+            self._build()
         variables.check_fits(variables.VARIABLE, variables.of_training(self.model), moment)
-        if moment.facts["position"]["step"]:
+        if within:
             variables.check_fits(variables.METRIC, self.model.metrics_variables, moment)
         for name, fact in self.facts.items():
             if moment.facts.get(name) != fact:
@@ -190,11 +194,10 @@ class _Training:
                     f"It is of other data: {name} was {moment.facts.get(name)!r}, and is {fact!r}."
                 )
 
-    def _build(self, moment: Moment) -> None:
-        """Makes the variables of a model or of metrics that are made when they are first used."""
-        if not self.model.built or moment.facts["position"]["step"]:
-            example = self.example if isinstance(self.example, tuple) else (self.example,)
-            self.model.test_on_batch(*example)
+    def _build(self) -> None:
+        """Makes the variables that are made when a model and its metrics are first used."""
+        example = self.example if isinstance(self.example, tuple) else (self.example,)
+        self.model.test_on_batch(*example)
 
 
 def _steps(batches: Batches, given: int | None) -> int:
@@ -213,5 +216,5 @@ def _digest(batch: Any) -> str:
     """Of the first batch: other data, or another order, have others."""
     digest = hashlib.sha256()
     for part in keras.tree.flatten(batch):
-        digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(part.tobytes())
     return digest.hexdigest()

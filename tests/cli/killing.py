@@ -27,10 +27,10 @@ ROOT = Path(__file__).parents[2]
 class Server:
     """The process that forks."""
 
-    def __init__(self, log, backend="tensorflow"):
+    def __init__(self, log, backend="tensorflow", before=()):
         self.log = log
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cli.killing"],
+            [*before, sys.executable, "-m", "tests.cli.killing"],
             cwd=ROOT,
             env={**os.environ, **ALONE, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
