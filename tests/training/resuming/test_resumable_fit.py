@@ -46,7 +46,7 @@ class Do(keras.callbacks.Callback):
         self.step, self.what = step, what
 
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.optimizer.iterations) == self.step:
+        if int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) == self.step:
             self.what()
 
 
@@ -108,6 +108,24 @@ def test_goes_on_to_the_bit(tmp_path, optimizer, callbacks, stops, policy):
         np.testing.assert_array_equal(one, other, strict=True)
     for path in (tmp_path / "whole").iterdir():
         assert (tmp_path / "cut" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_goes_on_on_two_devices(tmp_path):
+    """Where `fit` looks at a batch before it begins, and metrics are sums over devices."""
+
+    def replicated():
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = network()
+            model.compile(averaged(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+            return model
+
+    rows, weights = fit(replicated(), tmp_path / "whole", epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(replicated(), tmp_path / "cut", [Do(7, interrupt)], epochs=3)
+    again, weights_again = fit(replicated(), tmp_path / "cut", epochs=3)
+    assert again == rows
+    for one, other in zip(weights, weights_again, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
 
 
 def test_sigterm_keeps_the_step(tmp_path):
