@@ -1,7 +1,6 @@
 """Trains a network with a seed, keeps it and what was measured, in a process of its own."""
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from program_parts.trainings import keep, settle
+from program_parts.trainings import keep, kept, settle
 
 import keras_attention as ka
 from attention_transfer_parts import networks
@@ -122,10 +121,9 @@ def path_of(folder: Path, job: Job) -> Path:
 def train(folder: Path, job: Job, threads: int) -> Training:
     """Trains one network and measures it, or reads what an earlier run left."""
     path = path_of(folder, job)
-    measured = path.with_suffix(".json")
-    # Written last: where it is, the network is whole.
-    if measured.is_file() and path.is_file():
-        return Training(job, path, **json.loads(measured.read_text(encoding="utf-8")), kept=True)
+    measured = kept(path)
+    if measured is not None:
+        return Training(job, path, **measured, kept=True)
     settle(job.seed, threads)
     # Before all else that draws: every method starts from the same weights.
     student = job.model()

@@ -4,6 +4,7 @@ from keras_attention.backend.fusion import fused, fused_alone, fuses, without_fu
 from keras_attention.backend.gradients import after, input_gradient, with_pullback
 from keras_attention.backend.runs import (
     accelerators,
+    fit_looks_ahead,
     keeps_metrics_of_layers,
     make_deterministic,
     replicas,
@@ -17,6 +18,7 @@ __all__ = [
     "accelerators",
     "after",
     "crop",
+    "fit_looks_ahead",
     "fused",
     "fused_alone",
     "fuses",

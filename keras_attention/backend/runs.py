@@ -36,6 +36,19 @@ def keeps_metrics_of_layers() -> bool:
     return BACKEND == "tensorflow"
 
 
+def fit_looks_ahead(model: keras.Model) -> bool:
+    """Whether `fit` iterates over data once before it begins, to build metrics with a batch.
+
+    A shuffled data set has another order when it is iterated over again.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> fit_looks_ahead(model) == (BACKEND != "tensorflow")
+    True
+    """
+    return BACKEND != "tensorflow" or model.distribute_strategy.num_replicas_in_sync > 1
+
+
 def accelerators() -> list[str]:
     """Names the devices other than CPUs that the backend sees; of other backends none.
 

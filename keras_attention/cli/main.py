@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where `doctor` has found a fault; 2 where the user can mend it; 130
-        after Ctrl-C.
+        after Ctrl-C; 143 after SIGTERM in a training.
     """
     options = command_parser().parse_args(arguments)
     try:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as interruption:
         print(f"\nkeras-attention: {_one_line(interruption, 'interrupted')}", file=sys.stderr)
-        return INTERRUPTED
+        return getattr(interruption, "code", INTERRUPTED)
     return answer.code
 
 

@@ -14,31 +14,55 @@ import keras
 from keras_attention import layers, losses, surgery, training  # noqa: F401
 from keras_attention.cli.asked import CONFIG
 from keras_attention.cli.run_config import RunConfig
-from keras_attention.files import write_whole
+from keras_attention.files import PARTIAL, remove_partial, write_whole
+from keras_attention.locks import LOCK
 
+CHECKPOINTS = "checkpoints"
 HISTORY = "history.csv"
 MODEL = "model.keras"
-STATE = "state.npz"
 FIGURES = "figures"
 
 
-def create(folder: Path, config: RunConfig) -> None:
-    """Makes the folder of a new run.
+def check_new(folder: Path) -> None:
+    """Refuses the folder of a run, or one with anything else than a killed start has left.
 
     Raises:
-        FileExistsError: When the folder holds a run, or anything else.
+        FileExistsError: For these.
     """
     if (folder / CONFIG).exists():
         raise FileExistsError(
             "`--output` must be a new folder, or pass --resume to continue the run in it. "
             f"Received: {str(folder)!r}, which holds a run"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(map(_is_others, folder.iterdir()))):
         raise FileExistsError(
             f"`--output` must be a new or empty folder. Received: {str(folder)!r}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def create(folder: Path, config: RunConfig) -> None:
+    """Makes a locked folder that of a new run.
+
+    Raises:
+        FileExistsError: When the folder holds a run, or anything else.
+    """
+    check_new(folder)
+    remove_partial(folder)
     write_text(folder / CONFIG, json.dumps(asdict(config), indent=2) + "\n")
+
+
+def take_up(folder: Path) -> None:
+    """Makes a locked folder of a run ready to go on.
+
+    Raises:
+        ValueError: When its checkpoints are gone, so that it would start anew.
+    """
+    remove_partial(folder)
+    if (folder / HISTORY).exists() and not any((folder / CHECKPOINTS).glob("*")):
+        raise ValueError(
+            f"`--resume` needs the checkpoints of the run: put {CHECKPOINTS}/ back, or train anew "
+            f"into another folder. Received: {str(folder)!r}, which has none"
+        )
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -107,3 +131,7 @@ def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in one step."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _is_others(path: Path) -> bool:
+    return path.name != LOCK and PARTIAL not in path.name

@@ -44,6 +44,13 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write figures/attention.gif, how attention changes from epoch to epoch",
     )
+    parser.add_argument(
+        "--checkpoint-steps",
+        type=int,
+        metavar="STEPS",
+        help="also keep the training's state every so many steps (each epoch, and each ten "
+        "minutes)",
+    )
     add_data_options(parser, TRAIN_DEFAULTS["data"])
     parser.add_argument("--train-size", type=int, help="images to train on (all)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Trains a model into a run folder, epoch by epoch, so that a killed run can go on."""
+"""Trains a model into a run folder, from which a killed run can go on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,23 +11,24 @@ from keras_attention.cli import data, run_folder
 from keras_attention.cli.building import build
 from keras_attention.cli.learners import compile_for_training, learner
 from keras_attention.cli.run_config import RunConfig
-from keras_attention.cli.training_state import RunRecorder, load_state
 from keras_attention.files import write_whole
+from keras_attention.training import resumable_fit
 
 
 def train(
     config: RunConfig,
     folder: Path,
-    resume: bool = False,
     watchers: Sequence[keras.callbacks.Callback] = (),
+    checkpoint_steps: int | None = None,
 ) -> keras.Model:
-    """Trains as the configuration says, from the start or from the last whole epoch.
+    """Trains as the configuration says, from the start or from the folder's last checkpoint.
 
     Args:
         config: What to train.
         folder: The run's folder, with its config.json.
-        resume: Whether to go on from the state in the folder.
         watchers: Callbacks that change nothing.
+        checkpoint_steps: Steps from one checkpoint within epochs to the next; None for none other
+            than by time.
 
     Returns:
         The trained model, which is also in the folder.
@@ -36,7 +37,7 @@ def train(
     batches = data.load_training(config, config.batch_size)
     model = build(config, batches)
     if config.epochs:
-        _fit(model, batches, config, folder, resume, watchers)
+        _fit(model, batches, config, folder, watchers, checkpoint_steps)
     write_whole(folder / run_folder.MODEL, model.save)
     return model
 
@@ -46,25 +47,20 @@ def _fit(
     batches: Any,
     config: RunConfig,
     folder: Path,
-    resume: bool,
     watchers: Sequence[keras.callbacks.Callback],
+    checkpoint_steps: int | None,
 ) -> None:
     steps = int(batches.cardinality())
     regression = datasets.find(config.data).regression
     fitted, loss = learner(model, regression)
     compile_for_training(fitted, loss, config, steps, regression)
-    rows = load_state(folder / run_folder.STATE, fitted) if resume else []
-    done = len(rows)
-    if done:
-        run_folder.write_history(folder, rows)  # a kill may have come between the two files
-    if done < config.epochs:
-        fitted.fit(
-            # The order of every pass follows from the seed, so passes done are skipped.
-            batches.repeat().skip(done * steps),
-            steps_per_epoch=steps,
-            epochs=config.epochs,
-            initial_epoch=done,
-            validation_data=data.load_watched(config),
-            callbacks=[RunRecorder(folder, rows), *watchers],
-            shuffle=False,
-        )
+    resumable_fit(
+        fitted,
+        lambda: data.load_training(config, config.batch_size),
+        folder / run_folder.CHECKPOINTS,
+        epochs=config.epochs,
+        every_steps=checkpoint_steps,
+        callbacks=watchers,
+        report=lambda rows: run_folder.write_history(folder, rows),
+        validation_data=data.load_watched(config),
+    )

@@ -1,5 +1,6 @@
 """How attention changes while a network learns, as an animated picture."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,17 @@ class AttentionAnimation(keras.callbacks.Callback):
         first, *others = self.frames
         write_whole(self.path, lambda file: first.save(file, kind, append_images=others, **options))
 
+    def get_state(self) -> dict[str, Any]:
+        """The frames so far and the weights before, for `training.resumable_fit`."""
+        before = None if self._before is None else self._before.get_weights()
+        return {"frames": [_as_png(frame) for frame in self.frames], "before": before}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from what `get_state` returned, after training has begun again."""
+        self.frames = [_from_png(data) for data in state["frames"]]
+        if self._before is not None:
+            self._before.set_weights(state["before"])
+
     def _add_frame(self, moment: str) -> None:
         title = f"{self.model.name} {moment}"
         figure = plot_attention(
@@ -125,3 +137,17 @@ def _rendered(figure: Any, dpi: int) -> "Image":
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     return Image.fromarray(pixels).quantize(COLORS_OF_A_FRAME)
+
+
+def _as_png(frame: "Image") -> np.ndarray:
+    file = io.BytesIO()
+    frame.save(file, "PNG")
+    return np.frombuffer(file.getvalue(), dtype="uint8")
+
+
+def _from_png(data: np.ndarray) -> "Image":
+    from PIL import Image
+
+    frame = Image.open(io.BytesIO(data.tobytes()))
+    frame.load()
+    return frame

@@ -69,6 +69,7 @@ class RegroupROIs(keras.callbacks.Callback):
                 f"Received: {self.model.name!r} without one"
             )
         self._is_new = True  # the first step may be traced
+        self._taken: dict[TargetLayer, SlicePlan] = {}
         plans = self._plans()
         if _gain(plans) > self.min_gain:
             self._take(plans)
@@ -92,6 +93,25 @@ class RegroupROIs(keras.callbacks.Callback):
         if gain > self.min_gain and gain * seconds * left > self._first_step:
             self._take(plans)
 
+    def get_state(self) -> dict[str, Any]:
+        """The groups of now, for `training.resumable_fit`."""
+        return {"layers": [self._groups_of(layer) for layer in self.layers]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes the groups that `get_state` returned, after training has begun again."""
+        for layer, groups in zip(self.layers, state["layers"], strict=True):
+            layer.slice_groups = groups["groups"]
+            if groups["sides"] is not None:
+                partition, sides = layer.slice_groups, tuple(groups["sides"])
+                self._taken[layer] = SlicePlan(partition, sides, groups["rectangles"], 0.0, 0.0)
+                layer.regroup(self._taken[layer])
+        self._drop_compiled()
+
+    def _groups_of(self, layer: TargetLayer) -> dict[str, Any]:
+        plan = self._taken.get(layer)
+        sides, rectangles = (None, None) if plan is None else (plan.sides, plan.rectangles)
+        return {"groups": layer.slice_groups, "sides": sides, "rectangles": rectangles}
+
     def _plans(self) -> Plans:
         """A plan for each layer that has seen a map of known size."""
         known = [layer for layer in self.layers if None not in layer.map_sides]
@@ -100,9 +120,14 @@ class RegroupROIs(keras.callbacks.Callback):
         return [(layer, layer.plan_groups(**options)) for layer in known]
 
     def _take(self, plans: Plans) -> None:
-        """Regroups, and drops the compiled functions, which fit looks up in each step."""
+        """Regroups, and has the step traced again."""
         for layer, plan in plans:
             layer.regroup(plan)
+        self._taken.update(plans)
+        self._drop_compiled()
+
+    def _drop_compiled(self) -> None:
+        """Of groups that were; fit looks these functions up in each step."""
         self._is_new = True
         self.model.make_train_function(force=True)
         self.model.test_function = self.model.predict_function = None

@@ -18,7 +18,7 @@ from pathlib import Path
 # Jobs in the background of a shell ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = "keras-attention"
-from keras_attention.cli.training_state import RunRecorder
+from keras_attention.training.resuming.recorder import Recorder
 from tests.cli.small import train, watch_few
 
 ROOMS = ("applications", "layers", "losses", "surgery", "training")
@@ -29,7 +29,7 @@ def wait(self, batch, logs=None):
         print("waiting", *rooms - set(sys.modules), file=sys.stderr, flush=True)
         time.sleep(250)
 
-RunRecorder.on_train_batch_end = wait
+Recorder.on_train_batch_end = wait
 watch_few(setattr)
 sys.exit(train(Path(sys.argv[1]), "--json"))
 """
@@ -61,7 +61,7 @@ def test_ctrl_c(tmp_path):
     resume = f"keras-attention train --resume --output {folder}"
     last = error.splitlines()[-1]
     assert last == f"keras-attention: interrupted after 1 of 3 epochs; continue with: {resume}"
-    assert names(folder) == ["config.json", "history.csv", "state.npz"]
+    assert names(folder) == ["checkpoints/step-000000003.npz", "config.json", "history.csv"]
 
     assert main(resume.split()[1:]) == 0
     assert train(tmp_path / "whole") == 0

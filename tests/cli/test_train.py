@@ -9,14 +9,21 @@ import pytest
 from PIL import Image
 
 from keras_attention import datasets, losses
-from keras_attention.cli import main, training_state
+from keras_attention.cli import main
 from keras_attention.cli.learners import learner
+from keras_attention.training.resuming.recorder import Recorder
 from tests.cli.small import names, train
 
 
 def test_train_fills_the_run_folder(run):
-    files = ["config.json", "figures/attention.png", "history.csv", "model.keras", "state.npz"]
-    assert names(run) == files
+    assert names(run) == [
+        "checkpoints/step-000000006.npz",
+        "checkpoints/step-000000009.npz",
+        "config.json",
+        "figures/attention.png",
+        "history.csv",
+        "model.keras",
+    ]
     config = json.loads((run / "config.json").read_text())
     assert config["model_options"] == {"beta": 4, "window": "gaussian", "roi": "mask"}
     assert (config["data"], config["size"], config["seed"]) == ("digits", 8, 7)
@@ -31,7 +38,7 @@ def test_same_seed_gives_the_same_history_also_after_a_kill(tmp_path, monkeypatc
     """CNN6 has dropout: its seeds have to go on too."""
     assert train(tmp_path / "whole") == 0
 
-    plain = training_state.RunRecorder.on_epoch_end
+    plain = Recorder.on_epoch_end
 
     def killed_after_two(self, epoch, logs=None):
         plain(self, epoch, logs)
@@ -39,7 +46,7 @@ def test_same_seed_gives_the_same_history_also_after_a_kill(tmp_path, monkeypatc
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_state.RunRecorder, "on_epoch_end", killed_after_two)
+        patch.setattr(Recorder, "on_epoch_end", killed_after_two)
         assert train(tmp_path / "killed") == 130
     assert "model.keras" not in names(tmp_path / "killed")
     error = capsys.readouterr().err.splitlines()[-1]
@@ -61,7 +68,7 @@ def test_resuming_a_finished_run_changes_nothing(run, tmp_path):
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path, capsys):
     assert train(tmp_path / "run", "--learning-rate", "1e30") == 2
-    assert "The loss is nan after epoch 1" in capsys.readouterr().err
+    assert "The loss is nan after step 2 of epoch 1" in capsys.readouterr().err
     assert names(tmp_path / "run") == ["config.json"]
 
 

@@ -70,6 +70,38 @@ def test_one_file_for_each_fit(rng, tmp_path):
         assert len(animation.frames) == 1 + epochs
 
 
+def test_goes_on_in_another_process(rng, tmp_path):
+    """With the frames so far, and the windows of the network that training began with."""
+    model, images = MODELS["windows"](), rng.uniform(size=(1, 8, 8, 1))
+
+    def begun(animation):
+        animation.set_model(model)
+        animation.on_train_begin()
+        return animation
+
+    def learn():
+        for layer in (one for one in model.layers if isinstance(one, ka.layers.TargetLayer)):
+            layer.center.assign_add(layer.scale)
+
+    def ended(animation, first):
+        for epoch in (first, first + 1):
+            learn()
+            animation.on_epoch_end(epoch)
+        animation.on_train_end()
+
+    whole = begun(ka.inspect.AttentionAnimation(images, tmp_path / "whole.gif"))
+    learn()
+    whole.on_epoch_end(0)
+    state, kept = whole.get_state(), model.get_weights()
+    ended(whole, 1)
+
+    model.set_weights(kept)
+    resumed = begun(ka.inspect.AttentionAnimation(images, tmp_path / "resumed.gif"))
+    resumed.set_state(state)
+    ended(resumed, 1)
+    assert (tmp_path / "resumed.gif").read_bytes() == (tmp_path / "whole.gif").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -16,6 +16,7 @@ from attention_transfer_parts import (
 from attention_transfer_parts.methods import ALONE, Method, Strength
 from attention_transfer_parts.sources import Source
 from attention_transfer_parts.training import Training
+from program_parts import trainings
 
 import keras_attention as ka
 from tests.datasets.made_pictures import make_mit_scenes
@@ -199,6 +200,14 @@ def test_what_was_measured_is_read_again(tmp_path):
     )
     training.keep(one, job.model())
     assert training.train(tmp_path, job, 1) == replace(one, kept=True)
-    assert json.loads(one.path.with_suffix(".json").read_text())["macs"] == 9
+    measured = one.path.with_suffix(".json")
+    assert json.loads(measured.read_text())["macs"] == 9
+    for path in (measured, one.path):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.warns(UserWarning, match="so it is trained anew"):
+            assert trainings.kept(one.path) is None
+        path.write_bytes(content)
+    assert trainings.kept(one.path)["macs"] == 9
     assert paper.TABLE1["WRN-16-1/WRN-16-2"]["AT"] == paper.TABLE2["F_sum^2"] == 7.93
     assert methods.SCHEDULES[0] == "constant"

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -101,6 +103,27 @@ def test_a_second_fit_traces_nothing_again(rng):
     traced = model.train_function
     model.fit(x, y, batch_size=8, epochs=1, verbose=0, shuffle=False, callbacks=[callback])
     assert model.train_function is traced
+
+
+@slow_on_jax
+def test_groups_go_on_in_another_process(rng):
+    """Under XLA their rectangles too; the state is what JSON can hold."""
+    model, (x, y) = network(), data(rng, 8)
+    callback = Eager()
+    fit(model, x, y, [callback], jit=True)
+    state = json.loads(json.dumps(callback.get_state()))
+    other, again = network(), RegroupROIs(min_gain=1.0)
+    again.set_model(other)
+    other.compile("sgd", "mse", jit_compile=True)
+    again.on_train_begin()
+    again.set_state(state)
+    for name in ("first", "second"):
+        layers = [one.get_layer(name) for one in (model, other)]
+        assert len({layer.slice_groups for layer in layers}) == 1
+        sides = layers[0].map_sides
+        regions = layers[0].rois(*sides)
+        assert len({layer._slicing.pixels(regions, sides) for layer in layers}) == 1
+    assert json.loads(json.dumps(again.get_state())) == state
 
 
 def test_every(rng):

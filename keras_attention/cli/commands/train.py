@@ -7,37 +7,67 @@ from pathlib import Path
 from typing import Any
 
 from keras_attention import inspect
+from keras_attention.arguments import positive_integer
 from keras_attention.cli import data, run_folder, training
 from keras_attention.cli.answer import Answer
 from keras_attention.cli.asked import asked_of
 from keras_attention.cli.building import build, check_answers
 from keras_attention.cli.examples import NAME
 from keras_attention.cli.run_config import RunConfig, complete
+from keras_attention.locks import locked
+from keras_attention.training.resuming.recorder import DivergenceError
+from keras_attention.training.resuming.termination import Terminated
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or SIGTERM, which has an exit code of its own."""
+
+    def __init__(self, message: str, interruption: BaseException):
+        super().__init__(message)
+        if isinstance(interruption, Terminated):
+            self.code = interruption.code
 
 
 def run(options: Namespace) -> Answer:
     """Trains a new run, or continues one."""
     config, folder = _config_and_folder(options)
+    if options.checkpoint_steps is not None:
+        positive_integer("--checkpoint-steps", options.checkpoint_steps)
     if not options.resume:
         # What is wrong with the options shows before a folder is made.
         check_answers(config)
         model = build(config, data.load_training(config, config.batch_size))
         if options.animate:
             _check_attends(config, model)
-        run_folder.create(folder, config)
-    try:
-        written = {"model": folder / run_folder.MODEL, "history": folder / run_folder.HISTORY}
-        watchers = []
-        if options.animate:
-            written["animation"] = folder / run_folder.FIGURES / "attention.gif"
-            images = data.images_to_show(config, None)
-            watchers.append(inspect.AttentionAnimation(images, written["animation"]))
-        model = training.train(config, folder, options.resume, watchers)
-        if inspect.has_attention(model, _shape_of_one(config, model)):
-            written["figure"] = folder / run_folder.FIGURES / "attention.png"
-            inspect.plot_attention(model, data.images_to_show(config, None), written["figure"])
-    except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(_how_to_go_on(config, folder)) from interruption
+        run_folder.check_new(folder)
+    with locked(folder):
+        if options.resume:
+            run_folder.take_up(folder)
+        else:
+            run_folder.create(folder, config)
+        try:
+            return _train(options, config, folder)
+        except (KeyboardInterrupt, Terminated) as interruption:
+            done = _how_to_go_on(options, config, folder)
+            raise Interrupted(f"interrupted {done}", interruption) from interruption
+        except DivergenceError as error:
+            raise ValueError(f"{error} {_how_to_start_anew(config, folder)}") from error
+        except OSError as error:
+            done = _how_to_go_on(options, config, folder)
+            raise OSError(f"{error}; stopped {done}") from error
+
+
+def _train(options: Namespace, config: RunConfig, folder: Path) -> Answer:
+    written = {"model": folder / run_folder.MODEL, "history": folder / run_folder.HISTORY}
+    watchers = []
+    if options.animate:
+        written["animation"] = folder / run_folder.FIGURES / "attention.gif"
+        images = data.images_to_show(config, None)
+        watchers.append(inspect.AttentionAnimation(images, written["animation"]))
+    model = training.train(config, folder, watchers, options.checkpoint_steps)
+    if inspect.has_attention(model, _shape_of_one(config, model)):
+        written["figure"] = folder / run_folder.FIGURES / "attention.png"
+        inspect.plot_attention(model, data.images_to_show(config, None), written["figure"])
     return _answer(folder, written)
 
 
@@ -79,10 +109,20 @@ def _shape_of_one(config: RunConfig, model: Any) -> Any:
     return None if None not in shape else data.load_training(config, 1).element_spec[0].shape[1:]
 
 
-def _how_to_go_on(config: RunConfig, folder: Path) -> str:
+def _how_to_go_on(options: Namespace, config: RunConfig, folder: Path) -> str:
+    words = [NAME, "train", "--resume", "--output", str(folder)]
+    if options.animate:
+        words.append("--animate")
+    if options.checkpoint_steps is not None:
+        words += ["--checkpoint-steps", str(options.checkpoint_steps)]
     done = len(_history(folder))
-    command = shlex.join([NAME, "train", "--resume", "--output", str(folder)])
-    return f"interrupted after {done} of {config.epochs} epochs; continue with: {command}"
+    return f"after {done} of {config.epochs} epochs; continue with: {shlex.join(words)}"
+
+
+def _how_to_start_anew(config: RunConfig, folder: Path) -> str:
+    rate = ["--learning-rate", f"{config.learning_rate / 10:g}"]
+    output = ["--output", f"{folder}-slower"]
+    return f"Try: {shlex.join([NAME, 'train', '--config', str(folder), *rate, *output])}"
 
 
 def _history(folder: Path) -> list[dict[str, str]]:

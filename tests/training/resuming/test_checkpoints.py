@@ -1,0 +1,208 @@
+"""What is in the files: whole or refused, whatever happens to a disk."""
+
+import contextlib
+import os
+import resource
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_attention.files import PARTIAL, write_whole
+from keras_attention.locks import LOCK, locked
+from keras_attention.training.resuming.checkpoints import (
+    Checkpoints,
+    Moment,
+    read_moment,
+    write_moment,
+)
+
+MOMENT = Moment(
+    {"weights": np.arange(6.0).reshape(2, 3), "half": np.ones(3, "float16"), "empty": np.ones(0)},
+    {"rows": [{"loss": 0.1}], "best": float("inf"), "name": "Grüße"},
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "step-000000001.npz"
+    write_moment(path, MOMENT)
+    return path
+
+
+def is_moment(moment):
+    assert moment.facts == MOMENT.facts
+    for name, array in MOMENT.arrays.items():
+        np.testing.assert_array_equal(moment.arrays[name], array, strict=True)
+    assert set(moment.arrays) == set(MOMENT.arrays)
+
+
+def test_holds_what_was_written(whole):
+    is_moment(read_moment(whole))
+
+
+def test_same_moments_are_the_same_bytes(whole, tmp_path):
+    write_moment(tmp_path / "again.npz", MOMENT)
+    assert (tmp_path / "again.npz").read_bytes() == whole.read_bytes()
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.data())
+def test_a_flipped_bit_is_seen_or_changes_nothing(whole, tmp_path_factory, data):
+    broken = bytearray(whole.read_bytes())
+    broken[data.draw(st.integers(0, len(broken) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.getbasetemp() / "flipped.npz"
+    path.write_bytes(broken)
+    with contextlib.suppress(ValueError):
+        is_moment(read_moment(path))
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.data())
+def test_a_part_is_refused(whole, tmp_path_factory, data):
+    content = whole.read_bytes()
+    path = tmp_path_factory.getbasetemp() / "part.npz"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(ValueError, match=r"part\.npz is corrupt"):
+        read_moment(path)
+
+
+def test_other_content_under_its_checksums_is_refused(whole, tmp_path):
+    """A zip's own checksums are right here."""
+    with np.load(whole) as data:
+        arrays = dict(data)
+    arrays["weights"] = arrays["weights"] + 1
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(ValueError, match="checksum is of other content"):
+        read_moment(tmp_path / "other.npz")
+
+
+def test_pickles_are_refused(tmp_path):
+    np.savez(tmp_path / "pickle.npz", weights=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="is corrupt"):
+        read_moment(tmp_path / "pickle.npz")
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    steps=st.lists(st.integers(0, 99), min_size=1, max_size=6, unique=True), keep=st.integers(1, 3)
+)
+def test_keeps_the_last(tmp_path_factory, steps, keep):
+    """Those that were written last, which after one that is not of use are not those of most."""
+    folder = tmp_path_factory.mktemp("kept")
+    checkpoints = Checkpoints(folder, keep)
+    for step in steps:
+        checkpoints.write(step, Moment({}, {"step": step}))
+    kept = [read_moment(path).facts["step"] for path in checkpoints.paths()]
+    assert kept == sorted(steps[-keep:])
+    assert len(list(folder.iterdir())) == len(kept)
+
+
+def refuse_2(moment):
+    if moment.facts["step"] == 2:
+        raise ValueError("It is of another model.")
+
+
+@pytest.mark.parametrize("fault", ["empty", "torn", "other", "folder"])
+def test_falls_back_with_a_warning(tmp_path, fault):
+    checkpoints = Checkpoints(tmp_path, 3)
+    for step in range(3):
+        checkpoints.write(step, Moment({}, {"step": step}))
+    last = checkpoints.paths()[-1]
+    if fault == "folder":
+        last.unlink()
+        last.mkdir()
+    elif fault != "other":
+        last.write_bytes(last.read_bytes()[: 0 if fault == "empty" else 200])
+    again = Checkpoints(tmp_path)
+    with pytest.warns(UserWarning, match="Going on from the one before: step-000000001"):
+        assert again.newest(refuse_2).facts == {"step": 1}
+    if fault != "folder":
+        again.write(5, Moment({}, {"step": 5}))
+        assert [read_moment(path).facts["step"] for path in again.paths()] == [1, 5]
+
+
+def test_none_of_use(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.newest() is None
+    for step in range(2):
+        checkpoints.write(step, MOMENT)
+    for path in checkpoints.paths():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="put back a copy of one, or train anew"):
+        checkpoints.newest()
+
+
+def test_what_a_kill_left_is_removed(tmp_path):
+    (tmp_path / f".step-000000001{PARTIAL}abc.npz").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert Checkpoints(tmp_path).newest() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_full_disk_leaves_the_checkpoints_before(tmp_path):
+    """The system refuses to write more than so many bytes, as it does where no room is left."""
+    checkpoints = Checkpoints(tmp_path)
+    for step in range(2):
+        checkpoints.write(step, MOMENT)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    large = Moment({"weights": np.ones(10**5)}, {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            checkpoints.write(2, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    checkpoints.write(2, large)
+    assert checkpoints.newest().facts == {}
+
+
+def test_a_file_is_on_the_disk_before_its_name_and_its_name_after(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, type(tmp_path).replace
+
+    def noted_fsync(handle):
+        calls.append("folder" if stat_is_folder(handle) else "file")
+        fsync(handle)
+
+    def noted_replace(self, target):
+        calls.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr("os.fsync", noted_fsync)
+    monkeypatch.setattr(type(tmp_path), "replace", noted_replace)
+    write_whole(tmp_path / "a.json", lambda path: path.write_text("{}"))
+    assert calls == ["file", "rename", "folder"]
+
+
+def stat_is_folder(handle):
+    return stat.S_ISDIR(os.fstat(handle).st_mode)
+
+
+def test_one_at_a_time(tmp_path):
+    folder = tmp_path / "new" / "run"
+    with (
+        locked(folder),
+        pytest.raises(ValueError, match="Only one process at a time"),
+        locked(folder),
+    ):
+        pass
+    with locked(folder):
+        assert (folder / LOCK).exists()
+    assert not list(folder.iterdir())
+
+
+def test_a_lock_that_a_kill_left_is_nobodys(tmp_path):
+    (tmp_path / LOCK).touch()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_to():
+    with pytest.raises(OSError, match="can be made and written to"), locked(Path("/proc/run")):
+        pass
