@@ -32,7 +32,7 @@ def examples_for(model: keras.Model, inputs: Any) -> Any:
         shape = (2, *(sides.get(size, size) for size in tensor.shape[1:]))
         return generator.normal(size=shape).astype(keras.backend.standardize_dtype(tensor.dtype))
 
-    return keras.tree.map_structure(draw, _symbolic(model, None)[0])
+    return keras.tree.map_structure(draw, symbolic(model, None)[0])
 
 
 def tolerance_of(model: keras.Model, tolerance: float | None) -> float:
@@ -47,7 +47,7 @@ def tolerance_of(model: keras.Model, tolerance: float | None) -> float:
 
 def with_float32_outputs(model: keras.Model, examples: Any) -> keras.Model:
     """Returns the model, or one around it that has inputs and casts its outputs."""
-    inputs, outputs = _symbolic(model, examples)
+    inputs, outputs = symbolic(model, examples)
     halves = ("float16", "bfloat16")
     exact = all(tensor.dtype not in halves for tensor in keras.tree.flatten(outputs))
     if exact and getattr(model, "inputs", None):
@@ -59,7 +59,7 @@ def with_float32_outputs(model: keras.Model, examples: Any) -> keras.Model:
     return keras.Model(inputs, cast, name=model.name)
 
 
-def _symbolic(model: keras.Model, examples: Any) -> tuple[Any, Any]:
+def symbolic(model: keras.Model, examples: Any) -> tuple[Any, Any]:
     """Inputs and outputs of a model as Keras tensors, in the structure that it takes."""
     if not getattr(model, "inputs", None):
         inputs = keras.tree.map_structure(
