@@ -91,3 +91,21 @@ def compare(
                 f"The {kind}'s outputs differ from the model's by {difference:.3g}, more than "
                 f"the {limit:.3g} allowed; nothing was written."
             )
+
+
+def compare_integers(
+    kind: str, expected: list[np.ndarray], served: list[np.ndarray], tolerance: float
+) -> None:
+    """Raises RuntimeError where the outputs of an export to integers are far from the model's.
+
+    Their root mean square difference counts, relative to that of the output: single values move
+    where a maximum or a patch is another one, all of them where a scale is wrong.
+    """
+    for here, there in zip(expected, served, strict=True):
+        size = float(np.sqrt(np.mean(np.square(here.astype("float64")))))
+        difference = float(np.sqrt(np.mean(np.square(here.astype("float64") - there))))
+        if not difference <= tolerance * size:
+            raise RuntimeError(
+                f"The {kind}'s outputs differ from the model's by {difference:.3g} in the root "
+                f"mean square, more than {tolerance:.3g} of {size:.3g}; nothing was written."
+            )

@@ -22,6 +22,7 @@ from keras_attention.inspect.with_attention import with_attention
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 Run = Callable[[Path, list[np.ndarray]], list[np.ndarray]]
+Check = Callable[[str, list[np.ndarray], list[np.ndarray], float], None]
 Tracing = Callable[[keras.Model], AbstractContextManager[None]]
 
 
@@ -37,6 +38,7 @@ def export_file(
     overwrite: bool = False,
     attention: bool = False,
     converter: Mapping[str, Any] | None = None,
+    check: Check = compare,
 ) -> Path:
     """Writes a model under a temporary name, runs the file, compares the outputs, renames it.
 
@@ -51,6 +53,7 @@ def export_file(
         overwrite: Whether to replace a file at `path`.
         attention: See `export_saved_model`.
         converter: What Keras is to tell the converter.
+        check: Raises RuntimeError where outputs differ.
 
     Returns:
         The path.
@@ -75,6 +78,6 @@ def export_file(
             outputs = run(written, keras.tree.flatten(examples))
         except Exception as error:
             raise RuntimeError(f"The {kind} file was written but does not run: {error}") from error
-        compare(f"{kind} file", expected, outputs, tolerance)
+        check(f"{kind} file", expected, outputs, tolerance)
         written.replace(path)
     return path

@@ -72,5 +72,5 @@ def _with_maps(plain: Row) -> list[Row]:
     """The row of the same model with its attention, where it has some."""
     attending = ("TKN6", "TDN10", "TDN40", "TSTN", "STN", "WARN", "ClutteredCNN", "DCN", "SVHNDCN")
     name, _, variant = plain.name.partition(", ")
-    has = (name in attending and variant != "compacted") or "attention=" in variant
+    has = (name in attending and not variant.startswith(("compacted", "roi="))) or "att" in variant
     return [Row(f"{plain.name}, with maps", plain.make, plain.input_shape, True)] if has else []
