@@ -2,7 +2,7 @@
 
    The library and its headers come with the Python package, which is not needed to run the program:
 
-       TF=$(python -c "import tensorflow; print(tensorflow.__path__[0])")
+       TF=$(python -c "import tensorflow as tf; print(tf.sysconfig.get_lib())")
        cc client.c -o client -I"$TF/include" -L"$TF" -Wl,-rpath,"$TF" \
            -l:libtensorflow_cc.so.2 -l:libtensorflow_framework.so.2
        ./client SAVED_MODEL INPUT OUTPUT PICTURE...

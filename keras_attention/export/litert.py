@@ -1,7 +1,6 @@
 """LiteRT files, for phones and small devices."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from keras_attention.arguments import one_of
 from keras_attention.export.checking import compare_integers
 from keras_attention.export.conversion import for_litert
+from keras_attention.export.litert_file import run_litert
 from keras_attention.export.single_file import export_file
 
 # Root mean square difference of an output of int8, relative to that of the output. Trained networks
@@ -71,7 +71,7 @@ def export_litert(
     options["attention"] = attention
     if one_of("quantize", quantize, (None, "int8")):
         options |= _to_integers(inputs, tolerance)
-    return export_file(model, path, "litert", _run, for_litert, **options)
+    return export_file(model, path, "litert", run_litert, for_litert, **options)
 
 
 def _to_integers(inputs: Any, tolerance: float | None) -> dict[str, Any]:
@@ -98,26 +98,3 @@ def _to_integers(inputs: Any, tolerance: float | None) -> dict[str, Any]:
         "check": compare_integers,
         "tolerance": INT8_TOLERANCE if tolerance is None else tolerance,
     }
-
-
-def _run(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    import tensorflow as tf
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # its successor is a package of its own
-        interpreter = tf.lite.Interpreter(str(path))
-    places = [detail["index"] for detail in interpreter.get_input_details()]
-    for place, array in zip(places, inputs, strict=True):
-        interpreter.resize_tensor_input(place, array.shape)
-    interpreter.allocate_tensors()
-    for place, array in zip(places, inputs, strict=True):
-        interpreter.set_tensor(place, array)
-    interpreter.invoke()
-    outputs = sorted(interpreter.get_output_details(), key=_number)
-    return [interpreter.get_tensor(detail["index"]) for detail in outputs]
-
-
-def _number(output: dict[str, Any]) -> int:
-    """The output's place among what the model returns; the file has them in any order."""
-    number = output["name"].rpartition(":")[2]
-    return int(number) if number.isdigit() else 0
