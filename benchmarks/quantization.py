@@ -3,9 +3,9 @@
 Networks are trained on 1,437 bundled digits for ten epochs (Adam, 1e-3, batch 50) and measured on
 the other 360. "Keras" is `model.quantize("int8")`, which knows dense layers and embeddings;
 "LiteRT" is `export_litert(..., quantize="int8")`, with ranges from 200 training images. Differences
-are of probabilities, the largest on the test images. Bytes are those of the LiteRT files, of floats
-and of int8; of Keras those of all variables. The second table has the share of the weights that Keras
-quantizes for every application as it is built by default.
+are of probabilities, the largest on the test images. Bytes of Keras are those of all variables,
+those of LiteRT the files'. The second table has the share of the weights that Keras quantizes, for
+every application as it is built by default.
 """
 
 import tempfile

@@ -73,7 +73,7 @@ def export_file(
         written = Path(folder) / f"model{SUFFIXES[kind]}"
         with tracing(model):
             served = with_float32_outputs(model, examples)
-            served.export(str(written), format=kind, verbose=False, **(converter or {}))
+            _convert(served, written, kind, converter or {})
         try:
             outputs = run(written, keras.tree.flatten(examples))
         except Exception as error:
@@ -81,3 +81,18 @@ def export_file(
         check(f"{kind} file", expected, outputs, tolerance)
         written.replace(path)
     return path
+
+
+def _convert(model: keras.Model, path: Path, kind: str, converter: Mapping[str, Any]) -> None:
+    """Writes a file; raises RuntimeError with what a user can read of the converter's reasons."""
+    try:
+        model.export(str(path), format=kind, verbose=False, **converter)
+    except Exception as error:  # converters have errors of their own, and pages of them
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        hint = ""
+        if any(getattr(layer, "quantization_mode", None) for layer in model._flatten_layers()):
+            hint = " Keras has quantized it, which not every format takes."
+        raise RuntimeError(
+            f"{model.name!r} cannot be converted to {kind}; nothing was written.{hint} "
+            f"Received: {type(error).__name__}: {' '.join(lines)[:400]}"
+        ) from error
