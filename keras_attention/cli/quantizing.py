@@ -20,9 +20,14 @@ def data_of(options: Namespace) -> DataConfig | None:
     """The data to take ranges from; None where nothing is quantized.
 
     Raises:
-        ValueError: For another format, and a .keras file without data.
+        ValueError: For another format, a .keras file without data, or data that nothing needs.
     """
     if options.quantize is None:
+        if any((options.data, options.size, options.data_dir, options.data_options)):
+            raise ValueError(
+                "`--data`, `--size`, `--data-dir` and `--data-option` are for --quantize. "
+                f"Received: --data={options.data}, --size={options.size}, without --quantize"
+            )
         return None
     if options.format != "litert":
         raise ValueError(f"`--quantize` needs --format litert. Received: --format={options.format}")
