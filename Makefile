@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow test-jax test-jax-all test-detection notebooks lint bench docs clean
+.PHONY: demo test test-slow test-jax test-jax-all test-detection test-serving notebooks lint bench docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/python applications/targeted_kernels.py --output runs/demo
@@ -37,6 +37,13 @@ test-jax-all: $(VENV)/.dev
 test-detection: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[dev,detection]"
 	$(PYTEST) tests/programs/test_scale_space_detection.py
+
+# Servers and clients that are not ours; MLflow and what it needs are a quarter of a gigabyte. The last two
+# give the definitions of configurations alone: what they ask for is older than TensorFlow.
+test-serving: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable ".[dev,serving]"
+	$(BIN)/python -m pip install --quiet --no-deps tritonclient tensorflow-serving-api
+	$(PYTEST) -m "" tests/serving --ignore=tests/serving/test_formats.py
 
 # Executes the notebooks and leaves the files as they are; libraries may warn in there.
 notebooks: $(VENV)/.dev

@@ -39,6 +39,8 @@ setup(
         "gpu": ["tensorflow[and-cuda]"],
         "jax": ["jax"],
         "export": ["tf2onnx", "onnx", "onnxruntime"],
+        # Clients and servers that are not ours, for `make test-serving`.
+        "serving": ["mlflow>=3", "python-rapidjson"],
         # Python 3.11 or later, as KerasHub.
         "detection": ["keras-hub>=0.32", "pycocotools>=2.0.8"],
         # Material's last MkDocs is 1.

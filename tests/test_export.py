@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
+from keras_attention.export import reloading
 from keras_attention.export import saved_model as export_module
 
 
@@ -28,7 +29,7 @@ def test_any_batch_and_image_size_in_float32(model, rng, tmp_path):
         outputs = served.serve(x).numpy()
         assert outputs.dtype == np.float32
         np.testing.assert_allclose(outputs, model(x), atol=1e-6)
-    assert list(served.signatures) == ["serve", "serving_default"]
+    assert list(served.signatures) == ["serve", "serve_bytes", "serving_default"]
     assert [item.name for item in tmp_path.iterdir()] == ["served"], "nothing else is left"
 
 
@@ -94,23 +95,24 @@ def test_overwrite_replaces_a_saved_model_at_a_relative_path(model, tmp_path, mo
 
 
 def test_other_outputs_are_refused_and_leave_nothing(model, tmp_path, monkeypatch):
-    def off_by_a_bit(*args):
-        return [np.full((2, 3), 0.5, "float32")]
+    def off_by_a_bit(path, calls, folder):
+        return {endpoint: [np.full((2, 3), 0.5, "float32")] for endpoint in calls}
 
-    monkeypatch.setattr(export_module, "_reload", off_by_a_bit)
+    monkeypatch.setattr(export_module, "outputs_elsewhere", off_by_a_bit)
     with pytest.raises(RuntimeError, match="differ from the model's by"):
         ka.export.export_saved_model(model, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_outputs_that_are_not_numbers_are_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "_reload", lambda *args: [np.full((2, 3), np.nan)])
+    nothing = {"serve": [np.full((2, 3), np.nan)]}
+    monkeypatch.setattr(export_module, "outputs_elsewhere", lambda *args: nothing)
     with pytest.raises(RuntimeError, match="differ"):
         ka.export.export_saved_model(model, tmp_path / "served")
 
 
 def test_a_process_that_fails_says_why(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "_RELOAD", "raise SystemExit('no TensorFlow here')")
+    monkeypatch.setattr(reloading, "PROGRAM", "raise SystemExit('no TensorFlow here')")
     with pytest.raises(RuntimeError, match="does not load: no TensorFlow here"):
         ka.export.export_saved_model(model, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []

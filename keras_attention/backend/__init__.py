@@ -9,7 +9,7 @@ from keras_attention.backend.runs import (
     make_deterministic,
     replicas,
 )
-from keras_attention.backend.sizes import crop, pad, supports_dynamic_shapes
+from keras_attention.backend.sizes import crop, pad, supports_dynamic_shapes, with_fixed_shapes
 from keras_attention.backend.tensors import matmul, padded_convolution, permute, resize_bilinear
 from keras_attention.backend.which import BACKEND
 
@@ -32,6 +32,7 @@ __all__ = [
     "replicas",
     "resize_bilinear",
     "supports_dynamic_shapes",
+    "with_fixed_shapes",
     "with_pullback",
     "without_fusion",
 ]

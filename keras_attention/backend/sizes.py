@@ -1,6 +1,8 @@
 """Shapes that depend on values, and what is cut out and put around by them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -12,14 +14,34 @@ if BACKEND == "tensorflow":
 
 Tensor = Any
 
+_FIXED = ContextVar("fixed", default=False)
+
 
 def supports_dynamic_shapes() -> bool:
     """Whether sizes may depend on the values of weights, as a learned rectangle's do.
 
-    TensorFlow allows it, but for what XLA compiles (`jit_compile=True`): there, as in JAX, every
-    shape is fixed in tracing.
+    TensorFlow allows it, but for what XLA compiles (`jit_compile=True`) and for what is traced
+    `with_fixed_shapes()`: there, as in JAX, every shape is fixed in tracing.
     """
-    return BACKEND == "tensorflow" and tf.__internal__.get_enclosing_xla_context() is None
+    if BACKEND != "tensorflow" or _FIXED.get():
+        return False
+    return tf.__internal__.get_enclosing_xla_context() is None
+
+
+@contextmanager
+def with_fixed_shapes() -> Iterator[None]:
+    """Traces shapes that do not depend on values meanwhile, for formats that know no others.
+
+    Example:
+    >>> with with_fixed_shapes():
+    ...     supports_dynamic_shapes()
+    False
+    """
+    token = _FIXED.set(True)
+    try:
+        yield
+    finally:
+        _FIXED.reset(token)
 
 
 def crop(inputs: Tensor, ranges: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:

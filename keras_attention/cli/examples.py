@@ -30,6 +30,7 @@ EXAMPLES = {
     "export": (
         "keras-attention export runs/tdn10 --compact",
         "keras-attention export runs/tdn10 --format onnx --attention --output tdn10.onnx",
+        "keras-attention export runs/tdn10 --format litert --quantize int8",
     ),
     "bench": (
         "keras-attention bench TDN10 DN10 --batch-size 64",

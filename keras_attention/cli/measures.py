@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_attention import ops
@@ -12,7 +11,7 @@ from keras_attention.datasets import DatasetInfo
 HEADINGS = {"error_percent": "error %", "mse": "MSE", "mae": "MAE"}
 
 
-def errors(model: keras.Model, batches: Any, info: DatasetInfo) -> tuple[int, dict[str, float]]:
+def errors(model: Any, batches: Any, info: DatasetInfo) -> tuple[int, dict[str, float]]:
     """Measures a model.
 
     Classes are counted by the most probable one, numbers of several digits as right where the
@@ -20,7 +19,7 @@ def errors(model: keras.Model, batches: Any, info: DatasetInfo) -> tuple[int, di
     numbers that are estimated have squared and absolute errors.
 
     Args:
-        model: A trained model.
+        model: A trained model, or what predicts as one.
         batches: `(examples, labels)`.
         info: Of the data set.
 
@@ -51,7 +50,7 @@ def errors(model: keras.Model, batches: Any, info: DatasetInfo) -> tuple[int, di
     }
 
 
-def _check_outputs(model: keras.Model, info: DatasetInfo, label: Any) -> None:
+def _check_outputs(model: Any, info: DatasetInfo, label: Any) -> None:
     wanted: list[tuple[int, ...]]
     answers = [tuple(output.shape[1:]) for output in model.outputs]
     if info.label_classes:

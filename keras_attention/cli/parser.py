@@ -94,6 +94,15 @@ def _add_export(parser: Parser) -> None:
         "--output", type=Path, help="to make (RUN/saved_model, model.onnx or model.tflite)"
     )
     parser.add_argument("--attention", action="store_true", help="serve attention maps too")
+    parser.add_argument(
+        "--no-image-bytes", action="store_true", help="no endpoint for PNG and JPEG files"
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=("int8",),
+        help="weights and activations as bytes, for litert; prints the error before and after",
+    )
+    add_data_options(parser, "that of the run, for --quantize")
     _add_compact(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 

@@ -32,7 +32,7 @@ def examples_for(model: keras.Model, inputs: Any) -> Any:
         shape = (2, *(sides.get(size, size) for size in tensor.shape[1:]))
         return generator.normal(size=shape).astype(keras.backend.standardize_dtype(tensor.dtype))
 
-    return keras.tree.map_structure(draw, _symbolic(model, None)[0])
+    return keras.tree.map_structure(draw, symbolic(model, None)[0])
 
 
 def tolerance_of(model: keras.Model, tolerance: float | None) -> float:
@@ -47,7 +47,7 @@ def tolerance_of(model: keras.Model, tolerance: float | None) -> float:
 
 def with_float32_outputs(model: keras.Model, examples: Any) -> keras.Model:
     """Returns the model, or one around it that has inputs and casts its outputs."""
-    inputs, outputs = _symbolic(model, examples)
+    inputs, outputs = symbolic(model, examples)
     halves = ("float16", "bfloat16")
     exact = all(tensor.dtype not in halves for tensor in keras.tree.flatten(outputs))
     if exact and getattr(model, "inputs", None):
@@ -59,7 +59,7 @@ def with_float32_outputs(model: keras.Model, examples: Any) -> keras.Model:
     return keras.Model(inputs, cast, name=model.name)
 
 
-def _symbolic(model: keras.Model, examples: Any) -> tuple[Any, Any]:
+def symbolic(model: keras.Model, examples: Any) -> tuple[Any, Any]:
     """Inputs and outputs of a model as Keras tensors, in the structure that it takes."""
     if not getattr(model, "inputs", None):
         inputs = keras.tree.map_structure(
@@ -90,4 +90,22 @@ def compare(
             raise RuntimeError(
                 f"The {kind}'s outputs differ from the model's by {difference:.3g}, more than "
                 f"the {limit:.3g} allowed; nothing was written."
+            )
+
+
+def compare_integers(
+    kind: str, expected: list[np.ndarray], served: list[np.ndarray], tolerance: float
+) -> None:
+    """Raises RuntimeError where the outputs of an export to integers are far from the model's.
+
+    Their root mean square difference counts, relative to that of the output: single values move
+    where a maximum or a patch is another one, all of them where a scale is wrong.
+    """
+    for here, there in zip(expected, served, strict=True):
+        size = float(np.sqrt(np.mean(np.square(here.astype("float64")))))
+        difference = float(np.sqrt(np.mean(np.square(here.astype("float64") - there))))
+        if not difference <= tolerance * size:
+            raise RuntimeError(
+                f"The {kind}'s outputs differ from the model's by {difference:.3g} in the root "
+                f"mean square, more than {tolerance:.3g} of {size:.3g}; nothing was written."
             )

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_attention.export.conversion import for_onnx
 from keras_attention.export.single_file import export_file
 
 NEEDED = ("tf2onnx", "onnx", "onnxruntime")
@@ -26,7 +27,9 @@ def export_onnx(
 
     The file is written and checked beside `path` under a temporary name and renamed at the end.
     Outputs are float32 whatever the model's dtype policy; chains of operations that run fused in
-    training are written as they are.
+    training are written as they are. ONNX Runtime knows no shapes that follow from weights: target
+    layers with `roi="slice"` compute whole maps there, to the same values; `surgery.compact` before
+    the export keeps what they save.
 
     Args:
         model: A built Keras model.
@@ -60,7 +63,7 @@ def export_onnx(
         )
     options: dict[str, Any] = {"inputs": inputs, "tolerance": tolerance, "overwrite": overwrite}
     options["attention"] = attention
-    return export_file(model, path, "onnx", _run, **options)
+    return export_file(model, path, "onnx", _run, lambda model: for_onnx(), **options)
 
 
 def _run(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:

@@ -1,45 +1,35 @@
 """Exports for serving that are checked before they count."""
 
 import contextlib
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_attention import backend
 from keras_attention.arguments import flag
+from keras_attention.export.archive import SERVE, SERVE_BYTES, write_archive
 from keras_attention.export.checking import (
     compare,
     examples_for,
     expected_outputs,
+    symbolic,
     tolerance_of,
     with_float32_outputs,
 )
+from keras_attention.export.pictures import (
+    CHANNELS,
+    Shape,
+    example_files,
+    picture_shape,
+    reader,
+    takes_channels_first,
+)
+from keras_attention.export.reloading import outputs_elsewhere
 from keras_attention.inspect.with_attention import with_attention
-
-# Runs in a process of its own, with TensorFlow alone: what a server has.
-_RELOAD = """
-import json, sys
-import numpy as np
-import tensorflow as tf
-
-model = tf.saved_model.load(sys.argv[1])
-data = np.load(sys.argv[2])
-inputs = [tf.constant(data[f"input_{i}"]) for i in range(len(data.files))]
-names = json.loads(sys.argv[4])
-single = inputs[0] if len(inputs) == 1 else inputs
-served = model.serve(dict(zip(names, inputs)) if names else single)
-assert "keras_attention" not in sys.modules
-outputs = [np.asarray(tensor) for tensor in tf.nest.flatten(served)]
-np.savez(sys.argv[3], **{f"output_{i}": value for i, value in enumerate(outputs)})
-"""
 
 
 def export_saved_model(
@@ -51,6 +41,7 @@ def export_saved_model(
     overwrite: bool = False,
     fused: bool = True,
     attention: bool = False,
+    image_bytes: bool | None = None,
 ) -> Path:
     """Writes a TensorFlow SavedModel, reloads it in a process of its own, compares the outputs.
 
@@ -58,7 +49,15 @@ def export_saved_model(
     `path` under a temporary name and renamed at the end: either a checked model stands at `path`,
     or nothing new. Outputs are float32 whatever the model's dtype policy. The endpoints are
     `serve` and `serving_default`, for any batch size and, where the model takes any, any image
-    size.
+    size; and for models of pictures `serve_bytes`, which returns the same.
+
+    `serve_bytes` takes `image_bytes`, PNG and JPEG files as strings `(B,)`: what a client has. They
+    are decoded, made gray for a model of one channel, resized to the size of the model where it has
+    one (bilinear, smoothed in shrinking, the sides by themselves) and scaled to `[0, 1]`, which the
+    data sets of `ka.datasets` do too: a model that takes another range has to bring pixels there
+    itself. Where it takes any size the pictures keep theirs, one in a batch. Alpha and EXIF's
+    rotation do not count. A file that is not whole, of another type or of more than 67 million
+    pixels is answered by an error, as the whole batch is.
 
     What the model returns is served. One that was trained to return logits, or logarithms of
     probabilities as `WARN(classifier_activation=None)`, serves probabilities with the activation
@@ -79,14 +78,16 @@ def export_saved_model(
             every server has.
         attention: Whether the export returns a dictionary of the model's output and all attention
             maps and gates, under the names of `inspect.with_attention`; by default the output only.
+        image_bytes: Whether there is an endpoint `serve_bytes`. None asks the model: it has one
+            where the model takes one input of floats, pictures of 1 or 3 channels.
 
     Returns:
         The path of the SavedModel.
 
     Raises:
         FileExistsError: When something stands at `path` that is not to be replaced.
-        ValueError: When the model is not built, the inputs do not fit, or there is no attention to
-            return.
+        ValueError: When the model is not built, the inputs do not fit, there is no attention to
+            return, or `image_bytes=True` for a model that takes no pictures.
         RuntimeError: When the reloaded outputs differ or the export does not load.
 
     Example:
@@ -106,11 +107,51 @@ def export_saved_model(
         written = Path(folder) / "saved_model"
         with contextlib.nullcontext() if flag("fused", fused) else backend.without_fusion():
             served = with_float32_outputs(model, examples)
-            served.export(written, format="tf_saved_model", verbose=False)
-        outputs = _reload(written, examples, Path(folder))
-        compare("SavedModel", expected_outputs(model, examples), outputs, tolerance)
+            picture = _picture(served, image_bytes)
+            write_archive(served, symbolic(served, examples)[0], written, picture)
+        _check(model, written, _calls(served, examples, picture), Path(folder), tolerance)
         _replace(written, path)
     return path
+
+
+def _picture(model: keras.Model, image_bytes: bool | None) -> Shape | None:
+    """Height, width and channels where there is to be an endpoint for files of pictures."""
+    if image_bytes is not None and not flag("image_bytes", image_bytes):
+        return None
+    shape = picture_shape(model)
+    if shape is None and image_bytes:
+        raise ValueError(
+            "`image_bytes` needs a model of one input, float pictures of "
+            f"{' or '.join(map(str, CHANNELS))} channels. Received: image_bytes=True and "
+            f"{model.name!r} with {keras.tree.map_structure(lambda x: x.shape, model.inputs)}"
+        )
+    return shape
+
+
+def _calls(model: keras.Model, examples: Any, picture: Shape | None) -> dict[str, tuple[Any, Any]]:
+    """For each endpoint what it is called with, and what the model is to compare with."""
+    calls = {SERVE: (examples, examples)}
+    if picture is not None:
+        first = takes_channels_first(model)
+        files = example_files(keras.tree.flatten(examples)[0].shape, picture, first)
+        decoded = reader(picture, first)(files).numpy()
+        like = keras.tree.pack_sequence_as(examples, [decoded])
+        calls[SERVE_BYTES] = (files.numpy().astype("S"), like)
+    return calls
+
+
+def _check(
+    model: keras.Model,
+    written: Path,
+    calls: dict[str, tuple[Any, Any]],
+    folder: Path,
+    tolerance: float,
+) -> None:
+    """Raises RuntimeError where what another process gets is not what the model returns."""
+    sent = {endpoint: given for endpoint, (given, _) in calls.items()}
+    for endpoint, received in outputs_elsewhere(written, sent, folder).items():
+        expected = expected_outputs(model, calls[endpoint][1])
+        compare(f"SavedModel ({endpoint})", expected, received, tolerance)
 
 
 def _check_target(path: Path, overwrite: bool) -> None:
@@ -125,27 +166,6 @@ def _check_target(path: Path, overwrite: bool) -> None:
             "`path` must be new; pass overwrite=True to replace the SavedModel there. "
             f"Received: path={str(path)!r}"
         )
-
-
-def _reload(path: Path, examples: Any, folder: Path) -> list[np.ndarray]:
-    sent, received = folder / "inputs.npz", folder / "outputs.npz"
-    flat = keras.tree.flatten(examples)
-    arrays: dict[str, Any] = {f"input_{index}": array for index, array in enumerate(flat)}
-    np.savez(sent, **arrays)
-    names = sorted(examples) if isinstance(examples, dict) else []
-    result = subprocess.run(
-        [sys.executable, "-c", _RELOAD, str(path), str(sent), str(received), json.dumps(names)],
-        cwd=folder,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode != 0:
-        reason = result.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise RuntimeError(f"The SavedModel was written but does not load: {reason[0]}")
-    with np.load(received) as outputs:
-        return [outputs[name] for name in outputs.files]
 
 
 def _replace(written: Path, path: Path) -> None:

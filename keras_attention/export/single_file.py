@@ -2,14 +2,14 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_attention import backend
 from keras_attention.arguments import flag
 from keras_attention.export.checking import (
     compare,
@@ -22,6 +22,8 @@ from keras_attention.inspect.with_attention import with_attention
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 Run = Callable[[Path, list[np.ndarray]], list[np.ndarray]]
+Check = Callable[[str, list[np.ndarray], list[np.ndarray], float], None]
+Tracing = Callable[[keras.Model], AbstractContextManager[None]]
 
 
 def export_file(
@@ -29,11 +31,14 @@ def export_file(
     path: str | os.PathLike[str],
     kind: str,
     run: Run,
+    tracing: Tracing,
     *,
     inputs: Any = None,
     tolerance: float | None = None,
     overwrite: bool = False,
     attention: bool = False,
+    converter: Mapping[str, Any] | None = None,
+    check: Check = compare,
 ) -> Path:
     """Writes a model under a temporary name, runs the file, compares the outputs, renames it.
 
@@ -42,10 +47,13 @@ def export_file(
         path: The file.
         kind: `"onnx"` or `"litert"`, as Keras calls the format.
         run: Reads a file and runs it on the model's inputs in order.
+        tracing: Makes the context in which a model is traced for the format.
         inputs: See `export_saved_model`.
         tolerance: See `export_saved_model`.
         overwrite: Whether to replace a file at `path`.
         attention: See `export_saved_model`.
+        converter: What Keras is to tell the converter.
+        check: Raises RuntimeError where outputs differ.
 
     Returns:
         The path.
@@ -63,13 +71,28 @@ def export_file(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         written = Path(folder) / f"model{SUFFIXES[kind]}"
-        with backend.without_fusion():  # these formats know no functions that XLA compiles
+        with tracing(model):
             served = with_float32_outputs(model, examples)
-            served.export(str(written), format=kind, verbose=False)
+            _convert(served, written, kind, converter or {})
         try:
             outputs = run(written, keras.tree.flatten(examples))
         except Exception as error:
             raise RuntimeError(f"The {kind} file was written but does not run: {error}") from error
-        compare(f"{kind} file", expected, outputs, tolerance)
+        check(f"{kind} file", expected, outputs, tolerance)
         written.replace(path)
     return path
+
+
+def _convert(model: keras.Model, path: Path, kind: str, converter: Mapping[str, Any]) -> None:
+    """Writes a file; raises RuntimeError with what a user can read of the converter's reasons."""
+    try:
+        model.export(str(path), format=kind, verbose=False, **converter)
+    except Exception as error:  # converters have errors of their own, and pages of them
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        hint = ""
+        if any(getattr(layer, "quantization_mode", None) for layer in model._flatten_layers()):
+            hint = " Keras has quantized it, which not every format takes."
+        raise RuntimeError(
+            f"{model.name!r} cannot be converted to {kind}; nothing was written.{hint} "
+            f"Received: {type(error).__name__}: {' '.join(lines)[:400]}"
+        ) from error

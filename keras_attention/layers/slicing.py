@@ -93,7 +93,10 @@ class Slicing:
 
     def is_possible(self, sides: Sequence[Any]) -> bool:
         """Whether to slice a map of these sides, or to compute it whole."""
-        return backend.supports_dynamic_shapes() or tuple(sides) in self._fixed
+        if backend.supports_dynamic_shapes():
+            return True
+        # What chooses between a rectangle and the map is not for other formats.
+        return backend.fuses() and tuple(sides) in self._fixed
 
     def fixed(self, sides: Sequence[Any]) -> Any:
         """The groups' fixed rectangles; None where they are sized by the regions in each step."""

@@ -133,6 +133,18 @@ def test_export_to_one_file(baseline, capsys, kind, file):
     assert main([*again, "--overwrite"]) == 0
 
 
+def test_export_to_integers_says_what_they_cost(run, tmp_path, capsys):
+    path = tmp_path / "model.tflite"
+    options = ("--format", "litert", "--quantize", "int8", "--output", path)
+    found = facts(capsys, "export", run, *options)
+    assert found["quantize"] == "int8"
+    assert found["bytes"]["after"] == path.stat().st_size < 0.5 * found["bytes"]["before"]
+    measured = facts(capsys, "evaluate", run)
+    assert found["error_percent"]["before"] == pytest.approx(measured["error_percent"])
+    assert abs(found["error_percent"]["after"] - measured["error_percent"]) < 5
+    assert found["examples"] == measured["examples"]
+
+
 def test_without_a_package_export_says_how_to_get_it(baseline, monkeypatch, capsys):
     monkeypatch.setattr("keras_attention.export.onnx.NEEDED", ("no_such_package",))
     assert main(["export", str(baseline), "--format", "onnx"]) == 2

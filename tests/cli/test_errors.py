@@ -43,6 +43,13 @@ from tests.cli.small import names
         ),
         (["evaluate", "{baseline}", "--data", "digits"], "must fit the model's input (8, 8, 1)"),
         (["export", "{baseline}", "--output", "{other}"], "must be new"),
+        (["export", "{baseline}", "--data", "digits"], "are for --quantize"),
+        (["export", "{baseline}", "--quantize", "int8"], "needs --format litert"),
+        (
+            ["export", "{baseline}", "--format", "litert", "--quantize", "int8"],
+            "must be given for a .keras file",
+        ),
+        (["export", "{baseline}", "--format", "onnx", "--no-image-bytes"], "is for --format saved"),
         (["export", "{baseline}", "--attention"], "must hold a layer that takes"),
         (["train", "--output", "{new}"], "needs a MODEL"),
         (["train", "TDN10", "--optimizer", "adam", "--momentum", "0.9"], "is for --optimizer sgd"),

@@ -1,0 +1,77 @@
+"""Exports whose weights and activations are bytes, and models that Keras has quantized."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_attention as ka
+from keras_attention.export.litert_file import run_litert
+
+here = pytest.mark.usefixtures("reloads_here")
+
+
+@pytest.fixture
+def model():
+    inputs = keras.Input((10, 10, 1))
+    x = keras.layers.Conv2D(16, 3, activation="relu")(inputs)
+    x = ka.layers.CBAM(4, name="cbam")(x)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(32, 3, activation="relu")(x))
+    return keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(x))
+
+
+@pytest.fixture
+def images(rng):
+    return rng.uniform(size=(20, 10, 10, 1)).astype("float32")
+
+
+def test_bytes_answer_nearly_as_floats_in_a_smaller_file(model, images, tmp_path):
+    plain = ka.export.export_litert(model, tmp_path / "plain.tflite", inputs=images)
+    path = ka.export.export_litert(
+        model, tmp_path / "int8.tflite", inputs=images, quantize="int8", attention=True
+    )
+    assert path.stat().st_size < 0.8 * plain.stat().st_size
+    interpreter = tf.lite.Interpreter(str(path))
+    interpreter.allocate_tensors()
+    kernels = [each for each in interpreter.get_tensor_details() if each["dtype"] == np.int8]
+    assert any(tuple(each["shape"]) == (32, 3, 3, 16) for each in kernels)
+    maps, predictions = run_litert(path, [images])
+    assert maps.dtype == predictions.dtype == np.float32
+    assert maps.shape == (20, 8, 8, 16)
+    np.testing.assert_allclose(predictions, model(images), atol=0.05)
+
+
+def test_ranges_need_examples_and_files_must_be_near(model, images, tmp_path):
+    path = tmp_path / "int8.tflite"
+    with pytest.raises(ValueError, match="needs `inputs`"):
+        ka.export.export_litert(model, path, quantize="int8")
+    with pytest.raises(ValueError, match="must be one of None, 'int8'"):
+        ka.export.export_litert(model, path, quantize="int4", inputs=images)
+    with pytest.raises(RuntimeError, match="root mean square"):
+        ka.export.export_litert(model, path, quantize="int8", inputs=images, tolerance=0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@here
+def test_what_keras_quantized_is_served_as_it_answers(model, images, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it names every layer that stays
+        model.quantize("int8")
+    small = [w.path for w in model.weights if keras.backend.standardize_dtype(w.dtype) == "int8"]
+    assert small == ["cbam/hidden/kernel", "cbam/channels/kernel", "dense/kernel"]
+    path = ka.export.export_saved_model(model, tmp_path / "served", inputs=images)
+    served = tf.saved_model.load(path)
+    np.testing.assert_allclose(served.serve(images), model(images), atol=1e-5)
+    assert ka.export.export_onnx(model, tmp_path / "model.onnx", inputs=images).is_file()
+    with pytest.raises(RuntimeError, match="Keras has quantized it"):
+        ka.export.export_litert(model, tmp_path / "model.tflite", inputs=images)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["model.onnx", "served"]
+
+
+def test_sequences_of_open_length_cannot_be_unrolled(tmp_path):
+    model = keras.Sequential([keras.Input((None, 2)), keras.layers.LSTM(3)])
+    with pytest.raises(ValueError, match="of a known length"):
+        ka.export.export_litert(model, tmp_path / "model.tflite")
+    assert not model.layers[0].unroll
