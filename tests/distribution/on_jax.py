@@ -2,6 +2,8 @@
 
 python -m tests.distribution.on_jax devices FOLDER san-c DCN
 python -m tests.distribution.on_jax host FOLDER san-c PORT PROCESS
+python -m tests.distribution.on_jax one FOLDER san-c
+python -m tests.distribution.on_jax rooms FOLDER
 
 TensorFlow cannot be imported here, as where it is not installed.
 """
@@ -59,13 +61,41 @@ def on_hosts(folder, name, port, process):
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     keras.distribution.initialize(f"127.0.0.1:{port}", HOSTS, int(process))
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    # Each process has its own half of the data.
+    spread = keras.distribution.DataParallel(auto_shard_dataset=False)
+    keras.distribution.set_distribution(spread)
     from tests.distribution import learners
 
     assert jax.process_count() == len(jax.devices()) == HOSTS
     model = learners.built(name)
     history = learners.learn(name, model, share=(int(process), HOSTS))
     np.savez(Path(folder) / f"host{process}.npz", **history, **learners.state(model))
+
+
+def rooms(folder):
+    """Everything but data sets and exports can be had."""
+    import keras
+    import numpy as np
+    import pytest
+
+    import keras_attention as ka
+
+    for name in ("layers", "ops", "losses", "training", "applications", "surgery", "inspect"):
+        room = getattr(ka, name)
+        assert all(hasattr(room, public) for public in room.__all__), name
+    plain = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(2, 3, padding="same")])
+    targeted = ka.surgery.to_targeted(plain)
+    assert ka.inspect.count_macs(targeted) == ka.inspect.count_macs(plain)
+    small = ka.surgery.compact(targeted)
+    images = np.random.default_rng(0).uniform(size=(2, 6, 6, 1)).astype("float32")
+    np.testing.assert_allclose(small(images), targeted(images), atol=1e-5)
+    ka.inspect.plot_attention(targeted, images[:1], path=Path(folder) / "regions.png")
+    path = Path(folder) / "model.keras"
+    targeted.save(path)
+    np.testing.assert_array_equal(keras.saving.load_model(path)(images), targeted(images))
+    with pytest.raises(ImportError, match="needs TensorFlow"):
+        ka.datasets.load("digits", "train")
+    assert "tensorflow" not in sys.modules
 
 
 def on_one(folder, name):
@@ -82,4 +112,4 @@ def on_one(folder, name):
 if __name__ == "__main__":
     sys.meta_path.insert(0, NoTensorFlow())
     what, *rest = sys.argv[1:]
-    {"devices": on_devices, "host": on_hosts, "one": on_one}[what](*rest)
+    {"devices": on_devices, "host": on_hosts, "one": on_one, "rooms": rooms}[what](*rest)

@@ -16,7 +16,7 @@ from tests.harness import ON_TENSORFLOW
 ROOT = Path(__file__).parents[2]
 PROCESS = [sys.executable, "-m", "tests.distribution.on_jax"]
 # Of `make test-jax`: JAX compiles for seconds.
-pytestmark = pytest.mark.slow if ON_TENSORFLOW else ()
+slow_here = pytest.mark.slow if ON_TENSORFLOW else lambda test: test
 # A network of its own, where a loopback device is all there is.
 ALONE = ["unshare", "--net", "--map-root-user"]
 
@@ -38,6 +38,11 @@ def run(*words):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_most_of_the_package_needs_no_tensorflow(tmp_path):
+    run("rooms", tmp_path)
+
+
+@slow_here
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(
     "names",
@@ -55,6 +60,7 @@ def test_two_devices_learn_as_one(names, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == set(names)
 
 
+@slow_here
 @pytest.mark.timeout(600)
 def test_two_processes_learn_as_one(tmp_path):
     if not may_unshare():
