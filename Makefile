@@ -27,6 +27,7 @@ test-jax: $(VENV)/.dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(JAX) tests/ops tests/layers/test_all_layers.py tests/losses \
 		tests/training/test_attention_transfer.py
 	$(JAX) tests/applications/test_all_models.py -k "step and (TDN10 or WARN or DCN-3 or san-c)"
+	$(JAX) tests/distribution/test_jax.py
 
 # All that can be had there, for changes of what differs between backends; a quarter of an hour.
 test-jax-all: $(VENV)/.dev

@@ -20,8 +20,20 @@ __all__ = ["applications", "layers", "losses", "ops", "surgery", "training", *_L
 
 def __getattr__(name: str) -> ModuleType:
     if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
+        return _room(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _room(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "tensorflow":
+            raise
+        raise ImportError(
+            f"`keras_attention.{name}` needs TensorFlow, whatever backend runs: pip install "
+            f"tensorflow. Received: {error}"
+        ) from error
 
 
 def __dir__() -> list[str]:

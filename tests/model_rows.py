@@ -18,6 +18,7 @@ class ModelCase:
     """How to make a small model of a kind, and the step that its loss follows downhill.
 
     `answers` are the classes of each output. `idle` are names of parts that no gradient reaches.
+    `all_chosen` are arguments with which no choice hangs on a rounding.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ModelCase:
     rate: float = 1e-3
     answers: tuple[int, ...] = (3,)
     idle: tuple[str, ...] = ()
+    all_chosen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def idle_weights(self):
@@ -64,27 +66,40 @@ IDLE_COARSE = tuple(
 # A step of 1e-3 overshoots where batch normalization sees four images and a warp depends on it.
 # A larger one outweighs that running statistics, which change with it, choose other patches.
 # Narrow networks do. A recurrent network's gradients are small.
+VGG = {"input_shape": (33, 34, 2), "arguments": {"width": 4, "units": 16}}
+RESIDUAL = {"arguments": {"width": 4, "stem": "cifar"}}
+WIDE = {"arguments": {"depth": 10, "width": 0.25}}
 SPECIAL_MODELS: dict[str, dict[str, Any]] = {
     "TDN40": {"arguments": {"roi": "mask"}},
     "STN": {"rate": 1e-4},
     "TSTN": {"rate": 1e-4},
     "LSTM4": {"input_shape": (12, 5), "rate": 0.1},
     "LeNet5": {"input_shape": (20, 18, 2)},
-    "VGG16": {"input_shape": (33, 34, 2), "arguments": {"width": 4, "units": 16}},
+    "VGG16": VGG,
+    "VGG19": VGG,
+    "WideResNet": WIDE,
     "WARN": {"arguments": {"depth": 10, "width": 0.25, "attention_width": 2}},
     "ClutteredCNN": {"arguments": {"filters": 4, "units": 8}},
-    "ResNet18": {"arguments": {"width": 4, "stem": "cifar"}},
-    "ResNet50": {"arguments": {"width": 4, "stem": "cifar"}, "rate": 1e-4},
+    "ResNet18": RESIDUAL,
+    "ResNet34": RESIDUAL,
+    "ResNet50": {**RESIDUAL, "rate": 1e-4},
     "NINThin": {"arguments": {"width": 0.1}},
+    "NINWide": {"arguments": {"width": 0.1}},
     "DCNCoarse": {"input_shape": (27, 31, 2)},
     "DCNFine": {"input_shape": (27, 31, 2)},
-    "DCN": {"input_shape": (27, 31, 2), "arguments": {"patches": 3}, "rate": 1e-2},
+    "DCN": {
+        "input_shape": (27, 31, 2),
+        "arguments": {"patches": 3},
+        "rate": 1e-2,
+        "all_chosen": {"patches": 30},
+    },
     "SVHNCoarse": NUMBERS,
     "SVHNFine": NUMBERS,
     "SVHNDCN": {
         **NUMBERS,
         "arguments": {"width": 0.05, "digits": 2, "patches": 1},
         "idle": IDLE_COARSE,
+        "all_chosen": {"patches": 2},
     },
 }
 # Built by the same lines as VGG16, ResNet18, WARN, NINThin and TKN6, or parts of DCN and SVHNDCN:
@@ -106,4 +121,9 @@ MODEL_CASES.append(ModelCase("NINThin", arguments={"width": 0.1, "batch_normaliz
 MODEL_CASES += [
     ModelCase("LSTM4", (12, 5), {"attention": attention, "placement": "full"}, rate=0.3)
     for attention in ("ran", "san")
+]
+# What is too long for every change runs on the siblings too.
+EVERY_CASE = [
+    *MODEL_CASES,
+    *(ModelCase(name, **SPECIAL_MODELS.get(name, {})) for name in sorted(SIBLINGS)),
 ]

@@ -1,5 +1,11 @@
 """What keras.ops cannot say, per backend. Nothing outside this folder asks which backend runs."""
 
+from keras_attention.backend.devices import (
+    devices_here,
+    normalized_together,
+    start_devices,
+    together,
+)
 from keras_attention.backend.fusion import fused, fused_alone, fuses, without_fusion
 from keras_attention.backend.gradients import after, input_gradient, with_pullback
 from keras_attention.backend.runs import (
@@ -18,6 +24,7 @@ __all__ = [
     "accelerators",
     "after",
     "crop",
+    "devices_here",
     "fit_looks_ahead",
     "fused",
     "fused_alone",
@@ -26,12 +33,15 @@ __all__ = [
     "keeps_metrics_of_layers",
     "make_deterministic",
     "matmul",
+    "normalized_together",
     "pad",
     "padded_convolution",
     "permute",
     "replicas",
     "resize_bilinear",
+    "start_devices",
     "supports_dynamic_shapes",
+    "together",
     "with_fixed_shapes",
     "with_pullback",
     "without_fusion",

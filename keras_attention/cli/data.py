@@ -11,7 +11,7 @@ from keras_attention import datasets, ops
 from keras_attention.arguments import positive_integer
 from keras_attention.cli import run_folder
 from keras_attention.cli.asked import parsed_options
-from keras_attention.cli.run_config import DataConfig
+from keras_attention.cli.run_config import DataConfig, RunConfig
 from keras_attention.datasets import DatasetInfo
 
 TEST_BATCH = 256
@@ -21,7 +21,7 @@ PICTURES_BATCH = 16
 SHOWN = 64
 
 
-def load(config: DataConfig, split: str, batch_size: int, **options: Any) -> Any:
+def load(config: DataConfig, split: str, batch_size: int | None, **options: Any) -> Any:
     """Loads one part in batches, `(examples, labels)` as `datasets.load` has them."""
     place: dict[str, Any] = {} if config.data_dir is None else {"data_dir": config.data_dir}
     return datasets.load(
@@ -36,15 +36,34 @@ def load(config: DataConfig, split: str, batch_size: int, **options: Any) -> Any
     )
 
 
-def load_training(config: DataConfig, batch_size: int) -> Any:
+def load_training(config: RunConfig, batch_size: int) -> Any:
     """What is fitted: a label for each answer."""
-    return _with_separate_labels(config, load(config, "train", batch_size))
+    return _with_separate_labels(config, _shared(config, "train", batch_size))
 
 
-def load_watched(config: DataConfig) -> Any:
+def load_watched(config: RunConfig) -> Any:
     """What is measured after each epoch: of house numbers crops, as those to train on."""
     crops = {"whole": False} if datasets.find(config.data).label_classes else {}
-    return _with_separate_labels(config, load(config, "test", TEST_BATCH, **crops))
+    size = TEST_BATCH - TEST_BATCH % config.devices
+    return _with_separate_labels(config, _shared(config, "test", size, **crops))
+
+
+def _shared(config: RunConfig, split: str, size: int, **options: Any) -> Any:
+    """Batches of which each device can have an equal share: the last few examples may be left out.
+
+    In training these are others in each pass.
+    """
+    devices = config.devices
+    if devices == 1:
+        return load(config, split, size, **options)
+    singles = load(config, split, None, **options)
+    count = int(singles.cardinality())
+    if count < devices:
+        raise ValueError(
+            f"There must be an example for each of `--devices`; the data have {count}. "
+            f"Received: --devices={devices}"
+        )
+    return singles.take(count - count % devices).batch(size).prefetch(1)
 
 
 def load_test(config: DataConfig, batch_size: int | None = None) -> Any:

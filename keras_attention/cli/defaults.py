@@ -8,7 +8,10 @@ TRAIN_DEFAULTS = {
     "optimizer": "sgd",
     "schedule": "steps",
     "seed": 0,
+    "devices": 1,
 }
+# What stands for as many as there are.
+ALL_DEVICES = "all"
 # By optimizer: that section's, or Keras's.
 LEARNING_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
 # Of SGD where an image has several answers: the losses of all are added up.

@@ -16,6 +16,7 @@ EXAMPLES = {
         "keras-attention train SVHNCoarse --data number_photographs --set width=0.25 "
         "--output runs/coarse",
         "keras-attention train --config runs/tdn10 --seed 1 --output runs/tdn10-1",
+        "keras-attention train TKN6 --devices 2 --backend jax",
         "keras-attention train --resume --output runs/tdn10",
     ),
     "evaluate": (

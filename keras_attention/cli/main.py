@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from keras_attention.cli.backends import choose_backend
 from keras_attention.cli.parser import command_parser
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def _run(options: Namespace) -> "Answer":
     """Imports the command, which takes seconds: not for --help, nor for a mistyped option."""
     # With --json standard output is for the answer alone: progress goes elsewhere.
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        choose_backend(options)
         command = importlib.import_module(f"keras_attention.cli.commands.{options.command}")
         return command.run(options)
 

@@ -12,6 +12,7 @@ from keras_attention.arguments import (
     seed_number,
     share,
 )
+from keras_attention.backend import BACKEND
 from keras_attention.cli.defaults import (
     LEARNING_RATES,
     MOMENTUM,
@@ -20,6 +21,7 @@ from keras_attention.cli.defaults import (
     SEVERAL_ANSWERS_RATE,
     TRAIN_DEFAULTS,
 )
+from keras_attention.cli.devices import check_backend, checked_devices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class RunConfig(DataConfig):
         momentum: Of SGD, else None.
         schedule: `"steps"`, `"cosine"` or `"constant"`.
         model_options: Arguments of the model's function.
+        devices: How many share each batch.
+        backend: Keras's.
     """
 
     model: str
@@ -67,6 +71,8 @@ class RunConfig(DataConfig):
     momentum: float | None = MOMENTUM
     schedule: str = "steps"
     model_options: dict[str, Any] = field(default_factory=dict)
+    devices: int = 1
+    backend: str = "tensorflow"
 
 
 def complete(asked: dict[str, Any]) -> RunConfig:
@@ -75,7 +81,7 @@ def complete(asked: dict[str, Any]) -> RunConfig:
     Raises:
         ValueError: For a name or a value that cannot be.
     """
-    facts = {**TRAIN_DEFAULTS, **asked}
+    facts = {**TRAIN_DEFAULTS, "backend": BACKEND, **asked}
     if "model" not in facts:
         raise ValueError(
             "`train` needs a MODEL, by name or by --config: one of "
@@ -91,6 +97,8 @@ def complete(asked: dict[str, Any]) -> RunConfig:
     facts.setdefault("momentum", MOMENTUM if sgd else None)
     _check_numbers(facts)
     _check_options(facts)
+    facts["devices"] = checked_devices(facts["devices"], facts["batch_size"])
+    check_backend(facts["backend"])
     return RunConfig(**facts)
 
 

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from keras_attention.cli.backends import BACKENDS
 from keras_attention.cli.defaults import (
+    ALL_DEVICES,
     LEARNING_RATES,
     MOMENTUM,
     OPTIMIZERS,
@@ -107,3 +109,18 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         f"quarters; cosine: down to 0; constant ({defaults['schedule']})",
     )
     parser.add_argument("--seed", type=int, help=f"of weights and order ({defaults['seed']})")
+    parser.add_argument(
+        "--devices",
+        type=number_or_all,
+        metavar="N",
+        help="GPUs that share every batch, which has to divide by N; `all` of them; where there "
+        "are none, cores of the CPU (1)",
+    )
+    parser.add_argument(
+        "--backend", choices=BACKENDS, help="of Keras (that of KERAS_BACKEND, or tensorflow)"
+    )
+
+
+def number_or_all(text: str) -> int | str:
+    """Reads a number of devices; `all` stays as it is."""
+    return text if text == ALL_DEVICES else int(text)

@@ -9,6 +9,7 @@ import keras
 from keras_attention import backend, datasets
 from keras_attention.cli import data, run_folder
 from keras_attention.cli.building import build
+from keras_attention.cli.devices import check_backend
 from keras_attention.cli.learners import compile_for_training, learner
 from keras_attention.cli.run_config import RunConfig
 from keras_attention.files import write_whole
@@ -33,11 +34,14 @@ def train(
     Returns:
         The trained model, which is also in the folder.
     """
+    check_backend(config.backend)
     backend.make_deterministic(config.seed)
-    batches = data.load_training(config, config.batch_size)
-    model = build(config, batches)
-    if config.epochs:
-        _fit(model, batches, config, folder, watchers, checkpoint_steps)
+    with backend.together(config.devices):
+        batches = data.load_training(config, config.batch_size)
+        model = build(config, batches)
+        if config.epochs:
+            with backend.normalized_together(model):
+                _fit(model, batches, config, folder, watchers, checkpoint_steps)
     write_whole(folder / run_folder.MODEL, model.save)
     return model
 

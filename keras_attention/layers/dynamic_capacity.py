@@ -20,6 +20,7 @@ from keras_attention.layers.map_format import MapFormat
 from keras_attention.layers.patch_arguments import checked_count, checked_model, checked_outputs
 from keras_attention.layers.patch_models import PatchModels
 from keras_attention.layers.patch_place import PatchPlace, checked_offset, checked_pair, patch_place
+from keras_attention.layers.replica_losses import ReplicaLosses
 from keras_attention.layers.salient_top import WAYS, SalientTop, check_outputs
 from keras_attention.ops.dynamic_capacity import (
     gather_patches,
@@ -38,7 +39,7 @@ PARTS = ("coarse", "fine", "top", "fine_top")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class PatchRefiner(keras.Layer):
+class PatchRefiner(ReplicaLosses):
     """Looks at an image coarsely, then finely where the answer is most uncertain (section 2).
 
     `top(coarse(images))` is a first answer. The places of the coarse map with which its entropy

@@ -1,0 +1,130 @@
+"""A small model of each mechanism with what it learns from, for one device and for several."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_attention as ka
+from tests import harness, model_rows
+from tests.training import taught
+
+BATCH, STEPS, EPOCHS = 8, 2, 2
+CASES = {str(case): case for case in model_rows.MODEL_CASES}
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model that learns the same wherever it does: without dropout, which each device draws.
+
+    `case` names a row of `model_rows`; `rate` is so small that roundings do not grow.
+    """
+
+    case: str
+    rate: float = 1e-3
+    options: dict[str, Any] = field(default_factory=dict)
+    regroups: bool = False
+
+    def make(self):
+        case = CASES[self.case]
+        return harness.without_dropout(case.make(**self.options, **case.all_chosen))
+
+    def data(self, count):
+        rng = np.random.default_rng(0)
+        case = CASES[self.case]
+        x = rng.uniform(size=(count, *case.input_shape)).astype("float32")
+        return x, rng.integers(0, case.answers[0], count)
+
+    def callbacks(self):
+        return [ka.training.RegroupROIs(min_gain=0.0)] if self.regroups else []
+
+
+@dataclass(frozen=True)
+class Distillation(Learner):
+    """A student with all that it may be taught."""
+
+    case: str = "AttentionDistiller"
+
+    def make(self):
+        networks = taught.student_of(kernel_regularizer="l2"), taught.teacher_of()
+        return ka.training.AttentionDistiller(
+            *networks, taught.PAIRS, alpha=0.5, hints=["first"], gradient="min_l2", from_logits=True
+        )
+
+    def data(self, count):
+        return taught.batch(np.random.default_rng(0), count)
+
+
+LEARNERS = {
+    "TDN10": Learner("TDN10", options={"scale_l2": 1e-3}, regroups=True),
+    "TKN6": Learner("TKN6", options={"scale_l2": 1e-3}),
+    **{name: Learner(f"LeNet5-{name}") for name in ("san-c", "cbam", "bam")},
+    "ran": Learner("LSTM4-ran-full"),
+    "WARN": Learner("WARN-10-0.25-2"),
+    "AttentionDistiller": Distillation(),
+    "DCN": Learner("DCN-3"),
+}
+
+
+def normalizations(model):
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
+
+
+def built(name):
+    """The model, compiled, off its first values."""
+    learner = LEARNERS[name]
+    keras.utils.set_random_seed(0)
+    model = learner.make()
+    harness.jitter(model)
+    logits = isinstance(learner, Distillation)
+    model.compile(
+        keras.optimizers.SGD(learner.rate, momentum=0.9),
+        taught.TASK if logits else "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
+    )
+    return model
+
+
+def learn(name, model, count=BATCH * STEPS, share=(0, 1)):
+    """What `fit` says of each epoch; of every batch a process may feed its share alone."""
+    learner, (part, parts) = LEARNERS[name], share
+    # The first of two processes has the first half of each batch, the second the other.
+    x, y = (
+        values.reshape(-1, parts, BATCH // parts, *values.shape[1:])[:, part].reshape(
+            -1, *values.shape[1:]
+        )
+        if parts > 1
+        else values
+        for values in learner.data(count)
+    )
+    fitted = model.fit(
+        x,
+        y,
+        batch_size=BATCH // parts,
+        epochs=EPOCHS,
+        shuffle=False,
+        verbose=0,
+        callbacks=learner.callbacks(),
+    )
+    return fitted.history
+
+
+def state(model):
+    """All that learning changes, by name: weights, statistics, counters, the optimizer's."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return {
+        f"{index} {variable.name}": keras.ops.convert_to_numpy(variable)
+        for index, variable in enumerate(variables)
+        if "seed_generator" not in variable.path
+    }
+
+
+def assert_equal(found, expected):
+    """Histories and states agree to 1e-5, relative to values above 1."""
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for key, value in other.items():
+            np.testing.assert_allclose(one[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
