@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+# Backends count in 32 bits.
+LARGEST_INTEGER = 2**31 - 1
+
 
 def nearest(name: str, allowed: Iterable[str | None], count: int = 1) -> str:
     """Returns `" Did you mean 'x' or 'y'?"` for up to `count` close allowed names, or nothing."""
@@ -32,14 +35,17 @@ def is_integer(value: Any) -> bool:
         operator.index(value)
     except TypeError:
         return False
-    return not isinstance(value, bool)
+    return not isinstance(value, bool | np.bool_)
 
 
 def positive_integer(argument: str, value: Any) -> int:
     """Returns `value` as an int if it is a positive integer, else raises ValueError."""
-    if is_integer(value) and int(value) > 0:
+    if is_integer(value) and 0 < int(value) <= LARGEST_INTEGER:
         return int(value)
-    raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
+    much = f", {LARGEST_INTEGER} at most" if is_integer(value) and int(value) > 0 else ""
+    raise ValueError(
+        f"`{argument}` must be a positive integer{much}. Received: {argument}={value!r}"
+    )
 
 
 def seed_number(argument: str, value: Any) -> int:
@@ -109,7 +115,7 @@ def positive_integers(argument: str, value: Any, rank: int | Sequence[int]) -> A
         return (number,) * rank if isinstance(rank, int) else number
     values = value.tolist() if hasattr(value, "tolist") else value
     fits = isinstance(values, (tuple, list)) and len(values) in ranks
-    if fits and all(is_integer(item) and int(item) > 0 for item in values):
+    if fits and all(is_integer(item) and 0 < int(item) <= LARGEST_INTEGER for item in values):
         return tuple(int(item) for item in values)
     raise ValueError(
         f"`{argument}` must be a positive integer or {' or '.join(map(str, ranks))} of them. "

@@ -1,13 +1,11 @@
 """What every builder shares: the conventions of keras.applications."""
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_attention.arguments import is_integer, non_negative_number, one_of, positive_integer
+from keras_attention.arguments import is_integer, non_negative_number, positive_integer
 
 Tensor = Any
 Shape = Sequence[int | None]
@@ -37,7 +35,6 @@ def image_input(
         ValueError: For a shape that cannot be an image's.
     """
     if input_tensor is not None:
-        _check_tensor(input_tensor)
         _check_shape(tuple(input_tensor.shape[1:]), known_sides)
         return input_tensor
     if input_shape is None:
@@ -62,7 +59,6 @@ def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tens
         ValueError: For a shape that cannot be a sequence's.
     """
     if input_tensor is not None:
-        _check_tensor(input_tensor)
         _check_sequence(tuple(input_tensor.shape[1:]))
         return input_tensor
     shape = tuple(default) if input_shape is None else _check_sequence(input_shape)
@@ -112,7 +108,6 @@ def pool(x: Tensor, pooling: str | None) -> Tensor:
     """What `include_top=False` returns: the map, or its global mean or maximum."""
     if pooling is None:
         return x
-    one_of("pooling", pooling, ("avg", "max"))
     rank = len(x.shape) - 2
     kind = {"avg": "GlobalAveragePooling", "max": "GlobalMaxPooling"}[pooling]
     return getattr(keras.layers, f"{kind}{rank}D")(name=f"{pooling}_pool")(x)
@@ -129,19 +124,11 @@ def finish(
         outputs: The network's output.
         name: The model's name.
         weights: None, or the path of a weights file.
-
-    Raises:
-        ValueError: When `weights` is no file.
     """
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
-        if not isinstance(weights, (str, os.PathLike)) or not Path(weights).is_file():
-            raise ValueError(
-                "`weights` must be None (random) or the path of a file that `save_weights` or "
-                f"`save` wrote; none are published for {name}. Received: weights={weights!r}"
-            )
         model.load_weights(weights)
     return model
 
@@ -163,14 +150,6 @@ def scale_l2_of_blocks(scale_l2: float, beta: float) -> Callable[[int], Any]:
     first = non_negative_number("scale_l2", scale_l2)
     growth = non_negative_number("beta", beta)
     return lambda block: l2(first * growth**block, "scale_l2")
-
-
-def _check_tensor(tensor: Any) -> None:
-    if not keras.backend.is_keras_tensor(tensor):
-        raise ValueError(
-            "`input_tensor` must be a Keras tensor, as `keras.Input` makes. "
-            f"Received: input_tensor={tensor!r}"
-        )
 
 
 def _check_sequence(shape: Shape) -> tuple[int | None, ...]:

@@ -44,8 +44,15 @@ class Slicing:
 
     def __init__(self, filters: int):
         self.filters = filters
-        self.groups: Groups = (tuple(range(filters)),)
+        self._groups: Groups | None = None
         self._fixed: dict[Sides, Any] = {}
+
+    @property
+    def groups(self) -> Groups:
+        """All kernels together before a partition is chosen."""
+        if self._groups is None:
+            self._groups = (tuple(range(self.filters)),)
+        return self._groups
 
     def partition(self, groups: Sequence[Sequence[int]]) -> None:
         """Takes groups of the user's choice.
@@ -60,7 +67,7 @@ class Slicing:
                 f"`slice_groups` must hold each of the {self.filters} kernels once, in groups "
                 f"that are not empty. Received: slice_groups={groups}"
             )
-        self.groups, self._fixed = partition, {}
+        self._groups, self._fixed = partition, {}
 
     def plan(
         self,
@@ -88,7 +95,7 @@ class Slicing:
 
     def take(self, plan: SlicePlan) -> None:
         """Slices by a plan from now on."""
-        self.groups = plan.groups
+        self._groups = plan.groups
         self._fixed = {} if plan.rectangles is None else {plan.sides: plan.rectangles}
 
     def is_possible(self, sides: Sequence[Any]) -> bool:
