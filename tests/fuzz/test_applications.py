@@ -9,7 +9,6 @@ from tests.fuzz.hunt import hunt, tries
 from tests.fuzz.values import values
 from tests.fuzz.verdict import taken
 
-
 CASES = {case.name: case for case in reversed(model_rows.MODEL_CASES)}
 
 
