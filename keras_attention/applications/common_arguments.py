@@ -15,6 +15,8 @@ from keras_attention.arguments import (
     share,
 )
 
+# More than in any data set of pictures; a top of 1,024 channels then has a weight of 1 GiB.
+MOST_CLASSES = 2**18
 POOLINGS = (None, "avg", "max")
 
 
@@ -28,7 +30,8 @@ def check_common(model: str, arguments: Mapping[str, Any]) -> None:
     Raises:
         ValueError: For a value that no model takes.
     """
-    positive_integer("classes", arguments["classes"])
+    _check_classes(arguments["classes"])
+    _check_options(arguments.get("attention_options"))
     keras.activations.get(arguments["classifier_activation"])
     flag("include_top", arguments["include_top"])
     one_of("pooling", arguments["pooling"], POOLINGS)
@@ -38,6 +41,19 @@ def check_common(model: str, arguments: Mapping[str, Any]) -> None:
     non_negative_number("weight_decay", arguments["weight_decay"])
     for rate in ("dropout", "hidden_dropout"):
         share(rate, arguments.get(rate, 0.0))
+
+
+def _check_classes(classes: Any) -> None:
+    if positive_integer("classes", classes) > MOST_CLASSES:
+        raise ValueError(f"`classes` must be at most {MOST_CLASSES}. Received: classes={classes!r}")
+
+
+def _check_options(options: Any) -> None:
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(
+            "`attention_options` must be a dictionary of arguments, or None. "
+            f"Received: attention_options={options!r}"
+        )
 
 
 def _check_tensor(tensor: Any) -> None:

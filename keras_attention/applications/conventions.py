@@ -1,14 +1,19 @@
 """What every builder shares: the conventions of keras.applications."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from keras_attention.arguments import is_integer, non_negative_number, positive_integer
+from keras_attention.layers.limits import checked_weight
 
 Tensor = Any
 Shape = Sequence[int | None]
+
+# Of an image or a sequence, and of its channels or features.
+LARGEST_SIDE = 2**14
 
 
 def channel_axis() -> int:
@@ -93,6 +98,7 @@ def classifier(
     bias_regularizer: Any = None,
 ) -> Tensor:
     """The last dense layer, in float32 whatever the policy, so that probabilities are exact."""
+    checked_weight((x.shape[-1], classes), classes=classes)
     return keras.layers.Dense(
         positive_integer("classes", classes),
         activation=activation,
@@ -102,6 +108,12 @@ def classifier(
         dtype="float32",
         name=name,
     )(x)
+
+
+def flattened(x: Tensor, units: int) -> Tensor:
+    """A map as a vector, for a dense layer of so many units that fits into memory."""
+    checked_weight((math.prod(x.shape[1:]), units), input_shape=tuple(x.shape[1:]), units=units)
+    return keras.layers.Flatten(name="flatten")(x)
 
 
 def pool(x: Tensor, pooling: str | None) -> Tensor:
@@ -152,16 +164,21 @@ def scale_l2_of_blocks(scale_l2: float, beta: float) -> Callable[[int], Any]:
     return lambda block: l2(first * growth**block, "scale_l2")
 
 
+def _is_side(size: Any) -> bool:
+    return is_integer(size) and 0 < int(size) <= LARGEST_SIDE
+
+
 def _check_sequence(shape: Shape) -> tuple[int | None, ...]:
     try:
         sizes = tuple(shape)
     except TypeError:
         sizes = ()
     fine = len(sizes) == 2 and sizes[1] is not None
-    if fine and all(size is None or (is_integer(size) and size > 0) for size in sizes):
+    if fine and all(size is None or _is_side(size) for size in sizes):
         return sizes
     raise ValueError(
-        "`input_shape` must be (T, features), positive integers; T may be None. "
+        f"`input_shape` must be (T, features), positive integers up to {LARGEST_SIDE}; T may be "
+        "None. "
         f"Received: input_shape={shape!r}"
     )
 
@@ -173,10 +190,11 @@ def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:
     except TypeError:
         sizes = ()
     fine = len(sizes) == 3 and sizes[channel_axis()] is not None
-    fine = fine and all(size is None or (is_integer(size) and size > 0) for size in sizes)
+    fine = fine and all(size is None or _is_side(size) for size in sizes)
     if not fine:
         raise ValueError(
-            f"`input_shape` must be {allowed}, positive integers; H and W may be None. "
+            f"`input_shape` must be {allowed}, positive integers up to {LARGEST_SIDE}; H and W may "
+            "be None. "
             f"Received: input_shape={shape!r}"
         )
     if known_sides and None in sizes:

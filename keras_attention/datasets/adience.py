@@ -80,9 +80,8 @@ def read_adience(
         raise ValueError(f"`fold` must be an integer from 0 to 4. Received: fold={fold!r}")
     root = needed_folder("adience", data_dir, LAYOUT, SOURCE)
     folds = [number for number in range(FOLDS) if (number == fold) == (split == "test")]
-    faces = [
-        face for number in folds for face in _faces(inside(root, root / f"fold_{number}_data.txt"))
-    ]
+    tables = [inside(root, root / f"fold_{number}_data.txt") for number in folds]
+    faces = [face for table in tables for face in _faces(table)]
     labeled = [(face, label) for face in faces if (label := _label(face, target)) is not None]
     paths = [_path(root, face, bool(aligned)) for face, _ in labeled]
     missing(paths, root, "fold_0_data.txt to fold_4_data.txt")

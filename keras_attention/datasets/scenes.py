@@ -55,7 +55,8 @@ class Scenes:
             ValueError: For a file that is no picture.
         """
         with open_picture(self.paths[index]) as picture:
-            return picture.size
+            width, height = picture.size
+            return width, height
 
     def place(self, boxes: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
         """Moves boxes `(n, 4)`, left, top, right and bottom, from a picture to its square.
@@ -78,7 +79,8 @@ class Scenes:
         canvas = Image.new("RGB", (self.size, self.size))
         try:
             with open_picture(self.paths[index]) as picture:
-                sides = fitted(*picture.size, self.size, self.keep_aspect_ratio)
+                width, height = picture.size
+                sides = fitted(width, height, self.size, self.keep_aspect_ratio)
                 canvas.paste(picture.convert("RGB").resize(sides, Image.Resampling.BILINEAR))
         except (OSError, ValueError) as error:
             raise ValueError(

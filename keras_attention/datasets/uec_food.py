@@ -71,11 +71,8 @@ def read_uec_food(
     """
     held_out = share("test_share", test_share)
     root = needed_folder("uec_food100", data_dir, LAYOUT, SOURCE, INDEX, "UECFOOD100")
-    dishes = [
-        dish
-        for label in range(CLASSES)
-        for dish in _dishes(inside(root, root / str(label + 1)), label)
-    ]
+    folders = [inside(root, root / str(label + 1)) for label in range(CLASSES)]
+    dishes = [dish for label, folder in enumerate(folders) for dish in _dishes(folder, label)]
     tested = draw_pictures(
         np.array([dish.picture for dish in dishes]),
         np.array([dish.label for dish in dishes]),
