@@ -20,6 +20,7 @@ HISTORY = "history.csv"
 MODEL = "model.keras"
 STATE = "state.npz"
 FIGURES = "figures"
+MOST_EXPANSION = 20
 
 
 def create(folder: Path, config: RunConfig) -> None:
@@ -80,6 +81,7 @@ def load_model(path: Path) -> keras.Model:
             "Expected a whole .keras file, as `model.save` writes. "
             f"Received: {str(path)!r}, which is corrupt or of another format"
         )
+    _check_expansion(path)
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # Keras raises whatever the broken part happens to raise
@@ -88,6 +90,17 @@ def load_model(path: Path) -> keras.Model:
             "Expected a .keras file of Keras and keras_attention layers. "
             f"Received: {str(path)!r}, which does not load: {reason[0]}"
         ) from error
+
+
+def _check_expansion(path: Path) -> None:
+    """`save` packs without compressing: what expands much was made to fill the memory."""
+    with zipfile.ZipFile(path) as file:
+        held = sum(part.file_size for part in file.infolist())
+    if held > MOST_EXPANSION * path.stat().st_size:
+        raise ValueError(
+            f"Expected a .keras file that expands to at most {MOST_EXPANSION} times its size. "
+            f"Received: {str(path)!r}, which holds {held} bytes"
+        )
 
 
 def folder_of(path: Path) -> Path:
