@@ -83,6 +83,14 @@ def positive_number(argument: str, value: Any) -> float:
     )
 
 
+def at_least_one(argument: str, value: Any) -> float:
+    """Returns `value` as a number if it is finite and 1 or more; integers stay integers."""
+    number = positive_number(argument, value)
+    if number < 1.0:
+        raise ValueError(f"`{argument}` must be 1 or more. Received: {argument}={value!r}")
+    return int(value) if is_integer(value) else number
+
+
 def share(argument: str, value: Any) -> float:
     """Returns `value` as a float if it is a number from 0 up to, not including, 1."""
     number = non_negative_number(argument, value)

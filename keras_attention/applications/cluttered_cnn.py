@@ -22,8 +22,8 @@ from keras_attention.applications.rectified import rectified, taps
 from keras_attention.applications.registry import register
 from keras_attention.arguments import flag, positive_integer
 from keras_attention.layers.attend_rectify import AttendRectifyHead
-from keras_attention.layers.limits import checked_weight
 from keras_attention.layers.spatial_transformer import SpatialTransformer
+from keras_attention.limits import checked_weight
 
 # Of the convolutions, in multiples of `filters`; pooling follows those of the first three.
 CHANNELS = (1, 1, 2, 2, 2)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_attention.arguments import is_integer, non_negative_number, positive_integer
-from keras_attention.layers.limits import checked_weight
+from keras_attention.limits import checked_weight
 
 Tensor = Any
 Shape = Sequence[int | None]

@@ -15,7 +15,7 @@ from keras_attention.applications.dynamic_capacity_parts import open_input
 from keras_attention.arguments import one_of, positive_integer, positive_number, share
 from keras_attention.layers.entropy_pooling import EntropyPooling
 from keras_attention.layers.image_sides import LeastSides, ScaledImages
-from keras_attention.layers.limits import checked_weight
+from keras_attention.limits import checked_weight
 from keras_attention.ops.multi_digit import LEAST_PROBABILITY
 
 # Height and width that one vector is made of.

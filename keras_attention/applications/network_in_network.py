@@ -20,7 +20,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.registry import register
 from keras_attention.arguments import flag, positive_integer, positive_number, share
-from keras_attention.layers.limits import checked_weight
+from keras_attention.limits import checked_weight
 
 CIFAR = (32, 32, 3)
 # Channels of each block's convolutions but the ninth, which has the classes. They are ours: near

@@ -3,13 +3,13 @@
 import functools
 import inspect
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import keras
 
 from keras_attention.applications.common_arguments import check_common
 from keras_attention.arguments import nearest
+from keras_attention.wrapping import in_place_of
 
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 
@@ -25,11 +25,7 @@ def register(builder: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         check(arguments.arguments)
         return builder(*args, **kwargs)
 
-    # With the globals of the builder's module: there doctest looks for its example.
-    there = FunctionType(
-        checked.__code__, builder.__globals__, name, checked.__defaults__, checked.__closure__
-    )
-    _BUILDERS[name] = functools.update_wrapper(there, builder)
+    _BUILDERS[name] = in_place_of(builder, checked)
     return _BUILDERS[name]
 
 

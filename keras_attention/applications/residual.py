@@ -17,7 +17,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import Attention
 from keras_attention.arguments import one_of, positive_integer
-from keras_attention.layers.limits import checked_weight
+from keras_attention.limits import checked_weight
 
 # How many times wider the output of a block of three convolutions is.
 EXPANSION = 4

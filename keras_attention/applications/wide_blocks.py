@@ -10,7 +10,7 @@ import keras
 
 from keras_attention.applications.conventions import Tensor, channel_axis, normalized
 from keras_attention.arguments import is_integer, one_of, positive_number, share
-from keras_attention.layers.limits import checked_weight
+from keras_attention.limits import checked_weight
 
 VARIANTS = ("warn", "at")
 STEM_CHANNELS = 16

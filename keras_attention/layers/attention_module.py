@@ -15,8 +15,8 @@ from keras_attention.arguments import (
     standard_data_format,
 )
 from keras_attention.layers.initializers import fresh_initializer
-from keras_attention.layers.limits import checked_weight
 from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
+from keras_attention.limits import checked_weight
 from keras_attention.ops.attend_rectify import MASKS, attend, attended, gated, head_overlap
 
 Tensor = Any

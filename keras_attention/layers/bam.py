@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_attention.arguments import one_of, positive_integer, standard_data_format
 from keras_attention.layers.channel_reduction import channels_and_units
-from keras_attention.layers.limits import check_reach
 from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
+from keras_attention.limits import check_reach
 
 Tensor = Any
 Shape = tuple[int | None, ...]

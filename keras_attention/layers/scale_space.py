@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from keras_attention.arguments import flag, one_of, positive_integers, standard_data_format
-from keras_attention.layers.limits import check_reach, checked_weight
 from keras_attention.layers.map_inputs import checked_shape, taken_map
+from keras_attention.limits import check_reach, checked_weight
 from keras_attention.ops.resizing import needs_resizing, resized_like
 from keras_attention.ops.same_convolution import same_convolution
 from keras_attention.ops.scale_space import (

@@ -10,6 +10,7 @@ from keras_attention.ops.convolution_cost import ConvolutionCost
 from keras_attention.ops.grouped_convolution import SLICED_SHARE
 from keras_attention.ops.roi_grouping import (
     Groups,
+    checked_partition,
     group_rois,
     grouping_seconds,
     union_of,
@@ -60,13 +61,7 @@ class Slicing:
         Raises:
             ValueError: Where they are not a partition of the kernels.
         """
-        partition = tuple(tuple(int(kernel) for kernel in group) for group in groups)
-        kernels = sorted(kernel for group in partition for kernel in group)
-        if kernels != list(range(self.filters)) or not all(partition):
-            raise ValueError(
-                f"`slice_groups` must hold each of the {self.filters} kernels once, in groups "
-                f"that are not empty. Received: slice_groups={groups}"
-            )
+        partition = checked_partition("slice_groups", groups, self.filters)
         self._groups, self._fixed = partition, {}
 
     def plan(

@@ -9,11 +9,11 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.arguments import flag, one_of, positive_integer, positive_integers
-from keras_attention.layers.limits import check_reach, checked_weight
 from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.layers.slicing import SlicePlan, Slicing
 from keras_attention.layers.windowed import WindowedLayer
+from keras_attention.limits import check_reach, checked_weight
 from keras_attention.ops.convolution_cost import TRAINING_COST, ConvolutionCost
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
 from keras_attention.ops.roi_grouping import Groups

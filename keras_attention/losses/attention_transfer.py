@@ -5,7 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.arguments import is_integer, one_of, positive_number, standard_data_format
+from keras_attention.arguments import (
+    at_least_one,
+    one_of,
+    positive_number,
+    standard_data_format,
+)
 from keras_attention.ops.attention_transfer import (
     LEAST_NORM,
     NORMALIZATIONS,
@@ -75,12 +80,12 @@ class AttentionTransferLoss(keras.losses.Loss):
         dtype: Any = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.p = _at_least_one("p", p)
+        self.p = at_least_one("p", p)
         self.reduce = one_of("reduce", reduce, REDUCTIONS)
         self.form = one_of("form", form, FORMS)
         self.normalization = one_of("normalization", normalization, NORMALIZATIONS)
         self.resize = one_of("resize", resize, RESIZES)
-        self.order = _at_least_one("order", order)
+        self.order = at_least_one("order", order)
         self.data_format = standard_data_format(data_format)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -217,13 +222,6 @@ def same_shape(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bo
     return len(one) == len(other) and all(
         None in (here, there) or here == there for here, there in zip(one, other, strict=True)
     )
-
-
-def _at_least_one(argument: str, value: Any) -> float:
-    number = positive_number(argument, value)
-    if number < 1.0:
-        raise ValueError(f"`{argument}` must be 1 or more. Received: {argument}={value!r}")
-    return int(value) if is_integer(value) else number
 
 
 def _norm(values: Tensor, order: float) -> Tensor:
