@@ -2,7 +2,7 @@
 
 import difflib
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,31 @@ def odd_integers(argument: str, value: Any, rank: int) -> tuple[int, ...]:
     if all(size % 2 for size in sizes):
         return sizes
     raise ValueError(f"`{argument}` must be odd, to have a middle. Received: {argument}={value!r}")
+
+
+def keras_model(argument: str, value: Any) -> Any:
+    """Returns `value` if it is a Keras model, else raises ValueError."""
+    import keras
+
+    if isinstance(value, keras.Model):
+        return value
+    raise ValueError(f"`{argument}` must be a Keras model. Received: {argument}={value!r}")
+
+
+def table_of(argument: str, value: Any) -> dict[Any, Any]:
+    """Returns `value` as a dictionary if it is a mapping, else raises ValueError."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ValueError(f"`{argument}` must be a dictionary. Received: {argument}={value!r}")
+
+
+def names_of_layers(argument: str, value: Any) -> list[str]:
+    """Returns names as a list, from a list or tuple of texts, else raises ValueError."""
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+        return list(value)
+    raise ValueError(
+        f"`{argument}` must be a list of names of layers. Received: {argument}={value!r}"
+    )
 
 
 def standard_data_format(value: str | None) -> str:

@@ -8,6 +8,8 @@ from unittest import mock
 
 import keras
 
+from keras_attention.arguments import keras_model
+
 Shape = Sequence[int]
 
 
@@ -42,7 +44,7 @@ def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
     Raises:
         ValueError: Where a size is not known, or the shape does not fit the model.
     """
-    inputs = _zeros(model, input_shape)
+    inputs = _zeros(keras_model("model", model), input_shape)
     if not model.built:
         model(inputs, training=False)  # building calls the layers too
     calls: list[Call] = []

@@ -21,6 +21,7 @@ from keras_attention.ops.attention_transfer import (
     normalized_map,
     paired_maps,
 )
+from keras_attention.ops.shapes import same_shape
 
 Tensor = Any
 
@@ -200,7 +201,7 @@ class HintLoss(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
-        if not same_shape(*shapes):
+        if not same_shape(*shapes) or len(shapes[0]) < 2 or 0 in shapes[0]:
             raise ValueError(
                 "Features of teacher and student must have the same shape. "
                 f"Received: {shapes[0]} and {shapes[1]}"
@@ -210,18 +211,6 @@ class HintLoss(keras.losses.Loss):
             for x in (ops.stop_gradient(y_true), y_pred)
         )
         return ops.sum(ops.square(student - teacher), axis=-1)
-
-
-def same_shape(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
-    """Whether two shapes may be the same: sides of None are not known yet.
-
-    Example:
-    >>> same_shape((None, 8, 3), (2, 8, 3)), same_shape((2, 8), (2, 8, 3))
-    (True, False)
-    """
-    return len(one) == len(other) and all(
-        None in (here, there) or here == there for here, there in zip(one, other, strict=True)
-    )
 
 
 def _norm(values: Tensor, order: float) -> Tensor:

@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.arguments import at_least_one, one_of, positive_number, standard_data_format
-from keras_attention.ops.shapes import some_sides, takes
+from keras_attention.ops.shapes import same_shape, some_sides, takes
 
 Tensor = Any
 
@@ -202,9 +202,12 @@ def paired_maps(
     one_of("resize", resize, RESIZES)
     data_format = standard_data_format(data_format)
     pair = [ops.convert_to_tensor(features) for features in (teacher, student)]
-    if len(pair[0].shape) != len(pair[1].shape) or len(pair[0].shape) < 3:
+    shapes = [tuple(features.shape) for features in pair]
+    alike = len(shapes[0]) == len(shapes[1]) >= 3 and 0 not in (*shapes[0], *shapes[1])
+    if not (alike and same_shape(shapes[0][:1], shapes[1][:1])):
         raise ValueError(
-            "Features of teacher and student must be maps with as many axes, (B, H, W, channels). "
+            "Features of teacher and student must be maps of the same examples, with as many axes, "
+            "(B, H, W, channels). "
             f"Received: {tuple(pair[0].shape)} and {tuple(pair[1].shape)}"
         )
     if resize == "average":

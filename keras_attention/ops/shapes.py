@@ -172,6 +172,18 @@ def check_channels(argument: str, maps: Tensor, kernel: Tensor, data_format: str
         )
 
 
+def same_shape(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+    """Whether two shapes may be the same: sides of None are not known yet.
+
+    Example:
+    >>> same_shape((None, 8, 3), (2, 8, 3)), same_shape((2, 8), (2, 8, 3))
+    (True, False)
+    """
+    return len(one) == len(other) and all(
+        None in (here, there) or here == there for here, there in zip(one, other, strict=True)
+    )
+
+
 def _taken(argument: str, value: Any, shape: str, known: dict[str, int]) -> Tensor:
     """A tensor of numbers, of such a shape; remembers the sizes of named sides."""
     words = shape.split()
