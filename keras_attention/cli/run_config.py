@@ -89,9 +89,18 @@ def complete(asked: dict[str, Any]) -> RunConfig:
     rate = SEVERAL_ANSWERS_RATE if sgd and info.label_classes else None
     facts.setdefault("learning_rate", rate or LEARNING_RATES[facts["optimizer"]])
     facts.setdefault("momentum", MOMENTUM if sgd else None)
+    check_values(facts)
+    return RunConfig(**facts)
+
+
+def check_values(facts: dict[str, Any]) -> None:
+    """Checks all that is no name: numbers, tables and texts.
+
+    Raises:
+        ValueError: For a value that cannot be.
+    """
     _check_numbers(facts)
     _check_options(facts)
-    return RunConfig(**facts)
 
 
 def _check_numbers(facts: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import keras
 # A file may hold any class of these.
 from keras_attention import layers, losses, surgery, training  # noqa: F401
 from keras_attention.cli.asked import CONFIG
-from keras_attention.cli.run_config import RunConfig
+from keras_attention.cli.run_config import RunConfig, check_values
 from keras_attention.files import write_whole
 
 HISTORY = "history.csv"
@@ -55,11 +55,13 @@ def read_config(folder: Path) -> RunConfig:
             f"Received: {str(folder)!r}"
         )
     try:
-        return RunConfig(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        config = RunConfig(**json.loads(path.read_text(encoding="utf-8")))
+        check_values(asdict(config))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"Expected a config.json that `train` wrote. Received: {str(path)!r} ({error})"
         ) from error
+    return config
 
 
 def load_model(path: Path) -> keras.Model:

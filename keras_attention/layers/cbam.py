@@ -15,7 +15,7 @@ Tensor = Any
 Shape = tuple[int | None, ...]
 
 
-LARGEST_NORMALIZED = 1e16
+LARGEST_NORMALIZED = 1e7
 
 
 def _euclidean(x: Tensor, axis: Sequence[int]) -> Tensor:
@@ -27,7 +27,7 @@ def _euclidean(x: Tensor, axis: Sequence[int]) -> Tensor:
 
 
 def _with_squares(x: Tensor) -> Tensor:
-    """Holds values where a batch's variance is finite in float32, and so are its gradients."""
+    """Holds values where a variance, and its products with large gradients, end in float32."""
     if keras.backend.standardize_dtype(x.dtype) == "float16":
         return x
     return ops.clip(x, -LARGEST_NORMALIZED, LARGEST_NORMALIZED)

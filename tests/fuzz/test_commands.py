@@ -64,8 +64,8 @@ def ends_well(arguments, capsys):
     assert code in (0, 1, 2), (arguments, code)
     assert "Traceback" not in said, (arguments, said)
     if code == 2:
-        last = said.rstrip("\n").split("\n")[-1]
-        assert last.startswith("keras-attention"), (arguments, said)
+        lines = said.split("\n")
+        assert any(line.startswith("keras-attention") for line in lines), (arguments, said)
 
 
 @tries
@@ -105,16 +105,14 @@ def test_configurations(examples, idle, capsys):
 @pytest.mark.parametrize("suffix", [".json", ".toml"])
 def test_files_of_configurations(suffix, examples, idle, capsys):
     path = idle / f"run{suffix}"
-    texts = st.one_of(
-        st.binary(max_size=40),
-        st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace")),
-    )
+    texts = st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))
+    values = JSON.map(lambda value: json.dumps(value).encode())
 
     def check(text):
         path.write_bytes(text)
         ends_well(["train", "--config", str(path), "--output", str(idle / "run")], capsys)
 
-    hunt(examples, check, text=st.one_of(texts, JSON.map(lambda value: json.dumps(value).encode())))
+    hunt(examples, check, text=st.one_of(st.binary(max_size=40), texts, values))
     check(b"[" * 100_000)
 
 
