@@ -149,7 +149,7 @@ def _recording(calls: list[Call]) -> Iterator[None]:
         yield
 
 
-def _checked_shape(input_shape: Any) -> Shape:
+def _checked_shape(input_shape: Any) -> tuple[Any, ...]:
     sides = input_shape if isinstance(input_shape, (list, tuple)) else ()
     if sides and all(side is None or (is_integer(side) and int(side) > 0) for side in sides):
         return tuple(sides)
