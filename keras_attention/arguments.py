@@ -2,10 +2,13 @@
 
 import difflib
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+# Backends count in 32 bits.
+LARGEST_INTEGER = 2**31 - 1
 
 
 def nearest(name: str, allowed: Iterable[str | None], count: int = 1) -> str:
@@ -32,14 +35,17 @@ def is_integer(value: Any) -> bool:
         operator.index(value)
     except TypeError:
         return False
-    return not isinstance(value, bool)
+    return not isinstance(value, bool | np.bool_)
 
 
 def positive_integer(argument: str, value: Any) -> int:
     """Returns `value` as an int if it is a positive integer, else raises ValueError."""
-    if is_integer(value) and int(value) > 0:
+    if is_integer(value) and 0 < int(value) <= LARGEST_INTEGER:
         return int(value)
-    raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
+    much = f", {LARGEST_INTEGER} at most" if is_integer(value) and int(value) > 0 else ""
+    raise ValueError(
+        f"`{argument}` must be a positive integer{much}. Received: {argument}={value!r}"
+    )
 
 
 def seed_number(argument: str, value: Any) -> int:
@@ -77,6 +83,14 @@ def positive_number(argument: str, value: Any) -> float:
     )
 
 
+def at_least_one(argument: str, value: Any) -> float:
+    """Returns `value` as a number if it is finite and 1 or more; integers stay integers."""
+    number = positive_number(argument, value)
+    if number < 1.0:
+        raise ValueError(f"`{argument}` must be 1 or more. Received: {argument}={value!r}")
+    return int(value) if is_integer(value) else number
+
+
 def share(argument: str, value: Any) -> float:
     """Returns `value` as a float if it is a number from 0 up to, not including, 1."""
     number = non_negative_number(argument, value)
@@ -109,7 +123,7 @@ def positive_integers(argument: str, value: Any, rank: int | Sequence[int]) -> A
         return (number,) * rank if isinstance(rank, int) else number
     values = value.tolist() if hasattr(value, "tolist") else value
     fits = isinstance(values, (tuple, list)) and len(values) in ranks
-    if fits and all(is_integer(item) and int(item) > 0 for item in values):
+    if fits and all(is_integer(item) and 0 < int(item) <= LARGEST_INTEGER for item in values):
         return tuple(int(item) for item in values)
     raise ValueError(
         f"`{argument}` must be a positive integer or {' or '.join(map(str, ranks))} of them. "
@@ -123,6 +137,31 @@ def odd_integers(argument: str, value: Any, rank: int) -> tuple[int, ...]:
     if all(size % 2 for size in sizes):
         return sizes
     raise ValueError(f"`{argument}` must be odd, to have a middle. Received: {argument}={value!r}")
+
+
+def keras_model(argument: str, value: Any) -> Any:
+    """Returns `value` if it is a Keras model, else raises ValueError."""
+    import keras
+
+    if isinstance(value, keras.Model):
+        return value
+    raise ValueError(f"`{argument}` must be a Keras model. Received: {argument}={value!r}")
+
+
+def table_of(argument: str, value: Any) -> dict[Any, Any]:
+    """Returns `value` as a dictionary if it is a mapping, else raises ValueError."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ValueError(f"`{argument}` must be a dictionary. Received: {argument}={value!r}")
+
+
+def names_of_layers(argument: str, value: Any) -> list[str]:
+    """Returns names as a list, from a list or tuple of texts, else raises ValueError."""
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+        return list(value)
+    raise ValueError(
+        f"`{argument}` must be a list of names of layers. Received: {argument}={value!r}"
+    )
 
 
 def standard_data_format(value: str | None) -> str:

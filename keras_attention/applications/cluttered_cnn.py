@@ -13,6 +13,7 @@ from keras_attention.applications.conventions import (
     batch_normalized,
     classifier,
     finish,
+    flattened,
     image_input,
     l2,
     pool,
@@ -22,6 +23,7 @@ from keras_attention.applications.registry import register
 from keras_attention.arguments import flag, positive_integer
 from keras_attention.layers.attend_rectify import AttendRectifyHead
 from keras_attention.layers.spatial_transformer import SpatialTransformer
+from keras_attention.limits import checked_weight
 
 # Of the convolutions, in multiples of `filters`; pooling follows those of the first three.
 CHANNELS = (1, 1, 2, 2, 2)
@@ -95,6 +97,7 @@ def ClutteredCNN(
     decay = l2(weight_decay, "weight_decay")
     inputs = image_input(input_shape, (40, 40, 1), input_tensor, known_sides=include_top)
     filters = positive_integer("filters", filters)
+    checked_weight((3, 3, filters, filters), filters=filters)
     x = inputs
     if flag("spatial_transformer", spatial_transformer):
         x = SpatialTransformer(_localization(filters), name="transformer")(x)
@@ -102,8 +105,8 @@ def ClutteredCNN(
     chosen = taps(attention_depth, maps, least=0)
     if not include_top:
         return finish(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
-    x = keras.layers.Flatten(name="flatten")(maps[-1])
-    x = _dense(positive_integer("units", units), decay)(x)
+    x = flattened(maps[-1], positive_integer("units", units))
+    x = _dense(units, decay)(x)
     if not chosen:
         x = classifier(x, classes, classifier_activation, decay)
         return finish(inputs, input_tensor, x, name, weights)

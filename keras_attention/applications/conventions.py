@@ -1,16 +1,19 @@
 """What every builder shares: the conventions of keras.applications."""
 
-import os
+import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_attention.arguments import is_integer, non_negative_number, one_of, positive_integer
+from keras_attention.arguments import is_integer, non_negative_number, positive_integer
+from keras_attention.limits import checked_weight
 
 Tensor = Any
 Shape = Sequence[int | None]
+
+# Of an image or a sequence, and of its channels or features.
+LARGEST_SIDE = 2**14
 
 
 def channel_axis() -> int:
@@ -37,7 +40,6 @@ def image_input(
         ValueError: For a shape that cannot be an image's.
     """
     if input_tensor is not None:
-        _check_tensor(input_tensor)
         _check_shape(tuple(input_tensor.shape[1:]), known_sides)
         return input_tensor
     if input_shape is None:
@@ -62,7 +64,6 @@ def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tens
         ValueError: For a shape that cannot be a sequence's.
     """
     if input_tensor is not None:
-        _check_tensor(input_tensor)
         _check_sequence(tuple(input_tensor.shape[1:]))
         return input_tensor
     shape = tuple(default) if input_shape is None else _check_sequence(input_shape)
@@ -97,6 +98,7 @@ def classifier(
     bias_regularizer: Any = None,
 ) -> Tensor:
     """The last dense layer, in float32 whatever the policy, so that probabilities are exact."""
+    checked_weight((x.shape[-1], classes), classes=classes)
     return keras.layers.Dense(
         positive_integer("classes", classes),
         activation=activation,
@@ -108,11 +110,16 @@ def classifier(
     )(x)
 
 
+def flattened(x: Tensor, units: int) -> Tensor:
+    """A map as a vector, for a dense layer of so many units that fits into memory."""
+    checked_weight((math.prod(x.shape[1:]), units), input_shape=tuple(x.shape[1:]), units=units)
+    return keras.layers.Flatten(name="flatten")(x)
+
+
 def pool(x: Tensor, pooling: str | None) -> Tensor:
     """What `include_top=False` returns: the map, or its global mean or maximum."""
     if pooling is None:
         return x
-    one_of("pooling", pooling, ("avg", "max"))
     rank = len(x.shape) - 2
     kind = {"avg": "GlobalAveragePooling", "max": "GlobalMaxPooling"}[pooling]
     return getattr(keras.layers, f"{kind}{rank}D")(name=f"{pooling}_pool")(x)
@@ -129,19 +136,11 @@ def finish(
         outputs: The network's output.
         name: The model's name.
         weights: None, or the path of a weights file.
-
-    Raises:
-        ValueError: When `weights` is no file.
     """
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
-        if not isinstance(weights, (str, os.PathLike)) or not Path(weights).is_file():
-            raise ValueError(
-                "`weights` must be None (random) or the path of a file that `save_weights` or "
-                f"`save` wrote; none are published for {name}. Received: weights={weights!r}"
-            )
         model.load_weights(weights)
     return model
 
@@ -165,12 +164,8 @@ def scale_l2_of_blocks(scale_l2: float, beta: float) -> Callable[[int], Any]:
     return lambda block: l2(first * growth**block, "scale_l2")
 
 
-def _check_tensor(tensor: Any) -> None:
-    if not keras.backend.is_keras_tensor(tensor):
-        raise ValueError(
-            "`input_tensor` must be a Keras tensor, as `keras.Input` makes. "
-            f"Received: input_tensor={tensor!r}"
-        )
+def _is_side(size: Any) -> bool:
+    return is_integer(size) and 0 < int(size) <= LARGEST_SIDE
 
 
 def _check_sequence(shape: Shape) -> tuple[int | None, ...]:
@@ -179,10 +174,11 @@ def _check_sequence(shape: Shape) -> tuple[int | None, ...]:
     except TypeError:
         sizes = ()
     fine = len(sizes) == 2 and sizes[1] is not None
-    if fine and all(size is None or (is_integer(size) and size > 0) for size in sizes):
+    if fine and all(size is None or _is_side(size) for size in sizes):
         return sizes
     raise ValueError(
-        "`input_shape` must be (T, features), positive integers; T may be None. "
+        f"`input_shape` must be (T, features), positive integers up to {LARGEST_SIDE}; T may be "
+        "None. "
         f"Received: input_shape={shape!r}"
     )
 
@@ -194,10 +190,11 @@ def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:
     except TypeError:
         sizes = ()
     fine = len(sizes) == 3 and sizes[channel_axis()] is not None
-    fine = fine and all(size is None or (is_integer(size) and size > 0) for size in sizes)
+    fine = fine and all(size is None or _is_side(size) for size in sizes)
     if not fine:
         raise ValueError(
-            f"`input_shape` must be {allowed}, positive integers; H and W may be None. "
+            f"`input_shape` must be {allowed}, positive integers up to {LARGEST_SIDE}; H and W may "
+            "be None. "
             f"Received: input_shape={shape!r}"
         )
     if known_sides and None in sizes:

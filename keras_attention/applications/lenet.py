@@ -14,6 +14,7 @@ from keras_attention.applications.conventions import (
     Tensor,
     classifier,
     finish,
+    flattened,
     image_input,
     l2,
     pool,
@@ -97,7 +98,7 @@ def LeNet5(
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any) -> Tensor:
-    x = keras.layers.Flatten(name="flatten")(x)
+    x = flattened(x, UNITS[0])
     for index, units in enumerate(UNITS, start=1):
         x = keras.layers.Dense(
             units, activation="tanh", kernel_regularizer=decay, name=f"hidden{index}"

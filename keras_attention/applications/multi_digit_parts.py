@@ -15,6 +15,7 @@ from keras_attention.applications.dynamic_capacity_parts import open_input
 from keras_attention.arguments import one_of, positive_integer, positive_number, share
 from keras_attention.layers.entropy_pooling import EntropyPooling
 from keras_attention.layers.image_sides import LeastSides, ScaledImages
+from keras_attention.limits import checked_weight
 from keras_attention.ops.multi_digit import LEAST_PROBABILITY
 
 # Height and width that one vector is made of.
@@ -35,6 +36,8 @@ FINE_VALID = (192, 192, 192)
 FINE_HIDDEN = 3
 POOLED = (1, 3, 5)
 HIDDEN = 1024
+# Of a number.
+MOST_DIGITS = 100
 
 
 def answer_sizes(classes: int, digits: int) -> tuple[int, ...]:
@@ -44,8 +47,9 @@ def answer_sizes(classes: int, digits: int) -> tuple[int, ...]:
     >>> answer_sizes(10, 5)
     (5, 11, 11, 11, 11, 11)
     """
-    digits = positive_integer("digits", digits)
-    return digits, *[positive_integer("classes", classes) + 1] * digits
+    if positive_integer("digits", digits) > MOST_DIGITS:
+        raise ValueError(f"`digits` must be at most {MOST_DIGITS}. Received: digits={digits!r}")
+    return int(digits), *[positive_integer("classes", classes) + 1] * int(digits)
 
 
 def answer_names(sizes: Sequence[int]) -> list[str]:
@@ -80,6 +84,7 @@ class MultiDigitParts:
                 f"`width` must leave a channel: 1 / {COARSE[0][0]} or more. "
                 f"Received: width={self.width!r}"
             )
+        checked_weight((self._channels(HIDDEN),) * 2, width=self.width)
         share("dropout", self.dropout)
         share("hidden_dropout", self.hidden_dropout)
 
@@ -127,7 +132,7 @@ class MultiDigitParts:
         return keras.Model(features, answers, name="top")
 
     def _channels(self, filters: int) -> int:
-        return int(filters * self.width)
+        return int(filters * float(self.width))
 
     def _layer(
         self,

@@ -20,6 +20,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.registry import register
 from keras_attention.arguments import flag, positive_integer, positive_number, share
+from keras_attention.limits import checked_weight
 
 CIFAR = (32, 32, 3)
 # Channels of each block's convolutions but the ninth, which has the classes. They are ours: near
@@ -57,6 +58,8 @@ class NetworkInNetwork:
                 f"`width` must leave a channel: 1 / {fewest} or more. "
                 f"Received: width={self.width!r}"
             )
+        most = int(max(map(max, self.channels)) * float(self.width))
+        checked_weight((*[KERNEL_SIZES[0]] * 2, most, most), width=self.width)
         flag("batch_normalization", self.batch_normalization)
         if self.relu_before_pool is not None:
             flag("relu_before_pool", self.relu_before_pool)
@@ -105,7 +108,7 @@ class NetworkInNetwork:
         """The convolution of that index in a block, normalized where that is asked for."""
         name = f"{block}_conv{index}"
         x = keras.layers.Conv2D(
-            int(channels * self.width),
+            int(channels * float(self.width)),
             KERNEL_SIZES[index - 1],
             padding="same",
             use_bias=not self.batch_normalization,

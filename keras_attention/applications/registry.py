@@ -1,19 +1,32 @@
 """The prebuilt models by name."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from keras_attention.applications.common_arguments import check_common
 from keras_attention.arguments import nearest
+from keras_attention.wrapping import in_place_of
 
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 
 
 def register(builder: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
-    """Makes a builder known to `build` and `list_models` under its own name."""
-    _BUILDERS[builder.__name__] = builder
-    return builder
+    """Makes a builder known under its own name, and has it check first what all models share."""
+    signature, name = inspect.signature(builder), builder.__name__
+    check = functools.partial(check_common, name)
+
+    def checked(*args: Any, **kwargs: Any) -> keras.Model:
+        arguments = signature.bind(*args, **kwargs)
+        arguments.apply_defaults()
+        check(arguments.arguments)
+        return builder(*args, **kwargs)
+
+    _BUILDERS[name] = in_place_of(builder, checked)
+    return _BUILDERS[name]
 
 
 def list_models() -> list[str]:
@@ -39,7 +52,7 @@ def builder(name: str) -> Callable[..., keras.Model]:
     >>> builder("CNN6").__name__
     'CNN6'
     """
-    if name in _BUILDERS:
+    if isinstance(name, str) and name in _BUILDERS:
         return _BUILDERS[name]
     raise ValueError(
         f"`name` must be one of {', '.join(list_models())}. Received: name={name!r}."

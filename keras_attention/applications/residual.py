@@ -17,6 +17,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import Attention
 from keras_attention.arguments import one_of, positive_integer
+from keras_attention.limits import checked_weight
 
 # How many times wider the output of a block of three convolutions is.
 EXPANSION = 4
@@ -51,6 +52,7 @@ class ResNet:
         """Builds everything but the top. Each stage ends with the ReLU `stage1` to `stage4`."""
         one_of("stem", stem, (None, *STEMS))
         width = positive_integer("width", self.width)
+        checked_weight((3, 3, *[width * 2 ** (len(self.blocks) - 1)] * 2), width=width)
         x = self._stem(images, stem or _stem_for(images))
         for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):

@@ -14,6 +14,7 @@ from keras_attention.applications.conventions import (
     channel_axis,
     classifier,
     finish,
+    flattened,
     image_input,
     l2,
     pool,
@@ -181,7 +182,7 @@ def _smallest_roi(sides: Shape) -> tuple[int, ...]:
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = keras.layers.Flatten(name="flatten")(x)
+    x = flattened(x, UNITS[0])
     for index, units in enumerate(UNITS):
         x = keras.layers.Dense(
             units,

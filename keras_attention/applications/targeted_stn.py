@@ -14,6 +14,7 @@ from keras_attention.applications.conventions import (
     Tensor,
     classifier,
     finish,
+    flattened,
     image_input,
     l2,
     normalized,
@@ -218,7 +219,7 @@ def _hidden(x: Tensor, units: int, decay: Any, name: str) -> Tensor:
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = keras.layers.Flatten(name="flatten")(x)
+    x = flattened(x, UNITS)
     x = _hidden(x, UNITS, decay, "hidden")
     x = keras.layers.Dropout(share("dropout", dropout), name="dropout")(x)
     return classifier(x, classes, activation, decay)

@@ -14,6 +14,7 @@ from keras_attention.applications.conventions import (
     Tensor,
     classifier,
     finish,
+    flattened,
     image_input,
     l2,
     pool,
@@ -21,6 +22,7 @@ from keras_attention.applications.conventions import (
 from keras_attention.applications.placement import Attention
 from keras_attention.applications.registry import register
 from keras_attention.arguments import positive_integer, share
+from keras_attention.limits import checked_weight
 
 # Channels of each block, over those of the first.
 GROWTH = (1, 2, 4, 8, 8)
@@ -164,6 +166,7 @@ def _features(
     x: Tensor, counts: Sequence[int], width: int, attends: Attention, decay: Any
 ) -> Tensor:
     width = positive_integer("width", width)
+    checked_weight((KERNEL_SIZE, KERNEL_SIZE, *[width * GROWTH[-1]] * 2), width=width)
     for block, (count, growth) in enumerate(zip(counts, GROWTH, strict=True), start=1):
         for index in range(1, count + 1):
             name = f"block{block}_conv{index}"
@@ -190,7 +193,8 @@ def _convolution(filters: int, decay: Any, name: str) -> keras.Layer:
 def _top(
     x: Tensor, units: int, classes: int, activation: Any, decay: Any, dropout: float
 ) -> Tensor:
-    x = keras.layers.Flatten(name="flatten")(x)
+    checked_weight((units, units), units=units)
+    x = flattened(x, units)
     for index in range(1, HIDDEN_LAYERS + 1):
         x = keras.layers.Dense(
             units,

@@ -10,10 +10,13 @@ import keras
 
 from keras_attention.applications.conventions import Tensor, channel_axis, normalized
 from keras_attention.arguments import is_integer, one_of, positive_number, share
+from keras_attention.limits import checked_weight
 
 VARIANTS = ("warn", "at")
 STEM_CHANNELS = 16
 GROUPS = 3
+# As deep as residual networks were trained: He et al. (2016).
+DEEPEST = 1198
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class WideBlocks:
     decay: Any = None
 
     def __post_init__(self) -> None:
-        if not is_integer(self.depth) or self.depth < 10 or (self.depth - 4) % 6:
+        if not is_integer(self.depth) or not 10 <= self.depth <= DEEPEST or (self.depth - 4) % 6:
             raise ValueError(
-                "`depth` must be 6 n + 4: 10, 16, 22, 28, 34, 40, ... "
+                f"`depth` must be 6 n + 4: 10, 16, 22, 28, 34, 40, ... {DEEPEST}. "
                 f"Received: depth={self.depth!r}"
             )
         one_of("variant", self.variant, VARIANTS)
@@ -50,6 +53,7 @@ class WideBlocks:
                 f"`width` must leave a channel: 1 / {STEM_CHANNELS} or more. "
                 f"Received: width={self.width!r}"
             )
+        checked_weight((3, 3, *[self._channels(GROUPS)] * 2), width=self.width)
 
     def features(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Builds everything but the top.
@@ -76,7 +80,7 @@ class WideBlocks:
         return raw, [*ready, normalized(x, f"group{GROUPS}", self.decay)]
 
     def _channels(self, group: int) -> int:
-        return int(STEM_CHANNELS * 2 ** (group - 1) * self.width)
+        return int(STEM_CHANNELS * 2 ** (group - 1) * float(self.width))
 
     def _block(
         self, x: Tensor, activated: Tensor, filters: int, strides: int, name: str, total: str

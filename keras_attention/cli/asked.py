@@ -86,7 +86,7 @@ def read_file(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     try:
         said = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"`--config` must be a whole {path.suffix} file. Received: {str(path)!r} ({error})"
         ) from error

@@ -95,11 +95,20 @@ def complete(asked: dict[str, Any]) -> RunConfig:
     rate = SEVERAL_ANSWERS_RATE if sgd and info.label_classes else None
     facts.setdefault("learning_rate", rate or LEARNING_RATES[facts["optimizer"]])
     facts.setdefault("momentum", MOMENTUM if sgd else None)
-    _check_numbers(facts)
-    _check_options(facts)
+    check_values(facts)
     facts["devices"] = checked_devices(facts["devices"], facts["batch_size"])
     check_backend(facts["backend"])
     return RunConfig(**facts)
+
+
+def check_values(facts: dict[str, Any]) -> None:
+    """Checks all that is no name: numbers, tables and texts.
+
+    Raises:
+        ValueError: For a value that cannot be.
+    """
+    _check_numbers(facts)
+    _check_options(facts)
 
 
 def _check_numbers(facts: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import keras
 # A file may hold any class of these.
 from keras_attention import layers, losses, surgery, training  # noqa: F401
 from keras_attention.cli.asked import CONFIG
-from keras_attention.cli.run_config import RunConfig
+from keras_attention.cli.run_config import RunConfig, check_values
 from keras_attention.files import PARTIAL, remove_partial, write_whole
 from keras_attention.locks import LOCK
 
@@ -21,6 +21,7 @@ CHECKPOINTS = "checkpoints"
 HISTORY = "history.csv"
 MODEL = "model.keras"
 FIGURES = "figures"
+MOST_EXPANSION = 20
 
 
 def check_new(folder: Path) -> None:
@@ -78,11 +79,13 @@ def read_config(folder: Path) -> RunConfig:
             f"Received: {str(folder)!r}"
         )
     try:
-        return RunConfig(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        config = RunConfig(**json.loads(path.read_text(encoding="utf-8")))
+        check_values(asdict(config))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"Expected a config.json that `train` wrote. Received: {str(path)!r} ({error})"
         ) from error
+    return config
 
 
 def load_model(path: Path) -> keras.Model:
@@ -104,6 +107,7 @@ def load_model(path: Path) -> keras.Model:
             "Expected a whole .keras file, as `model.save` writes. "
             f"Received: {str(path)!r}, which is corrupt or of another format"
         )
+    _check_expansion(path)
     try:
         return keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # Keras raises whatever the broken part happens to raise
@@ -112,6 +116,17 @@ def load_model(path: Path) -> keras.Model:
             "Expected a .keras file of Keras and keras_attention layers. "
             f"Received: {str(path)!r}, which does not load: {reason[0]}"
         ) from error
+
+
+def _check_expansion(path: Path) -> None:
+    """`save` packs without compressing: what expands much was made to fill the memory."""
+    with zipfile.ZipFile(path) as file:
+        held = sum(part.file_size for part in file.infolist())
+    if held > MOST_EXPANSION * path.stat().st_size:
+        raise ValueError(
+            f"Expected a .keras file that expands to at most {MOST_EXPANSION} times its size. "
+            f"Received: {str(path)!r}, which holds {held} bytes"
+        )
 
 
 def folder_of(path: Path) -> Path:

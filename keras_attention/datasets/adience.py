@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_attention.arguments import flag, is_integer, one_of
-from keras_attention.datasets.folders import needed_folder
+from keras_attention.datasets.folders import inside, needed_folder
 from keras_attention.datasets.picture_files import PictureFiles, missing
 
 # First and last year of each class; the files write the third as (8, 12).
@@ -80,7 +80,8 @@ def read_adience(
         raise ValueError(f"`fold` must be an integer from 0 to 4. Received: fold={fold!r}")
     root = needed_folder("adience", data_dir, LAYOUT, SOURCE)
     folds = [number for number in range(FOLDS) if (number == fold) == (split == "test")]
-    faces = [face for number in folds for face in _faces(root / f"fold_{number}_data.txt")]
+    tables = [inside(root, root / f"fold_{number}_data.txt") for number in folds]
+    faces = [face for table in tables for face in _faces(table)]
     labeled = [(face, label) for face in faces if (label := _label(face, target)) is not None]
     paths = [_path(root, face, bool(aligned)) for face, _ in labeled]
     missing(paths, root, "fold_0_data.txt to fold_4_data.txt")

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_attention.datasets.face_warp import fit_to_square, mean_shape, warp, warp_weights
 from keras_attention.datasets.in_memory import indices, plain
+from keras_attention.datasets.picture_limits import checked_file
 
 CHANNELS = 3
 
@@ -52,7 +53,7 @@ class Faces:
 
     def warp(self, path: tf.Tensor, landmarks: tf.Tensor) -> tf.Tensor:
         """Reads a picture and warps it: float32 `(size, size, 3)` in `[0, 1]`."""
-        picture = tf.io.decode_png(tf.io.read_file(path), CHANNELS)
+        picture = tf.io.decode_png(checked_file(tf.io.read_file(path)), CHANNELS)
         return warp(picture, landmarks, self.weights, self.size, self.samples)
 
 

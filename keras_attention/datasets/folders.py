@@ -1,6 +1,7 @@
 """Finds the folders of data sets that are read from their published files."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -69,6 +70,19 @@ def needed_folder(
         f"{layout}. The files come from {source}. "
         f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
     )
+
+
+def all_inside(folder: Path, paths: Sequence[Path]) -> None:
+    """Checks that none of many paths leads out of a folder, by its name or by links.
+
+    Raises:
+        ValueError: For one that does.
+    """
+    for parent in dict.fromkeys(path.parent for path in paths):
+        inside(folder, parent)
+    for path in paths:
+        if path.name == ".." or path.is_symlink():
+            inside(folder, path)
 
 
 def inside(folder: Path, path: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_attention.arguments import positive_integer
-from keras_attention.datasets.folders import contents, folder_of, variable_of
+from keras_attention.datasets.folders import all_inside, contents, folder_of, inside, variable_of
 from keras_attention.datasets.scenes import Scenes, padded
 from keras_attention.datasets.subjects import draw_frames
 
@@ -86,8 +86,9 @@ def read_gtsdb(
             raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
     positive_integer("max_boxes", max_boxes)
     root = _root(data_dir)
-    signs = list(_signs(root / "gt.txt"))
+    signs = list(_signs(inside(root, root / "gt.txt")))
     names = _pictures(root, split, signs)
+    all_inside(root, [root / name for name in names])
     if split == "train" and train_size is not None:
         names = [names[index] for index in draw_frames(np.arange(len(names)), train_size)]
     scenes = Scenes(tuple(root / name for name in names), size, keep_aspect_ratio)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_attention.datasets.digits import stratified_split
-from keras_attention.datasets.folders import contents, folder_of
+from keras_attention.datasets.folders import all_inside, contents, folder_of
+from keras_attention.datasets.picture_limits import open_picture
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 
 CLASSES = 43
@@ -93,7 +94,9 @@ def _root(folder: Path) -> Path | None:
 
 def _read_folder(root: Path, split: str, size: int, crop: bool) -> tuple[np.ndarray, np.ndarray]:
     tables = _tables(root, split)
+    all_inside(root.parent, [table for _, table in tables])
     rows = [(images, row) for images, table in tables for row in _rows(table)]
+    all_inside(root, [images / row["Filename"] for images, row in rows])
     labels = np.array([int(row["ClassId"]) for _, row in rows], "int64")
     if labels.min() < 0 or labels.max() >= CLASSES:
         raise ValueError(
@@ -144,7 +147,7 @@ def _read_image(folder: Path, row: dict[str, str], size: int, crop: bool) -> np.
     from PIL import Image
 
     path = folder / row["Filename"]
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         sign = image.convert("RGB")
     if crop:
         # X2 and Y2 are the first pixels behind the sign: small images then have margins of five

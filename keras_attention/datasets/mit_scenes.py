@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_attention.arguments import one_of
-from keras_attention.datasets.folders import contents, needed_folder
+from keras_attention.datasets.folders import contents, inside, needed_folder
 from keras_attention.datasets.picture_files import PictureFiles, missing
 
 CLASSES = 67
@@ -85,7 +85,7 @@ def _table(images: Path, name: str) -> Path:
     root = images.parent
     for place in (root, root.parent, images):
         if (place / name).is_file():
-            return place / name
+            return inside(place, place / name)
     raise ValueError(
         f"`data_dir` must be a folder with {LAYOUT}. "
         f"Received: no {name} in {str(root)!r}, in the folder above it or in {IMAGES}"

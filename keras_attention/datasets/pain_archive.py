@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_attention.arguments import non_negative_number
 from keras_attention.datasets.faces import Faces
-from keras_attention.datasets.folders import contents, folder_of, variable_of
+from keras_attention.datasets.folders import all_inside, contents, folder_of, inside, variable_of
 from keras_attention.datasets.subjects import choose_subjects, draw_frames
 
 POINTS = 66
@@ -99,7 +99,9 @@ def read_frames(folder: Path) -> Frames:
         ValueError: Where there is no frame, or a file is not as published.
     """
     paths, landmarks, labels, without = [], [], [], []
-    for path in sorted((folder / FRAMES).glob("*/*/*.png")):
+    found = sorted((folder / FRAMES).glob("*/*/*.png"))
+    all_inside(folder, found)
+    for path in found:
         of_frame = path.relative_to(folder / FRAMES).with_suffix("")
         points = folder / LANDMARKS / f"{of_frame}_aam.txt"
         label = folder / LABELS / f"{of_frame}_facs.txt"
@@ -107,8 +109,8 @@ def read_frames(folder: Path) -> Frames:
             without.append(path)
             continue
         paths.append(path)
-        landmarks.append(_read_landmarks(points))
-        labels.append(_read_label(label))
+        landmarks.append(_read_landmarks(inside(folder, points)))
+        labels.append(_read_label(inside(folder, label)))
     if not paths:
         raise ValueError(
             f"`data_dir` must be a folder with {LAYOUT}. Received: data_dir={str(folder)!r}, "

@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.datasets.digits import stratified_split
+from keras_attention.datasets.folders import all_inside
 from keras_attention.datasets.in_memory import indices
+from keras_attention.datasets.picture_limits import checked_file
 
 CHANNELS = 3
 
@@ -77,13 +79,15 @@ class PictureFiles:
 
 
 def _decoded(file: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(file, channels=CHANNELS, expand_animations=False)
+    return tf.io.decode_image(checked_file(file), channels=CHANNELS, expand_animations=False)
 
 
 def _recovered(file: tf.Tensor) -> tf.Tensor:
     return tf.cond(
         tf.io.is_jpeg(file),
-        lambda: tf.io.decode_jpeg(file, channels=CHANNELS, try_recover_truncated=True),
+        lambda: tf.io.decode_jpeg(
+            checked_file(file), channels=CHANNELS, try_recover_truncated=True
+        ),
         lambda: _decoded(file),
     )
 
@@ -99,11 +103,12 @@ def _cut(pixels: tf.Tensor, box: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
 
 
 def missing(paths: list[Path], root: Path, listed: str) -> None:
-    """Checks that all files are there.
+    """Checks that all files are there, and inside of the folder.
 
     Raises:
         ValueError: Where some are not; names the first.
     """
+    all_inside(root, paths)
     gone = [path for path in paths if not path.is_file()]
     if gone:
         raise ValueError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_attention.datasets.in_memory import as_gray
+from keras_attention.datasets.picture_limits import check_pixels, checked_file
 
 START, HEADER, END = b"\x89PNG\r\n\x1a\n", b"IHDR", b"IEND\xaeB`\x82"
 
@@ -30,6 +31,7 @@ def png_sides(path: Path) -> tuple[int, int]:
             f"from {start[:8]!r} to {end!r}"
         )
     columns, rows = struct.unpack(">II", start[16:])
+    check_pixels(path, rows, columns)
     return rows, columns
 
 
@@ -45,4 +47,4 @@ def read_gray(path: tf.Tensor) -> tf.Tensor:
     message = ["Expected a whole PNG file. Received:", path]
     check = tf.debugging.Assert(tf.equal(end, END), message)
     with tf.control_dependencies([check] if check is not None else []):
-        return as_gray(tf.io.decode_png(file, channels=3))
+        return as_gray(tf.io.decode_png(checked_file(file), channels=3))

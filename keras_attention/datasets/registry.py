@@ -146,7 +146,7 @@ def find(name: str) -> DatasetInfo:
     >>> find("mocap").example_shape
     (128, 62)
     """
-    if name in _DATASETS:
+    if isinstance(name, str) and name in _DATASETS:
         return _DATASETS[name]
     raise ValueError(
         f"`name` must be one of {', '.join(sorted(_DATASETS))}. Received: name={name!r}."

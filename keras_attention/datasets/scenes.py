@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.datasets.in_memory import as_floats, indices
+from keras_attention.datasets.picture_limits import open_picture
 
 CHANNELS = 3
 # What fills the rows of an image that has fewer boxes than others.
@@ -53,15 +54,9 @@ class Scenes:
         Raises:
             ValueError: For a file that is no picture.
         """
-        from PIL import Image
-
-        try:
-            with Image.open(self.paths[index]) as picture:
-                return picture.size
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"Expected a picture in {str(self.paths[index])!r}. Received: {error}"
-            ) from error
+        with open_picture(self.paths[index]) as picture:
+            width, height = picture.size
+            return width, height
 
     def place(self, boxes: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
         """Moves boxes `(n, 4)`, left, top, right and bottom, from a picture to its square.
@@ -83,8 +78,9 @@ class Scenes:
 
         canvas = Image.new("RGB", (self.size, self.size))
         try:
-            with Image.open(self.paths[index]) as picture:
-                sides = fitted(*picture.size, self.size, self.keep_aspect_ratio)
+            with open_picture(self.paths[index]) as picture:
+                width, height = picture.size
+                sides = fitted(width, height, self.size, self.keep_aspect_ratio)
                 canvas.paste(picture.convert("RGB").resize(sides, Image.Resampling.BILINEAR))
         except (OSError, ValueError) as error:
             raise ValueError(

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_attention.arguments import is_integer
 from keras_attention.datasets.in_memory import as_floats
+from keras_attention.datasets.picture_limits import checked_file
 
 # Pictures are shrunk to this many pixels along the shorter side before 224 of them are cut out.
 SHORTER_SIDE, CROP = 256, 224
@@ -74,7 +75,7 @@ class Stream:
     def read(self, picture: Any) -> tf.Tensor:
         """Decodes a file, a JPEG or any other, and cuts it to its box: bytes `(H, W, 3)`."""
         file, box = picture if self.crop else (picture, None)
-        pixels = tf.io.decode_image(file, channels=3, expand_animations=False)
+        pixels = tf.io.decode_image(checked_file(file), channels=3, expand_animations=False)
         return cut_to_box(pixels, box) if self.crop else pixels
 
     def first(self, train_size: int | None) -> "Stream":

@@ -14,13 +14,13 @@ import numpy as np
 
 from keras_attention.arguments import share
 from keras_attention.datasets.digits import SPLIT_SEED
-from keras_attention.datasets.folders import needed_folder
+from keras_attention.datasets.folders import inside, needed_folder
 from keras_attention.datasets.picture_files import PictureFiles, missing
 
 CLASSES = 100
 INDEX, BOXES = "category.txt", "bb_info.txt"
 LINE = "img x1 y1 x2 y2"
-NUMBERS = re.compile(r"\s*\d+(\s+-?\d+){4}\s*", re.ASCII)
+NUMBERS = re.compile(r"\s*\d{1,9}(\s+-?\d{1,9}){4}\s*", re.ASCII)
 SOURCE = "http://foodcam.mobi/dataset100.html"
 LAYOUT = f"{INDEX} and the folders 1 to 100, each with its pictures and {BOXES}"
 
@@ -71,7 +71,8 @@ def read_uec_food(
     """
     held_out = share("test_share", test_share)
     root = needed_folder("uec_food100", data_dir, LAYOUT, SOURCE, INDEX, "UECFOOD100")
-    dishes = [dish for label in range(CLASSES) for dish in _dishes(root / str(label + 1), label)]
+    folders = [inside(root, root / str(label + 1)) for label in range(CLASSES)]
+    dishes = [dish for label, folder in enumerate(folders) for dish in _dishes(folder, label)]
     tested = draw_pictures(
         np.array([dish.picture for dish in dishes]),
         np.array([dish.label for dish in dishes]),
@@ -110,7 +111,7 @@ def draw_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -
 
 
 def _dishes(folder: Path, label: int) -> Iterator[Dish]:
-    table = folder / BOXES
+    table = inside(folder, folder / BOXES)
     if not table.is_file():
         raise ValueError(f"`data_dir` must be a folder with {LAYOUT}. Received: no {str(table)!r}")
     text = table.read_text(encoding="utf-8", errors="replace")

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import non_negative_number
+from keras_attention.arguments import keras_model, non_negative_number
 
 # Pixels along a side that the model leaves open, for the examples to compare on.
 UNKNOWN_SIDE = 32
@@ -37,6 +37,7 @@ def examples_for(model: keras.Model, inputs: Any) -> Any:
 
 def tolerance_of(model: keras.Model, tolerance: float | None) -> float:
     """The given largest difference, or what the precision of the model's layers leaves."""
+    keras_model("model", model)
     if tolerance is not None:
         return non_negative_number("tolerance", tolerance)
     precisions = {layer.compute_dtype for layer in model._flatten_layers()}

@@ -8,6 +8,8 @@ from unittest import mock
 
 import keras
 
+from keras_attention.arguments import is_integer, keras_model
+
 Shape = Sequence[int]
 
 
@@ -42,7 +44,7 @@ def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
     Raises:
         ValueError: Where a size is not known, or the shape does not fit the model.
     """
-    inputs = _zeros(model, input_shape)
+    inputs = _zeros(keras_model("model", model), input_shape)
     if not model.built:
         model(inputs, training=False)  # building calls the layers too
     calls: list[Call] = []
@@ -147,6 +149,16 @@ def _recording(calls: list[Call]) -> Iterator[None]:
         yield
 
 
+def _checked_shape(input_shape: Any) -> tuple[Any, ...]:
+    sides = input_shape if isinstance(input_shape, (list, tuple)) else ()
+    if sides and all(side is None or (is_integer(side) and int(side) > 0) for side in sides):
+        return tuple(sides)
+    raise ValueError(
+        "`input_shape` must be a tuple of positive integers, such as (28, 28, 1). "
+        f"Received: input_shape={input_shape!r}"
+    )
+
+
 def _zeros(model: keras.Model, input_shape: Any) -> Any:
     known = _known_inputs(model)
     if known is None:
@@ -155,15 +167,20 @@ def _zeros(model: keras.Model, input_shape: Any) -> Any:
                 f"{model.name!r} has no fixed inputs: pass `input_shape`, such as (28, 28, 1). "
                 "Received: input_shape=None"
             )
-        return keras.ops.zeros((1, *input_shape))
+        return keras.ops.zeros((1, *_checked_shape(input_shape)))
     single = not isinstance(known, (list, tuple, dict))
     flat = keras.tree.flatten(known)
     if input_shape is None:
         shapes = [tensor.shape[1:] for tensor in flat]
     elif single:
-        shapes = [tuple(input_shape)]
+        shapes = [_checked_shape(input_shape)]
     else:
         shapes = _flat_shapes(input_shape)
+    if len(shapes) != len(flat):
+        raise ValueError(
+            f"`input_shape` must be {len(flat)} shapes, one an input of {model.name!r}. "
+            f"Received: input_shape={input_shape!r}"
+        )
     zeros = [_zero(model, tensor, shape) for tensor, shape in zip(flat, shapes, strict=True)]
     return keras.tree.pack_sequence_as(known, zeros)
 
@@ -194,8 +211,10 @@ def _known_inputs(model: keras.Model) -> Any:
 def _flat_shapes(nest: Any) -> list[tuple[int, ...]]:
     if isinstance(nest, dict):
         return [shape for key in sorted(nest) for shape in _flat_shapes(nest[key])]
-    if all(size is None or isinstance(size, int) for size in nest):
-        return [tuple(nest)]
+    if not isinstance(nest, (list, tuple)):
+        return [_checked_shape(nest)]
+    if all(size is None or is_integer(size) for size in nest):
+        return [_checked_shape(nest)]
     return [shape for item in nest for shape in _flat_shapes(item)]
 
 

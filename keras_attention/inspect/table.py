@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from rich.table import Table
 
+from keras_attention.arguments import keras_model, table_of
 from keras_attention.inspect.macs import count_macs
 
 
@@ -36,7 +37,7 @@ def summary_table(
     >>> [column.header for column in table.columns]
     ['model', 'parameters', 'MACs', 'error %']
     """
-    columns = dict(columns or {})
+    models, columns = table_of("models", models), table_of("columns", columns or {})
     for heading, values in columns.items():
         if len(values) != len(models):
             raise ValueError(
@@ -57,7 +58,8 @@ def summary_table(
 
 def trainable_parameters(model: keras.Model) -> int:
     """Counts the numbers that training changes."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    weights = keras_model("model", model).trainable_weights
+    return sum(math.prod(weight.shape) for weight in weights)
 
 
 def short_number(value: float) -> str:

@@ -9,11 +9,13 @@ from keras import ops
 from keras_attention.arguments import (
     flag,
     non_negative_number,
+    odd_integers,
     one_of,
     positive_integer,
     standard_data_format,
 )
 from keras_attention.layers.attention_module import AttentionModule
+from keras_attention.layers.map_inputs import check_not_empty
 from keras_attention.layers.relevance import Relevance
 from keras_attention.ops.attend_rectify import GATES, MASKS, SPACES, aggregate, global_gates
 from keras_attention.ops.gradients import scaled_gradient
@@ -113,7 +115,7 @@ class AttendRectifyHead(keras.Layer):
         if self.gate_depth > 2:
             raise ValueError(f"`gate_depth` must be 1 or 2. Received: gate_depth={gate_depth!r}")
         self.gradient_scale = non_negative_number("gradient_scale", gradient_scale)
-        self.kernel_size = kernel_size
+        self.kernel_size = odd_integers("kernel_size", kernel_size, 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.data_format = standard_data_format(data_format)
@@ -122,11 +124,7 @@ class AttendRectifyHead(keras.Layer):
         self, feature_maps_shape: Sequence[Shape], logits_shape: Shape, features_shape: Shape
     ) -> None:
         maps = _checked_maps(feature_maps_shape)
-        if logits_shape[-1] != self.classes:
-            raise ValueError(
-                f"`logits` must be of {self.classes} classes. "
-                f"Received: logits.shape={tuple(logits_shape)}"
-            )
+        self._check_vectors(logits_shape, features_shape)
         self.modules = [self._module(depth, len(maps)) for depth in range(1, len(maps) + 1)]
         for module, shape in zip(self.modules, maps, strict=True):
             module.build(shape)
@@ -142,6 +140,34 @@ class AttendRectifyHead(keras.Layer):
                 name="relevance",
             )
             self.relevance.build(features_shape)
+
+    def _check_vectors(self, logits: Shape, features: Shape) -> None:
+        if len(logits) != 2 or logits[-1] != self.classes:
+            raise ValueError(
+                f"`logits` must be of {self.classes} classes, (B, classes). "
+                f"Received: logits.shape={tuple(logits)}"
+            )
+        if len(features) != 2:
+            raise ValueError(
+                "`features` must be vectors (B, length). "
+                f"Received: features.shape={tuple(features)}"
+            )
+        check_not_empty(self, features)
+
+    def _check_batch(self, maps: Sequence[Tensor], logits: Tensor, features: Tensor) -> None:
+        """A head that is built may be called on other shapes, which would be spread out."""
+        if len(maps) != len(self.modules):
+            raise ValueError(
+                f"`feature_maps` must be {len(self.modules)} maps, as many as {self.name!r} was "
+                f"built on. Received: {len(maps)} maps"
+            )
+        self._check_vectors(logits.shape, features.shape)
+        counts = {tensor.shape[0] for tensor in (*maps, logits, features)} - {None}
+        if len(counts) > 1:
+            raise ValueError(
+                "`feature_maps`, `logits` and `features` must be of the same batch. "
+                f"Received: batches of {', '.join(map(str, sorted(counts)))}"
+            )
 
     def _module(self, depth: int, count: int) -> AttentionModule:
         return AttentionModule(
@@ -185,6 +211,7 @@ class AttendRectifyHead(keras.Layer):
             `"hypotheses"`, `(B, modules + 1, classes)`, logits, the network's last; `"gates"`,
             `(B, modules + 1)`; `"answer"`, `(B, classes)`.
         """
+        self._check_batch(feature_maps, logits, features)
         if training and self.gradient_scale != 1.0:
             feature_maps = [scaled_gradient(maps, self.gradient_scale) for maps in feature_maps]
             features = scaled_gradient(features, self.gradient_scale)
@@ -253,6 +280,7 @@ class AttendRectifyHead(keras.Layer):
 
 def _checked_maps(shapes: Any) -> list[Shape]:
     """The shapes of the maps, where there is a list of them."""
+    shapes = shapes if isinstance(shapes, (list, tuple)) else [shapes]
     found = [tuple(shape) if isinstance(shape, (list, tuple)) else shape for shape in shapes]
     if found and all(isinstance(shape, tuple) and len(shape) == 4 for shape in found):
         return found

@@ -14,6 +14,9 @@ from keras_attention.arguments import (
     positive_integer,
     standard_data_format,
 )
+from keras_attention.layers.initializers import fresh_initializer
+from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
+from keras_attention.limits import checked_weight
 from keras_attention.ops.attend_rectify import MASKS, attend, attended, gated, head_overlap
 
 Tensor = Any
@@ -80,7 +83,7 @@ class AttentionModule(keras.Layer):
         gate: bool = True,
         overlap_weight: float = 1e-3,
         *,
-        kernel_size: int | tuple[int, int] = 3,
+        kernel_size: int | Sequence[int] = 3,
         kernel_initializer: Any = "he_normal",
         kernel_regularizer: Any = None,
         data_format: str | None = None,
@@ -100,13 +103,9 @@ class AttentionModule(keras.Layer):
 
     def build(self, input_shape: Shape) -> None:
         axis = self._channel_axis
-        channels = input_shape[axis]
-        if channels is None:
-            raise ValueError(
-                f"{self.name!r} must know the channels of its input. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
+        shape = checked_shape(self, input_shape, axis)
+        channels = shape[axis]
+        self.input_spec = map_spec(shape, axis)
         self.attention_kernel = self._add_kernel("attention", channels, self.heads)
         self.output_kernel = self._add_kernel("output", channels, self.heads * self.classes)
         self.score_kernel = self._add_kernel("score", channels, self.heads) if self.gate else None
@@ -114,8 +113,13 @@ class AttentionModule(keras.Layer):
     def _add_kernel(self, name: str, channels: int, maps: int) -> Any:
         return self.add_weight(
             name=name,
-            shape=(*self.kernel_size, channels, maps),
-            initializer=keras.initializers.get(self.kernel_initializer).clone(),
+            shape=checked_weight(
+                (*self.kernel_size, channels, maps),
+                classes=self.classes,
+                heads=self.heads,
+                kernel_size=self.kernel_size,
+            ),
+            initializer=fresh_initializer(self.kernel_initializer),
             regularizer=self.kernel_regularizer,
         )
 
@@ -126,6 +130,7 @@ class AttentionModule(keras.Layer):
         return_attention: bool = False,
         return_gates: bool = False,
     ) -> Any:
+        inputs = taken_map(self, inputs)
         masks, sums = attend(inputs, self.attention_kernel, self.mask, self.data_format)
         if training and self.overlap_weight and self.heads > 1:
             self.add_loss(self.overlap_weight * head_overlap(masks, "channels_first"))

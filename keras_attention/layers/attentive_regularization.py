@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.layers.windowed import WindowedLayer
 
 Tensor = Any
@@ -64,15 +65,13 @@ class AttentiveRegularization(WindowedLayer):
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) not in (3, 4, 5):
-            raise ValueError(
-                "AttentiveRegularization takes sequences (3 axes), images (4) or volumes (5). "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
+        input_shape = checked_shape(self, input_shape, self._channel_axis, ranks=(3, 4, 5))
+        self.input_spec = map_spec(input_shape, self._channel_axis)
         sides = self._sides_of(input_shape)
         self._add_window(sides, self._channels_of(input_shape), smallest=(1,) * len(sides))
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
+        inputs = taken_map(self, inputs)
         window = self.attention_window(*self._sides_of(ops.shape(inputs)))
         outputs = inputs * ops.cast(self._to_data_format(window), inputs.dtype)
         if return_attention:

@@ -7,6 +7,8 @@ from keras import ops
 
 from keras_attention.arguments import one_of, positive_integer, standard_data_format
 from keras_attention.layers.channel_reduction import channels_and_units
+from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
+from keras_attention.limits import check_reach
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -72,11 +74,17 @@ class BAM(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        channels, hidden = channels_and_units(self, input_shape[self._channel_axis], self.reduction)
+        shape = checked_shape(self, input_shape, self._channel_axis)
+        self.input_spec = map_spec(shape, self._channel_axis)
+        channels, hidden = channels_and_units(self, shape[self._channel_axis], self.reduction)
+        check_reach((self.dilation_rate,) * 2, self._sides_of(input_shape))
         self.channel_branch = self._channel_branch(channels, hidden)
         _build_all(self.channel_branch, (None, channels))
         self.spatial_branch = self._spatial_branch(hidden)
         _build_all(self.spatial_branch, tuple(input_shape))
+
+    def _sides_of(self, shape: Shape) -> Shape:
+        return shape[1:3] if self.data_format == "channels_last" else shape[2:]
 
     def _channel_branch(self, channels: int, hidden: int) -> list[keras.Layer]:
         options: dict[str, Any] = {"dtype": self.dtype_policy}
@@ -117,6 +125,7 @@ class BAM(keras.Layer):
     def call(
         self, inputs: Tensor, training: bool | None = None, return_attention: bool = False
     ) -> Any:
+        inputs = taken_map(self, inputs)
         places = (1, 2) if self.data_format == "channels_last" else (2, 3)
         channels = ops.expand_dims(
             _run(self.channel_branch, ops.mean(inputs, axis=places), training), places

@@ -8,13 +8,29 @@ from keras import ops
 
 from keras_attention.arguments import flag, one_of, positive_integer, standard_data_format
 from keras_attention.layers.channel_reduction import channels_and_units
+from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
+from keras_attention.limits import checked_weight
 
 Tensor = Any
 Shape = tuple[int | None, ...]
 
 
+LARGEST_NORMALIZED = 1e7
+
+
 def _euclidean(x: Tensor, axis: Sequence[int]) -> Tensor:
-    return ops.sqrt(ops.sum(ops.square(x), axis=axis))
+    """The norm, in units of the largest value: squares of large ones are beyond float32."""
+    most = ops.stop_gradient(ops.max(ops.abs(x), axis=axis, keepdims=True))
+    squares = ops.sum(ops.square(x / ops.where(most > 0, most, 1.0)), axis=axis)
+    # They add up to 1 or more, or to 0, where the root has no gradient.
+    return ops.reshape(most, ops.shape(squares)) * ops.sqrt(ops.maximum(squares, 0.5))
+
+
+def _with_squares(x: Tensor) -> Tensor:
+    """Holds values where a variance, and its products with large gradients, end in float32."""
+    if keras.backend.standardize_dtype(x.dtype) == "float16":
+        return x
+    return ops.clip(x, -LARGEST_NORMALIZED, LARGEST_NORMALIZED)
 
 
 # What sums up each channel of a map; sums of many numbers are taken in float32.
@@ -87,7 +103,9 @@ class CBAM(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        channels, hidden = channels_and_units(self, input_shape[self._channel_axis], self.reduction)
+        shape = checked_shape(self, input_shape, self._channel_axis)
+        self.input_spec = map_spec(shape, self._channel_axis)
+        channels, hidden = channels_and_units(self, shape[self._channel_axis], self.reduction)
         options: dict[str, Any] = {"dtype": self.dtype_policy}
         self.hidden = keras.layers.Dense(hidden, activation="relu", name="hidden", **options)
         self.channels = keras.layers.Dense(channels, name="channels", **options)
@@ -97,6 +115,7 @@ class CBAM(keras.Layer):
             self._build_spatial(input_shape, options)
 
     def _build_spatial(self, input_shape: Shape, options: dict[str, Any]) -> None:
+        checked_weight((self.kernel_size, self.kernel_size, 2), kernel_size=self.kernel_size)
         self.convolution = keras.layers.Conv2D(
             1,
             self.kernel_size,
@@ -119,6 +138,7 @@ class CBAM(keras.Layer):
     def call(
         self, inputs: Tensor, training: bool | None = None, return_attention: bool = False
     ) -> Any:
+        inputs = taken_map(self, inputs)
         channel_mask = self._channel_mask(inputs)
         outputs = inputs * ops.cast(channel_mask, inputs.dtype)
         mask = channel_mask
@@ -139,7 +159,7 @@ class CBAM(keras.Layer):
     def _spatial_mask(self, inputs: Tensor, training: bool | None) -> Tensor:
         axis = self._channel_axis
         pair = [ops.max(inputs, axis=axis, keepdims=True), ops.mean(inputs, axis, keepdims=True)]
-        logits = self.convolution(ops.concatenate(pair, axis=axis))
+        logits = _with_squares(self.convolution(ops.concatenate(pair, axis=axis)))
         return ops.sigmoid(ops.cast(self.normalization(logits, training=training), "float32"))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -3,7 +3,7 @@
 import keras
 
 
-def channels_and_units(layer: keras.Layer, channels: int | None, reduction: int) -> tuple[int, int]:
+def channels_and_units(layer: keras.Layer, channels: int, reduction: int) -> tuple[int, int]:
     """The channels of a map, and how many hidden units are left of them.
 
     Args:
@@ -12,13 +12,8 @@ def channels_and_units(layer: keras.Layer, channels: int | None, reduction: int)
         reduction: Channels for one unit.
 
     Raises:
-        ValueError: For fewer channels than `reduction`, or an unknown number.
+        ValueError: For fewer channels than `reduction`.
     """
-    if channels is None:
-        raise ValueError(
-            f"{type(layer).__name__} {layer.name!r} needs a known number of channels. "
-            "Received: channels=None"
-        )
     if channels < reduction:
         raise ValueError(
             f"`reduction` of {type(layer).__name__} must be at most {channels}, the channels of "

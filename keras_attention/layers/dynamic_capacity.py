@@ -17,7 +17,13 @@ from keras_attention.arguments import (
     standard_data_format,
 )
 from keras_attention.layers.map_format import MapFormat
-from keras_attention.layers.patch_arguments import checked_count, checked_model, checked_outputs
+from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
+from keras_attention.layers.patch_arguments import (
+    check_ways,
+    checked_count,
+    checked_model,
+    checked_outputs,
+)
 from keras_attention.layers.patch_models import PatchModels
 from keras_attention.layers.patch_place import PatchPlace, checked_offset, checked_pair, patch_place
 from keras_attention.layers.replica_losses import ReplicaLosses
@@ -170,30 +176,20 @@ class PatchRefiner(ReplicaLosses):
         self.fused = flag("fused", fused)
         self.include_top = flag("include_top", include_top)
         self.data_format = standard_data_format(data_format)
-        self._check_combinations()
+        check_ways(self.combine, self.fine_top, self.convex, self.hint_weight)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         kept = backend.keeps_metrics_of_layers()
         self.hint_metric = keras.metrics.Mean(name="hint") if kept else None
         self.seed_generator = keras.random.SeedGenerator() if self.jitter else None
+        self._large_enough: set[Shape] = set()
         self._too_small: set[tuple[int, int]] = set()  # said once each
         self._alone = {
             asked: backend.fused_alone(self._inference(asked)) for asked in (False, True)
         }
 
-    def _check_combinations(self) -> None:
-        if self.convex and self.hint_weight > 1.0:
-            raise ValueError(
-                "`hint_weight` must be from 0 to 1 where `convex` is True. "
-                f"Received: hint_weight={self.hint_weight}"
-            )
-        if self.fine_top is not None and self.combine == "swap":
-            raise ValueError(
-                "`fine_top` is for combine='fine_only'; with 'swap' fine vectors go to `top`. "
-                f"Received: fine_top={self.fine_top.name!r}"
-            )
-
     def build(self, input_shape: Shape) -> None:
-        images = tuple(input_shape)
+        images = checked_shape(self, input_shape, MapFormat(self.data_format).channel_axis)
+        self.input_spec = map_spec(images, MapFormat(self.data_format).channel_axis)
         parts = (self.coarse, self.fine, self.top, self.fine_top)
         self._models = PatchModels(*parts, MapFormat(self.data_format))
         self._models.build_coarse(images)
@@ -228,9 +224,17 @@ class PatchRefiner(ReplicaLosses):
     def call(
         self, images: Tensor, training: bool | None = None, return_attention: bool = False
     ) -> Any:
+        images = taken_map(self, images)
+        self._check_size(tuple(images.shape))
         if self.fused and not training:
             return self._alone[bool(return_attention)](images)
         return self._refined(images, training, return_attention)
+
+    def _check_size(self, images: Shape) -> None:
+        sides = self._models.format.sides(images)[:2]
+        if None not in sides and sides not in self._large_enough:
+            self._models.check_images(images)
+            self._large_enough.add(sides)
 
     def _refined(self, images: Tensor, training: bool | None, return_attention: bool) -> Any:
         features = self.coarse(images, training=training)

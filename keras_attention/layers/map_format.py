@@ -24,6 +24,11 @@ class MapFormat:
         """Whether the channels are the last axis."""
         return self.data_format == "channels_last"
 
+    @property
+    def channel_axis(self) -> int:
+        """Where the channels are."""
+        return -1 if self.is_last else 1
+
     def sides(self, shape: Any) -> Any:
         """Height, width and channels of a map's shape."""
         return tuple(shape[1:]) if self.is_last else (*shape[2:], shape[1])

@@ -42,3 +42,19 @@ def checked_outputs(outputs: Any) -> tuple[int, ...]:
         "`outputs` must be None or a list of different integers, the places of the answers that "
         f"count. Received: outputs={outputs!r}"
     )
+
+
+def check_ways(
+    combine: str, fine_top: keras.Model | None, convex: bool, hint_weight: float
+) -> None:
+    """Refuses arguments that do not go together."""
+    if convex and hint_weight > 1.0:
+        raise ValueError(
+            "`hint_weight` must be from 0 to 1 where `convex` is True. "
+            f"Received: hint_weight={hint_weight}"
+        )
+    if fine_top is not None and combine == "swap":
+        raise ValueError(
+            "`fine_top` is for combine='fine_only'; with 'swap' fine vectors go to `top`. "
+            f"Received: fine_top={fine_top.name!r}"
+        )

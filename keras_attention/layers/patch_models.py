@@ -27,6 +27,18 @@ class PatchModels:
     fine_top: keras.Model | None
     format: MapFormat
 
+    def check_images(self, images: Shape) -> None:
+        """Refuses images that are too small for the coarse layers to look at a place."""
+        try:
+            sides = self.format.sides(tuple(self.coarse.compute_output_shape(images)))[:2]
+        except ValueError:
+            sides = (0, 0)
+        if any(side is not None and side < 1 for side in sides):
+            raise ValueError(
+                f"Images must be large enough for {self.coarse.name!r} to make a map of one place. "
+                f"Received: images of shape {images}"
+            )
+
     def build(self, images: Shape, place: PatchPlace, patches: int) -> None:
         """Makes the weights that are not there yet.
 

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.map_inputs import check_not_empty, map_spec, taken_map
+
 Tensor = Any
 Shape = tuple[int | None, ...]
 
@@ -76,6 +78,7 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
         return self.cells[0]
 
     def build(self, input_shape: Shape) -> None:
+        check_not_empty(self, input_shape)
         super().build(input_shape)
         features, units = input_shape[-1], keras.tree.flatten(self.cell.state_size)[0]
         if not isinstance(units, int) or len(input_shape) != 2:
@@ -84,6 +87,7 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
                 f"cell={self.cell.name!r} with state_size={self.cell.state_size}, "
                 f"input_shape={tuple(input_shape)}"
             )
+        self.input_spec = map_spec(input_shape)
         self.kernel = self.add_weight(
             name="kernel", shape=(features, features), initializer=self.kernel_initializer
         )
@@ -95,6 +99,7 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
         )
 
     def call(self, inputs: Tensor, states: Any, training: bool = False, **kwargs: Any) -> Any:
+        inputs = taken_map(self, inputs)
         mask = self.attention(inputs, keras.tree.flatten(states)[0])
         attended = inputs * ops.cast(mask, inputs.dtype)
         outputs, after = super().call(attended, states, training=training, **kwargs)

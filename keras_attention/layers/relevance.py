@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.initializers import fresh_initializer
+
 Tensor = Any
 Shape = tuple[int | None, ...]
 
@@ -51,7 +53,7 @@ class Relevance(keras.Layer):
             keras.layers.Dense(
                 hypotheses,
                 use_bias=False,
-                kernel_initializer=keras.initializers.get(kernel_initializer).clone(),
+                kernel_initializer=fresh_initializer(kernel_initializer),
                 kernel_regularizer=regularizer,
                 name=name,
                 **options,

@@ -8,6 +8,8 @@ import keras
 from keras import ops
 
 from keras_attention.arguments import flag, one_of, positive_integers, standard_data_format
+from keras_attention.layers.map_inputs import checked_shape, taken_map
+from keras_attention.limits import check_reach, checked_weight
 from keras_attention.ops.resizing import needs_resizing, resized_like
 from keras_attention.ops.same_convolution import same_convolution
 from keras_attention.ops.scale_space import (
@@ -20,6 +22,7 @@ Shape = tuple[int | None, ...]
 
 SMOOTHINGS = ("dense", "depthwise", None)
 RANKS = (1, 2)
+RANKS_OF_MAPS = (3, 4)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -114,21 +117,19 @@ class SANBlock(keras.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        shape = self._checked(input_shape)[1]
+        given = self._checked(input_shape)[1]
+        shape = checked_shape(self, given, self._channel_axis, RANKS_OF_MAPS)
         channels, rank = shape[self._channel_axis], len(shape) - 2
-        if channels is None:
-            raise ValueError(
-                f"SANBlock {self.name!r} needs a known number of channels. "
-                f"Received: input_shape={input_shape}"
-            )
         kernel_size = positive_integers("kernel_size", self.kernel_size, rank)
         self._dilations = positive_integers("dilation_rate", self.dilation_rate, rank)
+        check_reach(self._dilations, self._sides_of(shape))
+        self._takes = rank, channels
         if self.smoothing is None:
             return
         last = 1 if self.smoothing == "depthwise" else channels
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(*kernel_size, channels, last),
+            shape=checked_weight((*kernel_size, channels, last), kernel_size=kernel_size),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
@@ -140,7 +141,7 @@ class SANBlock(keras.Layer):
         several = isinstance(inputs, (list, tuple))
         # A layer that is built may be called on other shapes.
         self._checked([tensor.shape for tensor in inputs] if several else inputs.shape)
-        y_prev, y = inputs
+        y_prev, y = (taken_map(self, tensor) for tensor in inputs)
         smoothed = self._smooth(self._extrema(y_prev, y))
         mask = ops.sigmoid(ops.cast(smoothed, "float32"))
         outputs = y * ops.cast(mask, y.dtype)
@@ -209,6 +210,9 @@ class SANBlock(keras.Layer):
     def _channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
+    def _sides_of(self, shape: Shape) -> Shape:
+        return shape[1:-1] if self.data_format == "channels_last" else shape[2:]
+
     def _extrema(self, y_prev: Tensor, y: Tensor) -> Tensor:
         options = (self.absolute, self.channel_alignment, self.extrema, self.data_format)
         return weighted_extrema(self._matched(y_prev, y), y, *options)
@@ -247,7 +251,7 @@ class SANBlock(keras.Layer):
                 f"this one. Received: input_shape={input_shape}"
             )
         previous, shape = tuple(shapes[0]), tuple(shapes[1])
-        if len(shape) not in (3, 4) or len(previous) != len(shape):
+        if len(shape) not in RANKS_OF_MAPS or len(previous) != len(shape):
             raise ValueError(
                 "SANBlock takes [y_prev, y], both sequences (3 axes) or both images (4). "
                 f"Received: y_prev of shape {previous}, y of shape {shape}"
@@ -262,5 +266,10 @@ class SANBlock(keras.Layer):
             raise ValueError(
                 "Without channel_alignment SANBlock takes [y_prev, y] of as many channels each. "
                 f"Received: y_prev of shape {previous}, y of shape {shape}"
+            )
+        if self.built and self._takes != (len(shape) - 2, shape[axis]):
+            raise ValueError(
+                f"SANBlock {self.name!r} is built for y of {self._takes[0]} sides and "
+                f"{self._takes[1]} channels. Received: y of shape {shape}"
             )
         return previous, shape

@@ -10,6 +10,7 @@ from keras_attention.ops.convolution_cost import ConvolutionCost
 from keras_attention.ops.grouped_convolution import SLICED_SHARE
 from keras_attention.ops.roi_grouping import (
     Groups,
+    checked_partition,
     group_rois,
     grouping_seconds,
     union_of,
@@ -44,8 +45,15 @@ class Slicing:
 
     def __init__(self, filters: int):
         self.filters = filters
-        self.groups: Groups = (tuple(range(filters)),)
+        self._groups: Groups | None = None
         self._fixed: dict[Sides, Any] = {}
+
+    @property
+    def groups(self) -> Groups:
+        """All kernels together before a partition is chosen."""
+        if self._groups is None:
+            self._groups = (tuple(range(self.filters)),)
+        return self._groups
 
     def partition(self, groups: Sequence[Sequence[int]]) -> None:
         """Takes groups of the user's choice.
@@ -53,14 +61,8 @@ class Slicing:
         Raises:
             ValueError: Where they are not a partition of the kernels.
         """
-        partition = tuple(tuple(int(kernel) for kernel in group) for group in groups)
-        kernels = sorted(kernel for group in partition for kernel in group)
-        if kernels != list(range(self.filters)) or not all(partition):
-            raise ValueError(
-                f"`slice_groups` must hold each of the {self.filters} kernels once, in groups "
-                f"that are not empty. Received: slice_groups={groups}"
-            )
-        self.groups, self._fixed = partition, {}
+        partition = checked_partition("slice_groups", groups, self.filters)
+        self._groups, self._fixed = partition, {}
 
     def plan(
         self,
@@ -88,7 +90,7 @@ class Slicing:
 
     def take(self, plan: SlicePlan) -> None:
         """Slices by a plan from now on."""
-        self.groups = plan.groups
+        self._groups = plan.groups
         self._fixed = {} if plan.rectangles is None else {plan.sides: plan.rectangles}
 
     def is_possible(self, sides: Sequence[Any]) -> bool:

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention.arguments import positive_integers, standard_data_format
+from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.ops.spatial_transformer import spatial_transform
 
 Tensor = Any
@@ -93,6 +94,8 @@ class SpatialTransformer(keras.Layer):
         )
 
     def build(self, input_shape: Shape) -> None:
+        input_shape = checked_shape(self, input_shape, self._channel_axis)
+        self.input_spec = map_spec(input_shape, self._channel_axis)
         if not self.localization.built:
             self.localization.build(input_shape)
         shape = self.localization.compute_output_shape(input_shape)
@@ -104,9 +107,14 @@ class SpatialTransformer(keras.Layer):
         self.affine.build(shape)
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
+        inputs = taken_map(self, inputs)
         transforms = self.transforms(inputs)
         outputs = spatial_transform(inputs, transforms, self.output_size, self.data_format)
         return (outputs, transforms) if return_attention else outputs
+
+    @property
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
 
     def transforms(self, inputs: Tensor) -> Tensor:
         """Reads the transforms off images.

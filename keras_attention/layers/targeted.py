@@ -8,10 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.arguments import one_of, positive_integer, positive_integers
+from keras_attention.arguments import flag, one_of, positive_integer, positive_integers
+from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.layers.pointwise import is_pointwise
 from keras_attention.layers.slicing import SlicePlan, Slicing
 from keras_attention.layers.windowed import WindowedLayer
+from keras_attention.limits import check_reach, checked_weight
 from keras_attention.ops.convolution_cost import TRAINING_COST, ConvolutionCost
 from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
 from keras_attention.ops.roi_grouping import Groups
@@ -117,7 +119,7 @@ class TargetLayer(WindowedLayer):
         self.min_roi_size = (
             None if min_roi_size is None else positive_integers("min_roi_size", min_roi_size, 2)
         )
-        self.use_bias = bool(use_bias)
+        self.use_bias = flag("use_bias", use_bias)
         self.dilation_rate = positive_integers("dilation_rate", dilation_rate, rank=2)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -129,10 +131,14 @@ class TargetLayer(WindowedLayer):
         self._sides: tuple[int | None, ...] = (None, None)
 
     def build(self, input_shape: Shape) -> None:
+        input_shape = checked_shape(self, input_shape, self._channel_axis)
+        self.input_spec = map_spec(input_shape, self._channel_axis)
         channels, sides = self._channels_of(input_shape), self._sides_of(input_shape)
+        check_reach(self.dilation_rate, sides)
+        shape = (*self.kernel_size, channels, self.filters)
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(*self.kernel_size, channels, self.filters),
+            shape=checked_weight(shape, filters=self.filters, kernel_size=self.kernel_size),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
@@ -147,6 +153,7 @@ class TargetLayer(WindowedLayer):
         self._sides = sides
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
+        inputs = taken_map(self, inputs)
         sides = self._sides_of(ops.shape(inputs))
         window = self.attention_window(*sides, clip=self.roi != "full")
         rest = {

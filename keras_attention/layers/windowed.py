@@ -128,13 +128,11 @@ class WindowedLayer(keras.Layer):
         return tuple(shape[1:-1] if self.data_format == "channels_last" else shape[2:])
 
     def _channels_of(self, shape: Sequence[Any]) -> int:
-        channels = shape[-1 if self.data_format == "channels_last" else 1]
-        if channels is None:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r} needs a known number of channels. "
-                f"Received: input_shape={tuple(shape)}"
-            )
-        return channels
+        return shape[self._channel_axis]
+
+    @property
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
 
     def _to_data_format(self, window: Tensor) -> Tensor:
         """Turns `(*sides, C)` into the layout of the inputs without their batch axis."""

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.ops.shapes import same_shape
+
 Tensor = Any
 
 
@@ -46,8 +48,21 @@ class NegativeLogLikelihood(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         y_pred = ops.convert_to_tensor(y_pred)
         y_true = ops.convert_to_tensor(y_true)
+        _check(y_true.shape, y_pred.shape)
         classes = y_pred.shape[-1]
         if len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and classes != 1):
             labels = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])
             y_true = ops.one_hot(labels, classes)
         return -ops.sum(ops.cast(y_true, y_pred.dtype) * y_pred, axis=-1)
+
+
+def _check(labels: Any, answers: Any) -> None:
+    """Labels are one-hot, as the answers are, or classes, without their last axis."""
+    labels, answers = tuple(labels), tuple(answers)
+    allowed = [answers, answers[:-1], (*answers[:-1], 1)]
+    fits = bool(answers) and 0 not in answers and any(same_shape(labels, one) for one in allowed)
+    if not fits:
+        raise ValueError(
+            "`y_true` must be classes or one-hot, of the examples of `y_pred`. "
+            f"Received: y_true of shape {labels}, y_pred of shape {answers}"
+        )

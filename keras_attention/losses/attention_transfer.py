@@ -5,7 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.arguments import is_integer, one_of, positive_number, standard_data_format
+from keras_attention.arguments import (
+    at_least_one,
+    one_of,
+    positive_number,
+    standard_data_format,
+)
 from keras_attention.ops.attention_transfer import (
     LEAST_NORM,
     NORMALIZATIONS,
@@ -16,6 +21,7 @@ from keras_attention.ops.attention_transfer import (
     normalized_map,
     paired_maps,
 )
+from keras_attention.ops.shapes import same_shape
 
 Tensor = Any
 
@@ -75,12 +81,12 @@ class AttentionTransferLoss(keras.losses.Loss):
         dtype: Any = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.p = _at_least_one("p", p)
+        self.p = at_least_one("p", p)
         self.reduce = one_of("reduce", reduce, REDUCTIONS)
         self.form = one_of("form", form, FORMS)
         self.normalization = one_of("normalization", normalization, NORMALIZATIONS)
         self.resize = one_of("resize", resize, RESIZES)
-        self.order = _at_least_one("order", order)
+        self.order = at_least_one("order", order)
         self.data_format = standard_data_format(data_format)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -195,7 +201,7 @@ class HintLoss(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
-        if not same_shape(*shapes):
+        if not same_shape(*shapes) or len(shapes[0]) < 2 or 0 in shapes[0]:
             raise ValueError(
                 "Features of teacher and student must have the same shape. "
                 f"Received: {shapes[0]} and {shapes[1]}"
@@ -205,25 +211,6 @@ class HintLoss(keras.losses.Loss):
             for x in (ops.stop_gradient(y_true), y_pred)
         )
         return ops.sum(ops.square(student - teacher), axis=-1)
-
-
-def same_shape(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
-    """Whether two shapes may be the same: sides of None are not known yet.
-
-    Example:
-    >>> same_shape((None, 8, 3), (2, 8, 3)), same_shape((2, 8), (2, 8, 3))
-    (True, False)
-    """
-    return len(one) == len(other) and all(
-        None in (here, there) or here == there for here, there in zip(one, other, strict=True)
-    )
-
-
-def _at_least_one(argument: str, value: Any) -> float:
-    number = positive_number(argument, value)
-    if number < 1.0:
-        raise ValueError(f"`{argument}` must be 1 or more. Received: {argument}={value!r}")
-    return int(value) if is_integer(value) else number
 
 
 def _norm(values: Tensor, order: float) -> Tensor:

@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.arguments import one_of, standard_data_format
+from keras_attention.ops.shapes import check_channels, takes
 from keras_attention.ops.shifted_maps import collect_taps, spread_taps
 
 Tensor = Any
@@ -27,6 +28,7 @@ LEAST_GATE = 1e-6
 _TURNED_FROM = 100_000
 
 
+@takes(logits="_ _ _ _")
 def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
     """Makes each head's mask a distribution over the places (eq. 1), in float32.
 
@@ -46,6 +48,7 @@ def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
     return _softmax(ops.cast(logits, "float32"), places)
 
 
+@takes(masks="_ _ _ _")
 def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
     """How much the heads look at the same places: their regularizer, before its weight.
 
@@ -82,6 +85,7 @@ def _overlap(window: tuple[int, int], masks: Tensor) -> Tensor:
     return ops.mean(ops.square(products * (1.0 - ops.eye(heads))))
 
 
+@takes(features="_ _ _ _", kernel="_ _ _ _")
 def attend(
     features: Tensor, kernel: Tensor, mask: str = "softmax", data_format: str | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -108,6 +112,7 @@ def attend(
     """
     one_of("mask", mask, MASKS)
     last = standard_data_format(data_format) == "channels_last"
+    check_channels("features", features, kernel, standard_data_format(data_format))
     size, heads = tuple(kernel.shape[:2]), kernel.shape[3]
     count, channels = math.prod(size), kernel.shape[2]
     height, width = ops.shape(features)[1:3] if last else ops.shape(features)[2:4]
@@ -125,6 +130,7 @@ def attend(
     return masks, sums
 
 
+@takes(sums="_ K T C", kernel="_ _ C _")
 def attended(sums: Tensor, kernel: Tensor) -> Tensor:
     """Each head's weighted sum of its own convolution (eq. 2, 3 and 5).
 
@@ -140,6 +146,7 @@ def attended(sums: Tensor, kernel: Tensor) -> Tensor:
     >>> tuple(attended(sums, ops.ones((3, 3, 8, 4 * 10))).shape)
     (2, 4, 10)
     """
+    _check_kernels(sums, kernel)
     heads, inputs = sums.shape[1], sums.shape[2] * sums.shape[3]
     kernels = ops.reshape(ops.cast(kernel, sums.dtype), (inputs, heads, -1))
     if math.prod(kernels.shape) > _TURNED_FROM:
@@ -152,6 +159,7 @@ def attended(sums: Tensor, kernel: Tensor) -> Tensor:
     return ops.sum(every * own, axis=2)
 
 
+@takes(sums="_ K T C", outputs="_ _ C _", scores="_ _ C K")
 def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of the heads, weighted by their gates (eq. 4 and 5).
 
@@ -174,6 +182,7 @@ def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor
     return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), gates
 
 
+@takes(scores="_ _")
 def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
     """Shares of the hypotheses in the answer (eq. 7), in float32.
 
@@ -199,6 +208,7 @@ def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
     return passed / (LEAST_GATE + ops.sum(passed, axis=-1, keepdims=True))
 
 
+@takes(hypotheses="B N L", gates="B N")
 def aggregate(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
     """The answer: the hypotheses, each with its share (eq. 8).
 
@@ -220,6 +230,15 @@ def aggregate(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
     act = ops.log_softmax if space == "log" else ops.softmax
     shares = ops.cast(ops.expand_dims(gates, -1), "float32")
     return ops.sum(shares * act(ops.cast(hypotheses, "float32"), axis=-1), axis=1)
+
+
+def _check_kernels(sums: Tensor, kernel: Tensor) -> None:
+    (height, width, _, maps), (_, heads, taps, _) = kernel.shape, sums.shape
+    if height * width != taps or maps % heads:
+        raise ValueError(
+            f"The kernel must have {taps} taps and as many maps for each of {heads} heads. "
+            f"Received: a kernel of shape {tuple(kernel.shape)}, for sums of {tuple(sums.shape)}"
+        )
 
 
 @cache

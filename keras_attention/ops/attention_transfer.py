@@ -12,7 +12,8 @@ import keras
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.arguments import one_of, standard_data_format
+from keras_attention.arguments import at_least_one, one_of, positive_number, standard_data_format
+from keras_attention.ops.shapes import same_shape, some_sides, takes
 
 Tensor = Any
 
@@ -21,8 +22,11 @@ NORMALIZATIONS = ("l2", "l1", None)
 RESIZES = ("average", "bilinear")
 # The least norm that a map is divided by, as in the authors' code: a map of zeros stays one.
 LEAST_NORM = 1e-12
+# Above, squares of a map's values may not add up in float32; activities end at the second.
+LARGEST_SQUARED, MOST_ACTIVITY = 1e15, 1e37
 
 
+@takes(features="_ _ ... _", p=at_least_one)
 def attention_map(
     features: Tensor,
     p: float = 2,
@@ -77,11 +81,12 @@ def channel_activity(
     # Half precision would not hold squares of more than 256.
     values = at_least_float32(features)
     if p == 2:
-        return reduction(ops.square(values), axis=axis)
+        return ops.minimum(reduction(ops.square(values), axis=axis), MOST_ACTIVITY)
     if p == 1:
         # Not `abs`, whose gradient at 0 is 1 in JAX: a map of zeros would divide it by nothing.
         return reduction(values * ops.stop_gradient(ops.sign(values)), axis=axis)
-    return reduction(ops.power(ops.abs(values), p), axis=axis)
+    sizes = ops.minimum(ops.abs(values), MOST_ACTIVITY ** (1 / p))
+    return ops.minimum(reduction(ops.power(sizes, p), axis=axis), MOST_ACTIVITY)
 
 
 def watched_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
@@ -114,7 +119,8 @@ def _watched(axis: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
             return of_features + share * features
 
         squares = ops.square(at_least_float32(features))
-        return (features, ops.mean(squares, axis=axis, keepdims=True)), gradient
+        activity = ops.mean(squares, axis=axis, keepdims=True)
+        return (features, ops.minimum(activity, MOST_ACTIVITY)), gradient
 
     return watched
 
@@ -145,11 +151,18 @@ def normalized_map(maps: Tensor, normalization: str | None = "l2") -> Tensor:
     one_of("normalization", normalization, NORMALIZATIONS)
     if normalization is None:
         return maps
+    maps = _with_squares(maps)
     if normalization == "l1":
         return maps / ops.maximum(ops.sum(ops.abs(maps), axis=-1, keepdims=True), LEAST_NORM)
     squares = ops.sum(ops.square(maps), axis=-1, keepdims=True)
     # The maximum comes before the root, whose gradient at zero is infinite.
     return maps * ops.rsqrt(ops.maximum(squares, LEAST_NORM**2))
+
+
+def _with_squares(maps: Tensor) -> Tensor:
+    """Maps of which a norm can be taken: it is of no scale, but float32 ends."""
+    most = ops.stop_gradient(ops.max(ops.abs(maps), axis=-1, keepdims=True))
+    return maps / ops.where(most > LARGEST_SQUARED, most, ops.ones_like(most))
 
 
 def paired_maps(
@@ -189,9 +202,12 @@ def paired_maps(
     one_of("resize", resize, RESIZES)
     data_format = standard_data_format(data_format)
     pair = [ops.convert_to_tensor(features) for features in (teacher, student)]
-    if len(pair[0].shape) != len(pair[1].shape) or len(pair[0].shape) < 3:
+    shapes = [tuple(features.shape) for features in pair]
+    alike = len(shapes[0]) == len(shapes[1]) >= 3 and 0 not in (*shapes[0], *shapes[1])
+    if not (alike and same_shape(shapes[0][:1], shapes[1][:1])):
         raise ValueError(
-            "Features of teacher and student must be maps with as many axes, (B, H, W, channels). "
+            "Features of teacher and student must be maps of the same examples, with as many axes, "
+            "(B, H, W, channels). "
             f"Received: {tuple(pair[0].shape)} and {tuple(pair[1].shape)}"
         )
     if resize == "average":
@@ -205,6 +221,7 @@ def paired_maps(
     return normalized_map(flat[0], normalization), normalized_map(flat[1], normalization)
 
 
+@takes(features="_ _ ... _", sides=some_sides)
 def average_pooled(
     features: Tensor, sides: Sequence[Any], data_format: str | None = None
 ) -> Tensor:
@@ -223,6 +240,11 @@ def average_pooled(
     [0.5, 1.5]
     """
     data_format = standard_data_format(data_format)
+    if len(sides) != len(features.shape) - 2:
+        raise ValueError(
+            f"`sides` must be {len(features.shape) - 2}, one for each axis between examples and "
+            f"channels. Received: sides={sides!r}"
+        )
     first = 1 if data_format == "channels_last" else 2
     for axis, (side, want) in enumerate(zip(_sides(features, data_format), sides, strict=True)):
         if not (isinstance(side, int) and isinstance(want, int) and side == want):
@@ -268,6 +290,7 @@ def _smaller(pair: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     )
 
 
+@takes(teacher="B C", student="B C", temperature=positive_number)
 def distillation_divergence(teacher: Tensor, student: Tensor, temperature: float = 4.0) -> Tensor:
     """`T^2 * KL(softmax(teacher / T) || softmax(student / T))` of each example.
 
@@ -283,8 +306,9 @@ def distillation_divergence(teacher: Tensor, student: Tensor, temperature: float
     >>> float(distillation_divergence(ops.zeros((1, 3)), ops.ones((1, 3)))[0])
     0.0
     """
+    student = at_least_float32(student)
     said, wanted = (
-        ops.log_softmax(at_least_float32(logits) / temperature, axis=-1)
+        ops.log_softmax(ops.cast(logits, student.dtype) / temperature, axis=-1)
         for logits in (student, teacher)
     )
     divergence = ops.sum(ops.exp(wanted) * (wanted - said), axis=-1)

@@ -11,17 +11,27 @@ import numpy as np
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.arguments import is_integer, positive_integers, standard_data_format
+from keras_attention.arguments import (
+    flag,
+    is_integer,
+    non_negative_number,
+    positive_integers,
+    standard_data_format,
+)
 from keras_attention.ops.attention_transfer import at_least_float32
+from keras_attention.ops.shapes import a_function, one_side, takes
 
 Tensor = Any
 
 # The least probability whose logarithm is taken, as in the authors' code.
 LEAST = 1e-10
+# Of a patch: 4,096 along each side.
+MOST_PIXELS = 2**24
 # What gradients in half precision are multiplied by on their way, so that small ones last.
 _HALF_SCALE = 1024.0
 
 
+@takes(values="... _", from_logits=flag)
 def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
     """Computes `H = -sum p log p` over the last axis, in nats (equation 2).
 
@@ -43,6 +53,7 @@ def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
     return ops.sum(values * -ops.log(ops.clip(values, LEAST, 1.0)), axis=-1)
 
 
+@takes(top=a_function, features="_ _ _ _", from_logits=flag, epsilon=non_negative_number)
 def entropy_saliency(
     top: Callable[[Tensor], Any],
     features: Tensor,
@@ -135,9 +146,20 @@ def entropy_gradient(answer: Tensor, from_logits: bool = False) -> Tensor:
 def chosen(answers: Any, outputs: Sequence[int] | None) -> list[Tensor]:
     """The answers that count, of one or of a nest of several."""
     flat = keras.tree.flatten(answers)
-    return flat if outputs is None else [flat[index] for index in outputs]
+    if outputs is None:
+        return flat
+    several = isinstance(outputs, (list, tuple))
+    if not several or not all(
+        is_integer(index) and 0 <= int(index) < len(flat) for index in outputs
+    ):
+        raise ValueError(
+            f"`outputs` must be None or a list of integers from 0 to {len(flat) - 1}. "
+            f"Received: outputs={outputs!r}"
+        )
+    return [flat[index] for index in outputs]
 
 
+@takes(saliency="_ _ _", patches=one_side)
 def top_positions(saliency: Tensor, patches: Any) -> Tensor:
     """Finds the places of highest saliency, without suppression; of equal ones the first.
 
@@ -155,11 +177,18 @@ def top_positions(saliency: Tensor, patches: Any) -> Tensor:
     """
     width = ops.shape(saliency)[2]
     flat = ops.reshape(saliency, (ops.shape(saliency)[0], -1))
+    places = flat.shape[1]
+    if isinstance(patches, int) and places is not None and patches > places:
+        raise ValueError(
+            f"`patches` must be at most the places of the map, {places}. "
+            f"Received: patches={patches}"
+        )
     _, indices = ops.top_k(flat, patches)
     indices = ops.cast(indices, "int32")
     return ops.stack([indices // width, indices % width], axis=-1)
 
 
+@takes(images="B _ _ _", positions="int B k 2")
 def gather_patches(
     images: Tensor,
     positions: Tensor,
@@ -192,6 +221,10 @@ def gather_patches(
     [[0, 4], [0, 8]]
     """
     height, width = positive_integers("patch_size", patch_size, 2)
+    if height * width > MOST_PIXELS:
+        raise ValueError(
+            f"`patch_size` must be at most {MOST_PIXELS} pixels. Received: patch_size={patch_size}"
+        )
     steps = positive_integers("stride", stride, 2)
     if standard_data_format(data_format) == "channels_first":
         images = ops.transpose(images, (0, 2, 3, 1))
@@ -225,6 +258,7 @@ def _blocks(columns: int | None, stride: int, offset: Any) -> tuple[int, int]:
     return stride, -int(offset[1]) % stride
 
 
+@takes(features="B _ _ D", positions="int B k 2", vectors="B k D")
 def swap(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
     """Puts vectors in the place of those of a map (equations 7 and 8).
 
@@ -268,6 +302,7 @@ def vectors_at(features: Tensor, positions: Tensor) -> Tensor:
     return ops.take(flat, _flat_places(positions, shape[1], shape[2]), axis=0)
 
 
+@takes(coarse="B k D", fine="B k D")
 def hint(coarse: Tensor, fine: Tensor) -> Tensor:
     """Computes the mean squared distance of coarse vectors from fine ones (equation 6).
 
@@ -282,7 +317,8 @@ def hint(coarse: Tensor, fine: Tensor) -> Tensor:
     >>> float(hint(ops.ones((2, 3, 4)), ops.zeros((2, 3, 4))))
     4.0
     """
-    difference = at_least_float32(coarse) - ops.stop_gradient(at_least_float32(fine))
+    coarse = at_least_float32(coarse)
+    difference = coarse - ops.stop_gradient(ops.cast(fine, coarse.dtype))
     return ops.mean(ops.sum(ops.square(difference), axis=-1))
 
 

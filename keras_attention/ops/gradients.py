@@ -6,9 +6,13 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention.arguments import non_negative_number
+from keras_attention.ops.shapes import takes
+
 Tensor = Any
 
 
+@takes(inputs="...", scale=non_negative_number)
 def scaled_gradient(inputs: Tensor, scale: float) -> Tensor:
     """Passes a tensor on as it is, and its gradient times a factor.
 

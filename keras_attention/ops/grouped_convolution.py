@@ -10,6 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_attention import backend
+from keras_attention.ops.roi_grouping import checked_partition
+from keras_attention.ops.shapes import a_function, check_channels, optional, pair, takes
 from keras_attention.ops.sliced_convolution import (
     Range,
     bounding_range,
@@ -27,6 +29,15 @@ Rectangle = tuple[Range, Range]
 SLICED_SHARE = 0.8
 
 
+@takes(
+    inputs="_ _ _ _",
+    kernel="_ _ _ C",
+    window="_ _ C",
+    rectangles="int C 2 2",
+    bias="maybe C",
+    activation=optional(a_function),
+    dilation_rate=pair,
+)
 def sliced_targeted_convolution(
     inputs: Tensor,
     kernel: Tensor,
@@ -69,6 +80,8 @@ def sliced_targeted_convolution(
     >>> tuple(y.shape)
     (2, 6, 5, 2)
     """
+    check_channels("inputs", inputs, kernel, data_format)
+    groups = checked_partition("groups", groups, kernel.shape[-1])
     shape = ops.shape(inputs)
     sides = shape[1:3] if data_format == "channels_last" else shape[2:4]
     rest = (bias, activation, dilation_rate, data_format)
@@ -76,7 +89,7 @@ def sliced_targeted_convolution(
         unions = [_union(_take(rectangles, group, 0), sides) for group in groups]
         pays = _area(unions, groups) <= _limit(sides, kernel.shape[-1])
     else:
-        unions = [_integers(rectangle) for rectangle in fixed]
+        unions = _checked_rectangles(fixed, len(groups))
         pays = _holds(unions, groups, rectangles)
     return ops.cond(
         pays,
@@ -187,6 +200,16 @@ def _holds(
     )
     empty = ops.any(rectangles[..., 0] >= rectangles[..., 1], axis=-1, keepdims=True)
     return ops.all(ops.logical_or(inside, empty))
+
+
+def _checked_rectangles(fixed: Any, count: int) -> list[Rectangle]:
+    if isinstance(fixed, (list, tuple)) and len(fixed) == count:
+        found = [np.asarray(rectangle) for rectangle in fixed]
+        if all(one.shape == (2, 2) and one.dtype.kind in "iu" for one in found):
+            return [_integers(one) for one in found]
+    raise ValueError(
+        f"`fixed` must be {count} rectangles of integers, one a group. Received: fixed={fixed!r}"
+    )
 
 
 def _integers(rectangle: Any) -> Rectangle:

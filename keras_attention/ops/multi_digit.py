@@ -16,6 +16,7 @@ from keras import ops
 from keras_attention.arguments import standard_data_format
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.ops.dynamic_capacity import entropy
+from keras_attention.ops.shapes import several, takes
 
 Tensor = Any
 
@@ -25,6 +26,7 @@ LEAST_ENTROPY = 1e-6
 LEAST_PROBABILITY = 1e-37
 
 
+@takes(probabilities="_ _ _ _")
 def inverse_entropy_weights(probabilities: Tensor, data_format: str | None = None) -> Tensor:
     """Computes how much each place is to count: one over its entropy (equations 13 and 14).
 
@@ -48,6 +50,7 @@ def inverse_entropy_weights(probabilities: Tensor, data_format: str | None = Non
     return inverse / ops.sum(inverse, axis=(1, 2), keepdims=True)
 
 
+@takes(answers=several("B _"), labels="int B _")
 def sequence_probability(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Computes the probability of a number (equation 9).
 
@@ -78,6 +81,7 @@ def sequence_probability(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
     return product
 
 
+@takes(answers=several("B _"))
 def most_probable_sequence(answers: Sequence[Tensor]) -> Tensor:
     """Finds the number of the highest probability (equation 9).
 
@@ -106,6 +110,7 @@ def most_probable_sequence(answers: Sequence[Tensor]) -> Tensor:
     return ops.concatenate([last, ops.where(there, chosen, none)], axis=-1)
 
 
+@takes(answers=several("B _"), labels="int B _")
 def sequence_hits(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Says which numbers are right as a whole.
 
@@ -142,6 +147,10 @@ def split_sequence_labels(labels: Tensor) -> tuple[Tensor, ...]:
     >>> int(length[0]), int(first[0]), int(second[0])
     (0, 4, 10)
     """
+    if len(getattr(labels, "shape", ())) != 2:
+        raise ValueError(
+            f"`labels` must be an array or a tensor (B, 1 + digits). Received: labels={labels!r}"
+        )
     return tuple(labels[:, index] for index in range(labels.shape[1]))
 
 

@@ -4,6 +4,7 @@ A group of kernels is convolved once, over the rectangle that holds all of their
 groups compute much that is thrown away; many small ones run at a fraction of the machine's rate.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,29 @@ Groups = tuple[tuple[int, ...], ...]
 
 # More rectangles than this are merged by closeness first: the search is quadratic.
 _MOST_RECTANGLES = 256
+
+
+def checked_partition(argument: str, groups: Any, count: int) -> Groups:
+    """Returns groups of kernels that hold each of so many once.
+
+    Raises:
+        ValueError: For what is no partition, or an empty group.
+
+    Example:
+    >>> checked_partition("groups", [[1], [0, 2]], 3)
+    ((1,), (0, 2))
+    """
+    try:
+        partition = tuple(tuple(operator.index(kernel) for kernel in group) for group in groups)
+    except TypeError:
+        partition = ()
+    kernels = sorted(kernel for group in partition for kernel in group)
+    if kernels != list(range(count)) or not all(partition):
+        raise ValueError(
+            f"`{argument}` must hold each of the {count} kernels once, in groups that are not "
+            f"empty. Received: {argument}={groups!r}"
+        )
+    return partition
 
 
 def group_rois(

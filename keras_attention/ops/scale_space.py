@@ -16,11 +16,13 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.arguments import standard_data_format
+from keras_attention.arguments import flag, standard_data_format
+from keras_attention.ops.shapes import takes
 
 Tensor = Any
 
 
+@takes(y_prev="B _ ... _", y="B _ ... _", absolute=flag, channel_alignment=flag)
 def difference_of_convolutions(
     y_prev: Tensor,
     y: Tensor,
@@ -47,11 +49,12 @@ def difference_of_convolutions(
     [3.0, 2.0]
     """
     axis = _channel_axis(data_format)
-    y_prev, y = ops.convert_to_tensor(y_prev), ops.convert_to_tensor(y)
+    _check_pair(y_prev, y, channel_alignment, axis)
     change = _change(y_prev, y, channel_alignment, axis)
     return ops.cast(ops.abs(change) if absolute else change, y.dtype)
 
 
+@takes(doc="_ _ ... _")
 def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
     """The share of a place's neighbors that are not above it (eq. 10).
 
@@ -75,6 +78,7 @@ def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
     return ops.stop_gradient(backend.fused(_shares, axis)(ops.stop_gradient(doc)))
 
 
+@takes(y_prev="B _ ... _", y="B _ ... _", absolute=flag, channel_alignment=flag, extrema=flag)
 def weighted_extrema(
     y_prev: Tensor,
     y: Tensor,
@@ -102,6 +106,7 @@ def weighted_extrema(
     [2.0, 0.33, 3.0]
     """
     options = (absolute, channel_alignment, extrema, _channel_axis(data_format))
+    _check_pair(y_prev, y, channel_alignment, options[-1])
     return _weighted_extrema(*options)(ops.convert_to_tensor(y_prev), ops.convert_to_tensor(y))
 
 
@@ -154,6 +159,21 @@ def _slope(absolute: bool, extrema: bool, axis: int, change: Tensor, outputs: Te
     share = outputs / ops.where(change == 0, 1.0, change)
     # Whole ninths again: half precision rounds the outputs.
     return ops.round(share * neighbors) / neighbors
+
+
+def _check_pair(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> None:
+    """Refuses maps of other sizes, which a backend would spread out where a side is 1."""
+    shapes = [list(tensor.shape) for tensor in (y_prev, y)]
+    if aligned and all(shapes):
+        for shape in shapes:
+            shape.pop(axis)
+    pairs = zip(*shapes, strict=False)
+    same = all(None in sides or sides[0] == sides[1] for sides in pairs)
+    if len(shapes[0]) != len(shapes[1]) or not same:
+        raise ValueError(
+            "`y_prev` must be of the size of `y`, and of as many channels where these are not "
+            f"aligned. Received: shapes {tuple(y_prev.shape)} and {tuple(y.shape)}"
+        )
 
 
 def _change(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> Tensor:

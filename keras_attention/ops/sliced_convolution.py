@@ -9,11 +9,13 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
+from keras_attention.ops.shapes import check_channels, one_side, pair, span, takes, two_sides
 
 Tensor = Any
 Range = tuple[Tensor, Tensor]
 
 
+@takes(inputs="_ _ _ _", kernel="_ _ _ _", rows=span, columns=span, dilation_rate=pair)
 def sliced_convolution(
     inputs: Tensor,
     kernel: Tensor,
@@ -43,10 +45,12 @@ def sliced_convolution(
     >>> tuple(y.shape)
     (2, 5, 2, 4)
     """
+    check_channels("inputs", inputs, kernel, data_format)
     first = 1 if data_format == "channels_last" else 2
     crops, pads = {}, {}
     for axis, (start, stop) in enumerate((rows, columns)):
         side = ops.shape(inputs)[first + axis]
+        _check_end(stop, side)
         reach = (kernel.shape[axis] - 1) * dilation_rate[axis]
         low, high = start - reach // 2, stop + reach - reach // 2
         crops[first + axis] = (larger(low, 0), smaller(high, side))
@@ -54,13 +58,14 @@ def sliced_convolution(
     window = backend.pad(backend.crop(inputs, crops), pads)
     return ops.conv(
         window,
-        kernel,
+        ops.cast(kernel, window.dtype),
         padding="valid",
         dilation_rate=tuple(dilation_rate),
         data_format=data_format,
     )
 
 
+@takes(patch="_ _ _ _", rows=span, columns=span, sides=two_sides)
 def place(
     patch: Tensor,
     rows: Range,
@@ -89,11 +94,13 @@ def place(
     amounts = {}
     for axis, (start, stop) in enumerate((rows, columns)):
         side = sides[axis]
+        _check_end(stop, side)
         amounts[first + axis] = (start, side - stop)
         shape[first + axis] = side if isinstance(side, int) else None
     return backend.pad(patch, amounts, shape)
 
 
+@takes(bounds="int _ 2", side=one_side)
 def bounding_range(bounds: Tensor, side: Tensor) -> Range:
     """Finds the smallest range along an axis that holds all the given ones.
 
@@ -113,6 +120,13 @@ def bounding_range(bounds: Tensor, side: Tensor) -> Range:
     start = ops.minimum(ops.min(bounds[:, 0]), ops.cast(side, "int32") - 1)
     stop = ops.maximum(ops.max(bounds[:, 1]), start + 1)
     return start, stop
+
+
+def _check_end(stop: Any, side: Any) -> None:
+    if isinstance(stop, int) and isinstance(side, int) and stop > side:
+        raise ValueError(
+            f"`rows` and `columns` must end inside of the map. Received: {stop} of {side} pixels"
+        )
 
 
 def larger(a: Tensor, b: Tensor) -> Tensor:

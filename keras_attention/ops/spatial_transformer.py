@@ -12,9 +12,12 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention.ops.shapes import optional, takes, two_sides
+
 Tensor = Any
 
 
+@takes(transforms="B 2 3", source=two_sides, target=two_sides)
 def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]) -> Tensor:
     """Finds the places of the input that the pixels of the output show (section 3.2, eq. 1).
 
@@ -45,6 +48,7 @@ def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]
     return ops.stack([row, column], axis=-1)
 
 
+@takes(images="B _ _ C", points="B _ _ 2")
 def bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
     """Reads images between their pixels; outside they are zero (section 3.3, eq. 5).
 
@@ -80,6 +84,7 @@ def bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
     return ops.cast(upper + lower, images.dtype)
 
 
+@takes(images="B _ _ _", transforms="B 2 3", size=optional(two_sides))
 def spatial_transform(
     images: Tensor,
     transforms: Tensor,

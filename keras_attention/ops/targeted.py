@@ -12,11 +12,13 @@ from typing import Any
 
 from keras import ops
 
-from keras_attention.arguments import one_of
+from keras_attention.arguments import flag, one_of
+from keras_attention.ops.shapes import one_side, some_sides, takes
 
 Tensor = Any
 
 
+@takes(length=one_side, center="C", scale="C")
 def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Samples one Gaussian window per kernel along one axis (eq. 2 and 12).
 
@@ -38,6 +40,7 @@ def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return ops.exp(-0.5 * ops.square(_deviations(length, center, scale)))
 
 
+@takes(length=one_side, center="C", scale="C")
 def cauchy_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Samples one Cauchy window per kernel along one axis (eq. 3).
 
@@ -66,6 +69,7 @@ WINDOWS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+@takes(length=one_side, center="C", scale="C")
 def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Gives the pixels of each kernel's region of interest along one axis (eq. 15).
 
@@ -92,6 +96,7 @@ def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return ops.cast(ops.clip(bounds, 0.0, side), "int32")
 
 
+@takes(sides=some_sides, center="rank C", scale="rank C")
 def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tensor:
     """Gives each kernel's region of interest along every axis.
 
@@ -113,6 +118,7 @@ def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tenso
     return ops.stack(bounds, axis=1)
 
 
+@takes(length=one_side, bounds="int C 2")
 def roi_indicator(length: int, bounds: Tensor) -> Tensor:
     """Marks the pixels inside each kernel's region of interest along one axis.
 
@@ -133,6 +139,7 @@ def roi_indicator(length: int, bounds: Tensor) -> Tensor:
     return ops.cast(inside, "float32")
 
 
+@takes(sides=some_sides, center="rank C", scale="rank C", clip=flag)
 def separable_window(
     sides: Sequence[int], center: Tensor, scale: Tensor, window: str = "cauchy", clip: bool = False
 ) -> Tensor:

@@ -8,10 +8,20 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention.ops.shapes import a_function, check_channels, optional, pair, takes
+
 Tensor = Any
 Activation = Callable[[Tensor], Tensor] | None
 
 
+@takes(
+    inputs="_ _ _ _",
+    kernel="_ _ _ C",
+    window="_ _ C",
+    bias="maybe C",
+    activation=optional(a_function),
+    dilation_rate=pair,
+)
 def targeted_convolution(
     inputs: Tensor,
     kernel: Tensor,
@@ -40,9 +50,10 @@ def targeted_convolution(
     >>> tuple(targeted_convolution(x, kernel, ops.ones((6, 5, 4))).shape)
     (2, 6, 5, 4)
     """
+    check_channels("inputs", inputs, kernel, data_format)
     outputs = ops.conv(
         inputs,
-        kernel,
+        ops.cast(kernel, inputs.dtype),
         padding="same",
         dilation_rate=tuple(dilation_rate),
         data_format=data_format,

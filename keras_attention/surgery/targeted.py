@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.arguments import nearest
+from keras_attention.arguments import names_of_layers, nearest
 from keras_attention.graphs.nodes import functional
 from keras_attention.layers import TargetLayer
 from keras_attention.surgery.copying import inputs_like
@@ -94,6 +94,7 @@ def _choose(model: keras.Model, names: Sequence[str] | None) -> set[int]:
                 f"Received: {model.name!r} without one"
             )
         return {id(layer) for layer in chosen}
+    names = names_of_layers("layers", names)
     by_name = {layer.name: layer for layer in convolutions}
     for name in names:
         if name not in by_name:

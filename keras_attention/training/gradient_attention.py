@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_attention.arguments import one_of
-from keras_attention.losses.attention_transfer import same_shape
 from keras_attention.ops.attention_transfer import LEAST_NORM, at_least_float32
+from keras_attention.ops.shapes import same_shape
 from keras_attention.training.weights import Schedule, Weight
 
 Tensor = Any

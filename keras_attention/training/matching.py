@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_attention.arguments import standard_data_format
-from keras_attention.losses.attention_transfer import same_shape
+from keras_attention.ops.shapes import same_shape
 from keras_attention.surgery.taps import graph_with, tap
 from keras_attention.training.gradient_attention import GradientAttention
 from keras_attention.training.observed import Observed

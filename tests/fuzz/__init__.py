@@ -1,0 +1,1 @@
+"""Arguments, data and files that nobody means: each is taken, or refused with what was allowed."""

@@ -1,0 +1,28 @@
+"""Every model: arguments that nobody means."""
+
+import pytest
+
+import keras_attention as ka
+from tests import model_rows
+from tests.fuzz.arguments import spoiled
+from tests.fuzz.hunt import hunt, tries
+from tests.fuzz.values import values
+from tests.fuzz.verdict import taken
+
+CASES = {case.name: case for case in reversed(model_rows.MODEL_CASES)}
+
+
+@tries
+@pytest.mark.parametrize("name", CASES)
+def test_arguments(name, examples):
+    case = CASES[name]
+
+    def check(arguments):
+        taken(lambda: case.make(**arguments), arguments)
+
+    hunt(examples, check, arguments=spoiled(ka.applications.builder(name), {}))
+
+
+@tries
+def test_names(examples):
+    hunt(examples, lambda name: taken(lambda: ka.applications.build(name), name), name=values())
