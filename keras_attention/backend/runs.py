@@ -46,7 +46,10 @@ def fit_looks_ahead(model: keras.Model) -> bool:
     >>> fit_looks_ahead(model) == (BACKEND != "tensorflow")
     True
     """
-    return BACKEND != "tensorflow" or model.distribute_strategy.num_replicas_in_sync > 1
+    if BACKEND != "tensorflow":
+        return True
+    with model.distribute_strategy.scope():
+        return bool(tf.distribute.has_strategy())
 
 
 def accelerators() -> list[str]:

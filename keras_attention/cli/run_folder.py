@@ -59,7 +59,7 @@ def take_up(folder: Path) -> None:
         ValueError: When its checkpoints are gone, so that it would start anew.
     """
     remove_partial(folder)
-    if (folder / HISTORY).exists() and not any((folder / CHECKPOINTS).glob("*")):
+    if (folder / HISTORY).exists() and not any((folder / CHECKPOINTS).glob("step-*")):
         raise ValueError(
             f"`--resume` needs the checkpoints of the run: put {CHECKPOINTS}/ back, or train anew "
             f"into another folder. Received: {str(folder)!r}, which has none"

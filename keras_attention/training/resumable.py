@@ -146,8 +146,6 @@ class _Training:
 
     def fit_on(self, epochs: int) -> bool:
         """Goes on from the last checkpoint; returns whether all epochs are done."""
-        if fit_looks_ahead(self.model):
-            self._build()
         moment = self.checkpoints.newest(self._check)
         at = Position() if moment is None else self._restore(moment)
         first = min(at.epoch, epochs)
@@ -165,7 +163,7 @@ class _Training:
         )
         # Also where nothing is left: what callbacks do at the end may not have been done.
         self.model.fit(
-            self.batches().repeat().skip(at.epoch * self.schedule.steps + at.step),
+            self._batches_after(at.epoch * self.schedule.steps + at.step),
             epochs=last,
             initial_epoch=first,
             steps_per_epoch=self.schedule.steps - at.step,
@@ -173,6 +171,17 @@ class _Training:
             **self.options,
         )
         return last == epochs or recorder.at.stopped
+
+    def _batches_after(self, done: int) -> Any:
+        """The data from a step on, in the same order whenever they are iterated over."""
+        data = self.batches().repeat().skip(done)
+        if not fit_looks_ahead(self.model):
+            return data
+
+        def anew() -> Any:
+            return iter(self.batches().repeat().skip(done))
+
+        return data.from_generator(anew, output_signature=data.element_spec)
 
     def _restore(self, moment: Moment) -> Position:
         variables.put(variables.VARIABLE, variables.of_training(self.model), moment)

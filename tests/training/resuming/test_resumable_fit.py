@@ -110,8 +110,12 @@ def test_goes_on_to_the_bit(tmp_path, optimizer, callbacks, stops, policy):
         assert (tmp_path / "cut" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_goes_on_on_two_devices(tmp_path):
-    """Where `fit` looks at a batch before it begins, and metrics are sums over devices."""
+    """Where `fit` iterates over data before it begins.
+
+    What is measured after an epoch is of statistics that each device has for itself.
+    """
 
     def replicated():
         with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
@@ -119,11 +123,14 @@ def test_goes_on_on_two_devices(tmp_path):
             model.compile(averaged(), "sparse_categorical_crossentropy", metrics=["accuracy"])
             return model
 
+    def learned(rows):
+        return [(row["loss"], row["accuracy"]) for row in rows]
+
     rows, weights = fit(replicated(), tmp_path / "whole", epochs=3)
     with pytest.raises(KeyboardInterrupt):
         fit(replicated(), tmp_path / "cut", [Do(7, interrupt)], epochs=3)
     again, weights_again = fit(replicated(), tmp_path / "cut", epochs=3)
-    assert again == rows
+    np.testing.assert_allclose(learned(again), learned(rows), rtol=1e-6)
     for one, other in zip(weights, weights_again, strict=True):
         np.testing.assert_array_equal(one, other, strict=True)
 
