@@ -269,7 +269,11 @@ def _by_taps(kernel: Tensor, dtype: Any) -> Tensor:
 def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
     """In small steps: of a few scores, oneDNN's takes longer to start than to compute.
 
-    Keras's own takes several axes of known sizes only.
+    Keras's own takes several axes of known sizes only. Other formats get it where they can: in
+    bytes, a small sum among large ones is zero.
     """
+    sizes = [logits.shape[axis] for axis in ([axes] if isinstance(axes, int) else axes)]
+    if not backend.fuses() and None not in sizes:
+        return ops.softmax(logits, axis=axes)
     shares = ops.exp(logits - ops.max(logits, axis=axes, keepdims=True))
     return shares / ops.sum(shares, axis=axes, keepdims=True)
