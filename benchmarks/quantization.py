@@ -24,11 +24,8 @@ EPOCHS, BATCH, RANGES = 5, 50, 200
 Make = Callable[[], keras.Model]
 NETWORKS: dict[str, tuple[int, Make]] = {
     "LeNet5": (28, ka.applications.LeNet5),
-    "LeNet5, san-d": (28, lambda: ka.applications.LeNet5(attention="san-d")),
     "LeNet5, cbam": (28, lambda: ka.applications.LeNet5(attention="cbam")),
     "TDN10, compacted": (14, lambda: ka.applications.TDN10((14, 14, 1), roi="mask")),
-    "ClutteredCNN": (28, lambda: ka.applications.ClutteredCNN(input_shape=(28, 28, 1))),
-    "DCN": (28, lambda: ka.applications.DCN((28, 28, 1), patches=4)),
 }
 
 
