@@ -13,8 +13,8 @@ from keras_attention.export.conversion import for_litert
 from keras_attention.export.litert_file import run_litert
 from keras_attention.export.single_file import export_file
 
-# Root mean square difference of an output of int8, relative to that of the output. Trained networks
-# are below 0.1, a scale that is wrong gives about 1.
+# Root mean square difference of an output of int8, relative to that of the output: a scale that is
+# wrong gives about 1.
 INT8_TOLERANCE = 0.25
 
 

@@ -47,11 +47,10 @@ def triton_config(
 
     Example:
     >>> import keras, tempfile
-    >>> from keras_attention.export import export_saved_model
     >>> model = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(2)])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = export_saved_model(model, f"{folder}/dense")
-    ...     print(triton_config(path, max_batch_size=8))
+    ...     model.export(f"{folder}/dense", format="tf_saved_model", verbose=False)
+    ...     print(triton_config(f"{folder}/dense", max_batch_size=8))
     name: "dense"
     platform: "tensorflow_savedmodel"
     max_batch_size: 8

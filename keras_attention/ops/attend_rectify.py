@@ -288,7 +288,15 @@ def _by_taps(kernel: Tensor, dtype: Any) -> Tensor:
 def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
     """In small steps: of a few scores, oneDNN's takes longer to start than to compute.
 
-    Keras's own takes several axes of known sizes only.
+    Keras's own takes several axes of known sizes only. Other formats get it where they can: in
+    bytes, a small sum among large ones is zero.
     """
+    sizes = logits.shape[1:]
+    if not backend.fuses() and None not in sizes:
+        if axes == -1:
+            return ops.softmax(logits)
+        if axes == (2, 3):
+            flat = ops.reshape(logits, (-1, sizes[0], sizes[1] * sizes[2]))
+            return ops.reshape(ops.softmax(flat), (-1, *sizes))
     shares = ops.exp(logits - ops.max(logits, axis=axes, keepdims=True))
     return shares / ops.sum(shares, axis=axes, keepdims=True)

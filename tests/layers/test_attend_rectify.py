@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_attention as ka
+from keras_attention import backend
 from keras_attention.layers.relevance import Relevance
 from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import ON_TENSORFLOW, examples
@@ -326,3 +327,16 @@ def test_large_kernels_give_the_same_sums(rng, monkeypatch):
     module = sys.modules["keras_attention.ops.attend_rectify"]
     monkeypatch.setattr(module, "_TURNED_FROM", 0)
     np.testing.assert_allclose(ka.ops.attended(sums, kernel), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_in_other_formats_softmax_is_one_operation_of_equal_value(rng):
+    logits = rng.normal(size=(2, 3, 5, 4)).astype("float32")
+    calls = (
+        lambda: ka.ops.spatial_softmax(logits, "channels_first"),
+        lambda: ka.ops.spatial_softmax(logits, "channels_last"),
+        lambda: ka.ops.global_gates(logits[:, :, 0, 0]),
+    )
+    for call in calls:
+        with backend.without_fusion():
+            plain = call()
+        np.testing.assert_allclose(plain, call(), atol=1e-6)

@@ -73,4 +73,5 @@ def _with_maps(plain: Row) -> list[Row]:
     attending = ("TKN6", "TDN10", "TDN40", "TSTN", "STN", "WARN", "ClutteredCNN", "DCN", "SVHNDCN")
     name, _, variant = plain.name.partition(", ")
     has = (name in attending and not variant.startswith(("compacted", "roi="))) or "att" in variant
+    has = has and "'ran'" not in variant  # its maps are inside of a cell
     return [Row(f"{plain.name}, with maps", plain.make, plain.input_shape, True)] if has else []

@@ -18,8 +18,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "guides" / "formats.md"
 BEGIN, END = "<!-- table of formats -->\n", "<!-- end of the table -->\n"
 FORMATS = {"saved_model": "SavedModel", "onnx": "ONNX", "litert": "LiteRT", "int8": "LiteRT int8"}
 DIED = "no: ended the process"
-# By how much is another on every machine.
-FAR_SAID, FAR = "differ from the model's by", "too far from the model's outputs"
+# By how much, and at which node, is another on every machine.
+SHORT = {
+    "differ from the model's by": "too far from the model's outputs",
+    "does not run": "the file does not run",
+}
 
 
 def cell(row, kind: str, folder: Path) -> str:
@@ -42,7 +45,8 @@ def cell(row, kind: str, folder: Path) -> str:
         with here:
             getattr(ka.export, f"export_{kind}")(row.make(), path, **given)
     except (RuntimeError, ValueError) as error:
-        return f"no: {FAR if FAR_SAID in str(error) else ' '.join(str(error).split())[:200]}"
+        said = " ".join(str(error).split())
+        return f"no: {next((short for part, short in SHORT.items() if part in said), said[:200])}"
     return "yes"
 
 
