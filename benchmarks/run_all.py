@@ -4,7 +4,7 @@ Ratios go behind those of earlier runs in history.json. RESULTS.md ends with res
 
 python benchmarks/run_all.py
 python benchmarks/run_all.py --only-results         # keeps the benchmarks' part as it is
-python benchmarks/run_all.py --only scale_space     # runs this one and keeps the others' parts
+python benchmarks/run_all.py --only quantization    # runs this one and keeps the others' parts
 """
 
 import argparse
@@ -26,6 +26,8 @@ from keras_attention.files import write_whole
 
 HERE = Path(__file__).parent
 HELPERS = {"history.py", "ratios.py", "regions.py", "roofline.py", "run_all.py"}
+# By no clock, and of trainings: these run when they are asked for.
+APART = {"quantization"}
 EXPERIMENTS = "# Experiments\n"
 BARS = "## Bars"
 
@@ -37,7 +39,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=benchmarks(), help="run these")
     options = parser.parse_args()
     old = sections(HERE / "RESULTS.md")
-    new = {} if options.only_results else run(options.only or benchmarks())
+    timed = [name for name in benchmarks() if name not in APART]
+    new = {} if options.only_results else run(options.only or timed)
     head = old.pop("", "") if options.only or options.only_results else about(new)
     known = {name: text for name, text in {**old, **new}.items() if name in benchmarks()}
     parts = [head, bars(), *(known[name] for name in sorted(known)), experiments()]

@@ -95,6 +95,16 @@ def test_one_benchmark_again(modules, monkeypatch):
     assert text.partition("## Bars")[0] == before.partition("## Bars")[0]
 
 
+def test_what_stands_apart_is_asked_for(modules, monkeypatch):
+    run_all, _ = modules
+    monkeypatch.setattr(run_all, "APART", {"second"})
+    text, _ = run(run_all, monkeypatch)
+    assert "## second" not in text
+    run(run_all, monkeypatch, "--only", "second")
+    text, _ = run(run_all, monkeypatch)
+    assert "## second" in text, "what it printed stays"
+
+
 def test_what_is_gone_leaves_the_results(modules, monkeypatch):
     run_all, _ = modules
     run(run_all, monkeypatch)
