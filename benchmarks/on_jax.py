@@ -16,6 +16,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 import jax
 import keras
 import numpy as np
+import ratios
 
 import keras_attention as ka
 from keras_attention.inspect import alternated
@@ -125,9 +126,10 @@ def row(pair: Pair, batch: int, rounds: int) -> str:
     answers = alternated({name: answer(model, x) for name, model in models.items()}, rounds)
     steps = alternated({name: step(model, x, y) for name, model in models.items()}, rounds)
     cells = []
-    for times in (answers, steps):
+    for what, times in (("answer", answers), ("training step", steps)):
         mine, plain = (1e3 * times[name] for name in (pair.name, pair.plain))
         cells += [f"{mine:.1f}, {plain:.1f}", f"{mine / plain:.2f}"]
+        ratios.keep(f"{what}: {pair.name} / {pair.plain}", mine / plain)
     return f"| {pair.name} | {pair.plain} | {' | '.join(cells)} |"
 
 

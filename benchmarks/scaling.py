@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import ratios
+
 SHARE, STEPS, ROUNDS = 32, 6, 5
 BACKENDS = ("tensorflow", "jax")
 NAMES = ("LeNet5, san-c", "WARN-10-1")
@@ -48,6 +50,7 @@ def main() -> None:
             measured[name, backend] = (one, weights)
             cells = f"{1e3 * one:.1f} | {1e3 * two:.1f} | {100 * one / two:.0f} %"
             print(f"| {name} | {backend} | {cells} |", flush=True)
+            ratios.keep(f"1 device / 2 devices, {name}, {backend}", one / two)
     print(f"\nPredicted for {options.bandwidth} GB/s, nothing hidden:\n")
     print(predicted(measured, options.bandwidth * 1e9))
 
