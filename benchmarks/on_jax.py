@@ -62,9 +62,9 @@ def pairs(paper: bool) -> list[Pair]:
     resnet = {"input_shape": (32, 32, 3), "stem": "cifar", **({} if paper else {"width": 16})}
     return [
         Pair(
-            "TKN6, regions of 1/16",
+            "TKN6, 4 regions of 1/16 a layer",
             "CNN6",
-            lambda: with_regions(apps.TKN6(**digits)),
+            lambda: with_regions(apps.TKN6(**digits, roi_groups=4)),
             lambda: apps.CNN6(**digits),
         ),
         *(
@@ -93,7 +93,7 @@ def pairs(paper: bool) -> list[Pair]:
 
 
 def with_regions(model: keras.Model) -> keras.Model:
-    """Every kernel looks at a sixteenth of its map, somewhere; slices are of fixed sizes."""
+    """Each quarter of the kernels looks at a sixteenth of its map, in slices of fixed sizes."""
     places = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, ka.layers.TargetLayer):

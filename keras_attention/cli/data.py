@@ -72,6 +72,18 @@ def load_test(config: DataConfig, batch_size: int | None = None) -> Any:
     return load(config, "test", batch_size or (PICTURES_BATCH if several else TEST_BATCH))
 
 
+def after_passes(batches: Any, done: int) -> Any:
+    """The same batches, whose next pass is the one after so many.
+
+    The order of every pass follows from the seed and from how many came before it, also in other
+    iterators: Keras looks at a batch before it trains on JAX and on several devices.
+    """
+    for _ in range(done):
+        for _ in batches:
+            pass
+    return batches
+
+
 def images_to_show(config: DataConfig, places: Sequence[int] | None) -> np.ndarray:
     """Test images by their places, or the first; of house numbers pictures of a middle size.
 

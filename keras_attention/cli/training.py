@@ -63,8 +63,7 @@ def _fit(
         run_folder.write_history(folder, rows)  # a kill may have come between the two files
     if done < config.epochs:
         fitted.fit(
-            # The order of every pass follows from the seed, so passes done are skipped.
-            batches.repeat().skip(done * steps),
+            data.after_passes(batches, done).repeat(),
             steps_per_epoch=steps,
             epochs=config.epochs,
             initial_epoch=done,
