@@ -1,5 +1,6 @@
 """A small model of each mechanism with what it learns from, for one device and for several."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ from tests import harness, model_rows
 from tests.training import taught
 
 BATCH, STEPS, EPOCHS = 8, 2, 2
+# Cells have names that Keras counts.
+NUMBERED = re.compile(r"_\d+")
 CASES = {str(case): case for case in model_rows.MODEL_CASES}
 
 
@@ -123,7 +126,7 @@ def state(model):
     """All that learning changes, by name: weights, statistics, counters, the optimizer's."""
     variables = [*model.variables, *model.optimizer.variables]
     return {
-        f"{index} {variable.name}": keras.ops.convert_to_numpy(variable)
+        f"{index} {NUMBERED.sub('', variable.name)}": keras.ops.convert_to_numpy(variable)
         for index, variable in enumerate(variables)
         if "seed_generator" not in variable.path
     }
