@@ -96,7 +96,7 @@ def together(count: int) -> Iterator[None]:
 
     Example:
     >>> with together(1):
-    ...     keras.ops.ones((2,)).shape
+    ...     tuple(keras.ops.ones((2,)).shape)
     (2,)
     """
     if count == 1:

@@ -22,8 +22,8 @@ class ReplicaLosses(keras.layers.Layer):
 
     Example:
     >>> layer = ReplicaLosses()
-    >>> layer.add_loss(2.0)
-    >>> layer.losses
+    >>> layer.add_loss(keras.ops.convert_to_tensor(2.0))
+    >>> [float(loss) for loss in layer.losses]
     [2.0]
     """
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ from keras import ops
 from keras_attention.losses.attention_transfer import AttentionTransferLoss
 from keras_attention.training.gradient_attention import GradientAttention, mirrored
 from keras_attention.training.observed import Observation
+from keras_attention.training.once import Once
 
 Tensor = Any
 Loss = Callable[..., Tensor]
@@ -38,7 +38,7 @@ class Lesson:
     weights: Tensor | None
     batches: Tensor
 
-    @cached_property
+    @Once
     def gradient(self) -> Tensor:
         """The student's J."""
         return self.student.gradient(self.y)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from keras_attention.layers.channel_activity import ChannelActivity
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.surgery.taps import cut, names_before, tapped, tapped_behind
 from keras_attention.training.gradient_attention import cross_entropies
+from keras_attention.training.once import Once
 
 Tensor = Any
 
@@ -49,7 +50,7 @@ class Observation:
         maps = {name: ops.stop_gradient(values) for name, values in self.maps.items()}
         return Observation(answer, maps, self.says_probabilities, self.pull)
 
-    @cached_property
+    @Once
     def logits(self) -> Tensor:
         """The answer as logits, in float32 at least: logarithms of probabilities are."""
         answer = at_least_float32(self.answer)

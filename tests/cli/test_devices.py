@@ -38,7 +38,7 @@ def history_of(folder):
 
 
 def test_two_devices_learn_and_go_on_as_one_run(tmp_path, monkeypatch):
-    options = ("--devices", "all", "--train-size", "61")
+    options = ("--devices", "all", "--train-size", "61", "--set", "width=0.1")
     assert train(tmp_path / "whole", *options, model="NINThin", epochs=2) == 0
     assert (config_of(tmp_path / "whole")["devices"], config_of(tmp_path / "whole")["backend"]) == (
         2,

@@ -49,7 +49,7 @@ def test_most_of_the_package_needs_no_tensorflow(tmp_path):
     [
         pytest.param(("san-c", "AttentionDistiller"), id="few"),
         pytest.param(
-            tuple(name for name in learners.LEARNERS if name not in ("san-c", "TDN10")),
+            tuple(name for name in learners.LEARNERS if name not in ("san-c", "TDN10", "DCN")),
             marks=pytest.mark.slow,
             id="all",
         ),
