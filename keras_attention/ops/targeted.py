@@ -17,6 +17,8 @@ from keras_attention.ops.shapes import one_side, some_sides, takes
 
 Tensor = Any
 
+LEAST_SCALE = 1e-30
+
 
 @takes(length=one_side, center="C", scale="C")
 def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
@@ -176,6 +178,8 @@ def _deviations(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Distances from the centers in units of the scales, shape `(length, C)`."""
     center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
     pixels = ops.expand_dims(ops.arange(length, dtype="float32"), axis=-1)
+    # Of no width at all: 1 at the peak and 0 elsewhere.
+    scale = ops.where(scale == 0.0, LEAST_SCALE, scale)
     return (pixels - center * side) / (scale * side / 2.0)
 
 
