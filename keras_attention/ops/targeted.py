@@ -115,6 +115,7 @@ def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tenso
     >>> [[int(v) for v in row] for row in rectangles[0]]
     [[0, 28], [18, 38]]
     """
+    _check_rank(sides, center)
     center, scale = _float32(center), _float32(scale)
     bounds = [roi_bounds(side, center[axis], scale[axis]) for axis, side in enumerate(sides)]
     return ops.stack(bounds, axis=1)
@@ -161,6 +162,7 @@ def separable_window(
     >>> tuple(separable_window((4, 6), [[0.5], [0.5]], [[1.0], [1.0]]).shape)
     (4, 6, 1)
     """
+    _check_rank(sides, center)
     sample = WINDOWS[one_of("window", window, tuple(WINDOWS))]
     center, scale = _float32(center), _float32(scale)
     product = None
@@ -172,6 +174,14 @@ def separable_window(
             values = ops.expand_dims(values, axis=1)
         product = values if product is None else product * values
     return product
+
+
+def _check_rank(sides: Sequence[int], center: Tensor) -> None:
+    if center.shape[0] not in (None, len(sides)):
+        raise ValueError(
+            f"`center` must have {len(sides)} rows, one an axis of `sides`. "
+            f"Received: center of shape {tuple(center.shape)}, sides={tuple(sides)}"
+        )
 
 
 def _deviations(length: int, center: Tensor, scale: Tensor) -> Tensor:
