@@ -36,7 +36,11 @@ def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tens
     >>> [float(value) for value in input_gradient(keras.ops.square, x)]
     [2.0, 6.0]
     """
+    if not callable(function):
+        raise ValueError(f"`function` must be a function. Received: function={function!r}")
     values, pull = with_pullback(function, inputs)
+    if not hasattr(values, "dtype"):
+        raise ValueError(f"`function` must return a tensor. Received: {values!r} from {function!r}")
     return pull(keras.ops.ones_like(values))
 
 

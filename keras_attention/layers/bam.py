@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention.arguments import one_of, positive_integer, standard_data_format
 from keras_attention.layers.channel_reduction import channels_and_units
+from keras_attention.layers.finite import normalizable
 from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.limits import check_reach
 
@@ -169,5 +170,5 @@ def _build_all(layers: list[keras.Layer], shape: Shape) -> None:
 def _run(layers: list[keras.Layer], x: Tensor, training: bool | None) -> Tensor:
     for layer in layers:
         is_normalization = isinstance(layer, keras.layers.BatchNormalization)
-        x = layer(x, training=training) if is_normalization else layer(x)
+        x = layer(normalizable(x), training=training) if is_normalization else layer(x)
     return x

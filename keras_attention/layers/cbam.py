@@ -8,14 +8,12 @@ from keras import ops
 
 from keras_attention.arguments import flag, one_of, positive_integer, standard_data_format
 from keras_attention.layers.channel_reduction import channels_and_units
+from keras_attention.layers.finite import normalizable
 from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.limits import checked_weight
 
 Tensor = Any
 Shape = tuple[int | None, ...]
-
-
-LARGEST_NORMALIZED = 1e7
 
 
 def _euclidean(x: Tensor, axis: Sequence[int]) -> Tensor:
@@ -24,13 +22,6 @@ def _euclidean(x: Tensor, axis: Sequence[int]) -> Tensor:
     squares = ops.sum(ops.square(x / ops.where(most > 0, most, 1.0)), axis=axis)
     # They add up to 1 or more, or to 0, where the root has no gradient.
     return ops.reshape(most, ops.shape(squares)) * ops.sqrt(ops.maximum(squares, 0.5))
-
-
-def _with_squares(x: Tensor) -> Tensor:
-    """Holds values where a variance, and its products with large gradients, end in float32."""
-    if keras.backend.standardize_dtype(x.dtype) == "float16":
-        return x
-    return ops.clip(x, -LARGEST_NORMALIZED, LARGEST_NORMALIZED)
 
 
 # What sums up each channel of a map; sums of many numbers are taken in float32.
@@ -159,7 +150,7 @@ class CBAM(keras.Layer):
     def _spatial_mask(self, inputs: Tensor, training: bool | None) -> Tensor:
         axis = self._channel_axis
         pair = [ops.max(inputs, axis=axis, keepdims=True), ops.mean(inputs, axis, keepdims=True)]
-        logits = _with_squares(self.convolution(ops.concatenate(pair, axis=axis)))
+        logits = normalizable(self.convolution(ops.concatenate(pair, axis=axis)))
         return ops.sigmoid(ops.cast(self.normalization(logits, training=training), "float32"))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -265,13 +265,9 @@ class PatchRefiner(ReplicaLosses):
             return ops.minimum(self.patches, height * width)
         if height * width < self.patches and (height, width) not in self._too_small:
             self._too_small.add((height, width))
+            told = (self.name, height * width, height, width, self.patches)
             logging.getLogger(__name__).warning(
-                "%s refines all %d places of a map of %d x %d: patches=%d are more.",
-                self.name,
-                height * width,
-                height,
-                width,
-                self.patches,
+                "%s refines all %d places of a map of %d x %d: patches=%d are more.", *told
             )
         return min(self.patches, height * width)
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.finite import normalizable
 from keras_attention.layers.initializers import fresh_initializer
 
 Tensor = Any
@@ -79,7 +80,7 @@ class Relevance(keras.Layer):
         for index, product in enumerate(self.products):
             x = product(ops.relu(x) if index else x)
             if self.normalizations:
-                x = self.normalizations[index](x, training=training)
+                x = self.normalizations[index](normalizable(x), training=training)
         return ops.tanh(ops.cast(x, "float32"))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -17,6 +17,8 @@ from keras_attention.ops.shapes import one_side, some_sides, takes
 
 Tensor = Any
 
+LEAST_SCALE = 1e-30
+
 
 @takes(length=one_side, center="C", scale="C")
 def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
@@ -113,6 +115,7 @@ def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tenso
     >>> [[int(v) for v in row] for row in rectangles[0]]
     [[0, 28], [18, 38]]
     """
+    _check_rank(sides, center)
     center, scale = _float32(center), _float32(scale)
     bounds = [roi_bounds(side, center[axis], scale[axis]) for axis, side in enumerate(sides)]
     return ops.stack(bounds, axis=1)
@@ -159,6 +162,7 @@ def separable_window(
     >>> tuple(separable_window((4, 6), [[0.5], [0.5]], [[1.0], [1.0]]).shape)
     (4, 6, 1)
     """
+    _check_rank(sides, center)
     sample = WINDOWS[one_of("window", window, tuple(WINDOWS))]
     center, scale = _float32(center), _float32(scale)
     product = None
@@ -172,10 +176,20 @@ def separable_window(
     return product
 
 
+def _check_rank(sides: Sequence[int], center: Tensor) -> None:
+    if center.shape[0] not in (None, len(sides)):
+        raise ValueError(
+            f"`center` must have {len(sides)} rows, one an axis of `sides`. "
+            f"Received: center of shape {tuple(center.shape)}, sides={tuple(sides)}"
+        )
+
+
 def _deviations(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Distances from the centers in units of the scales, shape `(length, C)`."""
     center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
     pixels = ops.expand_dims(ops.arange(length, dtype="float32"), axis=-1)
+    # Of no width at all: 1 at the peak and 0 elsewhere.
+    scale = ops.where(scale == 0.0, LEAST_SCALE, scale)
     return (pixels - center * side) / (scale * side / 2.0)
 
 

@@ -16,6 +16,7 @@ from tests.datasets.made_numbers import make_svhn, write_digit_struct
 from tests.datasets.made_pictures import make_adience, make_mit_scenes, make_uec_food
 from tests.datasets.made_sequences import make_flights, make_sensors
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* numbers have more than 5 digits")
 # Of each set: who makes its folder, what to load of it, and its pictures or tables of numbers.
 SETS = {
     "gtsrb": (make_gtsrb, {}, "GTSRB/Final_Training/Images/*/*.ppm"),
@@ -107,7 +108,8 @@ def test_whole_pictures_of_every_kind_are_read(kind, tmp_path):
     Image.fromarray(np.full((21, 37, 3), 9, "uint8")).save(path, kind)
     file = tf.io.read_file(str(path))
     assert picture_limits.checked_file(file) == file
-    assert picture_limits.open_picture(path).size == (37, 21)
+    with picture_limits.open_picture(path) as picture:
+        assert picture.size == (37, 21)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,8 @@ def names_of(function: Callable[..., Any]) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
 
-def spoiled(
-    function: Callable[..., Any], fine: Mapping[str, Any], among: st.SearchStrategy | None = None
-) -> st.SearchStrategy:
+def spoiled(function: Callable[..., Any], fine: Mapping[str, Any]) -> st.SearchStrategy:
     """Arguments that are fine, with some of all that there are replaced."""
-    changed = st.dictionaries(
-        st.sampled_from(names_of(function)), among or values(), min_size=1, max_size=2
-    )
+    names = st.sampled_from(names_of(function))
+    changed = st.dictionaries(names, values(), min_size=1, max_size=2)
     return changed.map(lambda changes: {**fine, **changes})

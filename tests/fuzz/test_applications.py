@@ -25,4 +25,7 @@ def test_arguments(name, examples):
 
 @tries
 def test_names(examples):
-    hunt(examples, lambda name: taken(lambda: ka.applications.build(name), name), name=values())
+    def check(name):
+        taken(lambda: ka.applications.build(name), name)
+
+    hunt(examples, check, name=values())

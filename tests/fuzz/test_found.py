@@ -44,6 +44,8 @@ FOUND = {
     "texts as a map": lambda: layers.BAM()(np.full((2, 6, 5, 4), "a")),
     "a window of no length": lambda: ops.gaussian_window(0, [0.5], [0.5]),
     "a window of a text": lambda: ops.cauchy_window("5", [0.5], [0.5]),
+    "more sides than rows": lambda: ops.roi_rectangles((4, 3), [[0.5]], [[0.5]]),
+    "a number for a function": lambda: ops.input_gradient(-1, MAPS),
     "other channels than the kernel's": lambda: ops.attend(MAPS, np.ones((3, 3, 4, 2))),
     "other taps than the kernel's": lambda: ops.attended(
         array((2, 4, 9, 3)), np.ones((1, 1, 3, 4))

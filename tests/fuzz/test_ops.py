@@ -12,7 +12,6 @@ from tests.fuzz.arguments import spoiled
 from tests.fuzz.data import arrays
 from tests.fuzz.hunt import hunt, tries
 from tests.fuzz.op_rows import MISSING, OP_ROWS
-from tests.fuzz.values import values
 from tests.fuzz.verdict import Refused, taken
 
 # Places that are data: what lies outside of a map cannot be known when a graph is made.
@@ -45,7 +44,7 @@ def test_arguments(name, examples):
         taken(lambda: answered(function, arguments), arguments)
 
     assert set(OP_ROWS[name]) <= set(inspect.signature(function).parameters)
-    hunt(examples, check, arguments=spoiled(function, OP_ROWS[name], values()))
+    hunt(examples, check, arguments=spoiled(function, OP_ROWS[name]))
 
 
 @tries
