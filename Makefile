@@ -56,7 +56,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.run
+bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run_all.py
 
 # Into site/. Warnings are errors, links inside are checked; nothing is fetched when it is read. Its
