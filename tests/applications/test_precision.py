@@ -1,7 +1,7 @@
 """Every model in half precision, compiled by XLA and not: what it answers, and what it learns.
 
-The bounds are those of docs/guides/scale_out.md. All models in all ways take the better part of an
-hour; a change runs one of each mechanism in one way.
+The bounds are those of docs/guides/scale_out.md. All models in all ways take twenty minutes of a
+processor; a change runs one of each mechanism in one way.
 """
 
 import functools
