@@ -8,6 +8,10 @@ import tensorflow as tf
 import keras_attention as ka
 from keras_attention.export import reloading
 from keras_attention.export import saved_model as export_module
+from keras_attention.ops.convolution_cost import ConvolutionCost
+
+# Groups cost nothing: every saved pixel counts.
+FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
 
 
 @pytest.fixture
@@ -154,6 +158,17 @@ def test_onnx(rng, tmp_path):
     for attention in ("san-d", "cbam", "bam"):
         model = ka.applications.LeNet5(attention=attention)
         assert ka.export.export_onnx(model, tmp_path / f"{attention}.onnx").is_file()
+
+
+def test_regrouped_layers_go_to_onnx(tmp_path):
+    """Their fixed rectangles are of steps of training; the file has whole maps."""
+    layer = ka.layers.TargetLayer(4, 3)
+    model = keras.Sequential([keras.Input((16, 16, 1)), layer])
+    layer.center.assign([[0.2, 0.2, 0.8, 0.8]] * 2)
+    layer.scale.assign([[0.25] * 4] * 2)
+    layer.regroup(layer.plan_groups(fixed_shapes=True, cost=FREE))
+    assert len(layer.slice_groups) > 1
+    assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
 
 
 def test_onnx_says_what_is_missing(model, tmp_path, monkeypatch):
