@@ -55,7 +55,7 @@ def _said(path: Path | None) -> Any:
         return None
     path = path / CONFIG if path.is_dir() else path
     # What is wrong with the file, its reader says later.
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
         text = path.read_text(encoding="utf-8")
         return (tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)).get("backend")
     return None

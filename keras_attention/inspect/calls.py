@@ -150,9 +150,11 @@ def _recording(calls: list[Call]) -> Iterator[None]:
 
 
 def _checked_shape(input_shape: Any) -> tuple[Any, ...]:
-    sides = input_shape if isinstance(input_shape, (list, tuple)) else ()
+    # Also a shape of TensorFlow, as data sets say theirs.
+    listed = isinstance(input_shape, (list, tuple)) or hasattr(input_shape, "as_list")
+    sides = tuple(input_shape) if listed else ()
     if sides and all(side is None or (is_integer(side) and int(side) > 0) for side in sides):
-        return tuple(sides)
+        return sides
     raise ValueError(
         "`input_shape` must be a tuple of positive integers, such as (28, 28, 1). "
         f"Received: input_shape={input_shape!r}"

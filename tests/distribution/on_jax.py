@@ -12,7 +12,6 @@ import os
 import sys
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "jax"
 DEVICES = HOSTS = 2
 
 
@@ -110,6 +109,7 @@ def on_one(folder, name):
 
 
 if __name__ == "__main__":
+    os.environ["KERAS_BACKEND"] = "jax"
     sys.meta_path.insert(0, NoTensorFlow())
     what, *rest = sys.argv[1:]
     {"devices": on_devices, "host": on_hosts, "one": on_one, "rooms": rooms}[what](*rest)

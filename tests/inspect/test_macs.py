@@ -39,6 +39,12 @@ def test_counts_of_attend_and_rectify(name, depth, billions):
     assert ka.inspect.count_macs(model) == pytest.approx(billions * 1e9, rel=0.015)
 
 
+def test_a_shape_may_be_that_of_a_data_set():
+    images, _ = ka.datasets.load("digits", "test", 4, size=28).element_spec
+    model = keras.Sequential([keras.Input((None, None, 1)), L.Conv2D(2, 3, padding="same")])
+    assert ka.inspect.count_macs(model, images.shape[1:]) == 28 * 28 * 9 * 2
+
+
 def test_attention_modules():
     """Convolutions for attention, scores and classes; here without those for the classes."""
     options = {"input_shape": (16, 16, 3), "weight_decay": 0.0}
