@@ -61,7 +61,7 @@ def bars(runs: Sequence[Run], names: Sequence[str]) -> str:
             ratio = Ratio(**facts)
             total, missed = total + bool(ratio.bar), missed + (not ratio.reached)
             before = _before(of_it, name, ratio.name)
-            mark = "" if ratio.reached else "**below its bar**"
+            mark = "" if ratio.reached else "**misses its bar**"
             lines.append(
                 f"| {name} | {ratio.name} | {ratio.ratio:.2f} | {ratio.bar} | {before} | {mark} |"
             )

@@ -42,7 +42,7 @@ def main() -> None:
     """Prints a row a mechanism, then the extrema of Scale-Space Attention."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=32, help="images (32)")
-    parser.add_argument("--rounds", type=int, default=9, help="times each is timed (9)")
+    parser.add_argument("--rounds", type=int, default=7, help="times each is timed (7)")
     parser.add_argument("--paper", action="store_true", help="networks as wide as the papers'")
     options = parser.parse_args()
     device = jax.devices()[0]

@@ -118,7 +118,7 @@ def steps(network: str, placement: str) -> None:
             )
         for key, value in models.items():
             calls[key], macs[key] = step(value, shape), ka.inspect.count_macs(value)
-    times = alternated(calls, *((5, 2) if network != "LeNet5" else (101, 3)))
+    times = alternated(calls, *((5, 2) if network != "LeNet5" else (61, 3)))
     print(f"Training step of {network}, {placement} placement, batch {BATCH}:\n")
     print("| attention | MACs | ms | / plain | / smoothing alone | / CBAM | / BAM |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

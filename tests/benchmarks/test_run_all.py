@@ -62,7 +62,7 @@ def test_results_history_and_bars(modules, monkeypatch):
     assert rows(text) == [
         "| first | slow / fast | 2.50 | ≥ 2 |  |  |",
         "| first | MACs | 7.00 |  |  |  |",
-        "| second | slow / fast | 1.50 | ≥ 2 |  | **below its bar** |",
+        "| second | slow / fast | 1.50 | ≥ 2 |  | **misses its bar** |",
         "| second | MACs | 7.00 |  |  |  |",
     ]
     assert text.index("## Bars") < text.index("## first") < text.index("## second")
