@@ -20,6 +20,10 @@ class RegroupROIs(keras.callbacks.Callback):
     it is taken when the seconds that it saves in the epochs that are left are more than the first
     step took, and where the estimated gain is large enough to be real.
 
+    It is for TensorFlow: on JAX and a CPU, XLA's gradients of sliced convolutions take many times
+    as long as those of whole maps (`benchmarks/on_jax.py`), which is what layers compute without
+    this callback.
+
     Args:
         every: Epochs between two looks; 1 by default.
         min_gain: Smallest share of the target layers' time to save; 0.1 by default.
