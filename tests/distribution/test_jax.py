@@ -26,13 +26,17 @@ def environment():
 
 
 def run(*words):
+    finish([*PROCESS, *map(str, words)], timeout=900)
+
+
+def finish(command, timeout):
     done = subprocess.run(
-        [*PROCESS, *map(str, words)],
+        command,
         cwd=ROOT,
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=timeout,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -72,16 +76,7 @@ def test_two_processes_learn_as_one(tmp_path):
         for process in (0, 1)
     )
     script = f"ip link set lo up && {{ {hosts} & wait -n && wait -n; }}"
-    done = subprocess.run(
-        [*ALONE, "bash", "-c", script],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    finish([*ALONE, "bash", "-c", script], timeout=500)
     expected, *hosts = (read(tmp_path / f"{name}.npz") for name in ("one", "host0", "host1"))
     for found in hosts:
         learners.assert_equal([found], [expected])
