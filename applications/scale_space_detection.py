@@ -25,7 +25,7 @@ from program_parts.arguments import positive, seed
 from scale_space_detection_parts import table8
 from scale_space_detection_parts.generated import Generated, write_set
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 if TYPE_CHECKING:  # these parts need the extra
     from scale_space_detection_parts.average_precision import Boxes

@@ -1,16 +1,16 @@
 """What convolutions of windows and products with matrices take, beside what the cost models say.
 
 Windows of a batch, 5x5 kernels (3x3 where 24 channels are read), "valid" padding. The model is
-`keras_attention.ops.convolution_cost.ConvolutionCost` without its start and the values read. Then
+`keras_attention.ops.roi_grouping.ConvolutionCost` without its start and the values read. Then
 the matrices of `surgery.compact`, and picking entries by their index, beside the rates that
-`surgery/compaction/by_matrix.py` goes by.
+`surgery/compaction/convolutions.py` goes by.
 """
 
 import tensorflow as tf
 
 from keras_attention.inspect import alternated
-from keras_attention.ops.convolution_cost import ConvolutionCost
-from keras_attention.surgery.compaction import by_matrix
+from keras_attention.ops.roi_grouping import ConvolutionCost
+from keras_attention.surgery.compaction import convolutions
 
 SIDES = (3, 5, 9, 14)
 KERNELS = (12, 32, 64, 256)
@@ -63,11 +63,11 @@ def matrices() -> None:
         for inputs, outputs in MATRICES:
             name = f"product {inputs} x {outputs}"
             calls[name] = product(batch, inputs, outputs)
-            models[name] = by_matrix.product_seconds(inputs * outputs, batch)
+            models[name] = convolutions.product_seconds(inputs * outputs, batch)
         for count in ENTRIES:
             name = f"picking {count} entries"
             calls[name] = picking(batch, count)
-            models[name] = count * batch * by_matrix.SECONDS_OF_ENTRY
+            models[name] = count * batch * convolutions.SECONDS_OF_ENTRY
         times = alternated(calls, rounds=21)
         for name, model in models.items():
             seconds = max(times[name] - times["empty"], 1e-9)

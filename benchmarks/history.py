@@ -13,7 +13,7 @@ from typing import Any
 
 from ratios import Ratio
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy")
 Run = dict[str, Any]

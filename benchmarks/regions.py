@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 STORED = Path(__file__).with_name("regions.npz")
 # Networks, shared regions a layer, data and first learning rates.

@@ -22,7 +22,7 @@ from pathlib import Path
 import history
 import ratios
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 HERE = Path(__file__).parent
 HELPERS = {"history.py", "ratios.py", "regions.py", "roofline.py", "run_all.py"}

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.training.learning_rates import HAS_MULTI_OPTIMIZER
+from keras_attention.training.layerwise_optimizer import HAS_MULTI_OPTIMIZER
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

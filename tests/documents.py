@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from keras_attention.training.learning_rates import HAS_MULTI_OPTIMIZER
+from keras_attention.training.layerwise_optimizer import HAS_MULTI_OPTIMIZER
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ from typing import Any
 from unittest import mock
 
 import keras_attention as ka
-from keras_attention.applications import targeted_densenet40
+from keras_attention.applications import densenet
 from tests.harness import ON_TENSORFLOW
 from tests.layer_rows import BAM_IDLE
 
@@ -35,7 +35,7 @@ class ModelCase:
 
     def make(self, **more):
         arguments = {"input_shape": self.input_shape, "classes": 3, **self.arguments, **more}
-        with mock.patch.dict(targeted_densenet40.SIZES, layers=FEW_LAYERS):
+        with mock.patch.dict(densenet.SIZES_40, layers=FEW_LAYERS):
             return ka.applications.build(self.name, **arguments)
 
     @property

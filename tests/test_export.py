@@ -8,7 +8,7 @@ import tensorflow as tf
 import keras_attention as ka
 from keras_attention.export import reloading
 from keras_attention.export import saved_model as export_module
-from keras_attention.ops.convolution_cost import ConvolutionCost
+from keras_attention.ops.roi_grouping import ConvolutionCost
 
 # Groups cost nothing: every saved pixel counts.
 FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.arguments import nearest
+from keras_attention.utils.validation import nearest
 
 # What Keras says where weights cannot be downloaded.
 FAILED = "URL fetch failure"

@@ -14,7 +14,7 @@ from program_parts.markdown import deviation
 
 from attend_rectify_parts import clutter, report
 from attend_rectify_parts.training import Training
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 TITLES = {
     "b": "(b) attention depth, AW 1",

@@ -18,7 +18,7 @@ from attention_transfer_parts.plan import Cell, Row
 from attention_transfer_parts.report import Done
 from attention_transfer_parts.tables import TABLES, TEACHER
 from attention_transfer_parts.training import ERRORS, Training
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 IMAGES = 4
 

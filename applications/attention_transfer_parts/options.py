@@ -7,7 +7,7 @@ from program_parts import run_options
 from program_parts.arguments import count, positive, positive_number, seed, share
 
 from attention_transfer_parts import methods, networks, plan, sources, tables
-from keras_attention.training.gradient_attention import KINDS
+from keras_attention.distillation.gradient_attention import KINDS
 
 OUTPUT = Path("runs/attention_transfer")
 # The tables that an option is for, where not for all.

@@ -15,7 +15,7 @@ from program_parts import files, markdown
 from dynamic_capacity_parts import cluttered, report
 from dynamic_capacity_parts.cluttered import ClutteredJob
 from dynamic_capacity_parts.training import ERROR, Training
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 served = cluttered.served
 TITLE = "figure 2"

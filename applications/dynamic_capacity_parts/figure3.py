@@ -18,7 +18,7 @@ import keras_attention as ka
 from dynamic_capacity_parts import cluttered, report
 from dynamic_capacity_parts.cluttered import ClutteredJob
 from dynamic_capacity_parts.training import ERROR, Training, settle
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 served = cluttered.served
 TITLE = "figure 3"

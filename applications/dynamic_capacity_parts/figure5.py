@@ -15,7 +15,7 @@ from program_parts import files, markdown
 
 import keras_attention as ka
 from dynamic_capacity_parts.training import Job, Training
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 TITLE = "figure 5"
 # Rows and columns, from the patch that training sees to the largest pictures of SVHN's test part.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 
 def write_text(path: Path, text: str) -> None:

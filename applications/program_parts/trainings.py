@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 from program_parts import files
 
 

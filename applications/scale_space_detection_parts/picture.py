@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import keras_attention as ka
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 from scale_space_detection_parts.average_precision import Boxes
 
 COLORS = ("tab:red", "tab:blue", "tab:orange", "tab:purple")

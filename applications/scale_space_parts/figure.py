@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 from scale_space_parts.clock import Timing
 
 

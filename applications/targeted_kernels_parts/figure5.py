@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from program_parts.markdown import deviation
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 from targeted_kernels_parts.report import Summary
 
 

@@ -17,13 +17,14 @@ from keras_attention.applications.conventions import (
     image_input,
     l2,
     pool,
+    rectified,
+    taps,
 )
-from keras_attention.applications.rectified import rectified, taps
 from keras_attention.applications.registry import register
-from keras_attention.arguments import flag, positive_integer
 from keras_attention.layers.attend_rectify import AttendRectifyHead
 from keras_attention.layers.spatial_transformer import SpatialTransformer
 from keras_attention.limits import checked_weight
+from keras_attention.utils.validation import flag, positive_integer
 
 # Of the convolutions, in multiples of `filters`; pooling follows those of the first three.
 CHANNELS = (1, 1, 2, 2, 2)

@@ -1,19 +1,31 @@
 """What every builder shares: the conventions of keras.applications."""
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_attention.arguments import is_integer, non_negative_number, positive_integer
+from keras_attention.layers.attend_rectify import AttendRectifyHead, answered
 from keras_attention.limits import checked_weight
+from keras_attention.utils.validation import (
+    flag,
+    is_integer,
+    non_negative_number,
+    one_of,
+    positive_integer,
+    share,
+)
 
 Tensor = Any
 Shape = Sequence[int | None]
-
 # Of an image or a sequence, and of its channels or features.
 LARGEST_SIDE = 2**14
+# More than in any data set of pictures; a top of 1,024 channels then has a weight of 1 GiB.
+MOST_CLASSES = 2**18
+POOLINGS = (None, "avg", "max")
 
 
 def channel_axis() -> int:
@@ -203,3 +215,104 @@ def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:
             f"a weight for each pixel. Received: input_shape={shape!r}"
         )
     return sizes
+
+
+def check_common(model: str, arguments: Mapping[str, Any]) -> None:
+    """Checks what has one meaning in all models.
+
+    Args:
+        model: Its name, for the errors.
+        arguments: All arguments of a builder, by name.
+
+    Raises:
+        ValueError: For a value that no model takes.
+    """
+    _check_classes(arguments["classes"])
+    _check_options(arguments.get("attention_options"))
+    keras.activations.get(arguments["classifier_activation"])
+    flag("include_top", arguments["include_top"])
+    one_of("pooling", arguments["pooling"], POOLINGS)
+    _check_tensor(arguments["input_tensor"])
+    _check_name(arguments["name"])
+    _check_weights(model, arguments["weights"])
+    non_negative_number("weight_decay", arguments["weight_decay"])
+    for rate in ("dropout", "hidden_dropout"):
+        share(rate, arguments.get(rate, 0.0))
+
+
+def _check_classes(classes: Any) -> None:
+    if positive_integer("classes", classes) > MOST_CLASSES:
+        raise ValueError(f"`classes` must be at most {MOST_CLASSES}. Received: classes={classes!r}")
+
+
+def _check_options(options: Any) -> None:
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(
+            "`attention_options` must be a dictionary of arguments, or None. "
+            f"Received: attention_options={options!r}"
+        )
+
+
+def _check_tensor(tensor: Any) -> None:
+    if tensor is not None and not keras.backend.is_keras_tensor(tensor):
+        raise ValueError(
+            "`input_tensor` must be a Keras tensor, as `keras.Input` makes. "
+            f"Received: input_tensor={tensor!r}"
+        )
+
+
+def _check_name(name: Any) -> None:
+    if not (name is None or (isinstance(name, str) and name and "/" not in name)):
+        raise ValueError(f"`name` must be a text without '/', or None. Received: name={name!r}")
+
+
+def _check_weights(model: str, weights: Any) -> None:
+    is_path = isinstance(weights, (str, os.PathLike))
+    if weights is not None and not (is_path and _is_file(Path(weights))):
+        raise ValueError(
+            "`weights` must be None (random) or the path of a file that `save_weights` or `save` "
+            f"wrote; none are published for {model}. Received: weights={weights!r}"
+        )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file system takes
+        return False
+
+
+def taps(attention_depth: int, maps: Sequence[Tensor], least: int = 1) -> list[Tensor]:
+    """The maps to attend to, the deepest first.
+
+    Args:
+        attention_depth: How many.
+        maps: All that can be, the deepest last.
+        least: 0 where none is allowed.
+
+    Raises:
+        ValueError: For a depth that is not there.
+    """
+    if is_integer(attention_depth) and least <= attention_depth <= len(maps):
+        return list(reversed(maps))[: int(attention_depth)]
+    raise ValueError(
+        f"`attention_depth` must be an integer from {least} to {len(maps)}, the layers that can be "
+        f"attended to. Received: attention_depth={attention_depth!r}"
+    )
+
+
+def rectified(
+    maps: Sequence[Tensor], features: Tensor, x: Tensor, activation: Any, head: AttendRectifyHead
+) -> Tensor:
+    """Adds a classifier and a head that rectifies what it says.
+
+    Args:
+        maps: What the modules look at, the deepest first.
+        features: What the gates look at, pooled.
+        x: What the classifier reads.
+        activation: Of the answer; None leaves the logarithms of its probabilities.
+        head: The modules and gates.
+    """
+    decay = head.regularizer
+    logits = classifier(x, head.classes, None, decay, "logits", bias_regularizer=decay)
+    return answered(head(list(maps), logits, features), head.space, activation)

@@ -19,8 +19,8 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import PLACEMENTS
 from keras_attention.applications.registry import register
-from keras_attention.arguments import one_of
 from keras_attention.layers import RecurrentAttention, SANBlock
+from keras_attention.utils.validation import one_of
 
 LAYERS = 4
 UNITS = 64

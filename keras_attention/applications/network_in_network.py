@@ -19,8 +19,8 @@ from keras_attention.applications.conventions import (
     pool,
 )
 from keras_attention.applications.registry import register
-from keras_attention.arguments import flag, positive_integer, positive_number, share
 from keras_attention.limits import checked_weight
+from keras_attention.utils.validation import flag, positive_integer, positive_number, share
 
 CIFAR = (32, 32, 3)
 # Channels of each block's convolutions but the ninth, which has the classes. They are ours: near

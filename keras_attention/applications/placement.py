@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_attention.arguments import one_of
 from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
+from keras_attention.utils.validation import one_of
 
 Tensor = Any
 

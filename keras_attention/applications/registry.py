@@ -7,9 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_attention.applications.common_arguments import check_common
-from keras_attention.arguments import nearest
-from keras_attention.wrapping import in_place_of
+from keras_attention.applications.conventions import check_common
+from keras_attention.utils.validation import in_place_of, nearest
 
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 

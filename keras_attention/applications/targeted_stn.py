@@ -22,8 +22,8 @@ from keras_attention.applications.conventions import (
     scale_l2_of_blocks,
 )
 from keras_attention.applications.registry import register
-from keras_attention.arguments import share
 from keras_attention.layers import SpatialTransformer, TargetLayer
+from keras_attention.utils.validation import share
 
 KERNEL_SIZES = (7, 5, 3)
 FILTERS = (128, 128, 256)

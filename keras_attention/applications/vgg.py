@@ -21,8 +21,8 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import Attention
 from keras_attention.applications.registry import register
-from keras_attention.arguments import positive_integer, share
 from keras_attention.limits import checked_weight
+from keras_attention.utils.validation import positive_integer, share
 
 # Channels of each block, over those of the first.
 GROWTH = (1, 2, 4, 8, 8)

@@ -1,23 +1,29 @@
 """What keras.ops cannot say, per backend. Nothing outside this folder asks which backend runs."""
 
 from keras_attention.backend.devices import (
+    accelerators,
     devices_here,
+    fit_looks_ahead,
+    keeps_metrics_of_layers,
+    make_deterministic,
     normalized_together,
+    replicas,
     start_devices,
     together,
 )
 from keras_attention.backend.fusion import fused, fused_alone, fuses, without_fusion
 from keras_attention.backend.gradients import after, input_gradient, with_pullback
-from keras_attention.backend.runs import (
-    accelerators,
-    fit_looks_ahead,
-    keeps_metrics_of_layers,
-    make_deterministic,
-    replicas,
+from keras_attention.backend.tensors import (
+    BACKEND,
+    crop,
+    matmul,
+    pad,
+    padded_convolution,
+    permute,
+    resize_bilinear,
+    supports_dynamic_shapes,
+    with_fixed_shapes,
 )
-from keras_attention.backend.sizes import crop, pad, supports_dynamic_shapes, with_fixed_shapes
-from keras_attention.backend.tensors import matmul, padded_convolution, permute, resize_bilinear
-from keras_attention.backend.which import BACKEND
 
 __all__ = [
     "BACKEND",

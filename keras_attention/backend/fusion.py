@@ -6,8 +6,7 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any
 
-from keras_attention.backend.sizes import supports_dynamic_shapes
-from keras_attention.backend.which import BACKEND
+from keras_attention.backend.tensors import BACKEND, supports_dynamic_shapes
 
 if BACKEND == "tensorflow":
     import tensorflow as tf

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.backend.which import BACKEND
+from keras_attention.backend.tensors import BACKEND
 
 if BACKEND == "tensorflow":
     import tensorflow as tf

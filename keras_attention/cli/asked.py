@@ -9,8 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from keras_attention.arguments import nearest
 from keras_attention.cli.run_config import RunConfig
+from keras_attention.utils.validation import nearest
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 
 from keras_attention import datasets, ops
-from keras_attention.arguments import positive_integer
 from keras_attention.cli import run_folder
 from keras_attention.cli.asked import parsed_options
 from keras_attention.cli.run_config import DataConfig, RunConfig
 from keras_attention.datasets import DatasetInfo
+from keras_attention.utils.validation import positive_integer
 
 TEST_BATCH = 256
 # Whole pictures of house numbers have half a million pixels.

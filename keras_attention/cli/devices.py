@@ -3,8 +3,8 @@
 from typing import Any
 
 from keras_attention import backend
-from keras_attention.arguments import is_integer
 from keras_attention.cli.defaults import ALL_DEVICES
+from keras_attention.utils.validation import is_integer
 
 
 def checked_devices(devices: Any, batch_size: int) -> int:

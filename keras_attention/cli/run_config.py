@@ -4,14 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_attention import applications, datasets
-from keras_attention.arguments import (
-    is_integer,
-    non_negative_number,
-    one_of,
-    positive_integer,
-    seed_number,
-    share,
-)
 from keras_attention.backend import BACKEND
 from keras_attention.cli.defaults import (
     LEARNING_RATES,
@@ -22,6 +14,14 @@ from keras_attention.cli.defaults import (
     TRAIN_DEFAULTS,
 )
 from keras_attention.cli.devices import check_backend, checked_devices
+from keras_attention.utils.validation import (
+    is_integer,
+    non_negative_number,
+    one_of,
+    positive_integer,
+    seed_number,
+    share,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

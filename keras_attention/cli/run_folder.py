@@ -14,8 +14,7 @@ import keras
 from keras_attention import layers, losses, surgery, training  # noqa: F401
 from keras_attention.cli.asked import CONFIG
 from keras_attention.cli.run_config import RunConfig, check_values
-from keras_attention.files import PARTIAL, remove_partial, write_whole
-from keras_attention.locks import LOCK
+from keras_attention.utils.io import LOCK, PARTIAL, remove_partial, write_whole
 
 CHECKPOINTS = "checkpoints"
 HISTORY = "history.csv"

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from keras_attention import applications, datasets
-from keras_attention.arguments import nearest
 from keras_attention.cli import run_folder
+from keras_attention.utils.validation import nearest
 
 Shape = tuple[int, ...]
 

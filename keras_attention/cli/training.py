@@ -12,8 +12,8 @@ from keras_attention.cli.building import build
 from keras_attention.cli.devices import check_backend
 from keras_attention.cli.learners import compile_for_training, learner
 from keras_attention.cli.run_config import RunConfig
-from keras_attention.files import write_whole
 from keras_attention.training import resumable_fit
+from keras_attention.utils.io import write_whole
 
 
 def train(

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attention.arguments import flag, is_integer, one_of
 from keras_attention.datasets.folders import inside, needed_folder
 from keras_attention.datasets.picture_files import PictureFiles, missing
+from keras_attention.utils.validation import flag, is_integer, one_of
 
 # First and last year of each class; the files write the third as (8, 12).
 AGES = ((0, 2), (4, 6), (8, 13), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))

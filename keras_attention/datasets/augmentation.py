@@ -6,7 +6,7 @@ Komodakis, Paying More Attention to Attention (2017), section 4.1.
 
 import keras
 
-from keras_attention.arguments import is_integer, positive_integer, seed_number
+from keras_attention.utils.validation import is_integer, positive_integer, seed_number
 
 # Shifts are rounded to whole pixels: with half a pixel more the ends are as likely as the rest.
 ROUNDED = 0.5 - 1e-4

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.arguments import is_integer, positive_integer
 from keras_attention.datasets.in_memory import as_floats, indices
+from keras_attention.utils.validation import is_integer, positive_integer
 
 DISTRACTORS = 8
 # Images are composed together, which is many times faster than one by one.

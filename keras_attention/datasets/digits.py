@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.arguments import is_integer
+from keras_attention.utils.validation import is_integer
 
 CLASSES = 10
 TEST_SHARE = 0.2

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.arguments import positive_integer, share
 from keras_attention.datasets.digits import SPLIT_SEED
 from keras_attention.datasets.folders import contents, inside, needed_folder
 from keras_attention.datasets.sequences import Scaling
 from keras_attention.datasets.subjects import draw_frames
 from keras_attention.datasets.tables import Table, read_table
 from keras_attention.datasets.windows import Windows
+from keras_attention.utils.validation import positive_integer, share
 
 SOURCE = "https://c3.nasa.gov/dashlink/projects/85/"
 LAYOUT = "a CSV file for each flight: names of the columns, then one line a second"

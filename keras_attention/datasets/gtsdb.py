@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attention.arguments import positive_integer
 from keras_attention.datasets.folders import all_inside, contents, folder_of, inside, variable_of
 from keras_attention.datasets.scenes import Scenes, padded
 from keras_attention.datasets.subjects import draw_frames
+from keras_attention.utils.validation import positive_integer
 
 CLASSES = 43
 FIRST_OF_TEST = 600

@@ -6,8 +6,8 @@ Reference: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge
 import os
 from typing import Any
 
-from keras_attention.arguments import positive_integer
 from keras_attention.datasets.streams import Stream
+from keras_attention.utils.validation import positive_integer
 
 SOURCE = "https://image-net.org/download-images"
 PARTS = {"train": "train", "test": "validation"}

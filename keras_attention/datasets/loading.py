@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.arguments import nearest, one_of, positive_integer, seed_number
 from keras_attention.datasets.registry import DatasetInfo, find
+from keras_attention.utils.validation import nearest, one_of, positive_integer, seed_number
 
 SPLITS = ("train", "test")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.arguments import one_of
 from keras_attention.datasets.folders import contents, inside, needed_folder
 from keras_attention.datasets.picture_files import PictureFiles, missing
+from keras_attention.utils.validation import one_of
 
 CLASSES = 67
 LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}

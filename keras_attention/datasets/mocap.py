@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.arguments import one_of, positive_integer, share
 from keras_attention.datasets.acclaim import Skeleton, read_motion, read_skeleton
 from keras_attention.datasets.digits import SPLIT_SEED, stratified_split
 from keras_attention.datasets.folders import inside, needed_folder
 from keras_attention.datasets.recordings import LAYOUT, Recording, find_recordings
 from keras_attention.datasets.sequences import Scaling, pad, resample
 from keras_attention.datasets.tables import Table, read_table
+from keras_attention.utils.validation import one_of, positive_integer, share
 
 SOURCE = "http://mocap.cs.cmu.edu"
 FITS = {"resample": resample, "pad": pad}

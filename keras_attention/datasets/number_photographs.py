@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.arguments import flag, one_of, positive_integer
 from keras_attention.datasets import number_painting as painting
 from keras_attention.datasets.by_size import BATCHING
 from keras_attention.datasets.digits import SPLIT_SEED, read_digits
 from keras_attention.datasets.in_memory import indices
 from keras_attention.datasets.photographs import photographs
+from keras_attention.utils.validation import flag, one_of, positive_integer
 
 CROP = (54, 110)
 # Rows and columns of whole pictures, from small ones to the hundred largest of SVHN's test part.

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.arguments import non_negative_number
 from keras_attention.datasets.faces import Faces
 from keras_attention.datasets.folders import all_inside, contents, folder_of, inside, variable_of
 from keras_attention.datasets.subjects import choose_subjects, draw_frames
+from keras_attention.utils.validation import non_negative_number
 
 POINTS = 66
 MOST_PAIN = 16

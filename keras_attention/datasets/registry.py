@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.arguments import nearest
+from keras_attention.utils.validation import nearest
 
 # What `read` returns and `generate` takes: all images of a split, or what they are made from, and
 # all labels; or one object that reads both from disk.

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from keras_attention.arguments import is_integer
 from keras_attention.datasets.in_memory import as_floats
 from keras_attention.datasets.picture_limits import checked_file
+from keras_attention.utils.validation import is_integer
 
 # Pictures are shrunk to this many pixels along the shorter side before 224 of them are cut out.
 SHORTER_SIDE, CROP = 256, 224

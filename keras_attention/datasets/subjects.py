@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_attention.arguments import is_integer
 from keras_attention.datasets.digits import SPLIT_SEED
+from keras_attention.utils.validation import is_integer
 
 # Chitta, Targeted Kernel Networks (2018), section 4.1: 7 of 25 subjects, about 30 % of the frames.
 TEST_SUBJECTS, SUBJECTS = 7, 25

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.arguments import flag, is_integer, one_of, positive_integers
 from keras_attention.datasets.by_size import BATCHING
 from keras_attention.datasets.digit_struct import read_digit_struct
 from keras_attention.datasets.digits import SPLIT_SEED
@@ -20,6 +19,7 @@ from keras_attention.datasets.number_labels import LONGEST, label_of
 from keras_attention.datasets.number_pictures import NumberPictures
 from keras_attention.datasets.picture_files import missing
 from keras_attention.datasets.subjects import draw_frames
+from keras_attention.utils.validation import flag, is_integer, one_of, positive_integers
 
 # Pictures are brought to these sides for training, and crops of the second ones are cut out.
 SIDES, CROP = (64, 128), (54, 110)

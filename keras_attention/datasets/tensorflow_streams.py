@@ -4,9 +4,9 @@ import os
 from functools import partial
 from typing import Any
 
-from keras_attention.arguments import flag, positive_integer
 from keras_attention.datasets.streams import Stream
 from keras_attention.datasets.tensorflow_sets import here_or_downloaded
+from keras_attention.utils.validation import flag, positive_integer
 
 SHUFFLE_BUFFER = 4_000
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attention.arguments import share
 from keras_attention.datasets.digits import SPLIT_SEED
 from keras_attention.datasets.folders import inside, needed_folder
 from keras_attention.datasets.picture_files import PictureFiles, missing
+from keras_attention.utils.validation import share
 
 CLASSES = 100
 INDEX, BOXES = "category.txt", "bb_info.txt"

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import keras_model, non_negative_number
+from keras_attention.utils.validation import keras_model, non_negative_number
 
 # Pixels along a side that the model leaves open, for the examples to compare on.
 UNKNOWN_SIDE = 32

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import one_of
 from keras_attention.export.checking import compare_integers
 from keras_attention.export.conversion import for_litert
 from keras_attention.export.litert_file import run_litert
 from keras_attention.export.single_file import export_file
+from keras_attention.utils.validation import one_of
 
 # Root mean square difference of an output of int8, relative to that of the output: a scale that is
 # wrong gives about 1.

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 
 from keras_attention import backend
-from keras_attention.arguments import flag
 from keras_attention.export.archive import SERVE, SERVE_BYTES, write_archive
 from keras_attention.export.checking import (
     compare,
@@ -30,6 +29,7 @@ from keras_attention.export.pictures import (
 )
 from keras_attention.export.reloading import outputs_elsewhere
 from keras_attention.inspect.with_attention import with_attention
+from keras_attention.utils.validation import flag
 
 
 def export_saved_model(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_attention.arguments import nearest
+from keras_attention.utils.validation import nearest
 
 
 @dataclass(frozen=True)

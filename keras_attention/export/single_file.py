@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import flag
 from keras_attention.export.checking import (
     compare,
     examples_for,
@@ -19,6 +18,7 @@ from keras_attention.export.checking import (
     with_float32_outputs,
 )
 from keras_attention.inspect.with_attention import with_attention
+from keras_attention.utils.validation import flag
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 Run = Callable[[Path, list[np.ndarray]], list[np.ndarray]]

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from keras_attention.arguments import positive_integer
 from keras_attention.export.signatures import Endpoint, read_signature
+from keras_attention.utils.validation import positive_integer
 
 TYPES = {
     "float16": "TYPE_FP16",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import nearest, standard_data_format
 from keras_attention.inspect import style
 from keras_attention.inspect.calls import Call, outputs_on_images
 from keras_attention.inspect.heads import BRIGHTEST, OPACITY, as_pictures
@@ -21,6 +20,7 @@ from keras_attention.inspect.panels import (
 )
 from keras_attention.inspect.pictures import over
 from keras_attention.ops.attention_transfer import attention_map
+from keras_attention.utils.validation import nearest, standard_data_format
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import one_of, positive_integer, positive_number
-from keras_attention.files import write_whole
 from keras_attention.inspect import windows
 from keras_attention.inspect.calls import trace_calls
 from keras_attention.inspect.plot import plot_attention
+from keras_attention.utils.io import write_whole
+from keras_attention.utils.validation import one_of, positive_integer, positive_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_attention.arguments import one_of, standard_data_format
 from keras_attention.inspect.activations import maps_on_images
 from keras_attention.inspect.panels import ROWS_SHOWN, Column, draw_panels, input_column
 from keras_attention.ops.attention_transfer import paired_maps
+from keras_attention.utils.validation import one_of, standard_data_format
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from unittest import mock
 
 import keras
 
-from keras_attention.arguments import is_integer, keras_model
+from keras_attention.utils.validation import is_integer, keras_model
 
 Shape = Sequence[int]
 

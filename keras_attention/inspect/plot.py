@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_attention.files import write_whole
 from keras_attention.inspect import (
     activations,
     attend_rectify,
@@ -20,6 +19,7 @@ from keras_attention.inspect import (
     windows,
 )
 from keras_attention.inspect.calls import Call, trace_calls
+from keras_attention.utils.io import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from rich.table import Table
 
-from keras_attention.arguments import keras_model, table_of
 from keras_attention.inspect.macs import count_macs
+from keras_attention.utils.validation import keras_model, table_of
 
 
 def summary_table(

@@ -1,7 +1,6 @@
 """The mechanisms as Keras layers."""
 
-from keras_attention.layers.attend_rectify import AttendRectifyHead
-from keras_attention.layers.attention_module import AttentionModule
+from keras_attention.layers.attend_rectify import AttendRectifyHead, AttentionModule
 from keras_attention.layers.attentive_regularization import AttentiveRegularization
 from keras_attention.layers.bam import BAM
 from keras_attention.layers.cbam import CBAM

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_attention.arguments import one_of
 from keras_attention.layers.bam import BAM
 from keras_attention.layers.cbam import CBAM
 from keras_attention.layers.scale_space import SANBlock
+from keras_attention.utils.validation import one_of
 
 Tensor = Any
 

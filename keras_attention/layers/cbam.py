@@ -6,11 +6,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.arguments import flag, one_of, positive_integer, standard_data_format
-from keras_attention.layers.channel_reduction import channels_and_units
-from keras_attention.layers.finite import normalizable
-from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.limits import checked_weight
+from keras_attention.utils.numerics import normalizable
+from keras_attention.utils.validation import (
+    channels_and_units,
+    checked_shape,
+    flag,
+    map_spec,
+    one_of,
+    positive_integer,
+    standard_data_format,
+    taken_map,
+)
 
 Tensor = Any
 Shape = tuple[int | None, ...]

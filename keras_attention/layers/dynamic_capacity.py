@@ -1,7 +1,11 @@
 """Fine features for the few places of an image that matter most."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import keras
@@ -9,25 +13,9 @@ import numpy as np
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.arguments import (
-    flag,
-    non_negative_number,
-    one_of,
-    positive_integer,
-    standard_data_format,
-)
-from keras_attention.layers.map_format import MapFormat
-from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
-from keras_attention.layers.patch_arguments import (
-    check_ways,
-    checked_count,
-    checked_model,
-    checked_outputs,
-)
-from keras_attention.layers.patch_models import PatchModels
-from keras_attention.layers.patch_place import PatchPlace, checked_offset, checked_pair, patch_place
-from keras_attention.layers.replica_losses import ReplicaLosses
-from keras_attention.layers.salient_top import WAYS, SalientTop, check_outputs
+from keras_attention.graph.receptive_field import receptive_field
+from keras_attention.layers.entropy_saliency import WAYS, SalientTop, check_outputs
+from keras_attention.ops.attend_rectify import scaled_gradient
 from keras_attention.ops.dynamic_capacity import (
     gather_patches,
     hint,
@@ -35,13 +23,61 @@ from keras_attention.ops.dynamic_capacity import (
     top_positions,
     vectors_at,
 )
-from keras_attention.ops.gradients import scaled_gradient
+from keras_attention.utils.data_format import MapFormat, Shape
+from keras_attention.utils.validation import (
+    checked_shape,
+    flag,
+    is_integer,
+    map_spec,
+    non_negative_number,
+    one_of,
+    positive_integer,
+    positive_integers,
+    standard_data_format,
+    taken_map,
+)
 
 Tensor = Any
-Shape = tuple[int | None, ...]
-
 COMBINES = ("swap", "fine_only")
 PARTS = ("coarse", "fine", "top", "fine_top")
+Pair = tuple[int, int]
+
+
+class ReplicaLosses(keras.layers.Layer):
+    """A layer whose added losses are those of the replica that asks.
+
+    Replicas of TensorFlow are threads that call one layer by turns, each until it waits for the
+    others, and Keras keeps one list of losses for all: a loss would count as often as there are
+    replicas, or be cleared by the next one's call.
+
+    Args:
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Example:
+    >>> layer = ReplicaLosses()
+    >>> layer.add_loss(keras.ops.convert_to_tensor(2.0))
+    >>> [float(loss) for loss in layer.losses]
+    [2.0]
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._of_replicas: dict[int, list[Tensor]] = {}
+
+    def add_loss(self, loss: Any) -> None:
+        super().add_loss(loss)
+        if backend.replicas() > 1:
+            mine = self._of_replicas.setdefault(get_ident(), [])
+            mine.extend(keras.tree.flatten(loss))
+
+    def _get_own_losses(self) -> list[Tensor]:
+        if backend.replicas() > 1:
+            return list(self._of_replicas.get(get_ident(), ()))
+        return super()._get_own_losses()
+
+    def _clear_losses(self) -> None:
+        super()._clear_losses()
+        self._of_replicas.pop(get_ident(), None)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -398,3 +434,217 @@ class PatchRefiner(ReplicaLosses):
         for name in PARTS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+
+@dataclass(frozen=True)
+class PatchModels:
+    """From images to a map, from patches to vectors, and from both to answers.
+
+    Attributes:
+        coarse: From an image to a map.
+        fine: From a patch to a vector.
+        top: From the map to answers.
+        fine_top: From the fine vectors alone, a map `(k, 1)`, to answers; None for `top`.
+        format: Of images and maps.
+    """
+
+    coarse: keras.Model
+    fine: keras.Model
+    top: keras.Model
+    fine_top: keras.Model | None
+    format: MapFormat
+
+    def check_images(self, images: Shape) -> None:
+        """Refuses images that are too small for the coarse layers to look at a place."""
+        try:
+            sides = self.format.sides(tuple(self.coarse.compute_output_shape(images)))[:2]
+        except ValueError:
+            sides = (0, 0)
+        if any(side is not None and side < 1 for side in sides):
+            raise ValueError(
+                f"Images must be large enough for {self.coarse.name!r} to make a map of one place. "
+                f"Received: images of shape {images}"
+            )
+
+    def build(self, images: Shape, place: PatchPlace, patches: int) -> None:
+        """Makes the weights that are not there yet.
+
+        Raises:
+            ValueError: For a coarse model that makes no map.
+        """
+        _build(self.fine, self.patch(images, place))
+        features = tuple(self.coarse.compute_output_shape(images))
+        if len(features) != 4 or self.format.length(features) is None:
+            raise ValueError(
+                "`coarse` must return a map of vectors of known length. "
+                f"Received: {self.coarse.name!r}, which returns {features}"
+            )
+        _build(self.top, features)
+        if self.fine_top is not None:
+            _build(self.fine_top, self.vectors(images, place, patches))
+
+    def build_coarse(self, images: Shape) -> None:
+        """Makes the weights of the coarse model, whose layers tell where patches lie."""
+        _build(self.coarse, images)
+
+    def patch(self, images: Any, place: PatchPlace) -> Shape:
+        """The shape of patches."""
+        return self.format.shape(None, *place.size, self.format.sides(tuple(images))[2])
+
+    def vectors(self, images: Any, place: PatchPlace, patches: Any) -> Shape:
+        """The shape of the map that the fine vectors of an image make."""
+        fine = self.fine.compute_output_shape(self.patch(images, place))
+        return self.format.shape(images[0], patches, 1, self.format.length(tuple(fine)))
+
+    def compare(self, images: Shape, place: PatchPlace, needed: bool) -> bool:
+        """Whether coarse and fine vectors are of one length.
+
+        Args:
+            images: The shape of the images.
+            place: Of the patches.
+            needed: Whether they have to be.
+
+        Raises:
+            ValueError: Where they are not and have to be, or `fine` makes no vector.
+        """
+        fine = tuple(self.fine.compute_output_shape(self.patch(images, place)))
+        alone = len(fine) == 2 or (len(fine) == 4 and self.format.sides(fine)[:2] == (1, 1))
+        if not alone or self.format.length(fine) is None:
+            raise ValueError(
+                f"`fine` must make one vector of a patch of {place.size} pixels. "
+                f"Received: {self.fine.name!r}, which returns {fine}"
+            )
+        depth = self.format.length(self.coarse.compute_output_shape(images))
+        if needed and self.format.length(fine) != depth:
+            raise ValueError(
+                f"`fine` must return vectors of {depth} values, as `coarse` does; others go to a "
+                "`fine_top` with combine='fine_only' and hint_weight=0. "
+                f"Received: {self.fine.name!r}, which returns {fine}"
+            )
+        return self.format.length(fine) == depth
+
+
+def _build(model: keras.Model, shape: Shape) -> None:
+    if not model.built:
+        model.build(shape)
+
+
+@dataclass(frozen=True)
+class PatchPlace:
+    """Place `i` has the `size` pixels from `i * stride - offset`, on each axis.
+
+    Attributes:
+        size: Height and width of a patch.
+        stride: Pixels from one place to the next.
+        offset: Pixels before `i * stride` that the patch starts.
+    """
+
+    size: Pair
+    stride: Pair
+    offset: Pair
+
+
+def patch_place(
+    coarse: keras.Model, size: Any = None, offset: Any = None, stride: Any = None
+) -> PatchPlace:
+    """Fills in what was not said from what a place of the coarse map sees.
+
+    Args:
+        coarse: From the image to the map.
+        size: Of a patch; None for what a place sees.
+        offset: None puts what a place sees in the middle of the patch; one pixel that is left over
+            goes behind it.
+        stride: None for that of the model.
+
+    Raises:
+        ValueError: Where the layers of the model do not tell and not all is said.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Conv2D(4, 5, 2)])
+    >>> patch_place(model, size=(8, 8))
+    PatchPlace(size=(8, 8), stride=(2, 2), offset=(1, 1))
+    """
+    if size is not None and offset is not None and stride is not None:
+        return PatchPlace(size, stride, offset)
+    try:
+        field = receptive_field(coarse)
+    except ValueError as error:
+        raise ValueError(
+            "`patch_size`, `offset` and `stride` must be given: they cannot be derived from "
+            f"`coarse`. {error} Received: patch_size={size}, offset={offset}, stride={stride}"
+        ) from error
+    size = field.size if size is None else size
+    if offset is None:
+        parts = zip(size, field.size, field.start, strict=True)
+        rows, columns = ((side - seen) // 2 - start for side, seen, start in parts)
+        offset = (rows, columns)
+    return PatchPlace(size, field.stride if stride is None else stride, offset)
+
+
+def checked_pair(argument: str, value: Any) -> Pair | None:
+    """Two positive integers from one or two, or None."""
+    return None if value is None else positive_integers(argument, value, 2)
+
+
+def checked_offset(offset: Any) -> Pair | None:
+    """Two integers of any sign from one or two, or None."""
+    if offset is None:
+        return None
+    if is_integer(offset):
+        return int(offset), int(offset)
+    if isinstance(offset, Sequence) and len(offset) == 2 and all(map(is_integer, offset)):
+        return int(offset[0]), int(offset[1])
+    raise ValueError(f"`offset` must be an integer or two of them. Received: offset={offset!r}")
+
+
+def checked_model(argument: str, model: Any) -> keras.Model:
+    """Returns a Keras model.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    if isinstance(model, keras.Model):
+        return model
+    raise ValueError(f"`{argument}` must be a Keras model. Received: {argument}={model!r}")
+
+
+def checked_count(argument: str, value: Any) -> int:
+    """Returns an integer from 0 on.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    if is_integer(value) and int(value) >= 0:
+        return int(value)
+    raise ValueError(f"`{argument}` must be an integer, 0 or more. Received: {argument}={value!r}")
+
+
+def checked_outputs(outputs: Any) -> tuple[int, ...]:
+    """Returns the places of answers that count.
+
+    Raises:
+        ValueError: For none, or the same one twice.
+    """
+    values = tuple(outputs) if isinstance(outputs, (list, tuple)) else ()
+    if values and all(map(is_integer, values)) and len(set(values)) == len(values):
+        return tuple(int(index) for index in values)
+    raise ValueError(
+        "`outputs` must be None or a list of different integers, the places of the answers that "
+        f"count. Received: outputs={outputs!r}"
+    )
+
+
+def check_ways(
+    combine: str, fine_top: keras.Model | None, convex: bool, hint_weight: float
+) -> None:
+    """Refuses arguments that do not go together."""
+    if convex and hint_weight > 1.0:
+        raise ValueError(
+            "`hint_weight` must be from 0 to 1 where `convex` is True. "
+            f"Received: hint_weight={hint_weight}"
+        )
+    if fine_top is not None and combine == "swap":
+        raise ValueError(
+            "`fine_top` is for combine='fine_only'; with 'swap' fine vectors go to `top`. "
+            f"Received: fine_top={fine_top.name!r}"
+        )

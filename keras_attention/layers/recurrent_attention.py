@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.map_inputs import check_not_empty, map_spec, taken_map
+from keras_attention.utils.validation import check_not_empty, map_spec, taken_map
 
 Tensor = Any
 Shape = tuple[int | None, ...]

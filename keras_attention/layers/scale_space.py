@@ -7,14 +7,21 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.arguments import flag, one_of, positive_integers, standard_data_format
-from keras_attention.layers.map_inputs import checked_shape, taken_map
 from keras_attention.limits import check_reach, checked_weight
-from keras_attention.ops.resizing import needs_resizing, resized_like
-from keras_attention.ops.same_convolution import same_convolution
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
+    needs_resizing,
+    resized_like,
+    same_convolution,
     weighted_extrema,
+)
+from keras_attention.utils.validation import (
+    checked_shape,
+    flag,
+    one_of,
+    positive_integers,
+    standard_data_format,
+    taken_map,
 )
 
 Tensor = Any

@@ -6,9 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.arguments import positive_integers, standard_data_format
-from keras_attention.layers.map_inputs import checked_shape, map_spec, taken_map
 from keras_attention.ops.spatial_transformer import spatial_transform
+from keras_attention.utils.validation import (
+    checked_shape,
+    map_spec,
+    positive_integers,
+    standard_data_format,
+    taken_map,
+)
 
 Tensor = Any
 Shape = tuple[int | None, ...]

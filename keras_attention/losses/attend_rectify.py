@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.ops.shapes import same_shape
+from keras_attention.utils.validation import same_shape
 
 Tensor = Any
 

@@ -5,12 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.arguments import (
-    at_least_one,
-    one_of,
-    positive_number,
-    standard_data_format,
-)
 from keras_attention.ops.attention_transfer import (
     LEAST_NORM,
     NORMALIZATIONS,
@@ -21,7 +15,13 @@ from keras_attention.ops.attention_transfer import (
     normalized_map,
     paired_maps,
 )
-from keras_attention.ops.shapes import same_shape
+from keras_attention.utils.validation import (
+    at_least_one,
+    one_of,
+    positive_number,
+    same_shape,
+    standard_data_format,
+)
 
 Tensor = Any
 

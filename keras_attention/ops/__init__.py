@@ -8,6 +8,7 @@ from keras_attention.ops.attend_rectify import (
     gated,
     global_gates,
     head_overlap,
+    scaled_gradient,
     spatial_softmax,
 )
 from keras_attention.ops.attention_transfer import (
@@ -23,8 +24,12 @@ from keras_attention.ops.dynamic_capacity import (
     swap,
     top_positions,
 )
-from keras_attention.ops.gradients import scaled_gradient
-from keras_attention.ops.grouped_convolution import sliced_targeted_convolution
+from keras_attention.ops.grouped_convolution import (
+    bounding_range,
+    place,
+    sliced_convolution,
+    sliced_targeted_convolution,
+)
 from keras_attention.ops.multi_digit import (
     inverse_entropy_weights,
     most_probable_sequence,
@@ -37,7 +42,6 @@ from keras_attention.ops.scale_space import (
     soft_extrema,
     weighted_extrema,
 )
-from keras_attention.ops.sliced_convolution import bounding_range, place, sliced_convolution
 from keras_attention.ops.spatial_transformer import (
     affine_grid,
     bilinear_sample,
@@ -50,8 +54,8 @@ from keras_attention.ops.targeted import (
     roi_indicator,
     roi_rectangles,
     separable_window,
+    targeted_convolution,
 )
-from keras_attention.ops.targeted_convolution import targeted_convolution
 
 __all__ = [
     "affine_grid",

@@ -12,8 +12,15 @@ import keras
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.arguments import at_least_one, one_of, positive_number, standard_data_format
-from keras_attention.ops.shapes import same_shape, some_sides, takes
+from keras_attention.utils.validation import (
+    at_least_one,
+    one_of,
+    positive_number,
+    same_shape,
+    some_sides,
+    standard_data_format,
+    takes,
+)
 
 Tensor = Any
 

@@ -13,10 +13,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_attention.arguments import standard_data_format
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.ops.dynamic_capacity import entropy
-from keras_attention.ops.shapes import several, takes
+from keras_attention.utils.validation import several, standard_data_format, takes
 
 Tensor = Any
 

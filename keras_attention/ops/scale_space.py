@@ -9,15 +9,14 @@ Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.arguments import flag, standard_data_format
-from keras_attention.ops.shapes import takes
+from keras_attention.utils.validation import flag, standard_data_format, takes
 
 Tensor = Any
 
@@ -203,3 +202,149 @@ def _shares(axis: int, doc: Tensor) -> Tensor:
 
 def _channel_axis(data_format: str | None) -> int:
     return -1 if standard_data_format(data_format) == "channels_last" else 1
+
+
+def resized_like(inputs: Tensor, like: Tensor, data_format: str | None = None) -> Tensor:
+    """Average-pools a map that is a whole number of times larger, resizes others bilinearly.
+
+    Args:
+        inputs: `(B, T, C)` or `(B, H, W, C)`, channels second with channels first.
+        like: A map of the same rank, whose sides are wanted.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        The inputs, with the sides of `like`; as they are where these are the same.
+
+    Example:
+    >>> x = ops.reshape(ops.arange(8, dtype="float32"), (1, 4, 2, 1))
+    >>> [float(value) for value in resized_like(x, ops.ones((1, 2, 1, 5)))[0, :, 0, 0]]
+    [1.5, 5.5]
+    """
+    data_format = standard_data_format(data_format)
+    if not needs_resizing(inputs.shape, like.shape, data_format):
+        return inputs
+    here, there = _sides(ops.shape(inputs), data_format), _sides(ops.shape(like), data_format)
+    ratios = [side // want for side, want in zip(here, there, strict=True)]
+    if all(isinstance(side, int) for side in (*here, *there)):
+        fits = all(
+            ratio > 0 and ratio * want == side
+            for side, want, ratio in zip(here, there, ratios, strict=True)
+        )
+        return (_pooled if fits else _bilinear)(inputs, there, ratios, data_format)
+    # The model takes any size: the sides are tensors.
+    here, there, ratio = (ops.stack(sizes) for sizes in (here, there, ratios))
+    return ops.cond(
+        ops.all(ops.logical_and(ratio > 0, ratio * there == here)),
+        lambda: _pooled(inputs, there, ratio, data_format),
+        lambda: _bilinear(inputs, there, ratio, data_format),
+    )
+
+
+def needs_resizing(
+    shape: Sequence[int | None], like: Sequence[int | None], data_format: str
+) -> bool:
+    """Whether a map may have other sides than another one: False where it surely has not.
+
+    Example:
+    >>> needs_resizing((None, 8, 6, 3), (None, 8, 6, 16), "channels_last")
+    False
+    """
+    here, there = _sides(shape, data_format), _sides(like, data_format)
+    return None in here or tuple(here) != tuple(there)
+
+
+def _sides(shape: Sequence[Any], data_format: str) -> Sequence[Any]:
+    return tuple(shape[1:-1] if data_format == "channels_last" else shape[2:])
+
+
+def _pooled(
+    inputs: Tensor, sides: Sequence[Any], ratios: Sequence[Any], data_format: str
+) -> Tensor:
+    """The means of equal blocks; any number of axes, and sizes that only tensors know."""
+    shape, rank = ops.shape(inputs), len(inputs.shape) - 2
+    blocks = [size for axis in range(rank) for size in (sides[axis], ratios[axis])]
+    if data_format == "channels_last":
+        blocks, first = [shape[0], *blocks, inputs.shape[-1]], 2
+    else:
+        blocks, first = [shape[0], inputs.shape[1], *blocks], 3
+    split = ops.reshape(ops.cast(inputs, "float32"), blocks)
+    means = ops.mean(split, axis=tuple(range(first, first + 2 * rank, 2)))
+    return ops.cast(means, inputs.dtype)
+
+
+def _bilinear(
+    inputs: Tensor, sides: Sequence[Any], ratios: Sequence[Any], data_format: str
+) -> Tensor:
+    axis = -2 if data_format == "channels_last" else -1
+    is_sequence = len(inputs.shape) == 3
+    images = ops.expand_dims(inputs, axis) if is_sequence else inputs
+    size = (sides[0], 1 if is_sequence else sides[1])
+    resized = backend.resize_bilinear(images, size, data_format)
+    return ops.squeeze(resized, axis) if is_sequence else resized
+
+
+def same_convolution(
+    inputs: Tensor,
+    kernel: Tensor,
+    dilation_rate: Sequence[int] = (1, 1),
+    depthwise: bool = False,
+    data_format: str | None = None,
+) -> Tensor:
+    """Convolves with stride 1 and as many zeros around the map as keep its size.
+
+    On a map that is smaller than a dilated kernel some taps never see it. They are left out, which
+    changes nothing but the time: a 3x3 kernel of dilation 4 on 4x4 pixels is a 1x1 kernel.
+
+    Args:
+        inputs: `(B, T, C)` or `(B, H, W, C)`, channels second with channels first.
+        kernel: `(k, C, filters)` or `(kh, kw, C, filters)`; the last is 1 if depthwise.
+        dilation_rate: Steps between the taps, one an axis.
+        depthwise: Whether each channel has a kernel of its own.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Returns:
+        The convolution, with the sides of the inputs.
+
+    Example:
+    >>> x, kernel = ops.ones((1, 4, 4, 2)), ops.ones((3, 3, 2, 5))
+    >>> outputs = same_convolution(x, kernel, (4, 4))
+    >>> tuple(outputs.shape), float(outputs[0, 0, 0, 0])
+    ((1, 4, 4, 5), 2.0)
+    """
+    data_format = standard_data_format(data_format)
+    sides = inputs.shape[1:-1] if data_format == "channels_last" else inputs.shape[2:]
+    index = tuple(
+        slice(*seeing_taps(side, size, step))
+        for side, size, step in zip(sides, kernel.shape, dilation_rate, strict=False)
+    )
+    convolve = ops.depthwise_conv if depthwise else ops.conv
+    return convolve(
+        inputs,
+        ops.convert_to_tensor(kernel)[index],
+        padding="same",
+        data_format=data_format,
+        dilation_rate=tuple(dilation_rate),
+    )
+
+
+def seeing_taps(side: int | None, size: int, step: int) -> tuple[int, int]:
+    """Finds the taps that see a map of a side at all, as a half-open range.
+
+    Args:
+        side: Pixels of the map; None where that is not known.
+        size: Taps of the kernel.
+        step: Pixels between them.
+
+    Returns:
+        First tap and the one after the last. As many are left out before as after the middle, so
+        that the zeros around the map stay on the sides where they were.
+
+    Example:
+    >>> seeing_taps(4, 3, 4), seeing_taps(5, 3, 4)
+    ((1, 2), (0, 3))
+    """
+    if side is None or size % 2 == 0:
+        return 0, size
+    middle = size // 2
+    reach = min(middle, (side - 1) // step)
+    return middle - reach, middle + reach + 1

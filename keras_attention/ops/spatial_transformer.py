@@ -12,7 +12,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_attention.ops.shapes import optional, takes, two_sides
+from keras_attention.utils.validation import optional, takes, two_sides
 
 Tensor = Any
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import keras
 
-from keras_attention.arguments import is_integer, nearest
-from keras_attention.layers.answer import answered
-from keras_attention.layers.attend_rectify import AttendRectifyHead
-from keras_attention.surgery.classifier import Classifier, find_classifier
-from keras_attention.surgery.graph import Graph
-from keras_attention.surgery.unrolled import unrolled
+from keras_attention.graph.classifier import Classifier, find_classifier
+from keras_attention.graph.functional import unrolled
+from keras_attention.graph.structure import Graph
+from keras_attention.layers.attend_rectify import AttendRectifyHead, answered
+from keras_attention.utils.validation import is_integer, nearest
 
 Tensor = Any
 

@@ -3,21 +3,20 @@
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-C.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_attention.arguments import flag, one_of
-from keras_attention.graphs.nodes import functional, is_functional
-from keras_attention.layers.blend import Blend
+from keras_attention.graph.functional import functional, inputs_like, is_functional
+from keras_attention.graph.structure import PADDINGS, Graph, Place
 from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
-from keras_attention.surgery.copying import inputs_like
-from keras_attention.surgery.graph import PADDINGS, Graph, Place
+from keras_attention.utils.validation import flag, one_of
 
 Tensor = Any
-
 PLACEMENTS = {"bottleneck": Graph.before_reductions, "full": Graph.after_convolutions}
+Shape = tuple[int | None, ...]
 
 
 def add_attention(
@@ -109,7 +108,7 @@ class _Addition:
         refined = attended(self.name, y_prev, y, convolution.kernel_size, name, options)
         if not self.identity:
             return refined
-        return Blend(dtype=convolution.dtype_policy, name=f"{name}_share")([y, refined])
+        return ReZero(dtype=convolution.dtype_policy, name=f"{name}_share")([y, refined])
 
 
 class _Copy:
@@ -176,3 +175,39 @@ class _Copy:
             name = f"{base}_{number}"
         self._taken.add(name)
         return name
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ReZero(keras.Layer):
+    """Adds a learned share of the way from a map to its refinement; the share is 0 at first.
+
+    A pre-trained network that a mechanism is put into so starts where it was: the first step of
+    training moves the share, the next ones the mechanism.
+
+    Call arguments:
+        inputs: `[before, after]`, of the same shape.
+
+    Weights:
+        share: A scalar, 0 at first.
+
+    Output shape:
+        That of both.
+
+    Example:
+    >>> layer = ReZero()
+    >>> [float(value) for value in layer([ops.ones((2,)), ops.zeros((2,))])]
+    [1.0, 1.0]
+
+    Reference:
+        Bachlechner et al., ReZero is All You Need (2020), of residual branches.
+    """
+
+    def build(self, input_shape: Sequence[Shape]) -> None:
+        self.share = self.add_weight(name="share", shape=(), initializer="zeros")
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        before, after = inputs
+        return before + ops.cast(self.share, before.dtype) * (after - before)
+
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
+        return tuple(input_shape[0])

@@ -5,10 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.graphs.nodes import functional, is_functional
+from keras_attention.graph.functional import functional, inputs_like, is_functional
+from keras_attention.graph.structure import Graph
 from keras_attention.layers.dynamic_capacity import PARTS, PatchRefiner
-from keras_attention.surgery.copying import inputs_like
-from keras_attention.surgery.graph import Graph
 
 Tensor = Any
 

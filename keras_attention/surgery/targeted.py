@@ -8,10 +8,9 @@ from typing import Any
 
 import keras
 
-from keras_attention.arguments import names_of_layers, nearest
-from keras_attention.graphs.nodes import functional
+from keras_attention.graph.functional import functional, inputs_like
 from keras_attention.layers import TargetLayer
-from keras_attention.surgery.copying import inputs_like
+from keras_attention.utils.validation import names_of_layers, nearest
 
 # What a TargetLayer takes over from the convolution that it replaces.
 _SHARED = (

@@ -1,10 +1,10 @@
 """What training needs beyond compile and fit."""
 
-from keras_attention.training.attention_transfer import AttentionDistiller
-from keras_attention.training.gradient_attention import GradientAttention
-from keras_attention.training.learning_rates import LayerwiseOptimizer
-from keras_attention.training.resumable import resumable_fit
-from keras_attention.training.targeted import RegroupROIs
+from keras_attention.distillation.distiller import AttentionDistiller
+from keras_attention.distillation.gradient_attention import GradientAttention
+from keras_attention.training.layerwise_optimizer import LayerwiseOptimizer
+from keras_attention.training.regroup import RegroupROIs
+from keras_attention.training.resumable_fit import resumable_fit
 
 __all__ = [
     "AttentionDistiller",

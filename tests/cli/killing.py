@@ -117,7 +117,7 @@ class _Doing:
 
 def _follow(doing):
     """Says which part of training runs."""
-    from keras_attention.training.resuming.recorder import Recorder
+    from keras_attention.training.training_state import CheckpointCallback
 
     def said(name, plain):
         def wrapper(*arguments, **options):
@@ -127,7 +127,7 @@ def _follow(doing):
         return wrapper
 
     for name in ("on_epoch_begin", "on_train_batch_begin", "on_test_begin", "on_epoch_end"):
-        setattr(Recorder, name, said(name, getattr(Recorder, name)))
+        setattr(CheckpointCallback, name, said(name, getattr(CheckpointCallback, name)))
 
 
 def _die_at(doing, call=None, file=None, byte=None):

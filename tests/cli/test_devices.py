@@ -10,7 +10,7 @@ import pytest
 
 from keras_attention import backend
 from keras_attention.cli import backends, main
-from keras_attention.training.resuming.recorder import Recorder
+from keras_attention.training.training_state import CheckpointCallback
 from tests.cli.small import train
 
 COMMAND = """
@@ -45,14 +45,14 @@ def test_two_devices_learn_and_go_on_as_one_run(tmp_path, monkeypatch):
         "tensorflow",
     )
 
-    plain = Recorder.on_epoch_end
+    plain = CheckpointCallback.on_epoch_end
 
     def killed(self, epoch, logs=None):
         plain(self, epoch, logs)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "on_epoch_end", killed)
+        patch.setattr(CheckpointCallback, "on_epoch_end", killed)
         assert train(tmp_path / "killed", *options, model="NINThin", epochs=2) == 130
     assert main(["train", "--resume", "--output", str(tmp_path / "killed")]) == 0
     whole, killed_run = ((tmp_path / name / "history.csv") for name in ("whole", "killed"))

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from keras_attention.cli import main
-from keras_attention.files import PARTIAL
-from keras_attention.locks import LOCK, locked
-from keras_attention.training.resuming.recorder import Recorder
+from keras_attention.training.training_state import CheckpointCallback
+from keras_attention.utils.io import LOCK, PARTIAL, locked
 from tests.cli.killing import Server, contents
 from tests.cli.small import names, train
 
@@ -41,7 +40,7 @@ def at_step(monkeypatch, number, what):
         if int(self.model.optimizer.iterations) == number:
             what()
 
-    monkeypatch.setattr(Recorder, "on_train_batch_begin", begin)
+    monkeypatch.setattr(CheckpointCallback, "on_train_batch_begin", begin)
 
 
 def kept(folder):

@@ -18,7 +18,7 @@ from pathlib import Path
 # Jobs in the background of a shell ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = "keras-attention"
-from keras_attention.training.resuming.recorder import Recorder
+from keras_attention.training.training_state import CheckpointCallback
 from tests.cli.small import train, watch_few
 
 ROOMS = ("applications", "layers", "losses", "surgery", "training")
@@ -29,7 +29,7 @@ def wait(self, batch, logs=None):
         print("waiting", *rooms - set(sys.modules), file=sys.stderr, flush=True)
         time.sleep(250)
 
-Recorder.on_train_batch_end = wait
+CheckpointCallback.on_train_batch_end = wait
 watch_few(setattr)
 sys.exit(train(Path(sys.argv[1]), "--json"))
 """

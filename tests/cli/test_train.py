@@ -11,7 +11,7 @@ from PIL import Image
 from keras_attention import datasets, losses
 from keras_attention.cli import main
 from keras_attention.cli.learners import learner
-from keras_attention.training.resuming.recorder import Recorder
+from keras_attention.training.training_state import CheckpointCallback
 from tests.cli.small import names, train
 
 
@@ -38,7 +38,7 @@ def test_same_seed_gives_the_same_history_also_after_a_kill(tmp_path, monkeypatc
     """CNN6 has dropout: its seeds have to go on too."""
     assert train(tmp_path / "whole") == 0
 
-    plain = Recorder.on_epoch_end
+    plain = CheckpointCallback.on_epoch_end
 
     def killed_after_two(self, epoch, logs=None):
         plain(self, epoch, logs)
@@ -46,7 +46,7 @@ def test_same_seed_gives_the_same_history_also_after_a_kill(tmp_path, monkeypatc
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "on_epoch_end", killed_after_two)
+        patch.setattr(CheckpointCallback, "on_epoch_end", killed_after_two)
         assert train(tmp_path / "killed") == 130
     assert "model.keras" not in names(tmp_path / "killed")
     error = capsys.readouterr().err.splitlines()[-1]

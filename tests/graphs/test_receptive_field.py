@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.graphs.receptive_field import ReceptiveField, receptive_field
+from keras_attention.graph.receptive_field import ReceptiveField, receptive_field
 
 layers = keras.layers
 

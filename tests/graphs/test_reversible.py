@@ -6,9 +6,8 @@ import pytest
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.graphs.expansion import UnusualLayerError
-from keras_attention.graphs.gradients import NORMED
-from keras_attention.graphs.reversible import Reversible
+from keras_attention.graph.symbolic_vjp import Reversible, UnusualLayerError
+from keras_attention.graph.vjp_rules import NORMED
 
 layers = keras.layers
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.layers.relevance import Relevance
+from keras_attention.layers.attend_rectify import GlobalGate
 from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import ON_TENSORFLOW, examples
 
@@ -95,7 +95,7 @@ def gradients(function, x, variable):
 @pytest.mark.parametrize("depth", [1, 2])
 def test_golden_relevance(depth):
     data = golden("warn_gate_aggregate.npz")
-    layer, z, prefix = Relevance(4, depth), data["z"], f"gate{depth}"
+    layer, z, prefix = GlobalGate(4, depth), data["z"], f"gate{depth}"
     layer.build(z.shape)
     weights = []
     names = [("pre_gates", "pre_bn"), ("gates", "bn")][-depth:]

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.layers.entropy_pooling import EntropyPooling
-from keras_attention.layers.image_sides import LeastSides, ScaledImages
+from keras_attention.applications.multi_digit import EntropyPooling, LeastSides, ScaledImages
 from tests.harness import ON_TENSORFLOW, to_channels_first, to_channels_last
 
 SIZES = [(3, 9), (8, 4), (5, 7), (1, 1), (12, 20)]

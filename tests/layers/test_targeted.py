@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.layers import TargetLayer
-from keras_attention.ops.convolution_cost import ConvolutionCost
+from keras_attention.ops.roi_grouping import ConvolutionCost
 from tests import harness
 from tests.golden import TOLERANCE, channels_last, golden
 

@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from keras import ops
 
 import keras_attention as ka
-from keras_attention.ops.dynamic_capacity import entropy_gradient, saliency_of, vectors_at
-from keras_attention.ops.swapped_convolution import swapped_convolution
+from keras_attention.ops.dynamic_capacity import (
+    entropy_gradient,
+    saliency_of,
+    swapped_convolution,
+    vectors_at,
+)
 from tests.golden import golden
 from tests.harness import examples
 

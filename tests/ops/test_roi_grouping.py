@@ -2,8 +2,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_attention.ops.convolution_cost import TRAINING_COST, ConvolutionCost
-from keras_attention.ops.roi_grouping import group_rois, grouping_seconds, union_of
+from keras_attention.ops.roi_grouping import (
+    TRAINING_COST,
+    ConvolutionCost,
+    group_rois,
+    grouping_seconds,
+    union_of,
+)
 
 SIDE = 12
 spans = st.tuples(st.integers(0, SIDE), st.integers(0, SIDE)).map(sorted)

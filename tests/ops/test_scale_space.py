@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.ops.resizing import resized_like
-from keras_attention.ops.same_convolution import same_convolution
+from keras_attention.ops.scale_space import resized_like, same_convolution
 from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import ON_TENSORFLOW
 

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.ops import bounding_range, place, sliced_convolution
+from keras_attention.ops import bounding_range, place
+from keras_attention.ops.grouped_convolution import sliced_convolution
 
 
 @st.composite

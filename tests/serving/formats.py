@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from keras_attention.files import write_whole
+from keras_attention.utils.io import write_whole
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "formats.md"
 BEGIN, END = "<!-- table of formats -->\n", "<!-- end of the table -->\n"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention.surgery.unrolled import unrolled
+from keras_attention.graph.functional import unrolled
 from tests.harness import slow_on_jax
 
 L = keras.layers

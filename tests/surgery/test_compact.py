@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 import keras_attention as ka
 from keras_attention.layers import TargetLayer
-from keras_attention.layers.region import AssembleRegions
+from keras_attention.layers.compacted import AssembleRegions
 from keras_attention.surgery import compact
-from keras_attention.surgery.compaction import by_groups, by_matrix
+from keras_attention.surgery.compaction import convolutions
 from tests.harness import examples, slow_on_jax
 
 L = keras.layers
@@ -24,9 +24,9 @@ def form(request, monkeypatch):
 
 def choose(form, monkeypatch):
     if form == "groups":
-        monkeypatch.setattr(by_matrix, "MOST_MATRIX_ELEMENTS", 0)
+        monkeypatch.setattr(convolutions, "MOST_MATRIX_ELEMENTS", 0)
     if form == "matrix":
-        monkeypatch.setattr(by_groups, "groups_seconds", lambda *args: float("inf"))
+        monkeypatch.setattr(convolutions, "groups_seconds", lambda *args: float("inf"))
 
 
 def randomize(model, rng, scales=(0.1, 0.6)):

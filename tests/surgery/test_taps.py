@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.graphs.answers import says_probabilities
-from keras_attention.surgery.taps import cut, names_before, tapped
-from keras_attention.surgery.unrolled import unrolled
+from keras_attention.graph.classifier import says_probabilities
+from keras_attention.graph.features import cut, names_before, tapped
+from keras_attention.graph.functional import unrolled
 
 layers = keras.layers
 

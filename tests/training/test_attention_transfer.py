@@ -4,7 +4,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.training.matching import same_sides
+from keras_attention.distillation.distiller import same_sides
 from tests.harness import slow_on_jax
 from tests.training.taught import (
     KINDS,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention.ops.convolution_cost import ConvolutionCost
+from keras_attention.ops.roi_grouping import ConvolutionCost
 from keras_attention.training import RegroupROIs
 from tests.harness import ON_TENSORFLOW, slow_on_jax
 

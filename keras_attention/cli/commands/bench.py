@@ -6,11 +6,11 @@ from typing import Any
 import keras
 
 from keras_attention import backend, inspect
-from keras_attention.arguments import positive_integer
 from keras_attention.cli import stopwatch
 from keras_attention.cli.answer import Answer
 from keras_attention.cli.compacting import compacted
 from keras_attention.cli.subjects import Shape, subjects
+from keras_attention.utils.validation import positive_integer
 
 
 def run(options: Namespace) -> Answer:

@@ -4,9 +4,9 @@ from argparse import Namespace
 from typing import Any
 
 from keras_attention import datasets, inspect
-from keras_attention.arguments import positive_integer
 from keras_attention.cli import data, measures, run_folder
 from keras_attention.cli.answer import Answer
+from keras_attention.utils.validation import positive_integer
 
 
 def run(options: Namespace) -> Answer:

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 
 from keras_attention import inspect
-from keras_attention.arguments import one_of
 from keras_attention.cli import data, run_folder
 from keras_attention.cli.answer import Answer, wrote
 from keras_attention.training import AttentionDistiller
+from keras_attention.utils.validation import one_of
 
 SUFFIXES = (".png", ".pdf", ".svg")
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from keras_attention import inspect
-from keras_attention.arguments import positive_integer
 from keras_attention.cli import data, run_folder, training
 from keras_attention.cli.answer import Answer
 from keras_attention.cli.asked import asked_of
 from keras_attention.cli.building import build, check_answers
 from keras_attention.cli.examples import NAME
 from keras_attention.cli.run_config import RunConfig, complete
-from keras_attention.locks import locked
-from keras_attention.training.resuming.recorder import DivergenceError
-from keras_attention.training.resuming.termination import Terminated
+from keras_attention.training.resumable_fit import Terminated
+from keras_attention.training.training_state import DivergenceError
+from keras_attention.utils.io import locked
+from keras_attention.utils.validation import positive_integer
 
 
 class Interrupted(KeyboardInterrupt):

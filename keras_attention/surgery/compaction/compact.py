@@ -7,15 +7,13 @@ from typing import Any
 
 import keras
 
-from keras_attention.arguments import positive_integer
-from keras_attention.graphs.nodes import functional, nodes
+from keras_attention.graph.functional import functional, nodes
 from keras_attention.layers import TargetLayer
-from keras_attention.layers.pointwise import is_pointwise
-from keras_attention.surgery.compaction import rules
-from keras_attention.surgery.compaction.convolve import convolve
-from keras_attention.surgery.compaction.entry_map import EntryMap, Map
-from keras_attention.surgery.compaction.region_map import RegionMap, region_map
-from keras_attention.surgery.compaction.target import target_of
+from keras_attention.surgery.compaction import convolutions, rules
+from keras_attention.surgery.compaction.convolutions import Target, target_of
+from keras_attention.surgery.compaction.maps import EntryMap, Map, RegionMap, entry_map, region_map
+from keras_attention.utils.numerics import is_pointwise
+from keras_attention.utils.validation import positive_integer
 
 MAPS = (RegionMap, EntryMap)
 # Images of a call to be fast for, and what they weigh.
@@ -241,3 +239,36 @@ def _input_like(tensor: Any, input_shape: Any) -> Any:
         shape = (shape[0], *sizes)
     name = tensor._keras_history.operation.name
     return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=name)
+
+
+def convolve(target: Target, source: Map, batches: Mapping[int, float]) -> Map:
+    """Computes a target layer's regions, and only them.
+
+    Args:
+        target: The layer.
+        source: The map that it reads.
+        batches: Images of a call to be fast for, and what each weighs: the way is taken whose
+            times over those of the whole convolution have the smallest weighted sum.
+    """
+    channels = source.layout.channels
+    weights = {
+        batch: weight / convolutions.whole_seconds(target, channels, batch)
+        for batch, weight in batches.items()
+    }
+    costs = {
+        groups: sum(
+            convolutions.groups_seconds(target, channels, groups, batch) * weight
+            for batch, weight in weights.items()
+        )
+        for groups in [convolutions.groups_of(target, channels, batch) for batch in batches]
+    }
+    groups = min(costs, key=lambda choice: costs[choice])
+    matrix = sum(
+        convolutions.matrix_seconds(target, source, batch) * weight
+        for batch, weight in weights.items()
+    )
+    if matrix < costs[groups]:
+        entries = source if isinstance(source, EntryMap) else entry_map(source)
+        return convolutions.by_matrix(target, entries, max(batches))
+    regions = source.as_regions() if isinstance(source, EntryMap) else source
+    return convolutions.by_groups(target, regions, groups)

@@ -7,15 +7,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.layers import pointwise as activations
-from keras_attention.layers.entries import PoolEntries, TakeEntries
-from keras_attention.layers.scale_shift import ScaleShift
-from keras_attention.surgery.compaction.entry_map import Entries, EntryMap, Map, entry_map
-from keras_attention.surgery.compaction.region_map import Layout, Piece, RegionMap
-from keras_attention.surgery.compaction.steps import Affine, Name, Pointwise
+from keras_attention.layers.compacted import PoolEntries, ScaleShift, TakeEntries
+from keras_attention.surgery.compaction.maps import (
+    Affine,
+    Entries,
+    EntryMap,
+    Layout,
+    Map,
+    Name,
+    Piece,
+    Pointwise,
+    RegionMap,
+    entry_map,
+)
+from keras_attention.utils import numerics
 
 Array = Any
-
 # Every value alike, whatever its place and what lies beside it.
 POINTWISE = (
     keras.layers.ReLU,
@@ -31,12 +38,13 @@ IDENTITIES = (
     keras.layers.ActivityRegularization,
     keras.layers.Identity,
 )
+Tensor = Any
 
 
 def is_pointwise(layer: keras.Layer) -> bool:
     """Whether a layer changes each value by itself."""
     if type(layer) is keras.layers.Activation:
-        return activations.is_pointwise(layer.activation)
+        return numerics.is_pointwise(layer.activation)
     return type(layer) in POINTWISE
 
 

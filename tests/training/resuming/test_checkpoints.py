@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_attention.files import PARTIAL, write_whole
-from keras_attention.locks import LOCK, locked
-from keras_attention.training.resuming.checkpoints import (
+from keras_attention.training.training_state import (
     Checkpoints,
-    Moment,
+    TrainingState,
     read_moment,
     write_moment,
 )
+from keras_attention.utils.io import LOCK, PARTIAL, locked, write_whole
 
-MOMENT = Moment(
+MOMENT = TrainingState(
     {"weights": np.arange(6.0).reshape(2, 3), "half": np.ones(3, "float16"), "empty": np.ones(0)},
     {"rows": [{"loss": 0.1}], "best": float("inf"), "name": "Grüße"},
 )
@@ -95,7 +94,7 @@ def test_keeps_the_last(tmp_path_factory, steps, keep):
     folder = tmp_path_factory.mktemp("kept")
     checkpoints = Checkpoints(folder, keep)
     for step in steps:
-        checkpoints.write(step, Moment({}, {"step": step}))
+        checkpoints.write(step, TrainingState({}, {"step": step}))
     kept = [read_moment(path).facts["step"] for path in checkpoints.paths()]
     assert kept == sorted(steps[-keep:])
     assert len(list(folder.iterdir())) == len(kept)
@@ -110,7 +109,7 @@ def refuse_2(moment):
 def test_falls_back_with_a_warning(tmp_path, fault):
     checkpoints = Checkpoints(tmp_path, 3)
     for step in range(3):
-        checkpoints.write(step, Moment({}, {"step": step}))
+        checkpoints.write(step, TrainingState({}, {"step": step}))
     last = checkpoints.paths()[-1]
     if fault == "folder":
         last.unlink()
@@ -121,7 +120,7 @@ def test_falls_back_with_a_warning(tmp_path, fault):
     with pytest.warns(UserWarning, match="Going on from the one before: step-000000001"):
         assert again.newest(refuse_2).facts == {"step": 1}
     if fault != "folder":
-        again.write(5, Moment({}, {"step": 5}))
+        again.write(5, TrainingState({}, {"step": 5}))
         assert [read_moment(path).facts["step"] for path in again.paths()] == [1, 5]
 
 
@@ -149,7 +148,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path):
     for step in range(2):
         checkpoints.write(step, MOMENT)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    large = Moment({"weights": np.ones(10**5)}, {})
+    large = TrainingState({"weights": np.ones(10**5)}, {})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, hard))
     try:

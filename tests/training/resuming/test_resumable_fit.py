@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.locks import locked
-from keras_attention.training.resuming.recorder import DivergenceError
-from keras_attention.training.resuming.termination import Terminated
+from keras_attention.training.resumable_fit import Terminated
+from keras_attention.training.training_state import DivergenceError
+from keras_attention.utils.io import locked
 
 STEPS, EPOCHS = 4, 4
 FEATURES = np.random.default_rng(1).normal(size=(8, 6)).astype("float32")

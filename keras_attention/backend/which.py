@@ -1,5 +1,0 @@
-"""Which backend runs."""
-
-import keras
-
-BACKEND = keras.backend.backend()

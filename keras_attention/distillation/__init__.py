@@ -1,0 +1,1 @@
+"""Attention transfer from a teacher to a student (re-exported in keras_attention.training)."""

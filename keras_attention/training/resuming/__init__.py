@@ -1,1 +1,0 @@
-"""Trainings that go on where a kill, a full disk or a preemption ended them."""

@@ -1,0 +1,1 @@
+"""Argument validation, data formats, atomic files and numerical helpers."""
