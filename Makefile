@@ -25,13 +25,13 @@ test-slow: $(VENV)/.dev
 JAX = KERAS_BACKEND=jax $(PYTEST)
 test-jax: $(VENV)/.dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(JAX) tests/ops tests/layers/test_all_layers.py tests/losses \
-		tests/training/test_attention_transfer.py
+		tests/distillation/test_distiller.py
 	$(JAX) tests/applications/test_all_models.py -k "step and (TDN10 or WARN or DCN-3 or san-c)"
 	$(JAX) tests/distribution/test_jax.py
 
 # All that can be had there, for changes of what differs between backends; a quarter of an hour.
 test-jax-all: $(VENV)/.dev
-	$(JAX) tests/graphs tests/ops tests/layers tests/losses tests/training \
+	$(JAX) tests/graph tests/ops tests/layers tests/losses tests/distillation tests/training \
 		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.

@@ -1,28 +1,33 @@
-"""What keras.ops cannot say, per backend. Nothing outside this folder asks which backend runs."""
+"""Code that differs between backends: one function per need, with a branch per backend."""
 
 from keras_attention.backend.devices import (
     accelerators,
-    devices_here,
-    fit_looks_ahead,
-    keeps_metrics_of_layers,
+    device_count,
+    device_names,
+    device_scope,
+    fit_iterates_twice,
     make_deterministic,
-    normalized_together,
     replicas,
-    start_devices,
-    together,
+    supports_layer_metrics,
+    synchronized_batch_norm,
 )
-from keras_attention.backend.fusion import fused, fused_alone, fuses, without_fusion
-from keras_attention.backend.gradients import after, input_gradient, with_pullback
+from keras_attention.backend.fusion import (
+    fusion_disabled,
+    fusion_enabled,
+    jit_elementwise,
+    jit_single_example,
+)
+from keras_attention.backend.gradients import after, input_gradient, vjp
 from keras_attention.backend.tensors import (
     BACKEND,
     crop,
+    fixed_shapes,
     matmul,
     pad,
     padded_convolution,
     permute,
     resize_bilinear,
     supports_dynamic_shapes,
-    with_fixed_shapes,
 )
 
 __all__ = [
@@ -30,25 +35,25 @@ __all__ = [
     "accelerators",
     "after",
     "crop",
-    "devices_here",
-    "fit_looks_ahead",
-    "fused",
-    "fused_alone",
-    "fuses",
+    "device_count",
+    "device_names",
+    "device_scope",
+    "fit_iterates_twice",
+    "fixed_shapes",
+    "fusion_disabled",
+    "fusion_enabled",
     "input_gradient",
-    "keeps_metrics_of_layers",
+    "jit_elementwise",
+    "jit_single_example",
     "make_deterministic",
     "matmul",
-    "normalized_together",
     "pad",
     "padded_convolution",
     "permute",
     "replicas",
     "resize_bilinear",
-    "start_devices",
     "supports_dynamic_shapes",
-    "together",
-    "with_fixed_shapes",
-    "with_pullback",
-    "without_fusion",
+    "supports_layer_metrics",
+    "synchronized_batch_norm",
+    "vjp",
 ]

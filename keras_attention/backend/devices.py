@@ -1,4 +1,4 @@
-"""Several devices that learn as one: each has an equal share of every batch."""
+"""Devices: training on several of them, replicas, and determinism."""
 
 import os
 from collections.abc import Iterator
@@ -14,40 +14,37 @@ if BACKEND == "tensorflow":
 elif BACKEND == "jax":
     import jax
 HOST_DEVICES = "xla_force_host_platform_device_count"
-if BACKEND == "tensorflow":
-    import tensorflow as tf
-Tensor = Any
 
 
-def devices_here() -> int:
-    """How many devices can learn together: GPUs or TPUs, or where there are none cores of the CPU.
+def device_count() -> int:
+    """Returns how many devices can train together: GPUs or TPUs, or else CPU cores.
 
     Example:
-    >>> devices_here() >= 1
+    >>> device_count() >= 1
     True
     """
     cores = os.cpu_count() or 1
-    # JAX divides the CPU before it says what there is.
+    # JAX must split the CPU before it lists its devices.
     return len(_jax_names(cores)) if BACKEND == "jax" else len(accelerators()) or cores
 
 
-def start_devices(count: int) -> list[str]:
-    """Names so many devices, and makes them of the CPU where there are no others.
+def device_names(count: int) -> list[str]:
+    """Returns the names of devices, and splits the CPU into several if there are no accelerators.
 
-    The CPU is divided before the backend's first operation; later it stays as it is.
+    The CPU can be split only before the backend runs its first operation.
 
     Args:
-        count: How many, 1 or more.
+        count: Number of devices.
 
     Returns:
-        Names that the backend knows.
+        Names of devices of the backend.
 
     Raises:
-        ValueError: Where there are fewer.
-        RuntimeError: On a backend that is neither TensorFlow nor JAX.
+        ValueError: If there are fewer devices.
+        RuntimeError: On backends other than TensorFlow and JAX.
 
     Example:
-    >>> len(start_devices(1))
+    >>> len(device_names(1))
     1
     """
     if BACKEND not in ("tensorflow", "jax"):
@@ -57,7 +54,7 @@ def start_devices(count: int) -> list[str]:
     names = _tensorflow_names(count) if BACKEND == "tensorflow" else _jax_names(count)
     if len(names) < count:
         raise ValueError(
-            f"There must be as many devices as are asked for; {BACKEND} has {len(names)}: "
+            f"`devices` must be at most {len(names)}, the number of devices that {BACKEND} has: "
             f"{', '.join(names)}. Received: devices={count}"
         )
     return names[:count]
@@ -70,85 +67,85 @@ def _tensorflow_names(count: int) -> list[str]:
     processor = tf.config.list_physical_devices("CPU")[0]
     if len(tf.config.get_logical_device_configuration(processor) or ()) < count:
         parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
-        with suppress(RuntimeError):  # it has started, with the devices that it has
+        with suppress(RuntimeError):  # TensorFlow has been initialized with other devices
             tf.config.set_logical_device_configuration(processor, parts)
     return [f"CPU:{index}" for index in range(len(tf.config.list_logical_devices("CPU")))]
 
 
 def _jax_names(count: int) -> list[str]:
     if HOST_DEVICES not in os.environ.get("XLA_FLAGS", ""):
-        with suppress(RuntimeError):  # it has started, with the devices that it has
+        with suppress(RuntimeError):  # JAX has been initialized with other devices
             jax.config.update("jax_num_cpu_devices", count)
     return [str(name) for name in keras.distribution.list_devices()]
 
 
 @contextmanager
-def together(count: int) -> Iterator[None]:
-    """What is built, compiled and fitted inside is on so many devices.
+def device_scope(count: int) -> Iterator[None]:
+    """Builds, compiles and fits models on several devices inside a `with` block.
 
-    TensorFlow mirrors it (`tf.distribute.MirroredStrategy`), JAX computes on arrays whose parts lie
-    apart (`keras.distribution.DataParallel`). For a count of 1 nothing is different.
+    TensorFlow uses `tf.distribute.MirroredStrategy`, JAX `keras.distribution.DataParallel`. A count
+    of 1 changes nothing.
 
     Args:
-        count: How many devices.
+        count: Number of devices.
 
     Raises:
-        ValueError: Where there are fewer.
+        ValueError: If there are fewer devices.
 
     Example:
-    >>> with together(1):
+    >>> with device_scope(1):
     ...     tuple(keras.ops.ones((2,)).shape)
     (2,)
     """
     if count == 1:
         yield
         return
-    names = start_devices(count)
+    names = device_names(count)
     if BACKEND == "jax":
         with keras.distribution.DataParallel(devices=names).scope():
             yield
         return
-    # NCCL is for GPUs; parts of a CPU share their memory.
+    # NCCL reduces between GPUs only; logical CPU devices share their memory.
     reduce = None if names[0].startswith("GPU") else tf.distribute.ReductionToOneDevice()
     with tf.distribute.MirroredStrategy(names, cross_device_ops=reduce).scope():
         yield
 
 
 @contextmanager
-def normalized_together(model: keras.Model) -> Iterator[None]:
-    """Batch normalization sees the batch of all replicas inside, as on one device.
+def synchronized_batch_norm(model: keras.Model) -> Iterator[None]:
+    """Synchronizes the batch statistics of BatchNormalization layers in a `with` block.
 
-    Keras leaves each replica of TensorFlow to its own share, and statistics drift apart, of which a
-    file keeps the first replica's. On JAX and for one replica nothing is different. Afterwards
-    layers are as before, so that their files load on any backend.
+    Otherwise each TensorFlow replica normalizes its own share of the batch, the moving statistics
+    diverge, and only those of the first replica are saved. Nothing changes with JAX or with one
+    replica. Afterwards the layers are as before, so that saved models load on any backend.
 
     Args:
-        model: What is fitted inside, where replicas are counted.
+        model: The model that is trained inside the block.
 
     Example:
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
-    >>> with normalized_together(model):
+    >>> with synchronized_batch_norm(model):
     ...     model.layers[0].synchronized
     False
     """
-    own = _normalizing_apart(model) if replicas() > 1 else []
-    for layer in own:
+    layers = _unsynchronized_layers(model) if replicas() > 1 else []
+    for layer in layers:
         layer.synchronized = True
     try:
         yield
     finally:
-        for layer in own:
+        for layer in layers:
             layer.synchronized = False
 
 
-def _normalizing_apart(model: keras.Model) -> list[Any]:
+def _unsynchronized_layers(model: keras.Model) -> list[Any]:
     kind = keras.layers.BatchNormalization
     layers = model._flatten_layers()
     return [layer for layer in layers if isinstance(layer, kind) and not layer.synchronized]
 
 
 def replicas() -> int:
-    """How many copies of a model learn together: losses are shares of one over them.
+    """Returns the number of replicas in sync; the losses of each are divided by it.
 
     Example:
     >>> replicas()
@@ -159,26 +156,26 @@ def replicas() -> int:
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
-def keeps_metrics_of_layers() -> bool:
-    """Whether `fit` passes on what a layer says to a metric of its own.
+def supports_layer_metrics() -> bool:
+    """Returns True if `fit` reports metrics that layers update while they are called.
 
-    A step of Keras's trainer for JAX hands layers their weights alone.
+    The training step of Keras's JAX trainer passes only the weights to layers.
 
     Example:
-    >>> keeps_metrics_of_layers() == (BACKEND == "tensorflow")
+    >>> supports_layer_metrics() == (BACKEND == "tensorflow")
     True
     """
     return BACKEND == "tensorflow"
 
 
-def fit_looks_ahead(model: keras.Model) -> bool:
-    """Whether `fit` iterates over data once before it begins, to build metrics with a batch.
+def fit_iterates_twice(model: keras.Model) -> bool:
+    """Returns True if `fit` iterates over the data once before training, to build metrics.
 
-    A shuffled data set has another order when it is iterated over again.
+    A shuffled dataset has another order in its second iteration.
 
     Example:
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    >>> fit_looks_ahead(model) == (BACKEND != "tensorflow")
+    >>> fit_iterates_twice(model) == (BACKEND != "tensorflow")
     True
     """
     if BACKEND != "tensorflow":
@@ -188,7 +185,7 @@ def fit_looks_ahead(model: keras.Model) -> bool:
 
 
 def accelerators() -> list[str]:
-    """Names the devices other than CPUs that the backend sees; of other backends none.
+    """Returns the names of GPUs and TPUs; an empty list on backends other than TensorFlow and JAX.
 
     Example:
     >>> isinstance(accelerators(), list)
@@ -198,8 +195,6 @@ def accelerators() -> list[str]:
         devices = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
         return [_kind_of(device) for device in devices]
     if BACKEND == "jax":
-        import jax
-
         return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     return []
 
@@ -210,10 +205,10 @@ def _kind_of(device: Any) -> str:
 
 
 def make_deterministic(seed: int) -> None:
-    """Seeds Python, NumPy and the backend, and asks for operations that repeat bit for bit.
+    """Seeds Python, NumPy and the backend, and enables deterministic operations.
 
     Args:
-        seed: Any integer of 32 bits.
+        seed: A 32-bit integer.
     """
     keras.utils.set_random_seed(seed)
     if BACKEND == "tensorflow":

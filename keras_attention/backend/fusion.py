@@ -1,4 +1,4 @@
-"""Functions compiled into one pass over memory."""
+"""Functions that XLA compiles into one pass over memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,18 +15,18 @@ elif BACKEND == "jax":
 
 Tensor = Any
 
-_FUSES = ContextVar("fuses", default=True)
+_FUSION = ContextVar("fusion", default=True)
 
 
-def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
-    """Compiles an elementwise function into one pass over memory, whoever calls it.
+def jit_elementwise(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
+    """Compiles a stateless elementwise function into one loop over memory.
 
-    A chain of small operations on a large map is bound by reading and writing the map; XLA makes
-    one loop of it. In TensorFlow the compiled function is a part of the graph around it, in
-    training and in a SavedModel, where the rest is not compiled; calls outside of graphs are not.
+    A chain of small operations on a large map is bound by memory traffic. In TensorFlow the
+    compiled function becomes part of the surrounding graph, in training and in a SavedModel, while
+    the rest of the graph is not compiled; eager calls run the plain function.
 
     Args:
-        function: Takes the options, then tensors; has no state.
+        function: Function of the options, then of tensors.
         *options: Hashable values that are not tensors.
 
     Returns:
@@ -34,45 +34,45 @@ def fused(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
 
     Example:
     >>> import keras
-    >>> double = fused(lambda factor, x: factor * x, 2.0)
+    >>> double = jit_elementwise(lambda factor, x: factor * x, 2.0)
     >>> [float(value) for value in double(keras.ops.convert_to_tensor([1.0, 2.0]))]
     [2.0, 4.0]
     """
     plain, compiled = partial(function, *options), _compiled(function, options)
 
     def call(*tensors: Tensor) -> Any:
-        return (compiled if fuses() and _in_graph() else plain)(*tensors)
+        return (compiled if fusion_enabled() and _in_graph() else plain)(*tensors)
 
     return call
 
 
-def fused_alone(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    """Compiles a function for batches of one, where calls cost more than what they compute.
+def jit_single_example(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """Compiles a function for batches of one example, where operations have most overhead.
 
-    Larger batches go through the function as it is, whose operations run on all cores. In
-    TensorFlow both are in the graph, and the batch decides; calls outside of graphs, and in what
-    XLA compiles already, are plain. The sizes behind the batch have to be known, or each new one
-    would be compiled.
+    Larger batches run the plain function, whose operations use all cores. A TensorFlow graph
+    contains both, and the batch size decides at run time. Eager calls, functions that XLA compiles
+    already and inputs of unknown size run the plain function; otherwise each new size would be
+    compiled.
 
     Args:
-        function: From one tensor to a nest of tensors.
+        function: Function from one tensor to a nest of tensors.
 
     Returns:
         A function of the tensor.
 
     Example:
     >>> import keras
-    >>> [float(v) for v in fused_alone(keras.ops.square)(keras.ops.convert_to_tensor([3.0]))]
+    >>> [float(v) for v in jit_single_example(keras.ops.square)(keras.ops.convert_to_tensor([3.0]))]
     [9.0]
     """
     if BACKEND != "tensorflow":
         return function
     compiled = tf.function(function, jit_compile=True, autograph=False)
-    # One node of the graph: where the other branch runs, it is left out at once.
+    # Not inlined, so that the branch is a single node that is skipped as a whole.
     plain = tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
     def call(inputs: Tensor) -> Any:
-        if not (fuses() and _in_graph() and supports_dynamic_shapes()):
+        if not (fusion_enabled() and _in_graph() and supports_dynamic_shapes()):
             return function(inputs)
         count, *sides = inputs.shape
         if None in sides or count not in (None, 1):
@@ -86,37 +86,37 @@ def fused_alone(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return call
 
 
-def fuses() -> bool:
-    """Whether what is fast here may be traced, or plain operations for other formats only.
+def fusion_enabled() -> bool:
+    """Returns False inside `fusion_disabled()`, where only plain operations may be traced.
 
     Example:
-    >>> with without_fusion():
-    ...     fuses()
+    >>> with fusion_disabled():
+    ...     fusion_enabled()
     False
     """
-    return _FUSES.get()
+    return _FUSION.get()
 
 
 def _in_graph() -> bool:
-    """Whether a graph is traced; step by step, compiling for each shape would take longer."""
+    """Returns True while a graph is traced; eager calls would spend more time compiling."""
     return BACKEND != "tensorflow" or not tf.executing_eagerly()
 
 
 @contextmanager
-def without_fusion() -> Iterator[None]:
-    """Traces plain operations meanwhile, for formats that know no compiled functions.
+def fusion_disabled() -> Iterator[None]:
+    """Traces plain operations in a `with` block, for formats without compiled functions.
 
     Example:
     >>> import keras
-    >>> with without_fusion():
-    ...     float(fused(keras.ops.square)(keras.ops.convert_to_tensor(3.0)))
+    >>> with fusion_disabled():
+    ...     float(jit_elementwise(keras.ops.square)(keras.ops.convert_to_tensor(3.0)))
     9.0
     """
-    token = _FUSES.set(False)
+    token = _FUSION.set(False)
     try:
         yield
     finally:
-        _FUSES.reset(token)
+        _FUSION.reset(token)
 
 
 @cache

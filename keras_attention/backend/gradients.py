@@ -1,4 +1,4 @@
-"""Gradients inside of models and losses, and what waits for what."""
+"""Gradients inside models and losses, and the order of operations."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,20 +16,20 @@ Tensor = Any
 
 
 def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """How a function's values, summed, change with its input.
+    """Computes the gradient of the sum of a function's values with respect to its input.
 
-    It can be derived again, for losses that are made of gradients.
+    The gradient is differentiable itself, for losses that contain gradients.
 
     Args:
-        function: From one tensor of floats to a tensor of any shape, such as a loss of each
-            example. It changes no state: a model in it is called with `training=False`.
-        inputs: A tensor of floats.
+        function: Function from one float tensor to a tensor of any shape, such as the loss of each
+            example. It must not change state: call models in it with `training=False`.
+        inputs: A float tensor.
 
     Returns:
-        A tensor of the shape of `inputs`; zeros where the values do not depend on it.
+        A tensor of the shape of `inputs`; zeros if the values do not depend on it.
 
     Raises:
-        RuntimeError: On a backend that is neither TensorFlow nor JAX.
+        RuntimeError: On backends other than TensorFlow and JAX.
 
     Example:
     >>> x = keras.ops.convert_to_tensor([1.0, 3.0])
@@ -38,38 +38,39 @@ def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tens
     """
     if not callable(function):
         raise ValueError(f"`function` must be a function. Received: function={function!r}")
-    values, pull = with_pullback(function, inputs)
+    values, vjp_function = vjp(function, inputs)
     if not hasattr(values, "dtype"):
         raise ValueError(f"`function` must return a tensor. Received: {values!r} from {function!r}")
-    return pull(keras.ops.ones_like(values))
+    return vjp_function(keras.ops.ones_like(values))
 
 
-def with_pullback(
+def vjp(
     function: Callable[[Tensor], Any],
     inputs: Tensor,
     variables: Sequence[Any] = (),
     add_loss: Callable[[Tensor], None] | None = None,
 ) -> tuple[Any, Callable[[Tensor], Tensor]]:
-    """Calls a function once, and says how what is made of its result changes with its input.
+    """Calls a function and returns its outputs and its vector-Jacobian product.
 
     Args:
-        function: From one tensor of floats to a tensor, or a nest of them whose first leaf is the
-            one to ask about.
-        inputs: A tensor of floats.
-        variables: What the function may change, such as the statistics of a model in training.
-        add_loss: Where losses go that layers add meanwhile; only JAX's are lost without it.
+        function: Function from one float tensor to a tensor, or to a nest of tensors whose first
+            leaf is differentiated.
+        inputs: A float tensor.
+        variables: Variables that the function may assign, such as the moving statistics of a model
+            in training.
+        add_loss: Receives the losses that layers add during the call. Without it JAX discards them.
 
     Returns:
-        What the function returns, and a function from the gradient of a value by the first leaf to
-        its gradient by `inputs`. It may be called once.
+        The outputs of the function, and a function from the gradient with respect to the first leaf
+        to the gradient with respect to `inputs`. It can be called once.
 
     Example:
-    >>> outputs, pull = with_pullback(keras.ops.square, keras.ops.ones((1,)))
-    >>> float(pull(keras.ops.convert_to_tensor([10.0]))[0])
+    >>> outputs, vjp_function = vjp(keras.ops.square, keras.ops.ones((1,)))
+    >>> float(vjp_function(keras.ops.convert_to_tensor([10.0]))[0])
     20.0
     """
     if BACKEND == "jax":
-        return _jax_pullback(function, inputs, variables, add_loss)
+        return _jax_vjp(function, inputs, variables, add_loss)
     if BACKEND != "tensorflow":
         raise RuntimeError(
             "Gradients inside a model need the TensorFlow or the JAX backend. "
@@ -81,17 +82,17 @@ def with_pullback(
         outputs = function(inputs)
     first = keras.tree.flatten(outputs)[0]
 
-    def pull(upstream: Tensor) -> Tensor:
+    def vjp_function(upstream: Tensor) -> Tensor:
         zero = tf.UnconnectedGradients.ZERO
         return tape.gradient(first, inputs, upstream, unconnected_gradients=zero)
 
-    return outputs, pull
+    return outputs, vjp_function
 
 
 class _NestedScope(keras.StatelessScope):
-    """Sees the values of the scope around it, where Keras's own looks at the variables.
+    """Stateless scope that falls back to the values of the enclosing scope.
 
-    Those are empty while a step of JAX runs.
+    Keras's own scope falls back to the variables, which are empty while a JAX step is traced.
     """
 
     def get_current_value(self, ref: Any) -> Any:
@@ -101,13 +102,13 @@ class _NestedScope(keras.StatelessScope):
         return value
 
 
-def _jax_pullback(
+def _jax_vjp(
     function: Callable[[Tensor], Any],
     inputs: Tensor,
     variables: Sequence[Any],
     add_loss: Callable[[Tensor], None] | None,
 ) -> tuple[Any, Callable[[Tensor], Tensor]]:
-    """What the function changes and adds leaves its trace as results, then takes effect outside."""
+    """Returns assigned values and added losses from the trace and applies them outside."""
     before = [variable.value for variable in variables]
     nest = None
 
@@ -120,7 +121,7 @@ def _jax_pullback(
         flat = keras.tree.flatten(nest)
         return flat[0], (flat[1:], after, list(scope.losses or ()))
 
-    first, pull, (others, after, losses) = jax.vjp(traced, inputs, has_aux=True)
+    first, pullback, (others, after, losses) = jax.vjp(traced, inputs, has_aux=True)
     for variable, old, new in zip(variables, before, after, strict=True):
         if new is not old:
             variable.assign(new)
@@ -128,20 +129,21 @@ def _jax_pullback(
         for loss in losses:
             add_loss(loss)
     outputs = keras.tree.pack_sequence_as(nest, [first, *others])
-    return outputs, lambda upstream: pull(upstream)[0]
+    return outputs, lambda upstream: pullback(upstream)[0]
 
 
 def after(inputs: Any, first: Any) -> Any:
-    """Passes tensors on when others are there: what reads them waits.
+    """Returns tensors that are computed after others.
 
-    Without it a graph of TensorFlow runs both together and holds what both need at once.
+    Without it a TensorFlow graph may run both at the same time and hold the memory of both.
 
     Args:
         inputs: A nest of tensors.
         first: A nest of tensors, which are computed before.
 
     Returns:
-        The inputs. As they are on other backends, whose compilers order by memory themselves.
+        The inputs; on other backends unchanged, because their compilers schedule by memory
+        themselves.
 
     Example:
     >>> float(after(keras.ops.ones(()), [keras.ops.zeros(())]))

@@ -1,4 +1,4 @@
-"""Operations that Keras has, in the form that is fast on the backend."""
+"""Tensor operations with a fast implementation per backend, and shapes that depend on values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,17 +11,15 @@ BACKEND = keras.backend.backend()
 if BACKEND == "tensorflow":
     import tensorflow as tf
 Tensor = Any
-if BACKEND == "tensorflow":
-    import tensorflow as tf
-_FIXED = ContextVar("fixed", default=False)
+_FIXED_SHAPES = ContextVar("fixed_shapes", default=False)
 
 
 def permute(inputs: Tensor, order: Sequence[int], axis: int = -1) -> Tensor:
-    """Reorders along one axis; the gradient is reordered back, not summed.
+    """Permutes positions along one axis; the gradient is permuted back instead of summed.
 
     Args:
         inputs: Tensor of any rank.
-        order: A permutation of the positions along the axis.
+        order: Permutation of the positions along the axis.
         axis: The axis.
 
     Returns:
@@ -42,12 +40,12 @@ def permute(inputs: Tensor, order: Sequence[int], axis: int = -1) -> Tensor:
     def permuted(values: Tensor) -> tuple[Tensor, Any]:
         return _gather(values, order, axis), lambda upstream: _gather(upstream, inverse, axis)
 
-    # Not a variable: custom gradients take none.
+    # tf.custom_gradient does not accept variables.
     return permuted(tf.convert_to_tensor(keras.ops.convert_to_tensor(inputs)))
 
 
 def _gather(values: Tensor, order: Sequence[int], axis: int) -> Tensor:
-    """Gathers along an axis; along the last one between transposes, at twice the speed."""
+    """Gathers along an axis. The last axis is transposed first, which is twice as fast."""
     if len(values.shape) < 2 or axis not in (-1, len(values.shape) - 1):
         return tf.gather(values, order, axis=axis)
     rows = tf.transpose(tf.reshape(values, (-1, len(order))))
@@ -60,16 +58,16 @@ def padded_convolution(
     padding: Sequence[tuple[int, int]],
     dilation_rate: Sequence[int] = (1, 1),
 ) -> Tensor:
-    """Convolves with stride 1 after adding zeros, which are never written to memory.
+    """Computes a convolution with stride 1 of zero-padded inputs, without materialising the zeros.
 
     Args:
-        inputs: Shape `(B, H, W, Cin)`.
-        kernel: Shape `(kh, kw, Cin, C)`.
-        padding: Zeros before and after, along the rows and the columns.
-        dilation_rate: Steps between the kernel's taps, per axis.
+        inputs: Tensor of shape `(B, H, W, Cin)`.
+        kernel: Tensor of shape `(kh, kw, Cin, C)`.
+        padding: Zeros before and after the rows and the columns.
+        dilation_rate: Dilation per axis.
 
     Returns:
-        `(B, H', W', C)`, the "valid" convolution of the padded inputs.
+        Tensor of shape `(B, H', W', C)`: the "valid" convolution of the padded inputs.
 
     Example:
     >>> x, kernel = keras.ops.ones((1, 4, 4, 2)), keras.ops.ones((3, 3, 2, 5))
@@ -85,18 +83,18 @@ def padded_convolution(
 
 
 def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:
-    """Multiplies matrices, those along the last two axes, of which either may be turned first.
+    """Multiplies matrices along the last two axes, optionally transposed first.
 
-    TensorFlow's oneDNN operations would write a transposed copy of what `keras.ops` turns.
+    `keras.ops.matmul` of a transposed tensor would make TensorFlow's oneDNN kernels copy it.
 
     Args:
-        x: `(..., n, k)`, or `(..., k, n)` where it is to be turned.
-        y: `(..., k, m)`, or `(..., m, k)` where it is to be turned.
-        transpose_x: Whether to turn `x`.
-        transpose_y: Whether to turn `y`.
+        x: Tensor of shape `(..., n, k)`, or `(..., k, n)` with `transpose_x`.
+        y: Tensor of shape `(..., k, m)`, or `(..., m, k)` with `transpose_y`.
+        transpose_x: If True, `x` is transposed first.
+        transpose_y: If True, `y` is transposed first.
 
     Returns:
-        `(..., n, m)`.
+        Tensor of shape `(..., n, m)`.
 
     Example:
     >>> x, y = keras.ops.ones((2, 5, 3)), keras.ops.ones((2, 5, 4))
@@ -111,16 +109,15 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
 
 
 def resize_bilinear(images: Tensor, size: Sequence[Tensor], data_format: str) -> Tensor:
-    """Resizes images between their pixels, as `keras.ops.image.resize` does.
+    """Resizes images bilinearly, as `keras.ops.image.resize` does, also to sizes that are tensors.
 
     Args:
-        images: `(B, H, W, C)`, channels second with channels first.
-        size: Height and width: integers, or scalar int32 tensors where
-            `supports_dynamic_shapes()`.
+        images: Tensor of shape `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
+        size: Height and width: integers, or scalar int32 tensors if `supports_dynamic_shapes()`.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
-        The resized images, in their type.
+        The resized images, in the dtype of `images`.
 
     Example:
     >>> tuple(resize_bilinear(keras.ops.ones((1, 5, 4, 2)), (3, 7), "channels_last").shape)
@@ -137,39 +134,39 @@ def resize_bilinear(images: Tensor, size: Sequence[Tensor], data_format: str) ->
 
 
 def supports_dynamic_shapes() -> bool:
-    """Whether sizes may depend on the values of weights, as a learned rectangle's do.
+    """Returns True if shapes may depend on values, such as those of a learned rectangle.
 
-    TensorFlow allows it, but for what XLA compiles (`jit_compile=True`) and for what is traced
-    `with_fixed_shapes()`: there, as in JAX, every shape is fixed in tracing.
+    TensorFlow allows it, except in functions compiled by XLA (`jit_compile=True`) and inside
+    `fixed_shapes()`. There, and with JAX, all shapes are fixed while the graph is traced.
     """
-    if BACKEND != "tensorflow" or _FIXED.get():
+    if BACKEND != "tensorflow" or _FIXED_SHAPES.get():
         return False
     return tf.__internal__.get_enclosing_xla_context() is None
 
 
 @contextmanager
-def with_fixed_shapes() -> Iterator[None]:
-    """Traces shapes that do not depend on values meanwhile, for formats that know no others.
+def fixed_shapes() -> Iterator[None]:
+    """Traces graphs whose shapes do not depend on values, for formats that do not support them.
 
     Example:
-    >>> with with_fixed_shapes():
+    >>> with fixed_shapes():
     ...     supports_dynamic_shapes()
     False
     """
-    token = _FIXED.set(True)
+    token = _FIXED_SHAPES.set(True)
     try:
         yield
     finally:
-        _FIXED.reset(token)
+        _FIXED_SHAPES.reset(token)
 
 
 def crop(inputs: Tensor, ranges: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:
-    """Keeps `[start, stop)` along the given axes.
+    """Keeps the range `[start, stop)` along the given axes.
 
     Args:
         inputs: Tensor of any rank.
-        ranges: For each axis to crop, its start and stop: integers, or scalar int32 tensors
-            where `supports_dynamic_shapes()`.
+        ranges: Start and stop for each axis to crop: integers, or scalar int32 tensors if
+            `supports_dynamic_shapes()`.
 
     Returns:
         The cropped tensor.
@@ -196,13 +193,13 @@ def pad(
     amounts: Mapping[int, tuple[Tensor, Tensor]],
     shape: Sequence[int | None] | None = None,
 ) -> Tensor:
-    """Adds zeros before and after along the given axes.
+    """Adds zeros before and after the given axes.
 
     Args:
         inputs: Tensor of any rank.
-        amounts: For each axis to pad, the zeros before and after: integers, or scalar int32
-            tensors where `supports_dynamic_shapes()`.
-        shape: Static shape of the result, where the caller knows more than the sizes tell.
+        amounts: Numbers of zeros before and after, for each axis to pad: integers, or scalar int32
+            tensors if `supports_dynamic_shapes()`.
+        shape: Static shape of the result, if the caller knows more of it than the amounts tell.
 
     Returns:
         The padded tensor.
@@ -224,7 +221,7 @@ def pad(
 
 
 def _with_known_sides(outputs: Tensor, inputs: Tensor, changed: Mapping[int, Any]) -> Tensor:
-    """Keeps the static size of the other axes; without it Keras compiles convolutions by XLA."""
+    """Restores the static sizes of unchanged axes; without them Keras uses XLA for convolutions."""
     shape = [None if axis in changed else side for axis, side in enumerate(inputs.shape)]
     outputs.set_shape(tf.TensorShape(shape).merge_with(outputs.shape))
     return outputs
@@ -237,6 +234,6 @@ def _all_integers(pairs: Mapping[int, tuple[Tensor, Tensor]]) -> bool:
 def _require_dynamic_shapes() -> None:
     if not supports_dynamic_shapes():
         raise RuntimeError(
-            "Sizes that depend on tensors need the TensorFlow backend; "
-            f"pass Python integers. Received: backend={BACKEND!r}"
+            "Sizes that are tensors need the TensorFlow backend outside XLA. "
+            f"Received: backend={BACKEND!r}. Pass Python integers instead."
         )

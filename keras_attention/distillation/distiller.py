@@ -1,4 +1,4 @@
-"""Teaching a student by a teacher's attention, with plain compile and fit."""
+"""Distiller that trains a student with the attention maps of a teacher."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import keras
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.distillation.features import Observation, Observed, Once
+from keras_attention.distillation.features import FeatureExtractor, ModelOutputs, cached_property
 from keras_attention.distillation.gradient_attention import (
     GradientAttention,
     Schedule,
     Weight,
+    flip_horizontally,
     gradient_terms,
-    mirrored,
 )
 from keras_attention.graph.features import graph_with, tap
 from keras_attention.graph.functional import traced
@@ -27,7 +27,8 @@ from keras_attention.losses.attention_transfer import (
     HintLoss,
     KnowledgeDistillationLoss,
 )
-from keras_attention.utils.validation import same_shape, standard_data_format
+from keras_attention.utils.data_format import MapFormat, standardize_data_format
+from keras_attention.utils.tensor_validation import compatible_shapes
 
 Tensor = Any
 Pairs = Sequence[str | tuple[str, str]]
@@ -36,47 +37,51 @@ Pair = tuple[str, str]
 
 
 class AttentionDistiller(keras.Model):
-    """Trains a student that attends where its teacher does (Attention Transfer).
+    """Trains a student whose attention maps match those of a teacher (Attention Transfer).
 
-    The loss is `(1 - alpha) * task + alpha * distillation + beta * sum of attention losses`, and
-    hints and terms of gradients where they are asked for; the task's is the one given to `compile`.
-    To these come the student's own losses, such as weight decay. Each part is reported beside the
-    loss, with its weight, by the names `task_loss`, `attention_loss`, `distillation_loss`,
-    `hint_loss` and `gradient_loss`. `sample_weight` weighs every part that is of an example.
+    The loss is `(1 - alpha) * task + alpha * distillation + beta * sum of attention losses`, plus
+    hint and gradient terms if requested, plus the student's own losses, such as weight decay. The
+    task loss is the one passed to `compile`. Each term is reported with its weight as `task_loss`,
+    `attention_loss`, `distillation_loss`, `hint_loss` and `gradient_loss`. `sample_weight` applies
+    to every term that is computed per example.
 
-    The student is called once a batch for its answer and all maps, the teacher once as in
-    inference, without gradients; its weights stay as they are. Calls, `predict`, `save` and
-    `export` are the student's; `save_weights` writes the state of the training, for
-    `load_weights` and `keras.callbacks.BackupAndRestore`, without the teacher.
+    Each batch calls the student once for its output and all its maps, and the teacher once in
+    inference mode without gradients; the teacher's weights do not change. Calls, `predict`, `save`
+    and `export` are those of the student. `save_weights` writes the state of the training without
+    the teacher, for `load_weights` and `keras.callbacks.BackupAndRestore`.
 
     Args:
-        student: A Keras model that is built. A subclassed one is called on Keras tensors to find
-            its layers: what its Python decides by `training` is as in inference.
-        teacher: A trained one that takes the same images. None where only gradients of the student
-            are asked for.
-        pairs: Layers whose maps are compared: names, where both networks have them, or tuples
-            `(student's, teacher's)`. Channels and sides may differ.
-        attention: The loss of a pair, called with the teacher's and the student's maps; by default
+        student: A built Keras model. A subclassed model is called on Keras tensors to find its
+            layers, as in inference: Python code that depends on `training` is traced with
+            `training=False`.
+        teacher: A trained model with the same inputs. None if only gradient terms of the student
+            are used.
+        pairs: Layers whose maps are compared: names of layers in both models, or tuples
+            `(name in student, name in teacher)`. Channels and spatial sizes may differ.
+        attention: Loss of a pair, called with the maps of teacher and student. Defaults to
             `losses.AttentionTransferLoss()`.
-        beta: Weight of the sum over pairs: a number of 0 or more, or a schedule, such as of
-            `keras.optimizers.schedules`, of the batches learned from so far; 1e3 by default, as in
-            the authors' code.
-        alpha: Share of knowledge distillation, 0 to 1, or a schedule; 0 by default, none. The paper
-            has 0.9 with it.
-        temperature: Of knowledge distillation; 4 by default, the paper's for residual networks.
-        hints: Pairs of layers for the transfer of whole activations (F-ActT), with a 1x1
-            convolution behind the student's where channels differ; None by default.
+        beta: Weight of the sum over pairs: a number of 0 or more, or a schedule over completed
+            batches, such as those of `keras.optimizers.schedules`. Defaults to 1e3, as in the
+            authors' code.
+        alpha: Weight of knowledge distillation in `[0, 1]`, or a schedule. Defaults to 0 (no
+            distillation); the paper uses 0.9.
+        temperature: Temperature of knowledge distillation. Defaults to 4, the paper's value for
+            residual networks.
+        hints: Pairs of layers for full-activation transfer (F-ActT), with a 1x1 convolution after
+            the student's layer if the channels differ. Defaults to None.
         gradient: None (default), `"transfer"`, `"symmetry"`, `"min_l2"`, a `GradientAttention`, or
-            a list of them.
-        hint_weight: Weight of the sum over hints, a number or a schedule; 1 by default, ours.
-        hint_loss: The loss of a hint; by default `losses.HintLoss()`.
-        from_logits: Whether both networks return logits. None (default) to look whether a softmax
-            ends them; the logarithms of probabilities are logits.
-        name: The model's name.
+            a list of these.
+        hint_weight: Weight of the sum over hints, a number or a schedule. Defaults to 1 (not from
+            the paper).
+        hint_loss: Loss of a hint. Defaults to `losses.HintLoss()`.
+        from_logits: True if both models return logits, False for probabilities. With None
+            (default), a model returns probabilities if it ends with a softmax; their logarithms are
+            the logits.
+        name: Name of the model.
 
     Raises:
-        ValueError: For names that the networks do not have (names the nearest), maps or answers
-            that cannot be matched, or nothing to teach.
+        ValueError: For unknown layer names, maps or outputs that cannot be compared, or if no term
+            is requested.
 
     Example:
     >>> import numpy as np, keras_attention as ka
@@ -111,31 +116,31 @@ class AttentionDistiller(keras.Model):
         name: str = "attention_distiller",
     ):
         networks = traced(student), None if teacher is None else traced(teacher)
-        # No casts here: both networks know their own types.
+        # Both models cast their inputs themselves.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.student = student
-        self.pairs = named_pairs("pairs", pairs)
+        self.pairs = _layer_pairs("pairs", pairs)
         self.attention = attention or AttentionTransferLoss()
-        self._alpha = Weight("alpha", alpha, most=1.0)
-        hints, terms = named_pairs("hints", hints or ()), gradient_terms(gradient)
-        compared = self._watch(networks, hints, terms, from_logits)
+        self._alpha = Weight("alpha", alpha, largest=1.0)
+        hints, terms = _layer_pairs("hints", hints or ()), gradient_terms(gradient)
+        pair_loss = self._build_extractors(networks, hints, terms, from_logits)
         if self._teacher is not None:
             self._teacher.model = teacher
-        self.regressors = regressors(*networks, hints, student.dtype_policy)
-        self._parts = {
-            "attention_loss": (Weight("beta", beta), attention_part(compared, self.pairs)),
+        self.regressors = _make_regressors(*networks, hints, student.dtype_policy)
+        self._terms = {
+            "attention_loss": (Weight("beta", beta), _attention_term(pair_loss, self.pairs)),
             "distillation_loss": (
                 self._alpha,
-                distillation_part(KnowledgeDistillationLoss(temperature)),
+                _distillation_term(KnowledgeDistillationLoss(temperature)),
             ),
             "hint_loss": (
                 Weight("hint_weight", hint_weight),
-                hint_part(hint_loss or HintLoss(), hints, self.regressors),
+                _hint_term(hint_loss or HintLoss(), hints, self.regressors),
             ),
-            "gradient_loss": (Weight("gradient", 1.0), gradient_part(terms)),
+            "gradient_loss": (Weight("gradient", 1.0), _gradient_term(terms)),
         }
-        self._keep_parts(self.pairs, not self._alpha.is_zero, hints, terms)
-        self._trackers = [keras.metrics.Mean(name=part) for part in ("task_loss", *self._parts)]
+        self._drop_unused_terms(self.pairs, not self._alpha.is_zero, hints, terms)
+        self._trackers = [keras.metrics.Mean(name=name) for name in ("task_loss", *self._terms)]
         self._batches = self.add_weight(
             shape=(),
             dtype="int32",
@@ -144,44 +149,43 @@ class AttentionDistiller(keras.Model):
             aggregation="only_first_replica",
             name="batches",
         )
-        # What the last call of each thread showed, for the loss that follows it.
-        self._shown: dict[int, tuple[Observation, Observation | None]] = {}
+        # Outputs of the last call in each thread (a replica), for the following compute_loss.
+        self._last_outputs: dict[int, tuple[ModelOutputs, ModelOutputs | None]] = {}
         self.built = True
 
-    def _watch(
+    def _build_extractors(
         self, networks: tuple[Any, Any], hints: Any, terms: Any, from_logits: bool | None
     ) -> Any:
-        """Finds the layers of both networks; returns the loss of what they are watched for."""
-        answers = not self._alpha.is_zero
+        """Builds the feature extractors and returns the loss of a pair of their maps."""
+        with_outputs = not self._alpha.is_zero
         student, teacher = networks
-        check(student, teacher, [*self.pairs, *hints], answers, terms)
-        check_maps(student, teacher, self.pairs)
-        loss, activity = of_activity(self.attention)
-        if hints or terms or not same_sides(student, teacher, self.pairs, activity):
-            loss, activity = self.attention, None
-        self._student, self._teacher = observed(
-            student, teacher, [*self.pairs, *hints], answers, terms, from_logits, activity
+        _check_models(student, teacher, [*self.pairs, *hints], with_outputs, terms)
+        _check_maps(student, teacher, self.pairs)
+        loss, mean_squares = _mean_square_loss(self.attention)
+        if hints or terms or not _have_same_sides(student, teacher, self.pairs, mean_squares):
+            loss, mean_squares = self.attention, None
+        self._student, self._teacher = _feature_extractors(
+            student, teacher, [*self.pairs, *hints], with_outputs, terms, from_logits, mean_squares
         )
         return loss
 
-    def _keep_parts(self, *asked: Any) -> None:
-        """Drops the parts that nobody asked for."""
-        wanted = dict(zip(self._parts, asked, strict=True))
-        self._parts = {name: part for name, part in self._parts.items() if wanted[name]}
-        if not self._parts:
+    def _drop_unused_terms(self, *is_used: Any) -> None:
+        used = dict(zip(self._terms, is_used, strict=True))
+        self._terms = {name: term for name, term in self._terms.items() if used[name]}
+        if not self._terms:
             raise ValueError(
-                "There must be something to teach: `pairs` of layers, `alpha` above 0, `hints` or "
-                "a `gradient`. Received: none of them"
+                "At least one of `pairs`, `alpha` above 0, `hints` and `gradient` must be set. "
+                "Received: none of them"
             )
 
     @property
     def teacher(self) -> keras.Model | None:
-        """The teacher, whose weights are not the distiller's."""
+        """The teacher, whose weights do not belong to the distiller."""
         return None if self._teacher is None else self._teacher.model
 
     @property
     def non_trainable_variables(self) -> list[Any]:
-        """The student's and all of the teacher's: JAX passes them to what it compiles."""
+        """The student's and the teacher's: JAX passes these variables to the compiled step."""
         own = super().non_trainable_variables
         if self.teacher is None:
             return own
@@ -189,19 +193,18 @@ class AttentionDistiller(keras.Model):
         return [*own, *(weight for weight in self.teacher.variables if id(weight) not in known)]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        # The teacher goes first: what it holds is gone when the student keeps all for gradients.
-        teacher = self._taught(inputs) if training else None
+        # The teacher is called first: its activations are freed before the student's are kept.
+        teacher = self._call_teacher(inputs) if training else None
         if teacher is not None:
             inputs = backend.after(inputs, teacher.tensors)
         student = self._student(inputs, training, self.add_loss)
-        self._shown[threading.get_ident()] = student, teacher
-        return student.answer
+        self._last_outputs[threading.get_ident()] = student, teacher
+        return student.outputs
 
-    def _taught(self, inputs: Any) -> Observation | None:
-        """What the teacher shows, for whom no gradient is wanted."""
+    def _call_teacher(self, inputs: Any) -> ModelOutputs | None:
         if self._teacher is None:
             return None
-        return self._teacher(inputs, training=False).constant()
+        return self._teacher(inputs, training=False).stop_gradient()
 
     def compute_loss(
         self,
@@ -211,50 +214,50 @@ class AttentionDistiller(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        student, teacher = self._shown.pop(threading.get_ident(), (None, None))
-        if student is None or student.answer is not y_pred:
+        student, teacher = self._last_outputs.pop(threading.get_ident(), (None, None))
+        if student is None or student.outputs is not y_pred:
             student, teacher = self._student(x, training, self.add_loss), None
-        # Before the student is called again: that forgets what its layers added.
-        own = [ops.cast(loss, "float32") / backend.replicas() for loss in self.losses]
-        lesson = Lesson(
+        # Collected now, because another call of the student would clear them.
+        own_losses = [ops.cast(loss, "float32") / backend.replicas() for loss in self.losses]
+        batch = DistillationBatch(
             student=student,
-            teacher=teacher or self._taught(x),
-            again=lambda images: self._student(images, training),
+            teacher=teacher or self._call_teacher(x),
+            call_student=lambda images: self._student(images, training),
             x=x,
             y=y,
-            weights=example_weights(sample_weight),
-            batches=ops.convert_to_tensor(self._batches),
+            weights=_example_weights(sample_weight),
+            step=ops.convert_to_tensor(self._batches),
         )
-        task = (1.0 - self._alpha(lesson.batches)) * self._task_loss(y, y_pred, sample_weight)
-        taught = [weight(lesson.batches) * part(lesson) for weight, part in self._parts.values()]
-        parts = [ops.cast(part, "float32") for part in (task, *taught)]
-        self._report(parts, ops.shape(keras.tree.flatten(x)[0])[0])
+        task = (1.0 - self._alpha(batch.step)) * self._task_loss(y, y_pred, sample_weight)
+        others = [weight(batch.step) * term(batch) for weight, term in self._terms.values()]
+        terms = [ops.cast(term, "float32") for term in (task, *others)]
+        self._update_trackers(terms, ops.shape(keras.tree.flatten(x)[0])[0])
         if training:
             self._batches.assign_add(1)
-        return ops.sum(ops.stack([*parts, *own]))
+        return ops.sum(ops.stack([*terms, *own_losses]))
 
     def _task_loss(self, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
-        """The loss given to `compile`, without the student's own losses."""
+        """Computes the loss passed to `compile`, without the student's own losses."""
         if self._compile_loss is None:
             return 0.0
         return self._compile_loss(y, y_pred, sample_weight)
 
-    def _report(self, parts: Sequence[Tensor], examples: Tensor) -> None:
-        for tracker, part in zip(self._trackers, parts, strict=True):
-            tracker.update_state(part * backend.replicas(), sample_weight=examples)
+    def _update_trackers(self, terms: Sequence[Tensor], examples: Tensor) -> None:
+        for tracker, term in zip(self._trackers, terms, strict=True):
+            tracker.update_state(term * backend.replicas(), sample_weight=examples)
 
     def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """Writes the student, as its own `save` does."""
+        """Saves the student with its own `save`."""
         self.student.save(filepath, *args, **kwargs)
 
     def export(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
-        """Writes the student for serving, as its own `export` does."""
+        """Exports the student with its own `export`."""
         return self.student.export(filepath, *args, **kwargs)
 
     def save_weights(
         self, filepath: str | os.PathLike[str], overwrite: bool = True, **kwargs: Any
     ) -> None:
-        """Writes the state of the training: the student, the optimizer, the number of batches."""
+        """Writes the state of the training: student, optimizer and number of batches."""
         keras.saving.save_weights(
             self, filepath, overwrite, objects_to_skip=self._skipped(), **kwargs
         )
@@ -262,7 +265,7 @@ class AttentionDistiller(keras.Model):
     def load_weights(
         self, filepath: str | os.PathLike[str], skip_mismatch: bool = False, **kwargs: Any
     ) -> None:
-        """Reads what `save_weights` wrote; the teacher stays as it is."""
+        """Reads what `save_weights` wrote; the teacher does not change."""
         keras.saving.load_weights(
             self, filepath, skip_mismatch, objects_to_skip=self._skipped(), **kwargs
         )
@@ -272,59 +275,59 @@ class AttentionDistiller(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError(
-            "An AttentionDistiller is not saved; its student is: distiller.save(path), or "
-            "distiller.student"
+            "An AttentionDistiller has no config. Save its student instead, with "
+            "distiller.save(path) or distiller.student."
         )
 
 
 @dataclass
-class Lesson:
-    """A batch, and what both networks show on it.
+class DistillationBatch:
+    """A batch with the outputs of both models.
 
     Attributes:
-        student: What the student showed.
-        teacher: What the teacher showed; None where no part asks.
-        again: Calls the student once more, on other images.
-        x: The images.
-        y: The labels.
-        weights: Of the examples, `(B,)`; None for 1 each.
-        batches: How many the student learned from before.
+        student: Outputs of the student.
+        teacher: Outputs of the teacher, or None if no term needs them.
+        call_student: Function that calls the student on other images.
+        x: Images.
+        y: Labels.
+        weights: Sample weights `(B,)`, or None.
+        step: Number of completed batches.
     """
 
-    student: Observation
+    student: ModelOutputs
     teacher: Any
-    again: Callable[[Any], Observation]
+    call_student: Callable[[Any], ModelOutputs]
     x: Any
     y: Any
     weights: Tensor | None
-    batches: Tensor
+    step: Tensor
 
-    @Once
+    @cached_property
     def gradient(self) -> Tensor:
-        """The student's J."""
+        """J of the student (equation 3)."""
         return self.student.gradient(self.y)
 
 
-def attention_part(loss: Loss, pairs: Sequence[tuple[str, str]]) -> Part:
-    """The sum over pairs of the distance of attention maps (equation 2)."""
+def _attention_term(loss: Loss, pairs: Sequence[tuple[str, str]]) -> Term:
+    """Returns the sum of attention losses over pairs (equation 2)."""
 
-    def part(lesson: Lesson) -> Tensor:
-        student, teacher = lesson.student.maps, lesson.teacher.maps
-        return sum(loss(teacher[other], student[own], lesson.weights) for own, other in pairs)
+    def term(batch: DistillationBatch) -> Tensor:
+        student, teacher = batch.student.maps, batch.teacher.maps
+        return sum(loss(teacher[other], student[own], batch.weights) for own, other in pairs)
 
-    return part
+    return term
 
 
-def of_activity(loss: Loss) -> tuple[Loss, str | None]:
-    """The loss of maps whose mean squares over the channels are known already.
+def _mean_square_loss(loss: Loss) -> tuple[Loss, str | None]:
+    """Returns an equal loss of mean squares over the channels, which need less memory than maps.
 
     Returns:
-        The same loss of maps with one channel, and the data format of the maps; or the given one
-        and None, where it asks for something else than mean squares.
+        The loss of maps with one channel and the data format of the maps, or the given loss and
+        None if it reduces the channels in another way.
 
     Example:
     >>> import keras_attention as ka
-    >>> of_activity(ka.losses.AttentionTransferLoss())[0].p
+    >>> _mean_square_loss(ka.losses.AttentionTransferLoss())[0].p
     1
     """
     if type(loss) is not AttentionTransferLoss or (loss.p, loss.reduce) != (2, "mean"):
@@ -332,59 +335,60 @@ def of_activity(loss: Loss) -> tuple[Loss, str | None]:
     return AttentionTransferLoss.from_config({**loss.get_config(), "p": 1}), loss.data_format
 
 
-def distillation_part(loss: Loss) -> Part:
-    """Knowledge distillation."""
+def _distillation_term(loss: Loss) -> Term:
+    """Returns the knowledge distillation loss."""
 
-    def part(lesson: Lesson) -> Tensor:
-        return loss(lesson.teacher.logits, lesson.student.logits, lesson.weights)
+    def term(batch: DistillationBatch) -> Tensor:
+        return loss(batch.teacher.logits, batch.student.logits, batch.weights)
 
-    return part
+    return term
 
 
-def hint_part(
+def _hint_term(
     loss: Loss, pairs: Sequence[tuple[str, str]], regressors: Sequence[keras.layers.Layer]
-) -> Part:
-    """The sum over pairs of the distance of whole features, the student's regressed."""
+) -> Term:
+    """Returns the sum of feature losses over pairs, after the regressors of the student."""
 
-    def part(lesson: Lesson) -> Tensor:
-        student, teacher = lesson.student.maps, lesson.teacher.maps
+    def term(batch: DistillationBatch) -> Tensor:
+        student, teacher = batch.student.maps, batch.teacher.maps
         return sum(
-            loss(teacher[other], regressor(student[own]), lesson.weights)
+            loss(teacher[other], regressor(student[own]), batch.weights)
             for (own, other), regressor in zip(pairs, regressors, strict=True)
         )
 
-    return part
+    return term
 
 
-def gradient_part(terms: Sequence[GradientAttention]) -> Part:
-    """The sum of the terms of gradients (equations 4 to 6)."""
+def _gradient_term(terms: Sequence[GradientAttention]) -> Term:
+    """Returns the sum of gradient terms (equations 4 to 6)."""
 
-    def part(lesson: Lesson) -> Tensor:
+    def term(batch: DistillationBatch) -> Tensor:
         return sum(
-            term.weight(lesson.batches)
-            * term.distance(_wanted(term, lesson), lesson.gradient, lesson.weights)
-            for term in terms
+            one.weight(batch.step)
+            * one.distance(_target_gradient(one, batch), batch.gradient, batch.weights)
+            for one in terms
         )
 
-    return part
+    return term
 
 
-def _wanted(term: GradientAttention, lesson: Lesson) -> Tensor:
-    """What the student's J is to be like."""
+def _target_gradient(term: GradientAttention, batch: DistillationBatch) -> Tensor:
+    """Returns the gradient to which the student's J is compared."""
     if term.kind == "transfer":
-        return ops.stop_gradient(lesson.teacher.gradient(lesson.y))
+        return ops.stop_gradient(batch.teacher.gradient(batch.y))
     if term.kind == "min_l2":
-        return ops.zeros_like(lesson.gradient)
-    return mirrored(lesson.again(mirrored(lesson.x)).gradient(lesson.y))
+        return ops.zeros_like(batch.gradient)
+    flipped = batch.call_student(flip_horizontally(batch.x))
+    return flip_horizontally(flipped.gradient(batch.y))
 
 
-def example_weights(sample_weight: Any) -> Tensor | None:
-    """One weight for each example: the mean where an example has several.
+def _example_weights(sample_weight: Any) -> Tensor | None:
+    """Returns one weight for each example: the mean if an example has several weights.
 
-    None for those of several outputs, of which none is the example's own.
+    Weights of several outputs belong to no single example, so None is returned for them.
 
     Example:
-    >>> [float(weight) for weight in example_weights([[1.0, 3.0], [0.0, 0.0]])]
+    >>> [float(weight) for weight in _example_weights([[1.0, 3.0], [0.0, 0.0]])]
     [2.0, 0.0]
     """
     if sample_weight is None or isinstance(sample_weight, (dict, tuple)):
@@ -393,17 +397,17 @@ def example_weights(sample_weight: Any) -> Tensor | None:
     return ops.mean(ops.reshape(weights, (ops.shape(weights)[0], -1)), axis=-1)
 
 
-Part = Callable[[Lesson], Tensor]
+Term = Callable[[DistillationBatch], Tensor]
 
 
-def named_pairs(argument: str, pairs: Any) -> list[Pair]:
-    """Pairs of names `(student's, teacher's)`, from those or names that both have.
+def _layer_pairs(argument: str, pairs: Any) -> list[Pair]:
+    """Returns pairs `(name in student, name in teacher)`; a single name is used for both.
 
     Raises:
-        ValueError: For anything else.
+        ValueError: For any other value.
 
     Example:
-    >>> named_pairs("pairs", ["group1", ("block2", "group2")])
+    >>> _layer_pairs("pairs", ["group1", ("block2", "group2")])
     [('group1', 'group1'), ('block2', 'group2')]
     """
     if isinstance(pairs, (list, tuple)):
@@ -411,7 +415,7 @@ def named_pairs(argument: str, pairs: Any) -> list[Pair]:
         if all(_is_pair(pair) for pair in named):
             return [(own, other) for own, other in named]
     raise ValueError(
-        f"`{argument}` must be a list of layers' names, or of pairs (student's, teacher's). "
+        f"`{argument}` must be a list of layer names, or of pairs (in student, in teacher). "
         f"Received: {argument}={pairs!r}"
     )
 
@@ -421,73 +425,74 @@ def _is_pair(pair: Any) -> bool:
     return is_two and all(isinstance(name, str) for name in pair)
 
 
-def check(
+def _check_models(
     student: keras.Model,
     teacher: Any,
     pairs: Sequence[Pair],
-    answers: bool,
+    with_outputs: bool,
     terms: Sequence[GradientAttention],
 ) -> None:
-    """Checks that there is a teacher, where one is needed, and that it can be compared.
+    """Checks that the teacher exists, if it is needed, and matches the student.
 
     Args:
-        student: The model that learns.
-        teacher: The model that it learns from, or None.
-        pairs: Of layers.
-        answers: Whether answers are compared.
-        terms: Of gradients.
+        student: The student.
+        teacher: The teacher, or None.
+        pairs: Pairs of layers that are compared.
+        with_outputs: True if outputs are compared.
+        terms: Gradient terms.
 
     Raises:
-        ValueError: Where a teacher is missing or takes or returns something else.
+        ValueError: If the teacher is missing or has other inputs or outputs.
     """
-    if not _needs_teacher(pairs, answers, terms):
+    if not _needs_teacher(pairs, with_outputs, terms):
         return
     if not isinstance(teacher, keras.Model):
         raise ValueError(
-            "`teacher` must be a Keras model where its maps, answers or gradients are compared. "
+            "`teacher` must be a Keras model if maps, outputs or gradients are compared. "
             f"Received: teacher={teacher!r}"
         )
     _check_inputs(student, teacher)
-    if answers or _transfers(terms):
-        _check_answers(student, teacher)
+    if with_outputs or _transfers(terms):
+        _check_outputs(student, teacher)
 
 
-def observed(
+def _feature_extractors(
     student: keras.Model,
     teacher: keras.Model | None,
     pairs: Sequence[Pair],
-    answers: bool,
+    with_outputs: bool,
     terms: Sequence[GradientAttention],
     from_logits: bool | None,
-    activity: str | None = None,
-) -> tuple[Observed, Observed | None]:
-    """Watches the layers of pairs in both networks.
+    mean_squares: str | None = None,
+) -> tuple[FeatureExtractor, FeatureExtractor | None]:
+    """Returns feature extractors of the student and of the teacher (None if it is not needed).
 
     Args:
-        student: As of `check`, and so are the next.
-        teacher: The model that the student learns from, or None.
-        pairs: Of layers.
-        answers: Whether answers are compared.
-        terms: Of gradients, of the same layers all.
-        from_logits: Whether both models answer with logits; None to look.
-        activity: As of `Observed`.
-
-    Returns:
-        Both; None for a teacher of whom nothing is asked.
+        student: The student.
+        teacher: The teacher, or None.
+        pairs: Pairs of layers that are compared.
+        with_outputs: True if outputs are compared.
+        terms: Gradient terms, all of the same layers.
+        from_logits: See `AttentionDistiller`.
+        mean_squares: See `FeatureExtractor`.
     """
-    here, there = terms[0].layers if terms else (None, None)
+    student_layer, teacher_layer = terms[0].layers if terms else (None, None)
     names = [name for name, _ in pairs]
-    own = Observed(student, names, True, bool(terms), here, from_logits, activity)
-    if teacher is None or not _needs_teacher(pairs, answers, terms):
+    own = FeatureExtractor(
+        student, names, True, bool(terms), student_layer, from_logits, mean_squares
+    )
+    if teacher is None or not _needs_teacher(pairs, with_outputs, terms):
         return own, None
     transfers = _transfers(terms)
-    there = there if transfers else None
+    teacher_layer = teacher_layer if transfers else None
     names = [name for _, name in pairs]
-    return own, Observed(teacher, names, answers, transfers, there, from_logits, activity)
+    return own, FeatureExtractor(
+        teacher, names, with_outputs, transfers, teacher_layer, from_logits, mean_squares
+    )
 
 
-def _needs_teacher(pairs: Sequence[Pair], answers: bool, terms: Sequence[Any]) -> bool:
-    return bool(pairs) or answers or _transfers(terms)
+def _needs_teacher(pairs: Sequence[Pair], with_outputs: bool, terms: Sequence[Any]) -> bool:
+    return bool(pairs) or with_outputs or _transfers(terms)
 
 
 def _transfers(terms: Sequence[GradientAttention]) -> bool:
@@ -495,102 +500,92 @@ def _transfers(terms: Sequence[GradientAttention]) -> bool:
 
 
 def _check_inputs(student: keras.Model, teacher: keras.Model) -> None:
-    """Checks that both models take the same.
-
-    Raises:
-        ValueError: Where shapes or the number of inputs differ.
-    """
     shapes = [[tuple(tensor.shape) for tensor in model.inputs] for model in (student, teacher)]
-    if len(shapes[0]) != len(shapes[1]) or not all(map(same_shape, *shapes)):
+    if len(shapes[0]) != len(shapes[1]) or not all(map(compatible_shapes, *shapes)):
         raise ValueError(
-            "Student and teacher must take the same images. "
-            f"Received: inputs of {shapes[0]} and {shapes[1]}"
+            "Student and teacher must have inputs of the same shape. "
+            f"Received: input shapes {shapes[0]} and {shapes[1]}"
         )
 
 
-def _check_answers(student: keras.Model, teacher: keras.Model) -> None:
-    """Checks that both models tell the same classes apart.
-
-    Raises:
-        ValueError: For several outputs, or of different shapes.
-    """
+def _check_outputs(student: keras.Model, teacher: keras.Model) -> None:
     shapes = [[tuple(tensor.shape) for tensor in model.outputs] for model in (student, teacher)]
-    if len(shapes[0]) != 1 or len(shapes[1]) != 1 or not same_shape(shapes[0][0], shapes[1][0]):
+    if (
+        len(shapes[0]) != 1
+        or len(shapes[1]) != 1
+        or not compatible_shapes(shapes[0][0], shapes[1][0])
+    ):
         raise ValueError(
-            "Student and teacher must return one answer of the same classes for `alpha` above 0 or "
-            f"gradients of the teacher. Received: outputs of {shapes[0]} and {shapes[1]}"
+            "Student and teacher must have one output with the same classes if `alpha` is above 0 "
+            "or gradients are transferred. "
+            f"Received: output shapes {shapes[0]} and {shapes[1]}"
         )
 
 
-def same_sides(
+def _have_same_sides(
     student: keras.Model, teacher: keras.Model, pairs: Sequence[Pair], data_format: str | None
 ) -> bool:
-    """Whether the maps of all pairs surely have the same sides."""
-    channels = -1 if standard_data_format(data_format) == "channels_last" else 1
+    """Returns True if the maps of each pair have the same, known spatial sizes."""
+    channel_axis = MapFormat(standardize_data_format(data_format)).channel_axis
     for pair in pairs:
-        sides = [list(shape) for shape in shapes_of(student, teacher, pair)]
-        for side in sides:
-            side.pop(channels)
-        if sides[0] != sides[1] or None in sides[0][1:]:
+        shapes = [list(shape) for shape in _output_shapes(student, teacher, pair)]
+        for shape in shapes:
+            shape.pop(channel_axis)
+        if shapes[0] != shapes[1] or None in shapes[0][1:]:
             return False
     return True
 
 
-def check_maps(student: keras.Model, teacher: Any, pairs: Sequence[Pair]) -> None:
-    """Checks that the layers of each pair make maps of as many axes.
-
-    Raises:
-        ValueError: For a layer whose output is no map, or another number of axes.
-    """
+def _check_maps(student: keras.Model, teacher: Any, pairs: Sequence[Pair]) -> None:
     for pair in pairs:
-        shapes = shapes_of(student, teacher, pair)
+        shapes = _output_shapes(student, teacher, pair)
         if len(shapes[0]) != len(shapes[1]) or len(shapes[0]) < 3:
             raise ValueError(
-                "Layers of a pair must make maps (B, H, W, channels), of as many axes both. "
-                f"Received: {pair[0]!r} of {shapes[0]} and {pair[1]!r} of {shapes[1]}"
+                "The layers of a pair must return maps (B, H, W, C) with the same number of axes. "
+                f"Received: {pair[0]!r} with shape {shapes[0]}, {pair[1]!r} with {shapes[1]}"
             )
 
 
-def shapes_of(student: keras.Model, teacher: Any, pair: Pair) -> list[tuple[int | None, ...]]:
-    """Shapes of what the layers of a pair put out."""
+def _output_shapes(student: keras.Model, teacher: Any, pair: Pair) -> list[tuple[int | None, ...]]:
+    """Returns the output shapes of the layers of a pair."""
     return [
         tuple(tap(graph_with(model, [name]), name).shape)
         for model, name in zip((student, teacher), pair, strict=True)
     ]
 
 
-def regressors(
+def _make_regressors(
     student: keras.Model, teacher: Any, pairs: Sequence[Pair], dtype: Any
 ) -> list[keras.layers.Layer]:
-    """Layers that bring a student's features to its teacher's channels: 1x1 convolutions.
+    """Returns 1x1 convolutions from the student's channels to the teacher's, as in FitNets.
 
     Args:
-        student: The model that learns.
-        teacher: The model that it learns from.
-        pairs: Of layers whose features are compared.
-        dtype: Policy of the layers.
+        student: The student.
+        teacher: The teacher.
+        pairs: Pairs of layers whose features are compared.
+        dtype: Dtype policy of the layers.
 
     Returns:
-        A layer for each pair; where the channels are the same, one that does nothing.
+        A layer for each pair, `Identity` if the channels are the same.
 
     Raises:
-        ValueError: For maps of different sides.
+        ValueError: For maps with different spatial sizes.
     """
-    channels = -1 if standard_data_format(None) == "channels_last" else 1
-    found: list[keras.layers.Layer] = []
-    for index, (own, other) in enumerate(pairs, start=1):
-        here, there = shapes_of(student, teacher, (own, other))
-        wanted = list(here)
-        wanted[channels] = there[channels]
-        if not same_shape(tuple(wanted), there):
+    axis = MapFormat(standardize_data_format(None)).channel_axis
+    layers: list[keras.layers.Layer] = []
+    for index, pair in enumerate(pairs, start=1):
+        own, target = _output_shapes(student, teacher, pair)
+        regressed = list(own)
+        regressed[axis] = target[axis]
+        if not compatible_shapes(tuple(regressed), target):
             raise ValueError(
-                "Layers of a hint must make maps of the same sides. "
-                f"Received: {own!r} of {here} and {other!r} of {there}"
+                "The layers of a hint must return maps with the same spatial sizes. "
+                f"Received: {pair[0]!r} with shape {own}, {pair[1]!r} with shape {target}"
             )
-        if here[channels] == there[channels]:
+        if own[axis] == target[axis]:
             layer: keras.layers.Layer = keras.layers.Identity(name=f"hint{index}", dtype=dtype)
         else:
-            layer = keras.layers.Conv2D(there[channels], 1, name=f"hint{index}", dtype=dtype)
-        layer.build(here)
-        found.append(layer)
-    return found
+            layer = keras.layers.Conv2D(target[axis], 1, name=f"hint{index}", dtype=dtype)
+        layer.build(own)
+        layers.append(layer)
+    return layers

@@ -1,4 +1,4 @@
-"""A model whose maps are watched while it is called, and its gradient by what it reads."""
+"""Models that return feature maps and gradients beside their outputs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from keras_attention.ops.attention_transfer import at_least_float32, watched_act
 Tensor = Any
 
 
-class Once:
-    """A property that is kept, like `functools.cached_property` without its lock.
+class cached_property:
+    """Cached property like `functools.cached_property`, without its lock.
 
-    Up to Python 3.11 that lock is one for all objects. Replicas of TensorFlow are threads that wait
-    for each other while they compute: the one that holds the lock would wait for ever.
+    Until Python 3.11 that lock is shared by all objects. Replicas of TensorFlow are threads that
+    wait for each other while they compute, so a replica that holds the lock would cause a deadlock.
 
     Args:
-        function: From the object to the value.
+        function: Function from the object to the value.
 
     Example:
     >>> class Circle:
-    ...     @Once
+    ...     @cached_property
     ...     def area(self):
     ...         print("computed")
     ...         return 3.14
@@ -51,165 +51,169 @@ class Once:
 
 
 @dataclass
-class Observation:
-    """What one call of a model showed.
+class ModelOutputs:
+    """Outputs, feature maps and gradients of one call of a model.
 
     Attributes:
-        answer: What the model returned; None where nobody asked.
-        maps: What the watched layers put out, by name.
-        says_probabilities: Whether the answer is probabilities, or logits.
-        pull: From the gradient of a value by the answer to that by what was read.
+        outputs: Output of the model, or None if it is not needed.
+        maps: Outputs of layers, by name.
+        are_probabilities: True if the output consists of probabilities, False for logits.
+        vjp: Function from the gradient with respect to the output to the gradient with respect to
+            the input (or to the output of a layer).
     """
 
-    answer: Any
+    outputs: Any
     maps: dict[str, Tensor]
-    says_probabilities: bool
-    pull: Any = None
+    are_probabilities: bool
+    vjp: Any = None
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that was shown."""
-        answers = [] if self.answer is None else keras.tree.flatten(self.answer)
-        return [*answers, *self.maps.values()]
+        """All tensors."""
+        outputs = [] if self.outputs is None else keras.tree.flatten(self.outputs)
+        return [*outputs, *self.maps.values()]
 
-    def constant(self) -> "Observation":
-        """The same, but no gradient goes through it."""
-        answer = self.answer
-        if answer is not None:
-            answer = keras.tree.map_structure(ops.stop_gradient, answer)
+    def stop_gradient(self) -> "ModelOutputs":
+        """Returns the same tensors without gradients."""
+        outputs = self.outputs
+        if outputs is not None:
+            outputs = keras.tree.map_structure(ops.stop_gradient, outputs)
         maps = {name: ops.stop_gradient(values) for name, values in self.maps.items()}
-        return Observation(answer, maps, self.says_probabilities, self.pull)
+        return ModelOutputs(outputs, maps, self.are_probabilities, self.vjp)
 
-    @Once
+    @cached_property
     def logits(self) -> Tensor:
-        """The answer as logits, in float32 at least: logarithms of probabilities are."""
-        answer = at_least_float32(self.answer)
-        return ops.log(ops.maximum(answer, LEAST)) if self.says_probabilities else answer
+        """The output as logits in float32 or higher precision; log-probabilities are logits."""
+        outputs = at_least_float32(self.outputs)
+        return ops.log(ops.maximum(outputs, LEAST)) if self.are_probabilities else outputs
 
     def gradient(self, y: Tensor) -> Tensor:
-        """J, the gradient of each example's cross-entropy by what was read (equation 3)."""
+        """Computes J, the gradient of each example's cross-entropy (equation 3)."""
 
-        def loss(answer: Tensor) -> Tensor:
-            said = Observation(answer, {}, self.says_probabilities)
-            return cross_entropies(y, said.logits)
+        def loss(outputs: Tensor) -> Tensor:
+            return cross_entropies(y, ModelOutputs(outputs, {}, self.are_probabilities).logits)
 
-        return self.pull(backend.input_gradient(loss, self.answer))
+        return self.vjp(backend.input_gradient(loss, self.outputs))
 
 
-class Observed:
-    """A model to call and watch.
+class FeatureExtractor:
+    """Calls a model and returns feature maps and gradients beside its output.
 
     Args:
         model: A functional or sequential Keras model that is built.
-        names: Layers whose outputs are wanted.
-        answer: Whether the model's own answer is wanted.
-        gradient: Whether gradients by what is read are wanted.
-        at: The layer whose output is what is read; None for the model's input.
-        from_logits: Whether the answer is logits; None to look whether a softmax ends the model.
-        activity: In which data format not the layers' outputs are wanted but their mean squares
-            over the channels, which take less memory; None for the outputs.
+        names: Names of the layers whose outputs are returned.
+        with_outputs: If True, the output of the model is returned too.
+        with_gradient: If True, gradients can be computed.
+        gradient_layer: Name of the layer with respect to whose output gradients are computed; None
+            for the input of the model.
+        from_logits: True if the model returns logits, False for probabilities. With None, the model
+            returns probabilities if it ends with a softmax.
+        mean_squares: If not None, the mean squares over the channels are returned in place of the
+            outputs of the layers, which saves memory; the value is the data format of the maps.
 
     Raises:
-        ValueError: As `tapped` does; or for several inputs where gradients are wanted.
+        ValueError: For unknown layers, or several inputs if gradients are needed.
     """
 
     def __init__(
         self,
         model: keras.Model,
         names: Sequence[str],
-        answer: bool = True,
-        gradient: bool = False,
-        at: str | None = None,
+        with_outputs: bool = True,
+        with_gradient: bool = False,
+        gradient_layer: str | None = None,
         from_logits: bool | None = None,
-        activity: str | None = None,
+        mean_squares: str | None = None,
     ):
         self.model = model
         self.names = list(dict.fromkeys(names))
-        self.answers = answer or gradient
-        if activity is None:
-            self._whole = tapped(model, self.names, self.answers)
+        self.with_outputs = with_outputs or with_gradient
+        if mean_squares is None:
+            self._extractor = tapped(model, self.names, self.with_outputs)
         else:
-            made = partial(ChannelActivity, activity)
-            self._whole = tapped_behind(model, self.names, lambda _: made(), self.answers)
-        self._gradient = gradient
-        self._cut: tuple[keras.Model, keras.Model] | None = None
-        if at is not None:
-            self._cut = cut(model, self.names, at)
-            before = names_before(model, self.names, at)
-            self._split_names = [*before, *(name for name in self.names if name not in before)]
-        if gradient and len(keras.tree.flatten(model.input)) != 1:
+            make_layer = partial(ChannelMeanSquare, mean_squares)
+            self._extractor = tapped_behind(
+                model, self.names, lambda _: make_layer(), self.with_outputs
+            )
+        self._with_gradient = with_gradient
+        self._parts: tuple[keras.Model, keras.Model] | None = None
+        if gradient_layer is not None:
+            self._parts = cut(model, self.names, gradient_layer)
+            before = names_before(model, self.names, gradient_layer)
+            self._names_of_parts = [*before, *(name for name in self.names if name not in before)]
+        if with_gradient and len(keras.tree.flatten(model.input)) != 1:
             raise ValueError(
-                "Gradients by the input need a model of one input. "
-                f"Received: {model.name!r} with {len(keras.tree.flatten(model.input))}"
+                "A model must have one input for gradients with respect to it. "
+                f"Received: {model.name!r} with {len(keras.tree.flatten(model.input))} inputs"
             )
         if from_logits is None:
-            self._says_probabilities = self.answers and says_probabilities(model)
+            self._are_probabilities = self.with_outputs and says_probabilities(model)
         else:
-            self._says_probabilities = not from_logits
+            self._are_probabilities = not from_logits
 
     def __call__(
         self, inputs: Any, training: bool, add_loss: Callable[[Tensor], None] | None = None
-    ) -> Observation:
+    ) -> ModelOutputs:
         """Calls the model once.
 
         Args:
-            inputs: Of the model.
-            training: As of a model's call.
-            add_loss: See `backend.with_pullback`.
+            inputs: Inputs of the model.
+            training: Training flag of the call.
+            add_loss: See `backend.vjp`.
         """
-        if not self._gradient:
-            outputs = self._whole(inputs, training=training)
-            answer, maps = outputs if self.answers else (None, outputs)
-            return self._observation(answer, self.names, maps)
+        if not self._with_gradient:
+            results = self._extractor(inputs, training=training)
+            outputs, maps = results if self.with_outputs else (None, results)
+            return self._model_outputs(outputs, self.names, maps)
         images = at_least_float32(keras.tree.flatten(inputs)[0])
-        if self._cut is None:
-            (answer, maps), pull = backend.with_pullback(
-                lambda values: self._whole(values, training=training),
+        if self._parts is None:
+            (outputs, maps), vjp = backend.vjp(
+                lambda values: self._extractor(values, training=training),
                 images,
-                self._whole.variables,
+                self._extractor.variables,
                 add_loss,
             )
-            return self._observation(answer, self.names, maps, pull)
-        first, second = self._cut
-        place, lower = first(images, training=training)
-        (answer, upper), pull = backend.with_pullback(
+            return self._model_outputs(outputs, self.names, maps, vjp)
+        first, second = self._parts
+        features, lower = first(images, training=training)
+        (outputs, upper), vjp = backend.vjp(
             lambda values: second([values, images], training=training),
-            place,
+            features,
             second.variables,
             add_loss,
         )
-        return self._observation(answer, self._split_names, [*lower, *upper], pull)
+        return self._model_outputs(outputs, self._names_of_parts, [*lower, *upper], vjp)
 
-    def _observation(
-        self, answer: Any, names: Sequence[str], maps: Any, pull: Any = None
-    ) -> Observation:
+    def _model_outputs(
+        self, outputs: Any, names: Sequence[str], maps: Any, vjp: Any = None
+    ) -> ModelOutputs:
         by_name = dict(zip(names, keras.tree.flatten(maps), strict=True))
-        return Observation(answer, by_name, self._says_probabilities, pull)
+        return ModelOutputs(outputs, by_name, self._are_probabilities, vjp)
 
 
-class ChannelActivity(keras.layers.Layer):
-    """Returns a map, and the mean of its squares over the channels, in float32.
+class ChannelMeanSquare(keras.layers.Layer):
+    """Returns a map unchanged, and the mean of its squares over the channels in float32.
 
-    The gradient of both is made at once, when that of the map has come back through the network
-    behind it: that of the mean alone, as large as the map, would wait for it in memory.
+    Both gradients are computed together when the gradient of the map arrives. The gradient of the
+    mean alone, which is as large as the map, would otherwise be held in memory until then.
 
     Args:
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
-        `(B, H, W, C)`, or other axes in the place of H and W.
+        `(B, H, W, C)`, or with other spatial axes.
 
     Output shape:
-        That of the input, and the same with one channel.
+        The input shape, and the same with one channel.
 
     Example:
-    >>> [tuple(tensor.shape) for tensor in ChannelActivity()(keras.ops.ones((2, 4, 3, 8)))]
+    >>> [tuple(tensor.shape) for tensor in ChannelMeanSquare()(keras.ops.ones((2, 4, 3, 8)))]
     [(2, 4, 3, 8), (2, 4, 3, 1)]
     """
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
-        # The map goes on in the type in which it came.
+        # The map keeps its dtype.
         super().__init__(autocast=False, **kwargs)
         self.data_format = data_format or keras.config.image_data_format()
 

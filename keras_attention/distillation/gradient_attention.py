@@ -1,4 +1,4 @@
-"""What is asked of the gradient of a student's loss by its images, or by a layer's output."""
+"""Loss terms on the gradient of a student with respect to its input or to a layer's output."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,41 +7,42 @@ import keras
 from keras import ops
 
 from keras_attention.ops.attention_transfer import LEAST_NORM, at_least_float32
-from keras_attention.utils.validation import non_negative_number, one_of, same_shape
+from keras_attention.utils.tensor_validation import compatible_shapes
+from keras_attention.utils.validation import non_negative_number, one_of
 
 Tensor = Any
 KINDS = ("transfer", "symmetry", "min_l2")
 FORMS = ("squared", "norm")
-
-
 Schedule = Callable[[Tensor], Tensor]
 
 
 class Weight:
-    """A number of 0 or more, or one for each step.
+    """Weight of a loss term: a constant, or a schedule over training steps.
 
     Args:
-        argument: What it is called where the user gives it.
-        value: A number, or a schedule: a function from the number of batches learned from so far,
-            such as a `keras.optimizers.schedules.LearningRateSchedule`.
-        most: The largest number allowed; None for any.
+        argument: Name of the user's argument, for error messages.
+        value: A number of 0 or more, or a function from the number of completed batches to the
+            weight, such as a `keras.optimizers.schedules.LearningRateSchedule`.
+        largest: Largest constant allowed; None for no limit.
 
     Raises:
-        ValueError: For neither of both, or a number that cannot be.
+        ValueError: For an invalid number.
 
     Example:
     >>> Weight("beta", 1e3)(0)
     1000.0
     """
 
-    def __init__(self, argument: str, value: float | Schedule, most: float | None = None):
+    def __init__(self, argument: str, value: float | Schedule, largest: float | None = None):
         self.value: Any = value if callable(value) else non_negative_number(argument, value)
-        if most is not None and not callable(self.value) and self.value > most:
-            raise ValueError(f"`{argument}` must be at most {most}. Received: {argument}={value!r}")
+        if largest is not None and not callable(self.value) and self.value > largest:
+            raise ValueError(
+                f"`{argument}` must be at most {largest}. Received: {argument}={value!r}"
+            )
 
     @property
     def is_zero(self) -> bool:
-        """Whether it stays 0."""
+        """True for the constant 0."""
         return not callable(self.value) and self.value == 0.0
 
     def __call__(self, step: Tensor) -> Any:
@@ -49,27 +50,28 @@ class Weight:
 
 
 class GradientAttention:
-    """A term for `AttentionDistiller` made of J, how each example's loss changes with its input.
+    """Gradient term for `AttentionDistiller`.
 
-    The loss that J is of is the cross-entropy of the answer (equation 3). With J go:
+    J is the gradient of each example's cross-entropy with respect to the input (equation 3). The
+    terms are:
 
-    - `"transfer"`: its distance from the teacher's (equation 4);
-    - `"symmetry"`: its distance from that of the images mirrored left and right, mirrored back
-      (equation 6), for which the student is called once more;
-    - `"min_l2"`: its size (double backpropagation).
+    - `"transfer"`: the distance between the J of student and teacher (equation 4);
+    - `"symmetry"`: the distance between J and the flipped J of the horizontally flipped images
+      (equation 6); the student is called a second time;
+    - `"min_l2"`: the norm of J (double backpropagation).
 
     Args:
         kind: `"transfer"` (default), `"symmetry"` or `"min_l2"`.
-        weight: Beta of the equations; half of it times the squared distance is added. A number of
-            0 or more, or a schedule, such as of `keras.optimizers.schedules`, of the batches
-            learned from so far. 1 by default, ours: the paper gives none.
-        form: `"squared"` (default), the squared L2 norm, whose derivative is equation 5; or
-            `"norm"`, the norm as equations 4 and 6 are written. The mean over the batch is taken.
-        layer: Whose output J is a gradient by: a name, or a tuple of the student's and the
-            teacher's. None (default) for the images.
+        weight: Beta in the equations; half of it times the squared distance is added to the loss. A
+            number of 0 or more, or a schedule over completed batches, such as those of
+            `keras.optimizers.schedules`. Defaults to 1; the paper gives no value.
+        form: `"squared"` (default) is the squared L2 norm, whose derivative is equation 5; `"norm"`
+            is the norm, as equations 4 and 6 are written. Both are averaged over the batch.
+        layer: Name of the layer with respect to whose output J is computed, or a tuple of the names
+            in student and teacher. None (default) for the images.
 
     Raises:
-        ValueError: For options that cannot be.
+        ValueError: For invalid options.
 
     Example:
     >>> GradientAttention("symmetry", weight=0.1).layers
@@ -93,13 +95,13 @@ class GradientAttention:
         self.layers = layer if isinstance(layer, tuple) else (layer, layer)
         if len(self.layers) != 2 or any(not isinstance(name, str | None) for name in self.layers):
             raise ValueError(
-                "`layer` must be the name of a layer, a tuple of the student's and the teacher's, "
-                f"or None. Received: layer={layer!r}"
+                "`layer` must be a layer name, a tuple of the names in student and teacher, or "
+                f"None. Received: layer={layer!r}"
             )
 
 
 class HalfDistance(keras.losses.Loss):
-    """Half the distance of two tensors, of each example; neither is taken for constant.
+    """Half the distance between two tensors for each example; gradients flow into both.
 
     Args:
         form: `"squared"` or `"norm"`.
@@ -115,32 +117,32 @@ class HalfDistance(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
-        if not same_shape(*shapes):
+        if not compatible_shapes(*shapes):
             raise ValueError(
-                "Gradients of teacher and student must have the same shape. "
-                f"Received: {shapes[0]} and {shapes[1]}"
+                "The gradients of teacher and student must have the same shape. "
+                f"Received: shapes {shapes[0]} and {shapes[1]}"
             )
         difference = at_least_float32(y_pred) - at_least_float32(y_true)
         difference = ops.reshape(difference, (ops.shape(difference)[0], -1))
         squares = ops.sum(ops.square(difference), axis=-1)
         if self.form == "squared":
             return 0.5 * squares
-        # The maximum comes before the root, whose gradient at zero is infinite.
+        # The gradient of the square root is infinite at zero.
         return 0.5 * ops.sqrt(ops.maximum(squares, LEAST_NORM**2))
 
 
 def gradient_terms(gradient: Any) -> list[GradientAttention]:
-    """The terms that a user asks for: none, one or several, by name or whole.
+    """Returns the list of terms in `gradient`: None, a name, a term, or a list of these.
 
     Raises:
-        ValueError: For anything else, or terms of gradients by different layers.
+        ValueError: For other values, or terms on different layers.
 
     Example:
     >>> [term.kind for term in gradient_terms(["symmetry", GradientAttention("min_l2")])]
     ['symmetry', 'min_l2']
     """
-    asked = gradient if isinstance(gradient, (list, tuple)) else [gradient]
-    terms = [GradientAttention(term) if isinstance(term, str) else term for term in asked if term]
+    items = gradient if isinstance(gradient, (list, tuple)) else [gradient]
+    terms = [GradientAttention(item) if isinstance(item, str) else item for item in items if item]
     if any(not isinstance(term, GradientAttention) for term in terms):
         raise ValueError(
             f"`gradient` must be one or a list of {', '.join(map(repr, KINDS))} and "
@@ -148,29 +150,29 @@ def gradient_terms(gradient: Any) -> list[GradientAttention]:
         )
     if len({term.layers for term in terms}) > 1:
         raise ValueError(
-            "All terms of `gradient` must be of gradients by the same layer. "
+            "All terms of `gradient` must use the same layer. "
             f"Received: {', '.join(str(term.layers) for term in terms)}"
         )
     return terms
 
 
-def mirrored(images: Tensor) -> Tensor:
-    """Flips maps `(B, H, W, C)` left and right; channels second where that is Keras's setting.
+def flip_horizontally(images: Tensor) -> Tensor:
+    """Flips maps left to right: `(B, H, W, C)`, or Keras's `channels_first` setting.
 
     Example:
     >>> images = ops.reshape(ops.arange(4, dtype="float32"), (1, 2, 2, 1))
-    >>> [int(value) for value in ops.reshape(mirrored(images), (-1,))]
+    >>> [int(value) for value in ops.reshape(flip_horizontally(images), (-1,))]
     [1, 0, 3, 2]
     """
     return ops.flip(images, axis=2 if keras.config.image_data_format() == "channels_last" else 3)
 
 
 def cross_entropies(y_true: Tensor, logits: Tensor) -> Tensor:
-    """The cross-entropy of each example, in float32 at least.
+    """Computes the cross-entropy of each example in float32 or higher precision.
 
     Args:
-        y_true: Integers `(B,)` or `(B, 1)`, or shares of the classes `(B, classes)`.
-        logits: `(B, classes)`.
+        y_true: Class indices `(B,)` or `(B, 1)`, or class probabilities `(B, classes)`.
+        logits: Tensor of shape `(B, classes)`.
 
     Example:
     >>> round(float(cross_entropies([1], ops.zeros((1, 2)))[0]), 4)

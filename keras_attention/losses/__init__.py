@@ -1,4 +1,4 @@
-"""Losses of the papers."""
+"""Losses of Attention Transfer and Attend and Rectify."""
 
 from keras_attention.losses.attend_rectify import NegativeLogLikelihood
 from keras_attention.losses.attention_transfer import (

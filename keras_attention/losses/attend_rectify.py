@@ -1,32 +1,35 @@
-"""The loss of aggregated logarithms of probabilities."""
+"""Negative log-likelihood loss of Attend and Rectify."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attention.utils.validation import same_shape
+from keras_attention.utils.tensor_validation import compatible_shapes
 
 Tensor = Any
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class NegativeLogLikelihood(keras.losses.Loss):
-    """Minus what a model says of the right class, where it says logarithms of probabilities.
+    """Negative log-likelihood of models that return log-probabilities.
 
-    What `AttendRectifyHead` returns in `space="log"` is a sum of these with shares; it is taken as
-    it stands, not normalized again, as in the authors' code. For models of probabilities or of
-    logits take Keras's cross-entropies.
+    `AttendRectifyHead` with `space="log"` returns a weighted sum of log-probabilities. As in the
+    authors' code, the loss does not normalize it again. For models that return probabilities or
+    logits use the cross-entropies of Keras.
 
     Args:
-        reduction: As of `keras.losses.Loss`; `"sum_over_batch_size"` by default, the mean.
-        name: The loss's name.
-        dtype: As of `keras.losses.Loss`.
+        reduction: See `keras.losses.Loss`. Defaults to `"sum_over_batch_size"`, the mean.
+        name: Name of the loss.
+        dtype: See `keras.losses.Loss`.
 
     Call arguments:
-        y_true: Integers `(B,)` or `(B, 1)`, or shares of the classes `(B, classes)`, such as labels
-            one-hot.
-        y_pred: `(B, classes)`.
+        y_true: Class indices of shape `(B,)` or `(B, 1)`, or class probabilities such as one-hot
+            labels of shape `(B, classes)`.
+        y_pred: Log-probabilities of shape `(B, classes)`.
+
+    Raises:
+        ValueError: If the shapes do not match.
 
     Example:
     >>> loss = NegativeLogLikelihood()
@@ -34,7 +37,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
     0.4581
 
     Reference:
-        Rodriguez et al., Attend and Rectify (2018), and its code.
+        Rodriguez et al., Attend and Rectify (2018), and the authors' code.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         y_pred = ops.convert_to_tensor(y_pred)
         y_true = ops.convert_to_tensor(y_true)
-        _check(y_true.shape, y_pred.shape)
+        _check_shapes(y_true.shape, y_pred.shape)
         classes = y_pred.shape[-1]
         if len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and classes != 1):
             labels = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])
@@ -56,13 +59,12 @@ class NegativeLogLikelihood(keras.losses.Loss):
         return -ops.sum(ops.cast(y_true, y_pred.dtype) * y_pred, axis=-1)
 
 
-def _check(labels: Any, answers: Any) -> None:
-    """Labels are one-hot, as the answers are, or classes, without their last axis."""
-    labels, answers = tuple(labels), tuple(answers)
-    allowed = [answers, answers[:-1], (*answers[:-1], 1)]
-    fits = bool(answers) and 0 not in answers and any(same_shape(labels, one) for one in allowed)
-    if not fits:
+def _check_shapes(true: Any, predicted: Any) -> None:
+    true, predicted = tuple(true), tuple(predicted)
+    allowed = [predicted, predicted[:-1], (*predicted[:-1], 1)]
+    is_valid = bool(predicted) and 0 not in predicted
+    if not is_valid or not any(compatible_shapes(true, shape) for shape in allowed):
         raise ValueError(
-            "`y_true` must be classes or one-hot, of the examples of `y_pred`. "
-            f"Received: y_true of shape {labels}, y_pred of shape {answers}"
+            "`y_true` must be class indices or one-hot labels, one for each row of `y_pred`. "
+            f"Received: y_true of shape {true}, y_pred of shape {predicted}"
         )

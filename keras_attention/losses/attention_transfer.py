@@ -1,4 +1,4 @@
-"""What a student is taught by: a teacher's attention, its answers, or its features."""
+"""Losses between a student and its teacher: attention maps, soft labels, features."""
 
 from typing import Any
 
@@ -15,13 +15,9 @@ from keras_attention.ops.attention_transfer import (
     normalized_map,
     paired_maps,
 )
-from keras_attention.utils.validation import (
-    at_least_one,
-    one_of,
-    positive_number,
-    same_shape,
-    standard_data_format,
-)
+from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.tensor_validation import compatible_shapes
+from keras_attention.utils.validation import at_least_one, one_of, positive_number
 
 Tensor = Any
 
@@ -30,31 +26,31 @@ FORMS = ("mean_squared", "norm")
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentionTransferLoss(keras.losses.Loss):
-    """How far a student's attention map is from its teacher's (equation 2).
+    """Distance between the attention maps of a student and its teacher (equation 2).
 
     Args:
-        p: Power of the activations, 1 or more; 2 by default, the paper's choice after table 2.
-        reduce: What is taken over the channels: `"mean"` (default, the authors' code), `"sum"` or
+        p: Power of the activations, 1 or more. Defaults to 2, the paper's choice after table 2.
+        reduce: Reduction over the channels: `"mean"` (default, the authors' code), `"sum"` or
             `"max"`.
-        form: `"mean_squared"` (default, the authors' code): the mean over positions of the squared
-            difference of the maps, whose weight is 1e3. That is the text's "1e3 divided by the
-            number of elements and the batch size": do not divide again. Or `"norm"` (equation 2):
-            half the norm of the difference, whose weight is about 0.1.
-        normalization: `"l2"` (default), `"l1"` or None: by what each example's map is divided.
-        resize: Where sizes differ: `"average"` (default), means of the larger features; or
-            `"bilinear"`, interpolation of the larger map.
-        order: Of the norm of `form="norm"`, 1 or more; 2 by default, the paper's.
+        form: `"mean_squared"` (default, the authors' code) is the mean over positions of the
+            squared difference of the maps; its weight is 1e3, the paper's "1e3 divided by the
+            number of elements and the batch size", so do not divide again. `"norm"` (equation 2) is
+            half the norm of the difference; its weight is about 0.1.
+        normalization: Norm by which each map is divided: `"l2"` (default), `"l1"` or None.
+        resize: Method for maps of different sizes: `"average"` (default) averages the larger
+            features, `"bilinear"` interpolates the larger map.
+        order: Order of the norm for `form="norm"`, 1 or more. Defaults to 2, the paper's.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-        reduction: As of `keras.losses.Loss`; `"sum_over_batch_size"` by default, the mean.
-        name: The loss's name.
-        dtype: As of `keras.losses.Loss`. Maps are computed in float32 at least.
+        reduction: See `keras.losses.Loss`. Defaults to `"sum_over_batch_size"`, the mean.
+        name: Name of the loss.
+        dtype: See `keras.losses.Loss`. Maps are computed in float32 or higher precision.
 
     Call arguments:
-        y_true: The teacher's features `(B, H, W, C)`; or other axes in the place of H and W.
-        y_pred: The student's, with as many axes; channels and sides may differ.
+        y_true: Features of the teacher, `(B, H, W, C)`, or with other spatial axes.
+        y_pred: Features of the student, with as many axes; channels and spatial sizes may differ.
 
     Raises:
-        ValueError: For options that cannot be, or features of another number of axes.
+        ValueError: For invalid options, or features with different numbers of axes.
 
     Example:
     >>> loss = AttentionTransferLoss()
@@ -87,7 +83,7 @@ class AttentionTransferLoss(keras.losses.Loss):
         self.normalization = one_of("normalization", normalization, NORMALIZATIONS)
         self.resize = one_of("resize", resize, RESIZES)
         self.order = at_least_one("order", order)
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         teacher, student = paired_maps(
@@ -119,20 +115,20 @@ class AttentionTransferLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class KnowledgeDistillationLoss(keras.losses.Loss):
-    """How far a student's softened answers are from its teacher's: `T^2 / B * sum KL`.
+    """Distance between the softened predictions of a student and its teacher: `T^2 / B * sum KL`.
 
     Args:
-        temperature: T, by which logits are divided, above 0; 4 by default, the paper's.
-        reduction: As of `keras.losses.Loss`; `"sum_over_batch_size"` by default, the mean.
-        name: The loss's name.
-        dtype: As of `keras.losses.Loss`.
+        temperature: T, by which logits are divided, above 0. Defaults to 4, the paper's.
+        reduction: See `keras.losses.Loss`. Defaults to `"sum_over_batch_size"`, the mean.
+        name: Name of the loss.
+        dtype: See `keras.losses.Loss`.
 
     Call arguments:
-        y_true: The teacher's logits, `(B, classes)`.
-        y_pred: The student's logits, `(B, classes)`.
+        y_true: Logits of the teacher, `(B, classes)`.
+        y_pred: Logits of the student, `(B, classes)`.
 
     Raises:
-        ValueError: For a temperature that is not above 0.
+        ValueError: If the temperature is not above 0.
 
     Example:
     >>> loss = KnowledgeDistillationLoss()
@@ -163,20 +159,20 @@ class KnowledgeDistillationLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class HintLoss(keras.losses.Loss):
-    """How far a student's features are from its teacher's: F-ActT, full-activation transfer.
+    """Distance between the features of student and teacher (F-ActT, full-activation transfer).
 
-    The squared distance of both, each example's features divided by their L2 norm (section 4.1.2):
-    0 to 4. A student of other channels needs a 1x1 convolution before, as in FitNets;
-    `training.AttentionDistiller` makes it.
+    The squared distance after each example's features are divided by their L2 norm (section 4.1.2),
+    a value in `[0, 4]`. A student with another number of channels needs a 1x1 convolution first, as
+    in FitNets; `training.AttentionDistiller` adds it.
 
     Args:
-        reduction: As of `keras.losses.Loss`; `"sum_over_batch_size"` by default, the mean.
-        name: The loss's name.
-        dtype: As of `keras.losses.Loss`. Distances are computed in float32 at least.
+        reduction: See `keras.losses.Loss`. Defaults to `"sum_over_batch_size"`, the mean.
+        name: Name of the loss.
+        dtype: See `keras.losses.Loss`. Distances are computed in float32 or higher precision.
 
     Call arguments:
-        y_true: The teacher's features, `(B, ...)`.
-        y_pred: The student's features, of the same shape.
+        y_true: Features of the teacher, `(B, ...)`.
+        y_pred: Features of the student, of the same shape.
 
     Raises:
         ValueError: For features of different shapes.
@@ -201,10 +197,10 @@ class HintLoss(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
-        if not same_shape(*shapes) or len(shapes[0]) < 2 or 0 in shapes[0]:
+        if not compatible_shapes(*shapes) or len(shapes[0]) < 2 or 0 in shapes[0]:
             raise ValueError(
-                "Features of teacher and student must have the same shape. "
-                f"Received: {shapes[0]} and {shapes[1]}"
+                "The features of teacher and student must have the same shape. "
+                f"Received: teacher features {shapes[0]}, student features {shapes[1]}"
             )
         teacher, student = (
             normalized_map(ops.reshape(at_least_float32(x), (ops.shape(x)[0], -1)))
@@ -214,7 +210,7 @@ class HintLoss(keras.losses.Loss):
 
 
 def _norm(values: Tensor, order: float) -> Tensor:
-    """The norm along the last axis; its gradient is 0 where it is 0, not infinite."""
+    """Computes the norm along the last axis, with a gradient of 0 (not infinity) where it is 0."""
     if order == 2:
         return ops.sqrt(ops.maximum(ops.sum(ops.square(values), axis=-1), LEAST_NORM**2))
     sizes = ops.abs(values)

@@ -1,4 +1,4 @@
-"""What training needs beyond compile and fit."""
+"""Training: distillation, callbacks, optimizers and resumable training."""
 
 from keras_attention.distillation.distiller import AttentionDistiller
 from keras_attention.distillation.gradient_attention import GradientAttention

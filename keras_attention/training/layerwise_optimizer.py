@@ -1,4 +1,4 @@
-"""One optimizer for a model whose layers learn at several rates."""
+"""Optimizer with a learning rate factor per layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,18 +8,18 @@ import keras
 from keras_attention.utils.validation import positive_number
 
 Variable = Any
-# Of Keras 3.15, which needs Python 3.11; with older ones everything else still works.
+# New in Keras 3.15, which needs Python 3.11. Everything else works with older versions.
 HAS_MULTI_OPTIMIZER = hasattr(keras.optimizers, "MultiOptimizer")
 _MultiOptimizer: Any = getattr(keras.optimizers, "MultiOptimizer", keras.optimizers.Optimizer)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule of learning rates, times a factor.
+    """Learning rate schedule multiplied by a factor.
 
     Args:
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
-        factor: Above 0.
+        factor: A number above 0.
 
     Example:
     >>> schedule = keras.optimizers.schedules.PiecewiseConstantDecay([10], [0.1, 0.01])
@@ -46,23 +46,24 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class LayerwiseOptimizer(_MultiOptimizer):
-    """An optimizer that teaches some layers faster, or slower, than the others.
+    """Optimizer that trains some layers with a higher or lower learning rate than the others.
 
-    It works with plain `compile` and `fit`, also with callbacks that set the learning rate, such as
-    `keras.callbacks.ReduceLROnPlateau`: `learning_rate` is that of all other layers, and setting it
-    sets the others in proportion. `global_clipnorm` is of the layers with one factor together.
+    It works with plain `compile` and `fit`, and with callbacks that set the learning rate, such as
+    `keras.callbacks.ReduceLROnPlateau`: `learning_rate` is the rate of layers without a factor, and
+    setting it scales the other rates in proportion. `global_clipnorm` applies separately to each
+    group of layers that share a factor.
 
     Args:
-        optimizer: Any optimizer of Keras, not yet used; its settings are those of all layers.
-        factors: Of the learning rate, above 0, by a layer's name. Layers inside the named one have
-            the same. Layers that are to stay as they are need `trainable = False` instead.
-        loss_scale_factor: As of all optimizers of Keras.
-        name: Of the optimizer.
+        optimizer: Any Keras optimizer that has not been used yet; all layers use its settings.
+        factors: Dictionary from layer names to factors of the learning rate, above 0. Sublayers
+            share the factor of their layer. To freeze a layer, set `trainable = False` instead.
+        loss_scale_factor: See `keras.optimizers.Optimizer`.
+        name: Name of the optimizer.
 
     Raises:
-        ValueError: For a factor that cannot be; when it is first used, for a name that no trained
+        ValueError: For an invalid factor; when the optimizer is built, for a name that no trainable
             weight has.
-        ImportError: Before Keras 3.15.
+        ImportError: With Keras versions before 3.15.
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="top")])
@@ -71,7 +72,8 @@ class LayerwiseOptimizer(_MultiOptimizer):
     [0.01, 0.1]
 
     Reference:
-        Rodriguez et al., Attend and Rectify (2018), section 4.4: 10 for modules and classifier.
+        Rodriguez et al., Attend and Rectify (2018), section 4.4: a factor of 10 for the attention
+        modules and the classifier.
     """
 
     def __init__(
@@ -83,26 +85,26 @@ class LayerwiseOptimizer(_MultiOptimizer):
     ):
         if not HAS_MULTI_OPTIMIZER:
             raise ImportError(
-                "LayerwiseOptimizer needs Keras 3.15 (Python 3.11). "
+                "LayerwiseOptimizer needs Keras 3.15 or later, and thus Python 3.11 or later. "
                 f"Received: keras {keras.__version__}"
             )
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise ValueError(
-                "`optimizer` must be an optimizer of Keras, such as keras.optimizers.SGD(1e-3). "
+                "`optimizer` must be a Keras optimizer, such as keras.optimizers.SGD(1e-3). "
                 f"Received: optimizer={optimizer!r}"
             )
         if not isinstance(factors, Mapping) or not factors:
             raise ValueError(
-                "`factors` must be a dictionary from names of layers to factors. "
+                "`factors` must be a dictionary from layer names to factors. "
                 f"Received: factors={factors!r}"
             )
-        super().__init__(self._optimizer_of, loss_scale_factor, name)
+        super().__init__(self._select_optimizer, loss_scale_factor, name)
         self.factors = {
             layer: positive_number(f"factors[{layer!r}]", factor)
             for layer, factor in factors.items()
         }
-        self._factors_of_optimizers = list(dict.fromkeys([1.0, *self.factors.values()]))
-        scaled = [_scaled(optimizer, factor) for factor in self._factors_of_optimizers[1:]]
+        self._optimizer_factors = list(dict.fromkeys([1.0, *self.factors.values()]))
+        scaled = [_scaled(optimizer, factor) for factor in self._optimizer_factors[1:]]
         self._inner_optimizers.extend([optimizer, *scaled])
         self.loss_scale_factor = loss_scale_factor
 
@@ -111,15 +113,15 @@ class LayerwiseOptimizer(_MultiOptimizer):
         unknown = [layer for layer in self.factors if layer not in layers]
         if unknown:
             raise ValueError(
-                f"`factors` must name layers with trained weights, such as {', '.join(layers)}. "
+                f"`factors` must name layers with trainable weights: {', '.join(layers)}. "
                 f"Received: {unknown[0]!r}"
             )
         super().build(variables)
 
-    def _optimizer_of(self, variable: Variable) -> keras.optimizers.Optimizer:
+    def _select_optimizer(self, variable: Variable) -> keras.optimizers.Optimizer:
         for part in reversed(variable.path.split("/")):
             if part in self.factors:
-                return self.optimizers[self._factors_of_optimizers.index(self.factors[part])]
+                return self.optimizers[self._optimizer_factors.index(self.factors[part])]
         return self.optimizers[0]
 
     @property
@@ -129,7 +131,8 @@ class LayerwiseOptimizer(_MultiOptimizer):
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: float) -> None:
-        for factor, optimizer in zip(self._factors_of_optimizers, self.optimizers, strict=True):
+        """Learning rate of layers without a factor."""
+        for factor, optimizer in zip(self._optimizer_factors, self.optimizers, strict=True):
             optimizer.learning_rate = factor * learning_rate
 
     def get_config(self) -> dict[str, Any]:
@@ -152,7 +155,7 @@ class LayerwiseOptimizer(_MultiOptimizer):
 
 
 def _scaled(optimizer: keras.optimizers.Optimizer, factor: float) -> keras.optimizers.Optimizer:
-    """An optimizer of the same settings with another rate."""
+    """Returns an optimizer with the same settings and a scaled learning rate."""
     schedule = optimizer._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         rate: Any = ScaledSchedule(schedule, factor)

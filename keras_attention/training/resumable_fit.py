@@ -1,4 +1,4 @@
-"""`fit` that survives kills, full disks and preemption."""
+"""Training that resumes after kills, full disks and preemption."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.backend import fit_looks_ahead
+from keras_attention.backend import fit_iterates_twice
 from keras_attention.training.training_state import (
     METRIC,
     VARIABLE,
@@ -21,12 +21,12 @@ from keras_attention.training.training_state import (
     Rows,
     Schedule,
     TrainingState,
-    check_fits,
+    check_variables,
+    preemption_flag,
     set_variables,
-    termination_noticed,
     training_variables,
 )
-from keras_attention.utils.io import locked
+from keras_attention.utils.io import folder_lock
 from keras_attention.utils.validation import positive_integer, positive_number
 
 Batches = Callable[[], Any]
@@ -45,51 +45,50 @@ def resumable_fit(
     report: Callable[[Rows], Any] = lambda rows: None,
     **options: Any,
 ) -> Rows:
-    """Fits a model, or goes on from the last checkpoint in the folder, as if nothing had happened.
+    """Fits a model, or resumes from the last checkpoint in the folder as if nothing had happened.
 
-    Call it again after a kill, with the same model, data and callbacks: weights, optimizer,
-    schedules, metrics, dropout, what callbacks count and the place in the data go on, and what
-    comes out is equal to the bit to what one call would have brought, where the backend repeats
-    itself (`keras.utils.set_random_seed` before the model is made, and with TensorFlow
-    `tf.config.experimental.enable_op_determinism()`). What is drawn from a generator that belongs
-    to no layer, such as by `tf.random.normal`, starts anew.
+    After a kill, call it again with the same model, data and callbacks. Weights, optimizer state,
+    schedules, metrics, dropout seeds, the state of callbacks and the position in the data are
+    restored. The result is equal bit for bit to that of an uninterrupted call if operations are
+    deterministic (`keras.utils.set_random_seed` before the model is built, and with TensorFlow
+    `tf.config.experimental.enable_op_determinism()`). Random numbers from generators that belong to
+    no layer, such as `tf.random.normal`, are not restored.
 
-    Checkpoints are written at the end of each epoch, and in between as asked. They are whole
-    whenever a process is killed, and verified when they are read: one that is corrupt, or of
-    another model, is left for the one before it, with a warning. After SIGTERM there is one more
-    at the end of the step, and `SystemExit` with code 143.
+    A checkpoint is written at the end of each epoch, and within epochs as requested. A kill never
+    leaves an incomplete checkpoint. Checkpoints are verified when they are read: a corrupt one, or
+    one of another model, is skipped with a warning in favour of the previous one. After SIGTERM
+    there is one more checkpoint at the end of the step, and `SystemExit` with code 143.
 
-    Callbacks of Keras that stop early, lower the learning rate or keep the best model go on, and
-    those of this package. Of your own, those that count something need `get_state()`, which returns
-    a dictionary of numbers, texts, arrays and lists of such, and `set_state(state)`, called after
-    `on_train_begin`. Within an epoch `fit` is called once for the rest of it and once for the
-    others, so `on_train_begin` and `on_train_end` are called twice.
+    The states of `EarlyStopping`, `ReduceLROnPlateau`, `ModelCheckpoint` and the callbacks of this
+    package are restored. Other callbacks with a state need `get_state()`, which returns a
+    dictionary of numbers, strings, arrays and lists of these, and `set_state(state)`, which is
+    called after `on_train_begin`. After resuming within an epoch, `fit` is called once for the rest
+    of this epoch and once for the others, so `on_train_begin` and `on_train_end` are called twice.
 
     Args:
-        model: Compiled; a new one, or one trained elsewhere, as at the first call.
-        batches: Makes the `tf.data.Dataset` of one epoch anew, in batches, with a seed for each
-            order. It is called more than once: to iterate over a shuffled data set changes its
-            order of the next time.
-        folder: For checkpoints, made where there is none.
-        epochs: Of the whole training; later calls may ask for more.
-        every_steps: Steps from one checkpoint within epochs to the next; None, the default, for
-            none.
-        every_seconds: Seconds after which a step is followed by a checkpoint; 600 by default, None
-            for none.
-        keep: How many checkpoints to keep; 2 by default.
-        callbacks: As of `fit`.
-        report: Is given the rows that are kept, when it begins and after each epoch.
-        **options: Others of `fit`, such as `validation_data`, in an order that stays; with
-            `steps_per_epoch` the data may be endless.
+        model: A compiled model, in the same state as at the first call: new, or trained elsewhere.
+        batches: Function that returns the batched `tf.data.Dataset` of one epoch, with a fixed seed
+            for each shuffle. It is called several times, because iterating over a shuffled dataset
+            changes its next order.
+        folder: Folder of the checkpoints; it is created if it does not exist.
+        epochs: Total number of epochs; a later call may increase it.
+        every_steps: Number of steps between checkpoints within epochs. None (default) writes none.
+        every_seconds: Number of seconds after which a checkpoint is written within an epoch.
+            Defaults to 600; None writes none.
+        keep: Number of checkpoints to keep. Defaults to 2.
+        callbacks: See `keras.Model.fit`.
+        report: Receives the rows of completed epochs, at the start and after each epoch.
+        **options: Other arguments of `keras.Model.fit`, such as `validation_data` (in a fixed
+            order); with `steps_per_epoch` the dataset may be infinite.
 
     Returns:
-        A row for each epoch: its number, from 1, and its logs.
+        A row (dictionary) for each epoch: its number, from 1, and its logs.
 
     Raises:
-        ValueError: For data or a model other than at the first call, a folder in use, checkpoints
-            none of which is of use, or a loss or weights that are not finite: checkpoints from
-            before stay.
-        OSError: When the folder cannot be written to; checkpoints from before stay.
+        ValueError: For other data or another model than at the first call, a folder in use,
+            unusable checkpoints, or a loss or weights that are not finite; earlier checkpoints
+            stay.
+        OSError: If the folder is not writable; earlier checkpoints stay.
 
     Example:
     >>> import tempfile
@@ -99,9 +98,9 @@ def resumable_fit(
     ...     return data.shuffle(8, seed=1).batch(2)
     >>> def model():
     ...     keras.utils.set_random_seed(0)
-    ...     made = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
-    ...     made.compile("adam", "sparse_categorical_crossentropy")
-    ...     return made
+    ...     new = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
+    ...     new.compile("adam", "sparse_categorical_crossentropy")
+    ...     return new
     >>> folder = tempfile.mkdtemp()
     >>> first = resumable_fit(model(), batches, folder, epochs=2, verbose=0)
     >>> rows = resumable_fit(model(), batches, folder, epochs=3, verbose=0)
@@ -115,28 +114,28 @@ def resumable_fit(
         positive_number("every_seconds", every_seconds)
     example = keras.tree.map_structure(np.asarray, next(iter(batches())))
     steps = _steps(batches, options.pop("steps_per_epoch", None))
-    facts = {"steps": steps, "first_batch": _digest(example)}
+    metadata = {"steps": steps, "first_batch": _digest(example)}
     folder = Path(folder)
-    with locked(folder), termination_noticed() as notice:
+    with folder_lock(folder), preemption_flag() as preemption:
         training = _Training(
             model=model,
             batches=batches,
             example=example,
             checkpoints=Checkpoints(folder, keep),
             schedule=Schedule(steps, every_steps, every_seconds),
-            facts=facts,
+            metadata=metadata,
             callbacks=list(callbacks),
-            notice=notice,
+            preemption=preemption,
             report=report,
             options={"shuffle": False, **options},
         )
-        while not training.fit_on(epochs):
+        while not training.resume(epochs):
             pass
     return training.rows
 
 
 class _Training:
-    """One call of `resumable_fit`: a `fit` for what is left of an epoch, one for the others."""
+    """One call of `resumable_fit`: `fit` for the rest of an epoch, then for the other epochs."""
 
     def __init__(
         self,
@@ -145,79 +144,80 @@ class _Training:
         example: Any,
         checkpoints: Checkpoints,
         schedule: Schedule,
-        facts: dict[str, Any],
+        metadata: dict[str, Any],
         callbacks: list[Any],
-        notice: PreemptionFlag,
+        preemption: PreemptionFlag,
         report: Callable[[Rows], Any],
         options: dict[str, Any],
     ):
         self.model, self.batches, self.example = model, batches, example
-        self.checkpoints, self.schedule, self.facts = checkpoints, schedule, facts
-        self.callbacks, self.notice, self.report = callbacks, notice, report
+        self.checkpoints, self.schedule, self.metadata = checkpoints, schedule, metadata
+        self.callbacks, self.preemption, self.report = callbacks, preemption, report
         self.options = options
         self.rows: Rows = []
 
-    def fit_on(self, epochs: int) -> bool:
-        """Goes on from the last checkpoint; returns whether all epochs are done."""
-        moment = self.checkpoints.newest(self._check)
-        at = Position() if moment is None else self._restore(moment)
-        first = min(at.epoch, epochs)
-        last = first if at.stopped else min(first + 1, epochs) if at.step else epochs
-        recorder = CheckpointCallback(
+    def resume(self, epochs: int) -> bool:
+        """Resumes from the last checkpoint; returns True if all epochs are done."""
+        state = self.checkpoints.newest(self._check)
+        start = Position() if state is None else self._restore(state)
+        first = min(start.epoch, epochs)
+        last = first if start.stopped else min(first + 1, epochs) if start.step else epochs
+        checkpointing = CheckpointCallback(
             checkpoints=self.checkpoints,
             schedule=self.schedule,
-            start=at,
-            moment=moment,
+            start=start,
+            state=state,
             rows=self.rows,
-            others=self.callbacks,
-            facts=self.facts,
-            notice=self.notice,
+            callbacks=self.callbacks,
+            metadata=self.metadata,
+            preemption=self.preemption,
             report=self.report,
         )
-        # Also where nothing is left: what callbacks do at the end may not have been done.
+        # Called even if all epochs are done: on_train_end of the callbacks may be missing.
         self.model.fit(
-            self._batches_after(at.epoch * self.schedule.steps + at.step),
+            self._batches_after(start.epoch * self.schedule.steps + start.step),
             epochs=last,
             initial_epoch=first,
-            steps_per_epoch=self.schedule.steps - at.step,
-            callbacks=[*self.callbacks, recorder],
+            steps_per_epoch=self.schedule.steps - start.step,
+            callbacks=[*self.callbacks, checkpointing],
             **self.options,
         )
-        return last == epochs or recorder.at.stopped
+        return last == epochs or checkpointing.position.stopped
 
     def _batches_after(self, done: int) -> Any:
-        """The data from a step on, in the same order whenever they are iterated over."""
+        """Returns the data from a step on, in the same order in each iteration."""
         data = self.batches().repeat().skip(done)
-        if not fit_looks_ahead(self.model):
+        if not fit_iterates_twice(self.model):
             return data
 
-        def anew() -> Any:
+        def restart() -> Any:
             return iter(self.batches().repeat().skip(done))
 
-        return data.from_generator(anew, output_signature=data.element_spec)
+        return data.from_generator(restart, output_signature=data.element_spec)
 
-    def _restore(self, moment: TrainingState) -> Position:
-        set_variables(VARIABLE, training_variables(self.model), moment)
-        self.rows = list(moment.facts["rows"])
+    def _restore(self, state: TrainingState) -> Position:
+        set_variables(VARIABLE, training_variables(self.model), state)
+        self.rows = list(state.metadata["rows"])
         if self.rows:
             self.report(self.rows)
-        return Position(**moment.facts["position"])
+        return Position(**state.metadata["position"])
 
-    def _check(self, moment: TrainingState) -> None:
-        within = moment.facts["position"]["step"] > 0
-        if within or not self.model.built:
+    def _check(self, state: TrainingState) -> None:
+        is_within_epoch = state.metadata["position"]["step"] > 0
+        if is_within_epoch or not self.model.built:
             self._build()
-        check_fits(VARIABLE, training_variables(self.model), moment)
-        if within:
-            check_fits(METRIC, self.model.metrics_variables, moment)
-        for name, fact in self.facts.items():
-            if moment.facts.get(name) != fact:
+        check_variables(VARIABLE, training_variables(self.model), state)
+        if is_within_epoch:
+            check_variables(METRIC, self.model.metrics_variables, state)
+        for name, value in self.metadata.items():
+            if state.metadata.get(name) != value:
                 raise ValueError(
-                    f"It is of other data: {name} was {moment.facts.get(name)!r}, and is {fact!r}."
+                    f"It was written with other data: {name} was {state.metadata.get(name)!r} and "
+                    f"is now {value!r}."
                 )
 
     def _build(self) -> None:
-        """Makes the variables that are made when a model and its metrics are first used."""
+        """Creates the variables of the model and of its metrics by a first call."""
         example = self.example if isinstance(self.example, tuple) else (self.example,)
         self.model.test_on_batch(*example)
 
@@ -228,14 +228,14 @@ def _steps(batches: Batches, given: int | None) -> int:
     count = int(batches().cardinality())
     if count < 1:
         raise ValueError(
-            "`steps_per_epoch` must be given for data whose batches cannot be counted. "
+            "`steps_per_epoch` must be set for data with an unknown number of batches. "
             f"Received: batches of cardinality {count}"
         )
     return count
 
 
 def _digest(batch: Any) -> str:
-    """Of the first batch: other data, or another order, have others."""
+    """Returns the SHA-256 of the first batch, which differs for other data or another order."""
     digest = hashlib.sha256()
     for part in keras.tree.flatten(batch):
         digest.update(part.tobytes())

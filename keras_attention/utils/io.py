@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic files, and folders that one process at a time writes to."""
 
 import contextlib
 import os
@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# In the names of files that are not whole yet.
+# Part of the names of files that are still being written.
 PARTIAL = ".partial-"
 LOCK = ".lock"
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` make a file under a temporary name with the same suffix, then renames it.
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file under a temporary name and renames it when it is complete.
 
-    What the file holds is on the disk before the name is, and the name before this returns: when a
-    process is killed, or a machine stops, there is the old file or the new one.
+    Contents are flushed to disk before the rename, and the rename before this function returns:
+    after a kill or a power failure there is either the old file or the complete new one.
+
+    Args:
+        path: Path of the file.
+        write: Function that writes the file to the path that it receives, which has the same
+            suffix.
     """
     handle, name = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.stem}{PARTIAL}", suffix=path.suffix
@@ -34,14 +39,65 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         raise
 
 
-def remove_partial(folder: Path) -> None:
-    """Removes what killed processes had not written to the end, in all folders inside too."""
+def remove_partial_files(folder: Path) -> None:
+    """Removes incomplete files that killed processes left in a folder and its sub-folders."""
     for path in folder.rglob(f".*{PARTIAL}*"):
         path.unlink()
 
 
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Locks a folder for this process, and creates it if it does not exist.
+
+    The operating system releases the lock when the process ends, however it ends.
+
+    Raises:
+        ValueError: If another process holds the lock.
+        OSError: If the folder cannot be created or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _acquire(folder / LOCK)
+    except OSError as error:
+        raise OSError(
+            "The folder must be writable, and possible to create if it does not exist. "
+            f"Received: {str(folder)!r} ({error.strerror})"
+        ) from error
+    try:
+        yield
+    finally:
+        # Removed before it is released: afterwards another process may hold a new one.
+        (folder / LOCK).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _acquire(path: Path) -> int:
+    import fcntl  # missing on Windows, where the rest of the package works
+
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise ValueError(
+                "Only one process at a time may train into a folder: wait for the other process or "
+                f"choose another folder. Received: {str(path.parent)!r}, which is in use"
+            ) from error
+        if _is_same_file(path, handle):
+            return handle
+        os.close(handle)  # the previous owner removed the file between the two calls
+
+
+def _is_same_file(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
 def _sync_folder(path: Path) -> None:
-    if os.name == "posix":  # elsewhere folders cannot be opened
+    if os.name == "posix":  # other systems cannot open folders
         _sync(path)
 
 
@@ -51,54 +107,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of a folder, which is made where there is none.
-
-    The system gives a lock back when its process ends, however it ends.
-
-    Raises:
-        ValueError: When another process has the folder.
-        OSError: When the folder cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _take(folder / LOCK)
-    except OSError as error:
-        raise OSError(
-            f"The folder must be one that can be made and written to. Received: {str(folder)!r} "
-            f"({error.strerror})"
-        ) from error
-    try:
-        yield
-    finally:
-        # While it is ours: later another process may have made it anew.
-        (folder / LOCK).unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _take(path: Path) -> int:
-    import fcntl  # not on Windows, where the rest of the package works
-
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise ValueError(
-                "Only one process at a time may train into a folder; wait for the other, or choose "
-                f"another folder. Received: {str(path.parent)!r}, which is in use"
-            ) from error
-        if _is_at(path, handle):
-            return handle
-        os.close(handle)  # its owner removed it between the two calls
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False

@@ -1,4 +1,4 @@
-"""Values that can be normalized."""
+"""Numerical helpers of layers."""
 
 from typing import Any
 
@@ -35,17 +35,17 @@ _NAMES = (
     "tanh_shrink",
     "threshold",
 )
-# Those that this Keras has.
+# Names differ between Keras versions.
 _KNOWN = [getattr(keras.activations, name) for name in _NAMES if hasattr(keras.activations, name)]
 
 
-def normalizable(x: Tensor) -> Tensor:
-    """Holds values where a batch's variance, and its products with large gradients, are finite.
+def clip_to_normalizable(x: Tensor) -> Tensor:
+    """Clips values so that batch normalization in float32 stays finite.
 
-    Beyond, batch normalization in float32 learns an infinite variance, and its gradients are NaN.
+    Beyond this range the variance of a batch overflows to infinity, and gradients become NaN.
 
     Example:
-    >>> float(normalizable(ops.convert_to_tensor(1e30))) < 1.1e7
+    >>> float(clip_to_normalizable(ops.convert_to_tensor(1e30))) < 1.1e7
     True
     """
     if keras.backend.standardize_dtype(x.dtype) == "float16":
@@ -54,10 +54,10 @@ def normalizable(x: Tensor) -> Tensor:
 
 
 def is_pointwise(activation: Any) -> bool:
-    """Says whether an activation is one of Keras's that act on each value by itself.
+    """Returns True for Keras activations that are applied elementwise.
 
-    Softmax and its like look at all channels of a pixel, so they must see them together. A function
-    that Keras does not know may do the same: it is not taken for pointwise.
+    Softmax and similar functions need all channels of a pixel at once. A function that is not one
+    of Keras's activations may do the same, so it is not considered pointwise.
 
     Example:
     >>> is_pointwise(keras.activations.relu), is_pointwise(keras.activations.softmax)

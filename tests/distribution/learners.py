@@ -9,7 +9,7 @@ import numpy as np
 
 import keras_attention as ka
 from tests import harness, model_rows
-from tests.training import taught
+from tests.distillation import models
 
 BATCH, STEPS, EPOCHS = 8, 2, 2
 # Cells have names that Keras counts.
@@ -50,18 +50,18 @@ class Learner:
 
 @dataclass(frozen=True)
 class Distillation(Learner):
-    """A student with all that it may be taught."""
+    """A student with all that it may be models."""
 
     case: str = "AttentionDistiller"
 
     def make(self):
-        networks = taught.student_of(kernel_regularizer="l2"), taught.teacher_of()
+        networks = models.student_of(kernel_regularizer="l2"), models.teacher_of()
         return ka.training.AttentionDistiller(
-            *networks, taught.PAIRS, alpha=0.5, hints=["first"], gradient="min_l2", from_logits=True
+            *networks, models.PAIRS, alpha=0.5, hints=["first"], gradient="min_l2", from_logits=True
         )
 
     def data(self, count):
-        return taught.batch(np.random.default_rng(0), count)
+        return models.batch(np.random.default_rng(0), count)
 
 
 LEARNERS = {
@@ -91,7 +91,7 @@ def built(name):
     logits = isinstance(learner, Distillation)
     model.compile(
         keras.optimizers.SGD(learner.rate, momentum=0.9),
-        taught.TASK if logits else "sparse_categorical_crossentropy",
+        models.TASK if logits else "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )

@@ -22,9 +22,9 @@ every_learner = pytest.mark.parametrize(
 
 def learned_together(name, count=learners.BATCH * learners.STEPS):
     """What replicas say of each epoch, and their model."""
-    with backend.together(DEVICES):
+    with backend.device_scope(DEVICES):
         model = learners.built(name)
-        with backend.normalized_together(model):
+        with backend.synchronized_batch_norm(model):
             return learners.learn(name, model, count), model
 
 

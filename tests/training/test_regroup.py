@@ -46,7 +46,7 @@ class Eager(RegroupROIs):
         self.seen = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self._first_step = -1.0
+        self._first_step_seconds = -1.0
         super().on_epoch_end(epoch, logs)
         self.seen.append(self.layers[0].slice_groups)
 

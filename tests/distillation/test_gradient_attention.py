@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.golden import TOLERANCE, channels_last, golden
-from tests.training.taught import (
+from tests.distillation.models import (
     batch,
     ready,
     student_of,
 )
+from tests.golden import TOLERANCE, channels_last, golden
 
 AttentionDistiller = ka.training.AttentionDistiller
 GradientAttention = ka.training.GradientAttention

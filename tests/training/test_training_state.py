@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from keras_attention.training.training_state import (
     Checkpoints,
     TrainingState,
-    read_moment,
-    write_moment,
+    read_state,
+    write_state,
 )
-from keras_attention.utils.io import LOCK, PARTIAL, locked, write_whole
+from keras_attention.utils.io import LOCK, PARTIAL, folder_lock, write_atomically
 
-MOMENT = TrainingState(
+STATE = TrainingState(
     {"weights": np.arange(6.0).reshape(2, 3), "half": np.ones(3, "float16"), "empty": np.ones(0)},
     {"rows": [{"loss": 0.1}], "best": float("inf"), "name": "Grüße"},
 )
@@ -28,23 +28,23 @@ MOMENT = TrainingState(
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "step-000000001.npz"
-    write_moment(path, MOMENT)
+    write_state(path, STATE)
     return path
 
 
-def is_moment(moment):
-    assert moment.facts == MOMENT.facts
-    for name, array in MOMENT.arrays.items():
-        np.testing.assert_array_equal(moment.arrays[name], array, strict=True)
-    assert set(moment.arrays) == set(MOMENT.arrays)
+def assert_same_state(state):
+    assert state.metadata == STATE.metadata
+    for name, array in STATE.arrays.items():
+        np.testing.assert_array_equal(state.arrays[name], array, strict=True)
+    assert set(state.arrays) == set(STATE.arrays)
 
 
 def test_holds_what_was_written(whole):
-    is_moment(read_moment(whole))
+    assert_same_state(read_state(whole))
 
 
-def test_same_moments_are_the_same_bytes(whole, tmp_path):
-    write_moment(tmp_path / "again.npz", MOMENT)
+def test_same_states_are_the_same_bytes(whole, tmp_path):
+    write_state(tmp_path / "again.npz", STATE)
     assert (tmp_path / "again.npz").read_bytes() == whole.read_bytes()
 
 
@@ -56,7 +56,7 @@ def test_a_flipped_bit_is_seen_or_changes_nothing(whole, tmp_path_factory, data)
     path = tmp_path_factory.getbasetemp() / "flipped.npz"
     path.write_bytes(broken)
     with contextlib.suppress(ValueError):
-        is_moment(read_moment(path))
+        assert_same_state(read_state(path))
 
 
 @settings(deadline=None, max_examples=50)
@@ -66,7 +66,7 @@ def test_a_part_is_refused(whole, tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "part.npz"
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     with pytest.raises(ValueError, match=r"part\.npz is corrupt"):
-        read_moment(path)
+        read_state(path)
 
 
 def test_other_content_under_its_checksums_is_refused(whole, tmp_path):
@@ -75,14 +75,14 @@ def test_other_content_under_its_checksums_is_refused(whole, tmp_path):
         arrays = dict(data)
     arrays["weights"] = arrays["weights"] + 1
     np.savez(tmp_path / "other.npz", **arrays)
-    with pytest.raises(ValueError, match="checksum is of other content"):
-        read_moment(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match="the checksum does not match"):
+        read_state(tmp_path / "other.npz")
 
 
 def test_pickles_are_refused(tmp_path):
     np.savez(tmp_path / "pickle.npz", weights=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="is corrupt"):
-        read_moment(tmp_path / "pickle.npz")
+        read_state(tmp_path / "pickle.npz")
 
 
 @settings(deadline=None, max_examples=20)
@@ -95,13 +95,13 @@ def test_keeps_the_last(tmp_path_factory, steps, keep):
     checkpoints = Checkpoints(folder, keep)
     for step in steps:
         checkpoints.write(step, TrainingState({}, {"step": step}))
-    kept = [read_moment(path).facts["step"] for path in checkpoints.paths()]
+    kept = [read_state(path).metadata["step"] for path in checkpoints.paths()]
     assert kept == sorted(steps[-keep:])
     assert len(list(folder.iterdir())) == len(kept)
 
 
-def refuse_2(moment):
-    if moment.facts["step"] == 2:
+def refuse_2(state):
+    if state.metadata["step"] == 2:
         raise ValueError("It is of another model.")
 
 
@@ -117,21 +117,21 @@ def test_falls_back_with_a_warning(tmp_path, fault):
     elif fault != "other":
         last.write_bytes(last.read_bytes()[: 0 if fault == "empty" else 200])
     again = Checkpoints(tmp_path)
-    with pytest.warns(UserWarning, match="Going on from the one before: step-000000001"):
-        assert again.newest(refuse_2).facts == {"step": 1}
+    with pytest.warns(UserWarning, match="Resuming from the previous checkpoint: step-000000001"):
+        assert again.newest(refuse_2).metadata == {"step": 1}
     if fault != "folder":
         again.write(5, TrainingState({}, {"step": 5}))
-        assert [read_moment(path).facts["step"] for path in again.paths()] == [1, 5]
+        assert [read_state(path).metadata["step"] for path in again.paths()] == [1, 5]
 
 
 def test_none_of_use(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.newest() is None
     for step in range(2):
-        checkpoints.write(step, MOMENT)
+        checkpoints.write(step, STATE)
     for path in checkpoints.paths():
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="put back a copy of one, or train anew"):
+    with pytest.raises(ValueError, match="restore a copy of one, or train from the start"):
         checkpoints.newest()
 
 
@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path):
     """The system refuses to write more than so many bytes, as it does where no room is left."""
     checkpoints = Checkpoints(tmp_path)
     for step in range(2):
-        checkpoints.write(step, MOMENT)
+        checkpoints.write(step, STATE)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     large = TrainingState({"weights": np.ones(10**5)}, {})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     checkpoints.write(2, large)
-    assert checkpoints.newest().facts == {}
+    assert checkpoints.newest().metadata == {}
 
 
 def test_a_file_is_on_the_disk_before_its_name_and_its_name_after(tmp_path, monkeypatch):
@@ -175,7 +175,7 @@ def test_a_file_is_on_the_disk_before_its_name_and_its_name_after(tmp_path, monk
 
     monkeypatch.setattr("os.fsync", noted_fsync)
     monkeypatch.setattr(type(tmp_path), "replace", noted_replace)
-    write_whole(tmp_path / "a.json", lambda path: path.write_text("{}"))
+    write_atomically(tmp_path / "a.json", lambda path: path.write_text("{}"))
     assert calls == ["file", "rename", "folder"]
 
 
@@ -186,22 +186,22 @@ def stat_is_folder(handle):
 def test_one_at_a_time(tmp_path):
     folder = tmp_path / "new" / "run"
     with (
-        locked(folder),
+        folder_lock(folder),
         pytest.raises(ValueError, match="Only one process at a time"),
-        locked(folder),
+        folder_lock(folder),
     ):
         pass
-    with locked(folder):
+    with folder_lock(folder):
         assert (folder / LOCK).exists()
     assert not list(folder.iterdir())
 
 
 def test_a_lock_that_a_kill_left_is_nobodys(tmp_path):
     (tmp_path / LOCK).touch()
-    with locked(tmp_path):
+    with folder_lock(tmp_path):
         pass
 
 
 def test_a_folder_that_cannot_be_written_to():
-    with pytest.raises(OSError, match="can be made and written to"), locked(Path("/proc/run")):
+    with pytest.raises(OSError, match="must be writable"), folder_lock(Path("/proc/run")):
         pass

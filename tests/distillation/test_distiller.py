@@ -5,8 +5,7 @@ import pytest
 import keras_attention as ka
 from keras_attention import backend
 from keras_attention.distillation.distiller import same_sides
-from tests.harness import slow_on_jax
-from tests.training.taught import (
+from tests.distillation.models import (
     KINDS,
     PAIRS,
     TASK,
@@ -15,6 +14,7 @@ from tests.training.taught import (
     student_of,
     teacher_of,
 )
+from tests.harness import slow_on_jax
 
 AttentionDistiller = ka.training.AttentionDistiller
 GradientAttention = ka.training.GradientAttention
@@ -92,7 +92,7 @@ def test_the_student_is_called_once_a_step(rng):
     ready(AttentionDistiller(taught, teacher_of(), **options), rate=0.0).fit(
         x, y, epochs=2, verbose=0
     )
-    for one, other in zip(alone.get_weights(), taught.get_weights(), strict=True):
+    for one, other in zip(alone.get_weights(), models.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 

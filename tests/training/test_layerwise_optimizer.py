@@ -52,7 +52,7 @@ def test_layers_inside_have_the_factor_of_the_nearest_name(rng):
     optimizer = LayerwiseOptimizer(keras.optimizers.SGD(0.1), {"top": 10, "deep": 0.5})
     model = weights_after(optimizer, rng, steps=1)
     rates = {
-        weight.path.split("/")[-2]: float(optimizer._optimizer_of(weight).learning_rate)
+        weight.path.split("/")[-2]: float(optimizer._select_optimizer(weight).learning_rate)
         for weight in model.trainable_weights
     }
     assert rates == pytest.approx({"deep": 0.05, "top": 1.0})

@@ -9,9 +9,8 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.training.resumable_fit import Terminated
-from keras_attention.training.training_state import DivergenceError
-from keras_attention.utils.io import locked
+from keras_attention.training.training_state import DivergenceError, Terminated
+from keras_attention.utils.io import folder_lock
 
 STEPS, EPOCHS = 4, 4
 FEATURES = np.random.default_rng(1).normal(size=(8, 6)).astype("float32")
@@ -169,9 +168,9 @@ def test_refuses_what_is_not_the_same(tmp_path):
         (network(), lambda: batches(seed=2)),
         (network(), lambda: batches().take(3)),
     ):
-        with pytest.raises(ValueError, match="cannot go on"):
+        with pytest.raises(ValueError, match="cannot resume"):
             fit(model, tmp_path, data=data)
-    with locked(tmp_path), pytest.raises(ValueError, match="in use"):
+    with folder_lock(tmp_path), pytest.raises(ValueError, match="in use"):
         fit(network(), tmp_path)
 
 
@@ -182,7 +181,7 @@ def test_refuses_what_is_not_the_same(tmp_path):
         ({"every_steps": 0}, "every_steps=0"),
         ({"every_seconds": 0}, "every_seconds=0"),
         ({"keep": 0}, "keep=0"),
-        ({"data": lambda: batches().repeat()}, "`steps_per_epoch` must be given"),
+        ({"data": lambda: batches().repeat()}, "`steps_per_epoch` must be set"),
     ],
 )
 def test_errors(tmp_path, options, message):

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.harness import ON_TENSORFLOW, slow_on_jax
-from tests.training.taught import (
+from tests.distillation.models import (
     PAIRS,
     SEVERAL,
     TASK,
@@ -13,6 +12,7 @@ from tests.training.taught import (
     student_of,
     teacher_of,
 )
+from tests.harness import ON_TENSORFLOW, slow_on_jax
 
 AttentionDistiller = ka.training.AttentionDistiller
 GradientAttention = ka.training.GradientAttention
