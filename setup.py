@@ -57,6 +57,7 @@ setup(
             "pytest-xdist",
             "pytest-timeout",
             "hypothesis",
+            "import-linter",
             "ruff",
             "mypy",
             "nbformat",

@@ -1,18 +1,18 @@
-"""Attention for convolutional networks, as Keras layers, losses and models."""
+"""Attention mechanisms for convolutional networks: Keras layers, losses, models and surgery."""
 
 import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
 
-# The command answers --help without Keras, and imports these when it does something.
+# The command line prints its help without importing Keras; its commands import these modules.
 _COMMAND = ("keras-attention", "keras-attention.exe")
 if not (sys.argv and Path(sys.argv[0]).name in _COMMAND):
     from keras_attention import applications, layers, losses, ops, surgery, training
 
 __version__ = "0.1.0"
 
-# Loaded on first use: they bring in TensorFlow's data pipelines and exporters.
+# Imported on first use, because they import data pipelines, exporters and plotting.
 _LAZY = ("datasets", "export", "inspect")
 
 __all__ = ["applications", "layers", "losses", "ops", "surgery", "training", *_LAZY]
@@ -20,21 +20,21 @@ __all__ = ["applications", "layers", "losses", "ops", "surgery", "training", *_L
 
 def __getattr__(name: str) -> ModuleType:
     if name in __all__:
-        return _room(name)
+        return _import_module(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _room(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "tensorflow":
             raise
         raise ImportError(
-            f"`keras_attention.{name}` needs TensorFlow, whatever backend runs: pip install "
-            f"tensorflow. Received: {error}"
+            f"`keras_attention.{name}` needs TensorFlow, also with other backends. "
+            f"Received: {error}. Install it with: pip install tensorflow"
         ) from error
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*__all__, "__version__"])

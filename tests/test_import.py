@@ -3,8 +3,12 @@ import pytest
 import keras_attention as ka
 
 
-def test_rooms_load_on_first_use():
+def test_lazy_modules_are_imported_on_first_use():
     assert ka.inspect.count_macs is not None
-    assert {"datasets", "export", "inspect"} <= set(dir(ka))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ka.nothing
+
+
+def test_dir_lists_public_names_only():
+    assert dir(ka) == sorted([*ka.__all__, "__version__"])
+    assert dir(ka.layers) == sorted(ka.layers.__all__)

@@ -65,7 +65,7 @@ def test_training_teaches_and_touches_nothing_else(rng, kind):
     student, teacher = student_of(), teacher_of()
     x, y = batch(rng)
     distiller = ready(AttentionDistiller(student, teacher, **KINDS[kind]), rate=1e-3)
-    taught = [weight.copy() for weight in teacher.get_weights()]
+    distilled = [weight.copy() for weight in teacher.get_weights()]
     first = distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"]
     state = [weight.copy() for weight in distiller.get_weights()]
     assert distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"] == first
@@ -77,36 +77,36 @@ def test_training_teaches_and_touches_nothing_else(rng, kind):
     for weight, old in zip(distiller.trainable_weights, before, strict=True):
         # A bias before a normalization, as `first` has, gets no gradient from behind it.
         assert not np.array_equal(weight.numpy(), old) or weight.path.startswith("first/bias")
-    for now, old in zip(teacher.get_weights(), taught, strict=True):
+    for now, old in zip(teacher.get_weights(), distilled, strict=True):
         np.testing.assert_array_equal(now, old)
     np.testing.assert_allclose(distiller(x, training=False), student(x, training=False), rtol=1e-5)
 
 
 def test_the_student_is_called_once_a_step(rng):
     """Its normalization moves once, as in training without a teacher."""
-    alone, taught = student_of(), student_of()
+    alone, distilled = student_of(), student_of()
     x, y = batch(rng)
     alone.compile(keras.optimizers.SGD(0.0), TASK, jit_compile=False)
     alone.fit(x, y, epochs=2, verbose=0)
     options = {"pairs": PAIRS, "alpha": 0.5, "gradient": ["transfer", "min_l2"]}
-    ready(AttentionDistiller(taught, teacher_of(), **options), rate=0.0).fit(
+    ready(AttentionDistiller(distilled, teacher_of(), **options), rate=0.0).fit(
         x, y, epochs=2, verbose=0
     )
-    for one, other in zip(alone.get_weights(), models.get_weights(), strict=True):
+    for one, other in zip(alone.get_weights(), distilled.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_losses_of_the_student_are_kept(rng):
     """Weight decay, and what layers add in a call, once each."""
     options = {"kernel_regularizer": "l2", "activity_regularizer": keras.regularizers.L2(0.1)}
-    alone, taught = student_of(**options), student_of(**options)
+    alone, distilled = student_of(**options), student_of(**options)
     x, y = batch(rng)
     alone.compile("sgd", TASK, jit_compile=False)
     plain = alone.evaluate(x, y, verbose=0)
-    distiller = ready(AttentionDistiller(taught, teacher_of(**options), PAIRS, beta=0.0))
+    distiller = ready(AttentionDistiller(distilled, teacher_of(**options), PAIRS, beta=0.0))
     assert distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(plain)
     distiller = ready(
-        AttentionDistiller(taught, None, gradient=GradientAttention("symmetry", weight=0.0))
+        AttentionDistiller(distilled, None, gradient=GradientAttention("symmetry", weight=0.0))
     )
     assert distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(plain)
 

@@ -50,7 +50,7 @@ class Learner:
 
 @dataclass(frozen=True)
 class Distillation(Learner):
-    """A student with all that it may be models."""
+    """A student with all kinds of distillation terms."""
 
     case: str = "AttentionDistiller"
 
