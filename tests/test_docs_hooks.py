@@ -67,3 +67,9 @@ def test_sections_of_docstrings_get_headings():
     weights, example = "- `kernel`: `(2,)`.", "```pycon\n>>> 1 + 1\n2\n```"
     expected = f"Adds.\n\n**Weights**\n\n{weights}\n\n\n**Example**\n\n{example}"
     assert hook("docstrings").rewritten(text) == expected
+
+
+def test_docstrings_of_builders_are_completed():
+    text = hook("docstrings").completed("Args:\n    {common_arguments}\n    width: Width.")
+    assert "{" not in text
+    assert "    classes: Number of classes" in text

@@ -1,11 +1,16 @@
 """Shows the sections of our docstrings that the site's reader of Google's style does not know."""
 
+import ast
 import inspect
 import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import griffe
 
+ROOT = Path(__file__).parent.parent.parent
+CONVENTIONS = ROOT / "keras_attention" / "applications" / "conventions.py"
 SECTIONS = ("Call arguments", "Weights", "Input shape", "Output shape", "Reference", "References")
 EXAMPLE = re.compile(r"^Example:\n((?:>>>|\.\.\.).*?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
 SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\n((?:    .*(?:\n|\Z)|\n(?=    ))+)", re.MULTILINE)
@@ -18,7 +23,24 @@ class Docstrings(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrites what a function, class or module says of itself."""
         if obj.docstring:
-            obj.docstring.value = rewritten(obj.docstring.value)
+            obj.docstring.value = rewritten(completed(obj.docstring.value))
+
+
+def completed(text: str) -> str:
+    """Replaces `{common_arguments}` and the like, as `register` does when a builder is imported."""
+    for name, arguments in _shared_arguments().items():
+        lines = "\n".join(f"    {line}" for line in arguments.strip().splitlines())
+        text = text.replace(f"    {{{name}}}", lines)
+    return text
+
+
+@cache
+def _shared_arguments() -> dict[str, str]:
+    """Reads the constant from the source, without importing Keras."""
+    for node in ast.parse(CONVENTIONS.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHARED_ARGUMENTS":
+            return ast.literal_eval(node.value)
+    raise LookupError(f"SHARED_ARGUMENTS must be defined in {CONVENTIONS}")
 
 
 def rewritten(text: str) -> str:

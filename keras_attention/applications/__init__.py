@@ -9,7 +9,7 @@ from keras_attention.applications.multi_digit import (
     SVHNDCN,
     SVHNCoarse,
     SVHNFine,
-    read_numbers,
+    decode_digits,
 )
 from keras_attention.applications.network_in_network import NINThin, NINWide
 from keras_attention.applications.registry import build, builder, list_models
@@ -48,6 +48,6 @@ __all__ = [
     "WideResNet",
     "build",
     "builder",
+    "decode_digits",
     "list_models",
-    "read_numbers",
 ]

@@ -1,4 +1,4 @@
-"""The network for digits in clutter.
+"""CNN for cluttered digits.
 
 Reference: Rodriguez et al., Attend and Rectify (2018), section 4.2, figure 4.
 """
@@ -10,24 +10,25 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
-    batch_normalized,
+    batch_norm,
+    build_model,
     classifier,
-    finish,
-    flattened,
+    deepest_maps,
+    flatten,
     image_input,
     l2,
     pool,
-    rectified,
-    taps,
+    rectified_classifier,
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers.attend_rectify import AttendRectifyHead
 from keras_attention.layers.spatial_transformer import SpatialTransformer
 from keras_attention.limits import checked_weight
-from keras_attention.utils.validation import flag, positive_integer
+from keras_attention.utils.validation import boolean, positive_integer
 
-# Of the convolutions, in multiples of `filters`; pooling follows those of the first three.
+# Channels of the convolutions as multiples of `filters`.
 CHANNELS = (1, 1, 2, 2, 2)
+# Number of convolutions that are followed by pooling.
 POOLED = 3
 
 
@@ -55,44 +56,42 @@ def ClutteredCNN(
     units: int = 256,
     weight_decay: float = 0.0,
 ) -> keras.Model:
-    """Five 3x3 convolutions and two dense layers, with attention modules or without.
+    """CNN with five 3x3 convolutions and two dense layers, with or without attention modules.
 
-    Normalization and 2x2 max pooling follow the first three convolutions, ReLU all five. The paper
-    does not give the numbers of channels and units: those here are ours.
+    Normalization and 2x2 max pooling follow the first three convolutions, ReLU follows all five.
+    The paper does not give the numbers of channels and units; the defaults are this package's
+    choice.
 
     Args:
-        attention_depth: Modules, from the fifth convolution backwards, on the pooled map where
-            there is one: 0 to 5; 4 by default, the paper's best. 0 is the paper's baseline.
-        attention_width: Heads of each module; 4 by default, the paper's best.
-        input_shape: `(H, W, channels)`; `(40, 40, 1)` by default, the paper's.
-        classes: Units of the last layer; 10 by default.
-        classifier_activation: Activation of the last layer; None returns logits, or with attention
-            the sum of logarithms of probabilities, for `losses.NegativeLogLikelihood`.
-        include_top: Whether to add the dense layers, the modules and gates.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        space: `"log"` or `"probability"`: see `layers.AttendRectifyHead`, also for what follows.
+        attention_depth: Number of attention modules, 0 to 5, from the fifth convolution backwards,
+            on the pooled map if there is one. Defaults to 4, the paper's best; 0 is the paper's
+            baseline.
+        attention_width: Number of heads in each module. Defaults to 4, the paper's best.
+        input_shape: `(H, W, channels)`. Defaults to `(40, 40, 1)`, the paper's; H and W may be None
+            only with `include_top=False`.
+        {common_arguments}
+        space: `"log"` or `"probability"`; see `layers.AttendRectifyHead`, also for the next
+            arguments. With attention and `classifier_activation=None` the model returns the sum of
+            log-probabilities, for `losses.NegativeLogLikelihood`.
         gates: `"softmax"`, `"sigmoid"` or `"mean"`.
-        gate_normalization: Whether the gates' scores are normalized over the batch.
+        gate_normalization: If True, the scores of the gates are normalized over the batch.
         mask: `"softmax"` or `"sigmoid"`.
-        overlap_weight: Of the regularizer that keeps the heads apart; 1e-3 by default.
-        gradient_scale: Of the gradients from the modules into the network; 1 by default.
-        spatial_transformer: Whether a `layers.SpatialTransformer` comes first, as in figure 4e.
-        filters: Channels of the first two convolutions, half of the others'; 32 by default.
-        units: Of the first dense layer; 256 by default.
-        weight_decay: L2 weight of all kernels; 0 by default, the paper has none.
+        overlap_weight: Weight of the regularizer that keeps the heads apart. Defaults to 1e-3.
+        gradient_scale: Factor of the gradients from the modules into the network. Defaults to 1.
+        spatial_transformer: If True, a `layers.SpatialTransformer` comes first, as in figure 4e.
+        filters: Channels of the first two convolutions, half of the others'. Defaults to 32.
+        units: Units of the first dense layer. Defaults to 256.
+        weight_decay: L2 weight of all kernels. Defaults to 0, as in the paper.
 
     Returns:
         A `keras.Model` from images in `[0, 1]` to float32 probabilities.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
-    >>> plain, attends = ClutteredCNN(0), ClutteredCNN(4)
-    >>> plain.output_shape, len(attends.get_layer("rectify").modules)
+    >>> plain, attentive = ClutteredCNN(0), ClutteredCNN(4)
+    >>> plain.output_shape, len(attentive.get_layer("rectify").modules)
     ((None, 10), 4)
     """
     decay = l2(weight_decay, "weight_decay")
@@ -100,17 +99,17 @@ def ClutteredCNN(
     filters = positive_integer("filters", filters)
     checked_weight((3, 3, filters, filters), filters=filters)
     x = inputs
-    if flag("spatial_transformer", spatial_transformer):
+    if boolean("spatial_transformer", spatial_transformer):
         x = SpatialTransformer(_localization(filters), name="transformer")(x)
     maps = _maps(x, filters, decay)
-    chosen = taps(attention_depth, maps, least=0)
+    attended_maps = deepest_maps(attention_depth, maps, smallest=0)
     if not include_top:
-        return finish(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
-    x = flattened(maps[-1], positive_integer("units", units))
+        return build_model(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
+    x = flatten(maps[-1], positive_integer("units", units))
     x = _dense(units, decay)(x)
-    if not chosen:
+    if not attended_maps:
         x = classifier(x, classes, classifier_activation, decay)
-        return finish(inputs, input_tensor, x, name, weights)
+        return build_model(inputs, input_tensor, x, name, weights)
     head = AttendRectifyHead(
         classes,
         attention_width,
@@ -123,18 +122,19 @@ def ClutteredCNN(
         regularizer=decay,
         name="rectify",
     )
-    x = rectified(chosen, pool(maps[-1], "avg"), x, classifier_activation, head)
-    return finish(inputs, input_tensor, x, name, weights)
+    features = pool(maps[-1], "avg")
+    x = rectified_classifier(attended_maps, features, x, classifier_activation, head)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 def _maps(x: Tensor, filters: int, decay: Any) -> list[Tensor]:
-    """What modules can attend to: the pooled maps and the last two, the deepest last."""
+    """Returns the three pooled maps and the last two maps, the deepest last."""
     maps = []
     for index, factor in enumerate(CHANNELS, start=1):
         pooled = index <= POOLED
         x = _convolution(factor * filters, f"conv{index}", decay, use_bias=not pooled)(x)
         if pooled:
-            x = batch_normalized(x, f"conv{index}")
+            x = batch_norm(x, f"conv{index}")
         x = keras.layers.ReLU(name=f"conv{index}_relu")(x)
         if pooled:
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool{index}")(x)
@@ -165,11 +165,11 @@ def _dense(units: int, decay: Any) -> keras.layers.Dense:
 
 
 def _localization(filters: int) -> keras.Sequential:
-    """Finds the frame that the network is to look at."""
+    """Builds the localization network of the spatial transformer."""
     layers: list[keras.layers.Layer] = []
     for index in (1, 2):
         layers += [
-            _convolution(filters, f"where{index}", None),
+            _convolution(filters, f"localization{index}", None),
             keras.layers.ReLU(),
             keras.layers.MaxPooling2D(2, padding="same"),
         ]

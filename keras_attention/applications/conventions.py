@@ -1,4 +1,4 @@
-"""What every builder shares: the conventions of keras.applications."""
+"""Code and documentation that all builders share, after the conventions of keras.applications."""
 
 import math
 import os
@@ -8,48 +8,75 @@ from typing import Any
 
 import keras
 
-from keras_attention.layers.attend_rectify import AttendRectifyHead, answered
+from keras_attention.layers.attend_rectify import AttendRectifyHead, apply_head_activation
 from keras_attention.limits import checked_weight
 from keras_attention.utils.validation import (
-    flag,
+    boolean,
+    fraction,
     is_integer,
     non_negative_number,
     one_of,
     positive_integer,
-    share,
 )
 
 Tensor = Any
 Shape = Sequence[int | None]
-# Of an image or a sequence, and of its channels or features.
+# Largest side of an image, length of a sequence, and number of channels or features.
 LARGEST_SIDE = 2**14
-# More than in any data set of pictures; a top of 1,024 channels then has a weight of 1 GiB.
-MOST_CLASSES = 2**18
+# More than in any image dataset; the classifier on 1,024 channels then has a kernel of 1 GiB.
+LARGEST_CLASSES = 2**18
 POOLINGS = (None, "avg", "max")
+# Replaces the names in braces in the docstrings of builders.
+SHARED_ARGUMENTS = {
+    "common_arguments": """
+classes: Number of classes, the units of the last layer.
+classifier_activation: Activation of the last layer. None returns logits.
+include_top: If False, the layers after the last feature map are left out.
+weights: None (random initialization) or the path of a file with weights.
+input_tensor: Keras tensor to use as input of the model.
+pooling: Output with `include_top=False`: None for the feature map, `"avg"` or `"max"` for global
+    average or max pooling.
+name: Name of the model.
+""",
+    "attention_arguments": """
+attention: None, `"cbam"`, `"bam"`, `"san-c"` or `"san-d"`.
+placement: `"bottleneck"` for attention before each layer that reduces the map, or `"full"` for
+    attention after every convolution.
+attention_options: More arguments of `CBAM`, `BAM` or `SANBlock`.
+""",
+    "targeted_arguments": """
+window: `"cauchy"` or `"gaussian"`.
+scale_l2: L2 weight of the scales in the first block, for trainings as long as the paper's (section
+    4.2); shorter trainings need a larger weight.
+beta: Factor of `scale_l2` from each block to the next (section 4.3).
+roi: `"slice"`, `"mask"` or `"full"`, see `TargetLayer`.
+roi_groups: Number of shared regions of interest per layer; None for one region per kernel.
+""",
+}
 
 
 def channel_axis() -> int:
-    """Axis of the channels in Keras's current image data format."""
+    """Returns the channel axis of Keras's current image data format."""
     return -1 if keras.config.image_data_format() == "channels_last" else 1
 
 
 def image_input(
     input_shape: Shape | None, default: Shape, input_tensor: Tensor, known_sides: bool = False
 ) -> Tensor:
-    """Makes the input of an image model.
+    """Returns the input of an image model.
 
     Args:
-        input_shape: `(H, W, channels)`, or channels first where that is Keras's setting; None for
-            the default.
-        default: The shape for None, always channels last.
-        input_tensor: A Keras tensor to build on, or None.
-        known_sides: Whether the model needs the number of pixels, as flattening ones do.
+        input_shape: `(H, W, channels)`, or channels first if that is Keras's setting; None for the
+            default.
+        default: Default shape, always channels last.
+        input_tensor: Keras tensor to use as input, or None.
+        known_sides: If True, H and W must be known, as for models with a Flatten layer.
 
     Returns:
         A Keras tensor with four axes.
 
     Raises:
-        ValueError: For a shape that cannot be an image's.
+        ValueError: For an invalid shape.
     """
     if input_tensor is not None:
         _check_shape(tuple(input_tensor.shape[1:]), known_sides)
@@ -57,23 +84,23 @@ def image_input(
     if input_shape is None:
         first = channel_axis() == 1
         input_shape = (default[2], *default[:2]) if first else tuple(default)
-    # A name of its own: it is what clients of a served model call the input.
+    # Clients of a served model refer to the input by this name.
     return keras.Input(shape=_check_shape(input_shape, known_sides), name="images")
 
 
 def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tensor) -> Tensor:
-    """Makes the input of a model of sequences.
+    """Returns the input of a sequence model.
 
     Args:
-        input_shape: `(T, features)`, T may be None; None for the default.
-        default: The shape for None.
-        input_tensor: A Keras tensor to build on, or None.
+        input_shape: `(T, features)`, where T may be None; None for the default.
+        default: Default shape.
+        input_tensor: Keras tensor to use as input, or None.
 
     Returns:
         A Keras tensor with three axes.
 
     Raises:
-        ValueError: For a shape that cannot be a sequence's.
+        ValueError: For an invalid shape.
     """
     if input_tensor is not None:
         _check_sequence(tuple(input_tensor.shape[1:]))
@@ -82,9 +109,9 @@ def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tens
     return keras.Input(shape=shape, name="sequences")
 
 
-def batch_normalized(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
-    """Batch normalization, named after what it prepares or follows."""
-    # Keras's momentum of 0.99 leaves short trainings with unsettled statistics.
+def batch_norm(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
+    """Adds batch normalization, named after the layer that it normalizes."""
+    # With Keras's momentum of 0.99 the statistics do not converge in short trainings.
     layer = keras.layers.BatchNormalization(
         axis=channel_axis() if len(x.shape) == 4 else -1,
         momentum=0.9,
@@ -96,9 +123,9 @@ def batch_normalized(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
     return layer(x)
 
 
-def normalized(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
-    """Batch normalization and ReLU, named likewise."""
-    return keras.layers.ReLU(name=f"{name}_relu")(batch_normalized(x, name, regularizer))
+def batch_norm_relu(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
+    """Adds batch normalization and ReLU."""
+    return keras.layers.ReLU(name=f"{name}_relu")(batch_norm(x, name, regularizer))
 
 
 def classifier(
@@ -109,7 +136,7 @@ def classifier(
     name: str = "predictions",
     bias_regularizer: Any = None,
 ) -> Tensor:
-    """The last dense layer, in float32 whatever the policy, so that probabilities are exact."""
+    """Adds the last dense layer, in float32 with any dtype policy for exact probabilities."""
     checked_weight((x.shape[-1], classes), classes=classes)
     return keras.layers.Dense(
         positive_integer("classes", classes),
@@ -122,14 +149,14 @@ def classifier(
     )(x)
 
 
-def flattened(x: Tensor, units: int) -> Tensor:
-    """A map as a vector, for a dense layer of so many units that fits into memory."""
+def flatten(x: Tensor, units: int) -> Tensor:
+    """Flattens a map."""
     checked_weight((math.prod(x.shape[1:]), units), input_shape=tuple(x.shape[1:]), units=units)
     return keras.layers.Flatten(name="flatten")(x)
 
 
 def pool(x: Tensor, pooling: str | None) -> Tensor:
-    """What `include_top=False` returns: the map, or its global mean or maximum."""
+    """Returns the output for `include_top=False`: the map, or its global average or maximum."""
     if pooling is None:
         return x
     rank = len(x.shape) - 2
@@ -137,16 +164,16 @@ def pool(x: Tensor, pooling: str | None) -> Tensor:
     return getattr(keras.layers, f"{kind}{rank}D")(name=f"{pooling}_pool")(x)
 
 
-def finish(
+def build_model(
     inputs: Tensor, input_tensor: Tensor, outputs: Tensor, name: str, weights: Any
 ) -> keras.Model:
-    """Makes the model and loads its weights.
+    """Returns the model and loads its weights.
 
     Args:
-        inputs: The tensor that the network was built on.
-        input_tensor: The caller's tensor, or None.
-        outputs: The network's output.
-        name: The model's name.
+        inputs: Input tensor of the network.
+        input_tensor: The user's tensor, or None.
+        outputs: Output of the network.
+        name: Name of the model.
         weights: None, or the path of a weights file.
     """
     if input_tensor is not None:
@@ -158,19 +185,19 @@ def finish(
 
 
 def l2(weight: float, argument: str) -> Any:
-    """An L2 regularizer, or None where its weight is 0."""
+    """Returns an L2 regularizer, or None if its weight is 0."""
     weight = non_negative_number(argument, weight)
     return keras.regularizers.L2(weight) if weight else None
 
 
-def decay_of_all_weights(weight_decay: float) -> Any:
-    """What adds `weight_decay` times a weight to its gradient, or None where that is 0."""
+def weight_decay_regularizer(weight_decay: float) -> Any:
+    """Returns a regularizer that adds `weight_decay` times each weight to its gradient."""
     decay = non_negative_number("weight_decay", weight_decay)
     return keras.regularizers.L2(decay / 2) if decay else None
 
 
-def scale_l2_of_blocks(scale_l2: float, beta: float) -> Callable[[int], Any]:
-    """The regularizer of the scales in each block: L2 that grows by beta, section 4.3."""
+def scale_regularizers(scale_l2: float, beta: float) -> Callable[[int], Any]:
+    """Returns a function from the index of a block to its scale regularizer (section 4.3)."""
     first = non_negative_number("scale_l2", scale_l2)
     growth = non_negative_number("beta", beta)
     return lambda block: l2(first * growth**block, "scale_l2")
@@ -185,8 +212,8 @@ def _check_sequence(shape: Shape) -> tuple[int | None, ...]:
         sizes = tuple(shape)
     except TypeError:
         sizes = ()
-    fine = len(sizes) == 2 and sizes[1] is not None
-    if fine and all(size is None or _is_side(size) for size in sizes):
+    is_valid = len(sizes) == 2 and sizes[1] is not None
+    if is_valid and all(size is None or _is_side(size) for size in sizes):
         return sizes
     raise ValueError(
         f"`input_shape` must be (T, features), positive integers up to {LARGEST_SIDE}; T may be "
@@ -201,9 +228,8 @@ def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:
         sizes = tuple(shape)
     except TypeError:
         sizes = ()
-    fine = len(sizes) == 3 and sizes[channel_axis()] is not None
-    fine = fine and all(size is None or _is_side(size) for size in sizes)
-    if not fine:
+    is_valid = len(sizes) == 3 and sizes[channel_axis()] is not None
+    if not is_valid or not all(size is None or _is_side(size) for size in sizes):
         raise ValueError(
             f"`input_shape` must be {allowed}, positive integers up to {LARGEST_SIDE}; H and W may "
             "be None. "
@@ -211,38 +237,40 @@ def _check_shape(shape: Shape, known_sides: bool) -> tuple[int | None, ...]:
         )
     if known_sides and None in sizes:
         raise ValueError(
-            f"`input_shape` must give H and W where `include_top=True`: the first dense layer has "
-            f"a weight for each pixel. Received: input_shape={shape!r}"
+            "`input_shape` must contain H and W with `include_top=True`, because the first dense "
+            f"layer has a weight for each pixel. Received: input_shape={shape!r}"
         )
     return sizes
 
 
-def check_common(model: str, arguments: Mapping[str, Any]) -> None:
-    """Checks what has one meaning in all models.
+def validate_common_arguments(model: str, arguments: Mapping[str, Any]) -> None:
+    """Validates the arguments that all builders share.
 
     Args:
-        model: Its name, for the errors.
-        arguments: All arguments of a builder, by name.
+        model: Name of the model, for error messages.
+        arguments: All arguments of the builder by name.
 
     Raises:
-        ValueError: For a value that no model takes.
+        ValueError: For an invalid value.
     """
     _check_classes(arguments["classes"])
     _check_options(arguments.get("attention_options"))
     keras.activations.get(arguments["classifier_activation"])
-    flag("include_top", arguments["include_top"])
+    boolean("include_top", arguments["include_top"])
     one_of("pooling", arguments["pooling"], POOLINGS)
     _check_tensor(arguments["input_tensor"])
     _check_name(arguments["name"])
     _check_weights(model, arguments["weights"])
     non_negative_number("weight_decay", arguments["weight_decay"])
     for rate in ("dropout", "hidden_dropout"):
-        share(rate, arguments.get(rate, 0.0))
+        fraction(rate, arguments.get(rate, 0.0))
 
 
 def _check_classes(classes: Any) -> None:
-    if positive_integer("classes", classes) > MOST_CLASSES:
-        raise ValueError(f"`classes` must be at most {MOST_CLASSES}. Received: classes={classes!r}")
+    if positive_integer("classes", classes) > LARGEST_CLASSES:
+        raise ValueError(
+            f"`classes` must be at most {LARGEST_CLASSES}. Received: classes={classes!r}"
+        )
 
 
 def _check_options(options: Any) -> None:
@@ -256,63 +284,64 @@ def _check_options(options: Any) -> None:
 def _check_tensor(tensor: Any) -> None:
     if tensor is not None and not keras.backend.is_keras_tensor(tensor):
         raise ValueError(
-            "`input_tensor` must be a Keras tensor, as `keras.Input` makes. "
+            "`input_tensor` must be a Keras tensor, such as `keras.Input(...)`. "
             f"Received: input_tensor={tensor!r}"
         )
 
 
 def _check_name(name: Any) -> None:
     if not (name is None or (isinstance(name, str) and name and "/" not in name)):
-        raise ValueError(f"`name` must be a text without '/', or None. Received: name={name!r}")
+        raise ValueError(f"`name` must be a string without '/', or None. Received: name={name!r}")
 
 
 def _check_weights(model: str, weights: Any) -> None:
     is_path = isinstance(weights, (str, os.PathLike))
     if weights is not None and not (is_path and _is_file(Path(weights))):
         raise ValueError(
-            "`weights` must be None (random) or the path of a file that `save_weights` or `save` "
-            f"wrote; none are published for {model}. Received: weights={weights!r}"
+            "`weights` must be None (random initialization) or the path of a file written by "
+            f"`save_weights` or `save`; there are no published weights of {model}. "
+            f"Received: weights={weights!r}"
         )
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that no file system takes
+    except (OSError, ValueError):  # the path is invalid on this file system
         return False
 
 
-def taps(attention_depth: int, maps: Sequence[Tensor], least: int = 1) -> list[Tensor]:
-    """The maps to attend to, the deepest first.
+def deepest_maps(attention_depth: int, maps: Sequence[Tensor], smallest: int = 1) -> list[Tensor]:
+    """Returns the maps for attention modules, deepest first.
 
     Args:
-        attention_depth: How many.
-        maps: All that can be, the deepest last.
-        least: 0 where none is allowed.
+        attention_depth: Number of maps.
+        maps: All available maps, deepest last.
+        smallest: Smallest allowed depth, 0 or 1.
 
     Raises:
-        ValueError: For a depth that is not there.
+        ValueError: For an invalid depth.
     """
-    if is_integer(attention_depth) and least <= attention_depth <= len(maps):
+    if is_integer(attention_depth) and smallest <= attention_depth <= len(maps):
         return list(reversed(maps))[: int(attention_depth)]
     raise ValueError(
-        f"`attention_depth` must be an integer from {least} to {len(maps)}, the layers that can be "
-        f"attended to. Received: attention_depth={attention_depth!r}"
+        f"`attention_depth` must be an integer from {smallest} to {len(maps)}, the number of maps. "
+        f"Received: attention_depth={attention_depth!r}"
     )
 
 
-def rectified(
+def rectified_classifier(
     maps: Sequence[Tensor], features: Tensor, x: Tensor, activation: Any, head: AttendRectifyHead
 ) -> Tensor:
-    """Adds a classifier and a head that rectifies what it says.
+    """Adds a classifier and an attention head that rectifies its predictions.
 
     Args:
-        maps: What the modules look at, the deepest first.
-        features: What the gates look at, pooled.
-        x: What the classifier reads.
-        activation: Of the answer; None leaves the logarithms of its probabilities.
-        head: The modules and gates.
+        maps: Maps of the attention modules, deepest first.
+        features: Pooled features of the gates.
+        x: Input of the classifier.
+        activation: Activation of the predictions; None returns log-probabilities.
+        head: The head.
     """
     decay = head.regularizer
     logits = classifier(x, head.classes, None, decay, "logits", bias_regularizer=decay)
-    return answered(head(list(maps), logits, features), head.space, activation)
+    return apply_head_activation(head(list(maps), logits, features), head.space, activation)

@@ -1,4 +1,4 @@
-"""The dense networks that DN10, DN40 and their targeted versions share.
+"""DN10 and DN40, dense networks of three blocks, and their targeted versions TDN10 and TDN40.
 
 Reference: Chitta, Targeted Kernel Networks (2018), table 1 and section 4.3.
 """
@@ -12,22 +12,22 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    batch_norm_relu,
+    build_model,
     channel_axis,
     classifier,
-    finish,
     image_input,
     l2,
-    normalized,
     pool,
-    scale_l2_of_blocks,
+    scale_regularizers,
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers import TargetLayer
-from keras_attention.utils.validation import share
+from keras_attention.utils.validation import fraction
 
 BLOCKS = 3
 Convolution = Callable[[int, str], keras.Layer]
-SIZES = {"stem": 24, "layers": 2, "growth": 12}
+SIZES_10 = {"stem": 24, "layers": 2, "growth": 12}
 SIZES_40: dict[str, Any] = {
     "stem": 72,
     "layers": 6,
@@ -39,15 +39,15 @@ SIZES_40: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class DenseNet:
-    """Sizes of a network of three densely connected blocks.
+    """Feature extractor with three densely connected blocks.
 
     Attributes:
         stem: Channels of the first convolution.
-        layers: 3x3 convolutions of a block.
+        layers: Number of 3x3 convolutions in a block.
         growth: Channels that each of them adds.
-        bottleneck: Channels of the 1x1 convolution before each of them; 0 for none.
-        compression: Share of the channels that a transition keeps.
-        dropout: Share of the activations that training drops after each convolution but the first.
+        bottleneck: Channels of the 1x1 convolution before each of them, 0 for none.
+        compression: Fraction of the channels that a transition keeps.
+        dropout: Dropout rate after each convolution but the first.
         decay: Regularizer of all kernels.
     """
 
@@ -60,12 +60,12 @@ class DenseNet:
     decay: Any = None
 
     def features(self, x: Tensor, convolution: Convolution | None = None) -> Tensor:
-        """Builds everything but the top.
+        """Builds the network without its top.
 
         Args:
             x: Images.
-            convolution: Makes the 3x3 convolution of a block by the block's number, from 0, and
-                the layer's name; None for plain ones.
+            convolution: Function from the index of a block and the name of a layer to a 3x3
+                convolution. None uses `Conv2D`.
         """
         x = self._plain(self.stem, 3, "stem")(x)
         for block in range(BLOCKS):
@@ -76,15 +76,15 @@ class DenseNet:
                 new = x
                 if self.bottleneck:
                     before = name.replace("conv", "bottleneck")
-                    new = self._plain(self.bottleneck, 1, before)(normalized(new, before))
+                    new = self._plain(self.bottleneck, 1, before)(batch_norm_relu(new, before))
                     new = self._dropped(new, before)
                 make = convolution or (lambda _, name: self._plain(self.growth, 3, name))
-                new = self._dropped(make(block, name)(normalized(new, name)), name)
+                new = self._dropped(make(block, name)(batch_norm_relu(new, name)), name)
                 x = keras.layers.Concatenate(axis=channel_axis(), name=f"{name}_concat")([x, new])
-        return normalized(x, "final")
+        return batch_norm_relu(x, "final")
 
     def target_layers(self, *, scale_l2: float, beta: float, **options: Any) -> Convolution:
-        """Makes what `features` takes to build target layers.
+        """Returns a function that creates target layers, for the `convolution` of `features`.
 
         Args:
             scale_l2: L2 weight of the scales in the first block.
@@ -92,9 +92,9 @@ class DenseNet:
             **options: Arguments of every `TargetLayer`.
 
         Raises:
-            ValueError: For weights or factors that are no numbers, or negative.
+            ValueError: For weights or factors that are negative or no numbers.
         """
-        scales = scale_l2_of_blocks(scale_l2, beta)
+        scales = scale_regularizers(scale_l2, beta)
 
         def convolution(block: int, name: str) -> keras.Layer:
             return TargetLayer(
@@ -111,7 +111,7 @@ class DenseNet:
     def top(
         self, x: Tensor, include_top: bool, classes: int, activation: Any, pooling: str | None
     ) -> Tensor:
-        """Adds the classifier, or what `include_top=False` asks for."""
+        """Adds the classifier, or the pooling for `include_top=False`."""
         if not include_top:
             return pool(x, pooling)
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
@@ -119,7 +119,7 @@ class DenseNet:
 
     def _transition(self, x: Tensor, name: str) -> Tensor:
         filters = int(x.shape[channel_axis()] * self.compression)
-        x = self._plain(filters, 1, f"{name}_conv")(normalized(x, name))
+        x = self._plain(filters, 1, f"{name}_conv")(batch_norm_relu(x, name))
         x = self._dropped(x, name)
         return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)
 
@@ -151,37 +151,31 @@ def DN10(
     *,
     weight_decay: float = 1e-4,
 ) -> keras.Model:
-    """A DenseNet of three blocks with two 3x3 convolutions each, growth 12.
+    """DenseNet with three blocks of two 3x3 convolutions, growth 12.
 
     44,746 trainable parameters at any size; 11.3M MACs at 28x28x1, 45.2M at 56x56x1.
 
     Args:
-        input_shape: `(H, W, channels)`; `(28, 28, 1)` by default; H and W may be None.
-        classes: Units of the last layer.
-        classifier_activation: Activation of the last layer; None returns logits.
-        include_top: Whether to add global pooling and the dense layer.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        weight_decay: L2 weight of all kernels, section 4.2.
+        input_shape: `(H, W, channels)`. Defaults to `(28, 28, 1)`; H and W may be None.
+        {common_arguments}
+        weight_decay: L2 weight of all kernels (section 4.2).
 
     Returns:
         A `keras.Model` from images in `[0, 1]` to float32 probabilities.
 
     Raises:
-        ValueError: For a shape, a number of classes or weights that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> model = DN10(input_shape=(None, None, 3), classes=43)
     >>> model.output_shape
     (None, 43)
     """
-    network = DenseNet(**SIZES, decay=l2(weight_decay, "weight_decay"))
+    network = DenseNet(**SIZES_10, decay=l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
     x = network.features(inputs)
     x = network.top(x, include_top, classes, classifier_activation, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @register
@@ -203,41 +197,30 @@ def TDN10(
     min_roi_size: int | None = None,
     weight_decay: float = 1e-4,
 ) -> keras.Model:
-    """DN10 whose 3x3 convolutions inside the blocks are target layers.
+    """DN10 with target layers in place of the 3x3 convolutions of its blocks.
 
-    45,034 trainable parameters at any size; as many MACs as DN10 at first, 25.6M at 56x56x1 after
-    training in the paper's table 3.
+    45,034 trainable parameters at any size. It starts with as many MACs as DN10; after training it
+    has 25.6M at 56x56x1 in the paper's table 3.
 
     Args:
-        input_shape: `(H, W, channels)`; `(28, 28, 1)` by default; H and W may be None.
-        classes: Units of the last layer.
-        classifier_activation: Activation of the last layer; None returns logits.
-        include_top: Whether to add global pooling and the dense layer.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        window: `"cauchy"` or `"gaussian"`.
-        scale_l2: L2 weight of the scales in the first block, for about 9,000 steps of training
-            (section 4.2); shorter training wants more.
-        beta: Factor of that weight from each block to the next, section 4.3.
-        roi: `"slice"`, `"mask"` or `"full"`, see `TargetLayer`.
-        roi_groups: None for one region per kernel, or the number of shared regions per layer.
-        min_roi_size: Smallest region in pixels; None for the kernel size, 3.
-        weight_decay: L2 weight of all kernels, section 4.2.
+        input_shape: `(H, W, channels)`. Defaults to `(28, 28, 1)`; H and W may be None.
+        {common_arguments}
+        {targeted_arguments}
+        min_roi_size: Smallest region of interest in pixels. None uses the kernel size, 3.
+        weight_decay: L2 weight of all kernels (section 4.2).
 
     Returns:
         A `keras.Model` from images in `[0, 1]` to float32 probabilities.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> model = TDN10(input_shape=(56, 56, 1), roi_groups=3)
     >>> model.output_shape
     (None, 10)
     """
-    network = DenseNet(**SIZES, decay=l2(weight_decay, "weight_decay"))
+    network = DenseNet(**SIZES_10, decay=l2(weight_decay, "weight_decay"))
     convolution = network.target_layers(
         window=window,
         scale_l2=scale_l2,
@@ -249,7 +232,7 @@ def TDN10(
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
     x = network.features(inputs, convolution)
     x = network.top(x, include_top, classes, classifier_activation, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @register
@@ -266,32 +249,26 @@ def DN40(
     weight_decay: float = 1e-4,
     dropout: float = 0.2,
 ) -> keras.Model:
-    """A DenseNet-BC of three blocks with six 1x1 and six 3x3 convolutions each, growth 36.
+    """DenseNet-BC with three blocks of six 1x1 and six 3x3 convolutions, growth 36.
 
-    832,474 trainable parameters at any size; 357M MACs at 32x32x3, 802M at 48x48x3. The paper's
-    network for house numbers (SVHN) and, as a regression, for pain: with `classes=1` and
-    `classifier_activation=None` the one unit is the intensity, on the data's scale of 0 to 16,
-    and the loss is the mean squared error.
+    832,474 trainable parameters at any size; 357M MACs at 32x32x3, 802M at 48x48x3. The paper uses
+    it for house numbers (SVHN) and for pain estimation. The latter is a regression with `classes=1`
+    and `classifier_activation=None`: the output is the pain intensity on the scale of the data, 0
+    to 16, and the loss is the mean squared error.
 
     Args:
-        input_shape: `(H, W, channels)`; `(32, 32, 3)` by default; H and W may be None.
-        classes: Units of the last layer.
-        classifier_activation: Activation of the last layer; None returns logits.
-        include_top: Whether to add global pooling and the dense layer.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        weight_decay: L2 weight of all kernels, section 4.2.
-        dropout: Share of the activations that training drops after each convolution but the
-            first, section 4.3; 0 for no such layers.
+        input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
+        {common_arguments}
+        weight_decay: L2 weight of all kernels (section 4.2).
+        dropout: Dropout rate after each convolution but the first (section 4.3); with 0 these
+            layers are left out.
 
     Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities, or to what
-        `classifier_activation` makes of the last units.
+        A `keras.Model` from images in `[0, 1]` to the outputs of `classifier_activation`, float32
+        probabilities by default.
 
     Raises:
-        ValueError: For a shape, a number of classes or weights that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> import keras_attention as ka
@@ -299,12 +276,12 @@ def DN40(
     832474
     """
     network = DenseNet(
-        **SIZES_40, dropout=share("dropout", dropout), decay=l2(weight_decay, "weight_decay")
+        **SIZES_40, dropout=fraction("dropout", dropout), decay=l2(weight_decay, "weight_decay")
     )
     inputs = image_input(input_shape, (32, 32, 3), input_tensor)
     x = network.features(inputs)
     x = network.top(x, include_top, classes, classifier_activation, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @register
@@ -327,38 +304,27 @@ def TDN40(
     weight_decay: float = 1e-4,
     dropout: float = 0.2,
 ) -> keras.Model:
-    """DN40 whose 3x3 convolutions inside the blocks are target layers.
+    """DN40 with target layers in place of the 3x3 convolutions of its blocks.
 
-    835,066 trainable parameters at any size; as many MACs as DN40 at first. After training 205M
-    at 32x32x3 in the paper's table 4, and 391M at 48x48x3 with `beta=4` in table 6, where it is a
-    regression: `classes=1, classifier_activation=None`, one unit on the scale of 0 to 16.
+    835,066 trainable parameters at any size. It starts with as many MACs as DN40; after training it
+    has 205M at 32x32x3 in the paper's table 4, and 391M at 48x48x3 with `beta=4` in table 6, where
+    it is a regression with `classes=1, classifier_activation=None` on the scale of 0 to 16.
 
     Args:
-        input_shape: `(H, W, channels)`; `(32, 32, 3)` by default; H and W may be None.
-        classes: Units of the last layer.
-        classifier_activation: Activation of the last layer; None returns logits.
-        include_top: Whether to add global pooling and the dense layer.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        window: `"cauchy"` or `"gaussian"`.
-        scale_l2: L2 weight of the scales in the first block, for about 46,000 steps of training
-            (section 4.2); shorter training wants more.
-        beta: Factor of that weight from each block to the next, section 4.3.
-        roi: `"slice"`, `"mask"` or `"full"`, see `TargetLayer`.
-        roi_groups: None for one region per kernel, or the number of shared regions per layer.
-        min_roi_size: Smallest region in pixels; None for the kernel size, 3.
-        weight_decay: L2 weight of all kernels, section 4.2.
-        dropout: Share of the activations that training drops after each convolution but the
-            first, section 4.3; 0 for no such layers.
+        input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
+        {common_arguments}
+        {targeted_arguments}
+        min_roi_size: Smallest region of interest in pixels. None uses the kernel size, 3.
+        weight_decay: L2 weight of all kernels (section 4.2).
+        dropout: Dropout rate after each convolution but the first (section 4.3); with 0 these
+            layers are left out.
 
     Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities, or to what
-        `classifier_activation` makes of the last units.
+        A `keras.Model` from images in `[0, 1]` to the outputs of `classifier_activation`, float32
+        probabilities by default.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> pain = TDN40(input_shape=(48, 48, 3), classes=1, classifier_activation=None, beta=4)
@@ -366,7 +332,7 @@ def TDN40(
     (None, 1)
     """
     network = DenseNet(
-        **SIZES_40, dropout=share("dropout", dropout), decay=l2(weight_decay, "weight_decay")
+        **SIZES_40, dropout=fraction("dropout", dropout), decay=l2(weight_decay, "weight_decay")
     )
     convolution = network.target_layers(
         window=window,
@@ -379,4 +345,4 @@ def TDN40(
     inputs = image_input(input_shape, (32, 32, 3), input_tensor)
     x = network.features(inputs, convolution)
     x = network.top(x, include_top, classes, classifier_activation, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)

@@ -1,4 +1,4 @@
-"""LSTM-4 for multivariate time series, with attention where it is asked for.
+"""LSTM-4 for multivariate time series, optionally with attention.
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-B4.
 """
@@ -11,8 +11,8 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    build_model,
     classifier,
-    finish,
     l2,
     pool,
     sequence_input,
@@ -24,8 +24,7 @@ from keras_attention.utils.validation import one_of
 
 LAYERS = 4
 UNITS = 64
-# Recurrent layers before each pooling.
-LAYERS_A_POOL = 2
+LAYERS_PER_POOL = 2
 
 
 @register
@@ -44,34 +43,28 @@ def LSTM4(
     attention_options: Mapping[str, Any] | None = None,
     weight_decay: float = 0.0,
 ) -> keras.Model:
-    """Four layers of 64 LSTM units, the steps averaged in pairs after every two, one dense layer.
+    """Four LSTM layers of 64 units, average pooling over time after every two, and a dense layer.
 
-    132,104 parameters with 62 features and 8 classes. The dense layer reads the mean of the steps
-    that are left, so that any length serves. For forecasting, `classes` is the number of values to
-    forecast and `classifier_activation` None.
+    132,104 parameters with 62 features and 8 classes. The dense layer reads the mean over the
+    remaining time steps, so sequences may have any length. For forecasting, `classes` is the number
+    of predicted values and `classifier_activation` is None.
 
     Args:
-        input_shape: `(T, features)`; `(128, 62)` by default, the sensors of the paper's motion
-            capture; T may be None.
-        classes: Units of the last layer; 8 by default.
-        classifier_activation: Activation of the last layer; None or `"linear"` for forecasting.
-        include_top: Whether to add the dense layer.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the sequence, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        attention: None, `"ran"`, where a cell sees its input through a mask, or `"san"`, after a
-            layer's output.
-        placement: `"bottleneck"`, attention in the layer before each pooling, or `"full"`, in every
-            layer.
+        input_shape: `(T, features)`. Defaults to `(128, 62)`, the sensors of the paper's motion
+            capture data; T may be None.
+        {common_arguments}
+        attention: None, `"ran"` (a cell whose input is masked) or `"san"` (after the output of a
+            layer).
+        placement: `"bottleneck"` for attention in the layer before each pooling, or `"full"` for
+            attention in every layer.
         attention_options: More arguments of `RecurrentAttention` or `SANBlock`.
-        weight_decay: L2 weight of all kernels; 0 by default, the paper has none.
+        weight_decay: L2 weight of all kernels. Defaults to 0, as in the paper.
 
     Returns:
-        A `keras.Model` from sequences to float32 probabilities, or forecasts.
+        A `keras.Model` from sequences to float32 probabilities or predictions.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> model = LSTM4((None, 62), attention="san", placement="full")
@@ -84,17 +77,17 @@ def LSTM4(
     inputs = sequence_input(input_shape, (128, 62), input_tensor)
     x = inputs
     for index in range(1, LAYERS + 1):
-        before_pool = index % LAYERS_A_POOL == 0
+        before_pool = index % LAYERS_PER_POOL == 0
         kind = attention if before_pool or placement == "full" else None
         x = _recurrent(x, kind, options, decay, f"lstm{index}")
         if before_pool:
-            pool_name = f"pool{index // LAYERS_A_POOL}"
+            pool_name = f"pool{index // LAYERS_PER_POOL}"
             x = keras.layers.AveragePooling1D(2, padding="same", name=pool_name)(x)
     if include_top:
         x = classifier(pool(x, "avg"), classes, classifier_activation, decay)
     else:
         x = pool(x, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 def _recurrent(

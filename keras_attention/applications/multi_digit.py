@@ -1,4 +1,4 @@
-"""Networks that read house numbers in images of any size.
+"""Networks that recognize house numbers in images of any size.
 
 References: Almahairi et al., Dynamic Capacity Networks (2016), section 4.2 and appendix 6.2;
 Goodfellow et al., Multi-digit Number Recognition from Street View Imagery (2013).
@@ -17,11 +17,11 @@ from keras_attention import backend
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    build_model,
     channel_axis,
-    decay_of_all_weights,
-    finish,
     image_input,
     pool,
+    weight_decay_regularizer,
 )
 from keras_attention.applications.dynamic_capacity import open_input
 from keras_attention.applications.registry import register
@@ -33,20 +33,20 @@ from keras_attention.ops.multi_digit import (
     inverse_entropy_weights,
     most_probable_sequence,
 )
+from keras_attention.utils.data_format import standardize_data_format
 from keras_attention.utils.validation import (
+    fraction,
     one_of,
     positive_integer,
     positive_integers,
     positive_number,
-    share,
-    standard_data_format,
 )
 
 GRAYSCALE = (None, None, 1)
-# Height and width that one vector is made of.
+# Height and width of the patch that gives one vector.
 PATCH = (54, 110)
 WEIGHTINGS = ("mean", "entropy")
-# Filters, kernel sizes and strides; without padding.
+# Filters, kernel sizes and strides of convolutions without padding.
 COARSE: tuple[tuple[int, Any, Any], ...] = (
     (24, 5, 2),
     (48, 5, 2),
@@ -55,14 +55,13 @@ COARSE: tuple[tuple[int, Any, Any], ...] = (
     (192, (1, 4), 1),
 )
 COARSE_HIDDEN = 2
-# Filters of 5x5 with zeros around; then of 3x3 without.
+# Filters of 5x5 convolutions with padding, then of 3x3 convolutions without.
 FINE_PADDED = (48, 64, 128, 160, 192)
 FINE_VALID = (192, 192, 192)
 FINE_HIDDEN = 3
 POOLED = (1, 3, 5)
 HIDDEN = 1024
-# Of a number.
-MOST_DIGITS = 100
+LARGEST_DIGITS = 100
 
 
 @register
@@ -84,59 +83,56 @@ def SVHNCoarse(
     hidden_dropout: float = 0.5,
     weight_decay: float = 0.0,
 ) -> keras.Model:
-    """The coarse layers for house numbers and their top: table 2's coarse and soft-attention model.
+    """Coarse layers for house numbers and their top: coarse and soft-attention models of table 2.
 
-    Seven convolutions without padding: 5x5 of 24, 48 and 128 channels with stride 2, 4x5 of 192
-    with stride 1x2, 1x4 of 192, two 1x1 of 1024. A place of the map sees 53x109 pixels, and says
-    the length of a number and each digit; the model returns the means over the places, a list of
-    answers named `length`, `digit1` and so on. Labels are lists too:
+    Seven convolutions without padding: 5x5 with 24, 48 and 128 channels and stride 2, 4x5 with 192
+    and stride 1x2, 1x4 with 192, two 1x1 with 1024. Each position of the map has a receptive field
+    of 53x109 pixels and predicts the length of the number and each digit. The model returns the
+    averages over
+    positions: a list of outputs named `length`, `digit1` and so on. Labels are lists too:
 
         model.compile("sgd", "sparse_categorical_crossentropy")
         dataset = dataset.map(lambda x, y: (x, ka.ops.split_sequence_labels(y)))
 
-    2,131,292 trainable parameters. `get_layer("coarse")` and `get_layer("top")` are models for any
-    size; see `SVHNDCN`.
+    2,131,292 trainable parameters. `get_layer("coarse")` and `get_layer("top")` are models for
+    images and maps of any size; see `SVHNDCN`.
 
     Args:
-        input_shape: `(H, W, channels)`; `(None, None, 1)` by default. Images smaller than 54x110
-            get zeros below and to the right.
-        classes: Of a digit; 10 by default. Each answer has one more, "none".
-        classifier_activation: `"softmax"` for probabilities; None for their logarithms.
-        include_top: Whether to answer; else the map is returned.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        digits: The most that a number has; 5 by default.
-        weighting: Of the places: `"mean"` (default, equation 11), or `"entropy"`, the soft
-            attention of equations 12 to 14.
-        scales: Factors of the image's sides; the answers are averaged. `(1,)` by default; the paper
-            has 0.75 and 0.5 too.
-        width: Factor of the channels; 1 by default.
-        dropout: Rate behind convolutions; 0.2 by default, the paper's.
-        hidden_dropout: Rate behind those of 1x1; 0.5 by default, the paper's for fully connected
-            layers.
-        weight_decay: Of all kernels, in their gradients; 0 by default, the paper names none.
+        input_shape: `(H, W, channels)`. Defaults to `(None, None, 1)`. Images smaller than 54x110
+            are zero-padded at the bottom and right.
+        {common_arguments}
+        digits: Largest number of digits. Defaults to 5. Each digit has one more class, "none".
+        weighting: Weights of the positions: `"mean"` (default, equation 11), or `"entropy"`, the
+            soft attention of equations 12 to 14.
+        scales: Factors by which the image is resized; predictions are averaged. Defaults to `(1,)`;
+            the paper also uses 0.75 and 0.5.
+        width: Factor of the channels. Defaults to 1.
+        dropout: Dropout rate after convolutions. Defaults to 0.2, the paper's.
+        hidden_dropout: Dropout rate after 1x1 convolutions. Defaults to 0.5, the paper's for fully
+            connected layers.
+        weight_decay: Weight decay of all kernels, as it appears in their gradients. Defaults to 0,
+            because the paper mentions none.
 
     Returns:
-        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities.
+        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities
+        (log-probabilities with `classifier_activation=None`).
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> model = SVHNCoarse(width=0.25)
-    >>> answers = model(keras.ops.ones((2, 64, 128, 1)))
-    >>> [tuple(answer.shape) for answer in answers[:2]], model.output_names[:2]
+    >>> outputs = model(keras.ops.ones((2, 64, 128, 1)))
+    >>> [tuple(output.shape) for output in outputs[:2]], model.output_names[:2]
     ([(2, 5), (2, 11)], ['length', 'digit1'])
     """
-    parts = MultiDigitParts(width, dropout, hidden_dropout, decay_of_all_weights(weight_decay))
+    parts = MultiDigitParts(width, dropout, hidden_dropout, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, GRAYSCALE, input_tensor)
     coarse = parts.coarse(inputs.shape[channel_axis()])
-    top = parts.top(answer_sizes(classes, digits), weighting, "coarse")
-    given = (include_top, classifier_activation, pooling)
-    x = _answered(inputs, coarse, top, scales, *given)
-    return finish(inputs, input_tensor, x, name, weights)
+    top = parts.top(output_sizes(classes, digits), weighting, "coarse")
+    options = (include_top, classifier_activation, pooling)
+    x = _outputs(inputs, coarse, top, scales, *options)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @register
@@ -158,50 +154,45 @@ def SVHNFine(
     hidden_dropout: float = 0.5,
     weight_decay: float = 0.0,
 ) -> keras.Model:
-    """The fine layers for house numbers and their top: table 2's fine model.
+    """Fine layers for house numbers and their top, the fine model of table 2.
 
-    Eleven convolutions: 5x5 of 48, 64, 128, 160 and 192 channels with zeros around and 2x2 pooling
-    behind the first, third and fifth, which rounds up; three 3x3 of 192 and three 1x1 of 1024
-    without padding. 54x110 pixels end as 1x8 places. Each says the length of a number and each
-    digit; the model returns the means over the places, as `SVHNCoarse` does. 4,917,628 trainable
-    parameters.
+    Eleven convolutions: 5x5 with 48, 64, 128, 160 and 192 channels, padding, and 2x2 max pooling
+    (rounded up) after the first, third and fifth; three 3x3 with 192 and three 1x1 with 1024
+    channels without padding. An image of 54x110 pixels gives a map of 1x8 vectors. The outputs are
+    those of `SVHNCoarse`. 4,917,628 trainable parameters.
 
     Args:
-        input_shape: `(H, W, channels)`; `(None, None, 1)` by default. Images smaller than 54x110
-            get zeros below and to the right.
-        classes: Of a digit; 10 by default. Each answer has one more, "none".
-        classifier_activation: `"softmax"` for probabilities; None for their logarithms.
-        include_top: Whether to answer; else the map is returned.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        digits: The most that a number has; 5 by default.
-        weighting: Of the places: `"mean"` (default) or `"entropy"`; see `SVHNCoarse`.
-        scales: Factors of the image's sides; the answers are averaged. `(1,)` by default.
-        width: Factor of the channels; 1 by default.
-        dropout: Rate behind convolutions; 0.2 by default, the paper's.
-        hidden_dropout: Rate behind those of 1x1; 0.5 by default, the paper's for fully connected
-            layers.
-        weight_decay: Of all kernels, in their gradients; 0 by default, the paper names none.
+        input_shape: `(H, W, channels)`. Defaults to `(None, None, 1)`. Images smaller than 54x110
+            are zero-padded at the bottom and right.
+        {common_arguments}
+        digits: Largest number of digits. Defaults to 5. Each digit has one more class, "none".
+        weighting: Weights of the positions: `"mean"` (default) or `"entropy"`, see `SVHNCoarse`.
+        scales: Factors by which the image is resized; predictions are averaged. Defaults to `(1,)`.
+        width: Factor of the channels. Defaults to 1.
+        dropout: Dropout rate after convolutions. Defaults to 0.2, the paper's.
+        hidden_dropout: Dropout rate after 1x1 convolutions. Defaults to 0.5, the paper's for fully
+            connected layers.
+        weight_decay: Weight decay of all kernels, as it appears in their gradients. Defaults to 0,
+            because the paper mentions none.
 
     Returns:
-        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities.
+        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities
+        (log-probabilities with `classifier_activation=None`).
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> SVHNFine((54, 110, 1), width=0.25, include_top=False).output_shape
     (None, 1, 8, 256)
     """
-    parts = MultiDigitParts(width, dropout, hidden_dropout, decay_of_all_weights(weight_decay))
+    parts = MultiDigitParts(width, dropout, hidden_dropout, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, GRAYSCALE, input_tensor)
     fine = parts.fine(inputs.shape[channel_axis()])
-    top = parts.top(answer_sizes(classes, digits), weighting, "fine")
-    given = (include_top, classifier_activation, pooling)
-    x = _answered(inputs, fine, top, scales, *given)
-    return finish(inputs, input_tensor, x, name, weights)
+    top = parts.top(output_sizes(classes, digits), weighting, "fine")
+    options = (include_top, classifier_activation, pooling)
+    x = _outputs(inputs, fine, top, scales, *options)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @register
@@ -226,11 +217,12 @@ def SVHNDCN(
     hidden_dropout: float = 0.5,
     weight_decay: float = 0.0,
 ) -> keras.Model:
-    """A Dynamic Capacity Network for house numbers: fine layers read six patches of the image.
+    """Dynamic Capacity Network for house numbers: fine layers read six patches of the image.
 
-    The patches are those with which the entropy of the digits in a coarse answer changes most
-    (equation 10). The fine answers alone are averaged; coarse layers only say where to look, and
-    get no gradient. The two are trained apart and joined, on the same weights:
+    The patches are those to which the entropy of the digits in the coarse prediction is most
+    sensitive (equation 10). Only the fine predictions are averaged; the coarse layers select the
+    patches and receive no gradient. Both models are trained separately and then joined, with shared
+    weights:
 
         coarse, fine = SVHNCoarse(), SVHNFine()  # compile and fit each
         model = SVHNDCN(coarse=coarse, fine=fine, patches=3, scales=(1.0, 0.75, 0.5))
@@ -238,88 +230,85 @@ def SVHNDCN(
     7,048,920 trainable parameters. The layer `"refiner"` is a `layers.PatchRefiner`.
 
     Args:
-        input_shape: `(H, W, channels)`; `(None, None, 1)` by default. Images smaller than 54x110
-            get zeros below and to the right. A size that is given must have as many places as
-            `patches`; of others all are read where there are fewer.
-        classes: Of a digit; 10 by default. Given models have their own.
-        classifier_activation: `"softmax"` for probabilities; None for their logarithms.
-        include_top: Whether to average; else what is said of each patch is returned,
-            `(patches, 1, all classes)`.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        patches: How many are read at each scale; 6 by default, the paper's for one scale. For two
-            and three it has 3.
-        scales: Factors of the image's sides; the answers are averaged. `(1,)` by default; the paper
-            has 0.75 and 0.5 too.
-        weighting: Of the patches: `"mean"` (default) or `"entropy"`, equations 12 to 14.
-        coarse: A trained `SVHNCoarse`; None for new layers.
-        fine: A trained `SVHNFine`; None for new layers.
-        digits: The most that a number has; 5 by default. Given models have their own.
-        width: Factor of the channels of new layers; 1 by default.
-        dropout: Rate behind convolutions of new layers; 0.2 by default.
-        hidden_dropout: Rate behind new layers of 1x1; 0.5 by default.
-        weight_decay: Of all kernels of new layers, in their gradients; 0 by default.
+        input_shape: `(H, W, channels)`. Defaults to `(None, None, 1)`. Images smaller than 54x110
+            are zero-padded at the bottom and right. A fixed size must have at least as many
+            positions as `patches`; with unknown sizes all positions are read if there are fewer.
+        {common_arguments}
+        patches: Number of patches at each scale. Defaults to 6, the paper's for one scale; it uses
+            3 for two and three scales.
+        scales: Factors by which the image is resized; predictions are averaged. Defaults to `(1,)`;
+            the paper also uses 0.75 and 0.5.
+        weighting: Weights of the patches: `"mean"` (default) or `"entropy"` (equations 12 to 14).
+        coarse: A trained `SVHNCoarse`, with its own classes and digits. None creates new layers.
+        fine: A trained `SVHNFine`, with its own classes and digits. None creates new layers.
+        digits: Largest number of digits. Defaults to 5. Each digit has one more class, "none".
+        width: Factor of the channels of new layers. Defaults to 1.
+        dropout: Dropout rate after convolutions of new layers. Defaults to 0.2.
+        hidden_dropout: Dropout rate after 1x1 convolutions of new layers. Defaults to 0.5.
+        weight_decay: Weight decay of the kernels of new layers, as it appears in their gradients.
+            Defaults to 0.
 
     Returns:
-        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities.
+        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities
+        (log-probabilities with `classifier_activation=None`). With `include_top=False`, it returns
+        the predictions of each patch, `(patches, 1, all classes)`.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be, and for
-            models that do not go together.
+        ValueError: For an invalid argument, or coarse and fine models that do not match.
 
     Example:
     >>> model = SVHNDCN(width=0.25, patches=3, scales=(1.0, 0.5))
-    >>> read_numbers(model(keras.ops.ones((2, 80, 200, 1))))[0].isdigit()
+    >>> decode_digits(model(keras.ops.ones((2, 80, 200, 1))))[0].isdigit()
     True
     """
-    parts = MultiDigitParts(width, dropout, hidden_dropout, decay_of_all_weights(weight_decay))
+    parts = MultiDigitParts(width, dropout, hidden_dropout, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, GRAYSCALE, input_tensor)
     channels = inputs.shape[channel_axis()]
-    sizes = _sizes(answer_sizes(classes, digits), coarse, fine)
-    looks = _part(coarse, "coarse") or parts.coarse(channels)
-    reads = _part(fine, "fine") or parts.fine(channels)
+    sizes = _sizes(output_sizes(classes, digits), coarse, fine)
+    coarse_layers = _part(coarse, "coarse") or parts.coarse(channels)
+    fine_layers = _part(fine, "fine") or parts.fine(channels)
     refiner = PatchRefiner(
-        looks,
-        joined_answers(reads, _part(fine, "top") or parts.top(sizes, "mean", "fine"), channels),
+        coarse_layers,
+        joined_outputs(
+            fine_layers, _part(fine, "top") or parts.top(sizes, "mean", "fine"), channels
+        ),
         _part(coarse, "top") or parts.top(sizes, "mean", "coarse"),
         patches,
         PATCH,
         combine="fine_only",
         hint_weight=0.0,
-        fine_top=split_answers(sizes, weighting),
+        fine_top=split_outputs(sizes, weighting),
         outputs=tuple(range(1, len(sizes))),
         include_top=include_top,
         name="refiner",
     )
     x = at_scales(inputs, checked_scales(scales, include_top), refiner)
-    x = named_answers(x, classifier_activation) if include_top else pool(x[0], pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    x = named_outputs(x, classifier_activation) if include_top else pool(x[0], pooling)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
-def read_numbers(answers: Sequence[Any]) -> list[str]:
-    """Reads what a network for house numbers says, or the labels it learns from.
+def decode_digits(outputs: Sequence[Any]) -> list[str]:
+    """Decodes the outputs of a network for house numbers, or labels, to strings.
 
     Args:
-        answers: What the model returns or predicts, probabilities; or labels `(B, 1 + digits)`,
-            integers: the length less 1, then the digits.
+        outputs: Outputs or predictions of the model, a list of probabilities; or integer labels of
+            shape `(B, 1 + digits)`: the length minus 1, then the digits.
 
     Returns:
-        The most probable number of each image (equation 9), or that of the labels.
+        The most probable number of each image (equation 9), or the number in each label.
 
     Example:
-    >>> read_numbers(np.array([[1, 4, 2, 10], [0, 7, 10, 10]]))
+    >>> decode_digits(np.array([[1, 4, 2, 10], [0, 7, 10, 10]]))
     ['42', '7']
     """
-    if not isinstance(answers, (list, tuple)):
-        labels = np.asarray(answers)
+    if not isinstance(outputs, (list, tuple)):
+        labels = np.asarray(outputs)
     else:
-        labels = keras.ops.convert_to_numpy(most_probable_sequence(answers))
+        labels = keras.ops.convert_to_numpy(most_probable_sequence(outputs))
     return ["".join(map(str, number[1 : 2 + number[0]])) for number in labels.tolist()]
 
 
-def _answered(
+def _outputs(
     inputs: Tensor,
     maps: keras.Model,
     top: keras.Model,
@@ -328,54 +317,53 @@ def _answered(
     activation: Any,
     pooling: str | None,
 ) -> Any:
-    """The answers of a network of layers and a top, or the map below."""
     scales = checked_scales(scales, include_top)
     if not include_top:
         return pool(at_scales(inputs, scales, maps)[0], pooling)
-    return named_answers(at_scales(inputs, scales, lambda x: top(maps(x))), activation)
+    return named_outputs(at_scales(inputs, scales, lambda x: top(maps(x))), activation)
 
 
 def _part(model: keras.Model | None, name: str) -> keras.Model | None:
-    """A part of a given model."""
+    """Returns a part of a given model."""
     if model is None:
         return None
     if isinstance(model, keras.Model) and name in {layer.name for layer in model.layers}:
         return model.get_layer(name)
     raise ValueError(
         "`coarse` must be an `SVHNCoarse` and `fine` an `SVHNFine`, both with their tops. "
-        f"Received: {model!r}, without a layer {name!r}"
+        f"Received: {model!r} without a layer {name!r}"
     )
 
 
 def _sizes(sizes: tuple[int, ...], *models: keras.Model | None) -> tuple[int, ...]:
-    """Classes of each answer: those of given models, which must be the same."""
+    """Returns the number of classes of each output; given models must have the same."""
     tops = [_part(model, "top") for model in models]
-    found = {tuple(answer.shape[-1] for answer in top.outputs) for top in tops if top is not None}
+    found = {tuple(output.shape[-1] for output in top.outputs) for top in tops if top is not None}
     if len(found) > 1:
         raise ValueError(
-            "`coarse` and `fine` must have the same answers. "
+            "`coarse` and `fine` must have the same numbers of classes. "
             f"Received: models with {' and '.join(map(str, sorted(found)))} classes"
         )
     return found.pop() if found else sizes
 
 
-def answer_sizes(classes: int, digits: int) -> tuple[int, ...]:
-    """Classes of each answer: the length, then each digit with one for "none".
+def output_sizes(classes: int, digits: int) -> tuple[int, ...]:
+    """Returns the number of classes of each output: the length, then the digits with "none".
 
     Example:
-    >>> answer_sizes(10, 5)
+    >>> output_sizes(10, 5)
     (5, 11, 11, 11, 11, 11)
     """
-    if positive_integer("digits", digits) > MOST_DIGITS:
-        raise ValueError(f"`digits` must be at most {MOST_DIGITS}. Received: digits={digits!r}")
+    if positive_integer("digits", digits) > LARGEST_DIGITS:
+        raise ValueError(f"`digits` must be at most {LARGEST_DIGITS}. Received: digits={digits!r}")
     return int(digits), *[positive_integer("classes", classes) + 1] * int(digits)
 
 
-def answer_names(sizes: Sequence[int]) -> list[str]:
-    """Names of the answers.
+def output_names(sizes: Sequence[int]) -> list[str]:
+    """Returns the names of the outputs.
 
     Example:
-    >>> answer_names((2, 11, 11))
+    >>> output_names((2, 11, 11))
     ['length', 'digit1', 'digit2']
     """
     return ["length", *(f"digit{index}" for index in range(1, len(sizes)))]
@@ -383,12 +371,12 @@ def answer_names(sizes: Sequence[int]) -> list[str]:
 
 @dataclass(frozen=True)
 class MultiDigitParts:
-    """Coarse and fine layers and the top, of convolutions with ReLU.
+    """Coarse layers, fine layers and the top: convolutions with ReLU.
 
     Attributes:
         width: Factor of the channels.
-        dropout: Rate behind convolutions.
-        hidden_dropout: Rate behind those of 1x1, "fully connected" ones.
+        dropout: Dropout rate after convolutions.
+        hidden_dropout: Dropout rate after 1x1 convolutions, the "fully connected" layers.
         decay: Regularizer of the kernels.
     """
 
@@ -400,15 +388,15 @@ class MultiDigitParts:
     def __post_init__(self) -> None:
         if not int(COARSE[0][0] * positive_number("width", self.width)):
             raise ValueError(
-                f"`width` must leave a channel: 1 / {COARSE[0][0]} or more. "
+                f"`width` must be at least 1 / {COARSE[0][0]}, so that a channel is left. "
                 f"Received: width={self.width!r}"
             )
         checked_weight((self._channels(HIDDEN),) * 2, width=self.width)
-        share("dropout", self.dropout)
-        share("hidden_dropout", self.hidden_dropout)
+        fraction("dropout", self.dropout)
+        fraction("hidden_dropout", self.hidden_dropout)
 
     def coarse(self, channels: int) -> keras.Model:
-        """From images to a map with one place for 8x16 pixels, each of which sees 53x109."""
+        """Returns a model from images to a map with strides 8x16 and receptive fields of 53x109."""
         x = images = open_input(channels, "images")
         for index, (filters, kernel_size, strides) in enumerate(COARSE, start=1):
             x = self._layer(x, filters, kernel_size, f"coarse_conv{index}", strides)
@@ -416,7 +404,7 @@ class MultiDigitParts:
         return keras.Model(images, x, name="coarse")
 
     def fine(self, channels: int) -> keras.Model:
-        """From images to a map with one place for 8x8 pixels; of 54x110 pixels 1x8 vectors."""
+        """Returns a model from images to a map with stride 8; 54x110 pixels give 1x8 vectors."""
         x = images = open_input(channels, "images")
         for index, filters in enumerate(FINE_PADDED, start=1):
             x = self._layer(x, filters, 5, f"fine_conv{index}", padding="same", pool=index)
@@ -426,29 +414,30 @@ class MultiDigitParts:
         return keras.Model(images, x, name="fine")
 
     def top(self, sizes: Sequence[int], weighting: str, prefix: str) -> keras.Model:
-        """From a map of vectors to the means of what all places say, of each answer.
+        """Returns a model from a map of vectors to the averages of each output over positions.
 
         Args:
-            sizes: Classes of each answer.
-            weighting: Of the places.
-            prefix: Of the layers' names.
+            sizes: Number of classes of each output.
+            weighting: Weights of the positions.
+            prefix: Prefix of the layer names.
         """
         features = open_input(self._channels(HIDDEN), "features")
-        # One convolution for all: thin ones cost as much each.
+        # One convolution for all outputs, because thin convolutions would cost as much each.
         x = keras.layers.Conv2D(
             sum(sizes),
             1,
             kernel_initializer="he_normal",
             kernel_regularizer=self.decay,
             dtype="float32",
-            name=f"{prefix}_answers",
+            name=f"{prefix}_outputs",
         )(features)
-        answers = []
-        for name, part in zip(answer_names(sizes), answer_parts(x, sizes), strict=True):
-            maps = f"{prefix}_{name}_map"
-            said = keras.layers.Softmax(channel_axis(), dtype="float32", name=maps)(part)
-            answers.append(pooling_layer(weighting, f"{prefix}_{name}_mean")(said))
-        return keras.Model(features, answers, name="top")
+        outputs = []
+        for name, part in zip(output_names(sizes), split_channels(x, sizes), strict=True):
+            softmax = keras.layers.Softmax(
+                channel_axis(), dtype="float32", name=f"{prefix}_{name}_map"
+            )
+            outputs.append(pooling_layer(weighting, f"{prefix}_{name}_mean")(softmax(part)))
+        return keras.Model(features, outputs, name="top")
 
     def _channels(self, filters: int) -> int:
         return int(filters * float(self.width))
@@ -463,10 +452,10 @@ class MultiDigitParts:
         padding: str = "valid",
         pool: int = 0,
     ) -> Tensor:
-        """Convolution, ReLU, pooling behind some, dropout."""
+        """Adds a convolution with ReLU, pooling for some layers, and dropout."""
         x = self._convolution(x, filters, kernel_size, name, strides, padding)
         if pool in POOLED:
-            # "same" rounds up: 54x110 pixels end as 7x14 places, of which 1x8 vectors are left.
+            # "same" rounds up: 54x110 pixels give 7x14 positions, then 1x8 without padding.
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
         return _dropped(x, self.dropout, name)
 
@@ -498,101 +487,102 @@ class MultiDigitParts:
 
 
 def pooling_layer(weighting: str, name: str) -> keras.Layer:
-    """The mean over places, of equal weights or by their entropy, in float32."""
+    """Returns average pooling over positions, with equal weights or by the entropy."""
     if one_of("weighting", weighting, WEIGHTINGS) == "mean":
         return keras.layers.GlobalAveragePooling2D(dtype="float32", name=name)
     return EntropyPooling(dtype="float32", name=name)
 
 
-def joined_answers(fine: keras.Model, top: keras.Model, channels: int) -> keras.Model:
-    """From a patch to one vector: all answers of its top, one behind the other."""
+def joined_outputs(fine: keras.Model, top: keras.Model, channels: int) -> keras.Model:
+    """Returns a model from a patch to one vector with all outputs of its top."""
     shape = (*PATCH, channels) if channel_axis() == -1 else (channels, *PATCH)
     patch = keras.Input(shape, name="patch")
-    answers = keras.tree.flatten(top(fine(patch)))
-    x = keras.layers.Concatenate(axis=-1, dtype="float32", name="answers")(answers)
-    return keras.Model(patch, x, name="fine_answers")
+    outputs = keras.tree.flatten(top(fine(patch)))
+    x = keras.layers.Concatenate(axis=-1, dtype="float32", name="outputs")(outputs)
+    return keras.Model(patch, x, name="fine_outputs")
 
 
-def split_answers(sizes: Sequence[int], weighting: str) -> keras.Model:
-    """From the joined answers of some patches to the means of each, over the patches."""
-    x = open_input(sum(sizes), "answers")
+def split_outputs(sizes: Sequence[int], weighting: str) -> keras.Model:
+    """Returns a model from the joined outputs of patches to their averages over the patches."""
+    x = open_input(sum(sizes), "outputs")
     parts = [
         pooling_layer(weighting, f"{name}_mean")(part)
-        for name, part in zip(answer_names(sizes), answer_parts(x, sizes), strict=True)
+        for name, part in zip(output_names(sizes), split_channels(x, sizes), strict=True)
     ]
     return keras.Model(x, parts, name="fine_top")
 
 
-def answer_parts(maps: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """The channels of each answer, of maps that have them one behind the other."""
+def split_channels(maps: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Returns the channels of each output in maps of joined outputs."""
     stops = [sum(sizes[: index + 1]) for index in range(len(sizes))]
     spans = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
     return [maps[..., span] if channel_axis() == -1 else maps[:, span] for span in spans]
 
 
 def at_scales(
-    images: Tensor, scales: Sequence[float], answers: Callable[[Tensor], Sequence[Tensor]]
+    images: Tensor, scales: Sequence[float], network: Callable[[Tensor], Sequence[Tensor]]
 ) -> list[Tensor]:
-    """Averages what a network says of images at several sizes.
+    """Averages the outputs of a network over several image sizes.
 
     Args:
-        images: Any size; what is smaller than a patch gets a rim of zeros.
-        scales: Factors of the sides.
-        answers: The network, from images to several answers.
+        images: Images of any size; images smaller than a patch are zero-padded.
+        scales: Factors of the image size.
+        network: Function from images to a list of outputs.
     """
-    brought = [_brought(images, scale, index) for index, scale in enumerate(scales, start=1)]
-    found = [keras.tree.flatten(answers(x)) for x in brought]
-    if len(found) == 1:
-        return found[0]
-    return [keras.layers.Average(dtype="float32")(list(each)) for each in zip(*found, strict=True)]
+    resized = [_resized(images, scale, index) for index, scale in enumerate(scales, start=1)]
+    outputs = [keras.tree.flatten(network(x)) for x in resized]
+    if len(outputs) == 1:
+        return outputs[0]
+    pairs = zip(*outputs, strict=True)
+    return [keras.layers.Average(dtype="float32")(list(output)) for output in pairs]
 
 
 def checked_scales(scales: Any, include_top: bool) -> tuple[float, ...]:
-    """The factors of an image's sides, one where there is no answer to average."""
+    """Validates `scales`: only one is allowed without a top, because maps are not averaged."""
     values = tuple(scales) if isinstance(scales, (list, tuple)) else ()
     if not values or (len(values) > 1 and not include_top):
         raise ValueError(
-            "`scales` must be a list of numbers above 0, one or more; one where "
+            "`scales` must be a list of one or more numbers above 0, of one number with "
             f"`include_top=False`. Received: scales={scales!r}"
         )
     return tuple(positive_number("scales", scale) for scale in values)
 
 
-def named_answers(answers: Sequence[Tensor], activation: Any) -> list[Tensor]:
-    """The outputs of a network, by their names: probabilities, or their logarithms for None."""
+def named_outputs(outputs: Sequence[Tensor], activation: Any) -> list[Tensor]:
+    """Returns the named outputs of a network: probabilities, or log-probabilities for None."""
     activation = getattr(activation, "__name__", activation)
     one_of("classifier_activation", activation, ("softmax", None))
     if activation is None:
-        answers = [ops.log(ops.maximum(answer, LEAST_PROBABILITY)) for answer in answers]
+        outputs = [ops.log(ops.maximum(output, LEAST_PROBABILITY)) for output in outputs]
     return [
-        keras.layers.Activation("linear", dtype="float32", name=name)(answer)
-        for name, answer in zip(answer_names(answers), answers, strict=True)
+        keras.layers.Activation("linear", dtype="float32", name=name)(output)
+        for name, output in zip(output_names(outputs), outputs, strict=True)
     ]
 
 
-def _brought(images: Tensor, scale: float, index: int) -> Tensor:
+def _resized(images: Tensor, scale: float, index: int) -> Tensor:
     if scale != 1.0:
-        images = ScaledImages(scale, name=f"scaled{index}")(images)
-    return LeastSides(PATCH, name=f"padded{index}")(images)
+        images = ResizeByFactor(scale, name=f"scaled{index}")(images)
+    return PadToMinimumSize(PATCH, name=f"padded{index}")(images)
 
 
 def _dropped(x: Tensor, rate: float, name: str) -> Tensor:
     return keras.layers.Dropout(rate, name=f"{name}_dropout")(x) if rate else x
 
 
-class _Sides(keras.Layer, ABC):
-    """What changes the height and the width alone."""
+class _ResizingLayer(keras.Layer, ABC):
+    """Base class of layers that change the height and the width only."""
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
 
     @abstractmethod
     def new_side(self, axis: int, side: Any) -> Any:
-        """The height, of axis 0, or the width: an integer or a tensor."""
+        """Returns the new height (axis 0) or width (axis 1): an integer or a tensor."""
 
     def sides_of(self, shape: Any) -> tuple[Any, ...]:
-        """Height and width after the change, of a shape of known or unknown sides."""
+        """Returns the new height and width for an input shape; None stays None."""
         first = 2 if self.data_format == "channels_first" else 1
         sides = enumerate(shape[first : first + 2])
         return tuple(side if side is None else self.new_side(axis, side) for axis, side in sides)
@@ -607,11 +597,11 @@ class _Sides(keras.Layer, ABC):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ScaledImages(_Sides):
-    """Resizes images by a factor, between their pixels.
+class ResizeByFactor(_ResizingLayer):
+    """Resizes images by a factor with bilinear interpolation.
 
     Args:
-        scale: Of both sides, which are rounded to whole pixels.
+        scale: Factor of the height and width, which are rounded to whole pixels.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
@@ -619,7 +609,7 @@ class ScaledImages(_Sides):
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first; any H and W.
 
     Example:
-    >>> tuple(ScaledImages(0.75)(ops.ones((1, 8, 20, 1))).shape)
+    >>> tuple(ResizeByFactor(0.75)(ops.ones((1, 8, 20, 1))).shape)
     (1, 6, 15, 1)
     """
 
@@ -642,13 +632,11 @@ class ScaledImages(_Sides):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class LeastSides(_Sides):
-    """Adds zeros below and to the right of images that are smaller than a network reads.
-
-    What a pixel's row and column are stays as it was.
+class PadToMinimumSize(_ResizingLayer):
+    """Pads images with zeros at the bottom and right to a minimum size.
 
     Args:
-        least: Height and width in pixels, one integer for both.
+        minimum: Height and width in pixels, one integer for both.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
@@ -656,17 +644,17 @@ class LeastSides(_Sides):
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first; any H and W.
 
     Example:
-    >>> tuple(LeastSides((6, 10))(ops.ones((1, 8, 8, 1))).shape)
+    >>> tuple(PadToMinimumSize((6, 10))(ops.ones((1, 8, 8, 1))).shape)
     (1, 8, 10, 1)
     """
 
-    def __init__(self, least: int | Sequence[int], data_format: str | None = None, **kwargs: Any):
+    def __init__(self, minimum: int | Sequence[int], data_format: str | None = None, **kwargs: Any):
         super().__init__(data_format, **kwargs)
-        self.least = positive_integers("least", least, 2)
+        self.minimum = positive_integers("minimum", minimum, 2)
 
     def new_side(self, axis: int, side: Any) -> Any:
-        least = self.least[axis]
-        return max(side, least) if isinstance(side, int) else ops.maximum(side, least)
+        minimum = self.minimum[axis]
+        return max(side, minimum) if isinstance(side, int) else ops.maximum(side, minimum)
 
     def call(self, images: Tensor) -> Tensor:
         first = 2 if self.data_format == "channels_first" else 1
@@ -677,26 +665,26 @@ class LeastSides(_Sides):
         return ops.pad(images, amounts)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "least": self.least}
+        return {**super().get_config(), "minimum": self.minimum}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class EntropyPooling(keras.Layer):
-    """Averages probabilities over places, by weights of one over the entropy (equation 12).
+    """Averages probabilities over positions with weights of one over the entropy (equation 12).
 
     Args:
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
-        inputs: Probabilities of each place.
-        return_attention: Whether to return the weights too, `(B, H, W)`, float32.
+        inputs: Probabilities at each position.
+        return_attention: If True, the weights `(B, H, W)` are returned too, in float32.
 
     Input shape:
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
 
     Output shape:
-        `(B, C)`, float32 or what is wider.
+        `(B, C)`, in float32 or higher precision.
 
     Example:
     >>> unsure_and_sure = ops.convert_to_tensor([[[[0.5, 0.5], [0.0, 1.0]]]])
@@ -711,7 +699,7 @@ class EntropyPooling(keras.Layer):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         inputs = at_least_float32(inputs)

@@ -1,4 +1,4 @@
-"""Where the networks of the SAN paper hold their attention.
+"""Placement of attention in the networks of the SAN paper.
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-C, figures 2, 6, 7.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
+from keras_attention.layers.attention_by_name import IMAGE_ATTENTIONS, apply_attention
 from keras_attention.utils.validation import one_of
 
 Tensor = Any
@@ -16,14 +16,14 @@ PLACEMENTS = ("bottleneck", "full")
 
 
 @dataclass(frozen=True)
-class Attention:
-    """What attends to the outputs of convolutions, and to which.
+class AttentionBlocks:
+    """Attention layers after the convolutions of a network.
 
     Attributes:
-        kind: `"cbam"`, `"bam"`, `"san-c"`, `"san-d"`, or None for nothing.
-        placement: `"bottleneck"`, before each reduction of the map, or `"full"`, after every
+        kind: `"cbam"`, `"bam"`, `"san-c"`, `"san-d"`, or None for no attention.
+        placement: `"bottleneck"`, before each layer that reduces the map, or `"full"`, after every
             convolution.
-        options: More arguments of the layer.
+        options: More arguments of the attention layer.
     """
 
     kind: str | None
@@ -37,19 +37,19 @@ class Attention:
     def after_convolution(
         self, y_prev: Tensor, y: Tensor, kernel_size: int | Sequence[int], name: str
     ) -> Tensor:
-        """Attends to what any convolution made of `y_prev`, where placement is full."""
-        return self._attended(y_prev, y, kernel_size, name) if self.placement == "full" else y
+        """Adds attention to the output `y` of a convolution of `y_prev`, with full placement."""
+        return self._add_attention(y_prev, y, kernel_size, name) if self.placement == "full" else y
 
     def before_reduction(
         self, y_prev: Tensor, y: Tensor, kernel_size: int | Sequence[int], name: str
     ) -> Tensor:
-        """Attends to the last output before the map gets smaller, where placement is bottleneck."""
+        """Adds attention to the last output before a reduction, with bottleneck placement."""
         is_here = self.placement == "bottleneck"
-        return self._attended(y_prev, y, kernel_size, name) if is_here else y
+        return self._add_attention(y_prev, y, kernel_size, name) if is_here else y
 
-    def _attended(
+    def _add_attention(
         self, y_prev: Tensor, y: Tensor, kernel_size: int | Sequence[int], name: str
     ) -> Tensor:
         if self.kind is None:
             return y
-        return attended(self.kind, y_prev, y, kernel_size, f"{name}_attention", self.options)
+        return apply_attention(self.kind, y_prev, y, kernel_size, f"{name}_attention", self.options)

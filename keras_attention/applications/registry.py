@@ -1,35 +1,49 @@
-"""The prebuilt models by name."""
+"""Registry of builders by name."""
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_attention.applications.conventions import check_common
-from keras_attention.utils.validation import in_place_of, nearest
+from keras_attention.applications.conventions import SHARED_ARGUMENTS, validate_common_arguments
+from keras_attention.utils.tensor_validation import wrap_function
+from keras_attention.utils.validation import did_you_mean
 
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 
 
 def register(builder: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
-    """Makes a builder known under its own name, and has it check first what all models share."""
+    """Registers a builder, validates its common arguments and completes its docstring."""
     signature, name = inspect.signature(builder), builder.__name__
-    check = functools.partial(check_common, name)
+    validate = functools.partial(validate_common_arguments, name)
 
-    def checked(*args: Any, **kwargs: Any) -> keras.Model:
+    def validated(*args: Any, **kwargs: Any) -> keras.Model:
         arguments = signature.bind(*args, **kwargs)
         arguments.apply_defaults()
-        check(arguments.arguments)
+        validate(arguments.arguments)
         return builder(*args, **kwargs)
 
-    _BUILDERS[name] = in_place_of(builder, checked)
+    builder.__doc__ = complete_docstring(builder.__doc__ or "", SHARED_ARGUMENTS)
+    _BUILDERS[name] = wrap_function(builder, validated)
     return _BUILDERS[name]
 
 
+def complete_docstring(text: str, arguments: dict[str, str]) -> str:
+    """Replaces lines such as `{common_arguments}` by their text, with the same indentation."""
+
+    def indented(match: re.Match[str]) -> str:
+        lines = arguments[match[2]].strip().splitlines()
+        return "\n".join(match[1] + line for line in lines)
+
+    names = "|".join(map(re.escape, arguments))
+    return re.sub(rf"^( *)\{{({names})\}}$", indented, text, flags=re.MULTILINE)
+
+
 def list_models() -> list[str]:
-    """Lists the names that `build` takes.
+    """Returns the names that `build` accepts.
 
     Example:
     >>> "TKN6" in list_models()
@@ -39,13 +53,13 @@ def list_models() -> list[str]:
 
 
 def builder(name: str) -> Callable[..., keras.Model]:
-    """Finds the function that builds a model.
+    """Returns the function that builds a model.
 
     Args:
         name: One of `list_models()`.
 
     Raises:
-        ValueError: For an unknown name; names the nearest.
+        ValueError: For an unknown name.
 
     Example:
     >>> builder("CNN6").__name__
@@ -55,7 +69,7 @@ def builder(name: str) -> Callable[..., keras.Model]:
         return _BUILDERS[name]
     raise ValueError(
         f"`name` must be one of {', '.join(list_models())}. Received: name={name!r}."
-        + nearest(name, _BUILDERS)
+        + did_you_mean(name, _BUILDERS)
     )
 
 
@@ -64,13 +78,13 @@ def build(name: str, /, **kwargs: Any) -> keras.Model:
 
     Args:
         name: One of `list_models()`.
-        **kwargs: Arguments of the model's function, its own `name` included.
+        **kwargs: Arguments of the builder, such as `input_shape` and the `name` of the model.
 
     Returns:
-        The `keras.Model`.
+        A `keras.Model`.
 
     Raises:
-        ValueError: For an unknown name; names the nearest.
+        ValueError: For an unknown name.
 
     Example:
     >>> build("DN10", input_shape=(28, 28, 1)).output_shape

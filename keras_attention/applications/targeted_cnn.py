@@ -11,14 +11,14 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    build_model,
     channel_axis,
     classifier,
-    finish,
-    flattened,
+    flatten,
     image_input,
     l2,
     pool,
-    scale_l2_of_blocks,
+    scale_regularizers,
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers import TargetLayer
@@ -42,27 +42,22 @@ def CNN6(
     weight_decay: float = 1e-4,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """Three 5x5 convolutions of 256, 256 and 128 kernels and three dense layers.
+    """CNN with three 5x5 convolutions of 256, 256 and 128 kernels and three dense layers.
 
     4,586,642 parameters and 368.4M MACs at 28x28x1; 10,758,290 and 1470M at 56x56x1.
 
     Args:
-        input_shape: `(H, W, channels)`; `(28, 28, 1)` by default, MNIST's.
-        classes: Units of the last layer.
-        classifier_activation: Activation of the last layer; None returns logits.
-        include_top: Whether to add the dense layers; without them H and W may be None.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        weight_decay: L2 weight of all kernels, section 4.2.
-        dropout: Share of the last hidden units that training drops, section 4.3.
+        input_shape: `(H, W, channels)`. Defaults to `(28, 28, 1)`, as MNIST; H and W may be None
+            only with `include_top=False`.
+        {common_arguments}
+        weight_decay: L2 weight of all kernels (section 4.2).
+        dropout: Dropout rate after the last hidden layer (section 4.3).
 
     Returns:
         A `keras.Model` from images in `[0, 1]` to float32 probabilities.
 
     Raises:
-        ValueError: For a shape, a number of classes or weights that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> model = CNN6(input_shape=(28, 28, 1))
@@ -86,7 +81,7 @@ def CNN6(
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
     x = _features(inputs, convolution)
     x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @register
@@ -109,36 +104,26 @@ def TKN6(
     weight_decay: float = 1e-4,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """CNN6 whose convolutions are target layers.
+    """CNN6 with target layers in place of its convolutions.
 
-    4,589,202 parameters at 28x28x1; as many MACs as CNN6 at first, 28.6M after training in the
-    paper's table 2.
+    4,589,202 parameters at 28x28x1. It starts with as many MACs as CNN6; after training it has
+    28.6M in the paper's table 2.
 
     Args:
-        input_shape: `(H, W, channels)`; `(28, 28, 1)` by default, MNIST's.
-        classes: Units of the last layer.
-        classifier_activation: Activation of the last layer; None returns logits.
-        include_top: Whether to add the dense layers; without them H and W may be None.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        window: `"cauchy"` or `"gaussian"`.
-        scale_l2: L2 weight of the scales in the first block, for about 9,000 steps of training
-            (section 4.2); shorter training wants more.
-        beta: Factor of that weight from each block to the next, section 4.3.
-        roi: `"slice"`, `"mask"` or `"full"`, see `TargetLayer`.
-        roi_groups: None for one region per kernel, or the number of shared regions per layer.
-        min_roi_size: Smallest region in pixels; None for 3, as in the authors' code, or the map
-            where that is smaller.
-        weight_decay: L2 weight of all kernels, section 4.2.
-        dropout: Share of the last hidden units that training drops, section 4.3.
+        input_shape: `(H, W, channels)`. Defaults to `(28, 28, 1)`, as MNIST; H and W may be None
+            only with `include_top=False`.
+        {common_arguments}
+        {targeted_arguments}
+        min_roi_size: Smallest region of interest in pixels. None uses 3, as the authors' code does,
+            or the size of a smaller map.
+        weight_decay: L2 weight of all kernels (section 4.2).
+        dropout: Dropout rate after the last hidden layer (section 4.3).
 
     Returns:
         A `keras.Model` from images in `[0, 1]` to float32 probabilities.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> model = TKN6(input_shape=(28, 28, 1), window="gaussian", beta=4)
@@ -146,7 +131,7 @@ def TKN6(
     ((None, 10), 4589202)
     """
     decay = l2(weight_decay, "weight_decay")
-    scales = scale_l2_of_blocks(scale_l2, beta)
+    scales = scale_regularizers(scale_l2, beta)
 
     def convolution(block: int, sides: Shape) -> keras.Layer:
         return TargetLayer(
@@ -165,7 +150,7 @@ def TKN6(
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
     x = _features(inputs, convolution)
     x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 def _features(x: Tensor, convolution: Callable[[int, Shape], keras.Layer]) -> Tensor:
@@ -182,7 +167,7 @@ def _smallest_roi(sides: Shape) -> tuple[int, ...]:
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = flattened(x, UNITS[0])
+    x = flatten(x, UNITS[0])
     for index, units in enumerate(UNITS):
         x = keras.layers.Dense(
             units,

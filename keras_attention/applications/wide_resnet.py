@@ -1,4 +1,4 @@
-"""Wide residual networks, plain and with attention modules.
+"""Wide residual networks, with and without attention modules.
 
 References: Zagoruyko and Komodakis, Wide Residual Networks (2016); Rodriguez et al., Attend and
 Rectify (2018), sections 4.3 and 4.4, tables 1 and 2; Zagoruyko and Komodakis, Paying More Attention
@@ -13,27 +13,27 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    batch_norm_relu,
+    build_model,
     channel_axis,
     classifier,
-    decay_of_all_weights,
-    finish,
+    deepest_maps,
     image_input,
-    normalized,
     pool,
-    rectified,
-    taps,
+    rectified_classifier,
+    weight_decay_regularizer,
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers.attend_rectify import AttendRectifyHead
 from keras_attention.limits import checked_weight
-from keras_attention.utils.validation import is_integer, one_of, positive_number, share
+from keras_attention.utils.validation import fraction, is_integer, one_of, positive_number
 
 CIFAR = (32, 32, 3)
 VARIANTS = ("warn", "at")
 STEM_CHANNELS = 16
 GROUPS = 3
-# As deep as residual networks were trained: He et al. (2016).
-DEEPEST = 1198
+# The deepest residual networks that were trained have about as many layers: He et al. (2016).
+LARGEST_DEPTH = 1198
 
 
 @register
@@ -53,36 +53,31 @@ def WideResNet(
     dropout: float = 0.0,
     weight_decay: float = 5e-4,
 ) -> keras.Model:
-    """A wide residual network: three groups of residual blocks of 16, 32 and 64 times `width`.
+    """Wide residual network: three groups of blocks with 16, 32 and 64 times `width` channels.
 
-    Normalization and ReLU come before each convolution; the mean of the last map is classified.
-    36,479,194 trainable parameters for depth 28, width 10 and 10 classes at 32x32x3.
+    Batch normalization and ReLU precede each convolution; global average pooling. 36,479,194
+    trainable parameters for depth 28, width 10 and 10 classes at 32x32x3.
 
-    Taps for attention transfer: `group1`, `group2` and `group3`, what the groups put out, before
-    the next normalization and ReLU, as in the code of Attention Transfer.
+    Layers for attention transfer: `group1`, `group2` and `group3`, the outputs of the groups before
+    the next normalization and ReLU, as in the authors' code.
 
     Args:
-        depth: Layers with weights, 6 n + 4; 28 by default.
-        width: Factor of the channels, also below 1; 10 by default.
-        variant: `"warn"` (default), in which the 1x1 convolution of a shortcut reads the block's
-            input as it is, as in the code of Attend and Rectify; or `"at"`, in which it reads it
-            after normalization and ReLU, as in the code of Attention Transfer.
-        input_shape: `(H, W, channels)`; `(32, 32, 3)` by default. H and W may be None.
-        classes: Units of the last layer; 10 by default.
-        classifier_activation: Activation of the last layer; None returns logits.
-        include_top: Whether to add the mean and the dense layer.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        dropout: Rate between the convolutions of a block; 0 by default.
-        weight_decay: Of all weights, in their gradients; 5e-4 by default, both papers'.
+        depth: Number of layers with weights, 6 n + 4. Defaults to 28.
+        width: Factor of the channels, which may be below 1. Defaults to 10.
+        variant: `"warn"` (default): the 1x1 convolution of a shortcut reads the input of the block,
+            as in the code of Attend and Rectify. `"at"`: it reads the input after normalization and
+            ReLU, as in the code of Attention Transfer.
+        input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
+        {common_arguments}
+        dropout: Dropout rate between the convolutions of a block. Defaults to 0.
+        weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
+            5e-4, as in both papers.
 
     Returns:
         A `keras.Model` from images to float32 probabilities.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> WideResNet(16, 1).count_params()
@@ -91,7 +86,7 @@ def WideResNet(
     >>> [student.get_layer(f"group{group}").output.shape[1:] for group in (1, 2, 3)]
     [(32, 32, 16), (16, 16, 32), (8, 8, 64)]
     """
-    decay = decay_of_all_weights(weight_decay)
+    decay = weight_decay_regularizer(weight_decay)
     blocks = WideBlocks(depth, width, variant, dropout, decay=decay)
     inputs = image_input(input_shape, CIFAR, input_tensor)
     x = blocks.features(inputs)[1][-1]
@@ -100,7 +95,7 @@ def WideResNet(
         x = classifier(pool(x, "avg"), *top, bias_regularizer=decay)
     else:
         x = pool(x, pooling)
-    return finish(inputs, input_tensor, x, name, weights)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @register
@@ -128,61 +123,58 @@ def WARN(
     dropout: float = 0.0,
     weight_decay: float = 5e-4,
 ) -> keras.Model:
-    """A wide residual network with attention modules after its groups (Attend and Rectify).
+    """Wide residual network with attention modules after its groups (Attend and Rectify).
 
-    As the authors' code it has a normalization and ReLU after the first convolution, which
-    `WideResNet` lacks. 36,965,634 trainable parameters for depth 28, width 10, 3 modules of 4 heads
-    and 10 classes at 32x32x3.
+    As in the authors' code, normalization and ReLU follow the first convolution, unlike in
+    `WideResNet`. 36,965,634 trainable parameters for depth 28, width 10, 3 modules with 4 heads and
+    10 classes at 32x32x3.
 
-    Taps for attention transfer: `group1`, `group2` and `group3`, as in `WideResNet`.
+    Layers for attention transfer: `group1`, `group2` and `group3`, as in `WideResNet`.
 
-    To train as the paper does, build it with `classifier_activation=None` and take
-    `losses.NegativeLogLikelihood`; or train and serve with the same weights:
+    To train as the paper does, build the model with `classifier_activation=None`, which returns the
+    sum of log-probabilities, and use `losses.NegativeLogLikelihood`. A model for training can also
+    share the weights of a model for serving:
 
         model = WARN(28, 10)
-        for_training = keras.Model(model.input, model.get_layer("rectify").output)
+        training_model = keras.Model(model.input, model.get_layer("rectify").output)
 
     Args:
-        depth: Layers with weights, 6 n + 4; 28 by default.
-        width: Factor of the channels, also below 1; 10 by default.
-        attention_depth: Modules, from the last group backwards: 1 to 3, by default 3.
-        attention_width: Heads of each module; 4 by default.
-        input_shape: `(H, W, channels)`; `(32, 32, 3)` by default. H and W may be None.
-        classes: Units of the last layer; 10 by default.
-        classifier_activation: Activation of the answer; None returns the sum of the logarithms of
-            probabilities, for `losses.NegativeLogLikelihood`.
-        include_top: Whether to add the mean, the dense layer, the modules and gates.
-        weights: None for random ones, or a weights file.
-        input_tensor: A Keras tensor to build on.
-        pooling: Without the top: None for the map, `"avg"` or `"max"` for a vector.
-        name: The model's name.
-        space: `"log"` or `"probability"`: see `layers.AttendRectifyHead`, also for what follows.
+        depth: Number of layers with weights, 6 n + 4. Defaults to 28.
+        width: Factor of the channels, which may be below 1. Defaults to 10.
+        attention_depth: Number of attention modules, 1 to 3, from the last group backwards.
+            Defaults to 3.
+        attention_width: Number of heads in each module. Defaults to 4.
+        input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
+        {common_arguments}
+        space: `"log"` or `"probability"`; see `layers.AttendRectifyHead`, also for the next
+            arguments.
         gates: `"softmax"`, `"sigmoid"` or `"mean"`.
-        gate_normalization: Whether the gates' scores are normalized over the batch.
+        gate_normalization: If True, the scores of the gates are normalized over the batch.
         gate_depth: 1, or 2 for a hidden layer before the gates.
         mask: `"softmax"` or `"sigmoid"`.
-        overlap_weight: Of the regularizer that keeps the heads apart; 1e-3 by default.
-        gradient_scale: Of the gradients from the modules into the network; 1 by default.
-        dropout: Rate between the convolutions of a block; 0 by default.
-        weight_decay: Of all weights, in their gradients; 5e-4 by default, the paper's.
+        overlap_weight: Weight of the regularizer that keeps the heads apart. Defaults to 1e-3.
+        gradient_scale: Factor of the gradients from the modules into the network. Defaults to 1.
+        dropout: Dropout rate between the convolutions of a block. Defaults to 0.
+        weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
+            5e-4, as in the paper.
 
     Returns:
         A `keras.Model` from images to float32 probabilities.
 
     Raises:
-        ValueError: For a shape, a number of classes, weights or options that cannot be.
+        ValueError: For an invalid argument.
 
     Example:
     >>> model = WARN(10, 1, attention_depth=2, input_shape=(None, None, 3))
     >>> [tuple(maps.shape) for maps in model.get_layer("rectify").modules[0].get_weights()]
     [(3, 3, 64, 4), (3, 3, 64, 40), (3, 3, 64, 4)]
     """
-    decay = decay_of_all_weights(weight_decay)
+    decay = weight_decay_regularizer(weight_decay)
     blocks = WideBlocks(depth, width, "warn", dropout, True, decay)
     inputs = image_input(input_shape, CIFAR, input_tensor)
     maps = blocks.features(inputs)[1]
     if not include_top:
-        return finish(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
+        return build_model(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
     head = AttendRectifyHead(
         classes,
         attention_width,
@@ -197,22 +189,22 @@ def WARN(
         name="rectify",
     )
     features = pool(maps[-1], "avg")
-    chosen = taps(attention_depth, maps)
-    x = rectified(chosen, features, features, classifier_activation, head)
-    return finish(inputs, input_tensor, x, name, weights)
+    attended_maps = deepest_maps(attention_depth, maps)
+    x = rectified_classifier(attended_maps, features, features, classifier_activation, head)
+    return build_model(inputs, input_tensor, x, name, weights)
 
 
 @dataclass(frozen=True)
 class WideBlocks:
-    """Three groups of residual blocks with normalization and ReLU before each convolution.
+    """Feature extractor with three groups of pre-activation residual blocks.
 
     Attributes:
-        depth: Layers with weights, 6 n + 4 for n blocks a group.
+        depth: Number of layers with weights, 6 n + 4 for n blocks per group.
         width: Factor of the channels of the groups, 16, 32 and 64.
-        variant: What a shortcut's 1x1 convolution reads where channels change: the block's input as
-            it is (`"warn"`) or after its normalization and ReLU (`"at"`).
-        dropout: Rate between the convolutions of a block.
-        normalized_stem: Whether normalization and ReLU follow the first convolution.
+        variant: Input of a shortcut's 1x1 convolution: the input of the block (`"warn"`), or the
+            same after normalization and ReLU (`"at"`).
+        dropout: Dropout rate between the convolutions of a block.
+        normalized_stem: If True, normalization and ReLU follow the first convolution.
         decay: Regularizer of all weights.
     """
 
@@ -224,43 +216,47 @@ class WideBlocks:
     decay: Any = None
 
     def __post_init__(self) -> None:
-        if not is_integer(self.depth) or not 10 <= self.depth <= DEEPEST or (self.depth - 4) % 6:
+        if (
+            not is_integer(self.depth)
+            or not 10 <= self.depth <= LARGEST_DEPTH
+            or (self.depth - 4) % 6
+        ):
             raise ValueError(
-                f"`depth` must be 6 n + 4: 10, 16, 22, 28, 34, 40, ... {DEEPEST}. "
+                f"`depth` must be 6 n + 4: 10, 16, 22, 28, 34, 40, ... {LARGEST_DEPTH}. "
                 f"Received: depth={self.depth!r}"
             )
         one_of("variant", self.variant, VARIANTS)
-        share("dropout", self.dropout)
+        fraction("dropout", self.dropout)
         if not int(STEM_CHANNELS * positive_number("width", self.width)):
             raise ValueError(
-                f"`width` must leave a channel: 1 / {STEM_CHANNELS} or more. "
+                f"`width` must be at least 1 / {STEM_CHANNELS}, so that a channel is left. "
                 f"Received: width={self.width!r}"
             )
         checked_weight((3, 3, *[self._channels(GROUPS)] * 2), width=self.width)
 
     def features(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Builds everything but the top.
+        """Builds the network without its top.
 
         Returns:
-            What the groups put out, raw, and the same after normalization and ReLU; the last of
-            these is what a classifier reads. The raw ones are layers `group1` to `group3`.
+            The outputs of the groups, layers `group1` to `group3`, and the same after normalization
+            and ReLU; the classifier reads the last of these.
         """
         x = self._convolution(images, STEM_CHANNELS, 3, 1, "conv0")
         if self.normalized_stem:
-            x = normalized(x, "conv0", self.decay)
-        raw, ready = [], []
+            x = batch_norm_relu(x, "conv0", self.decay)
+        raw, activated_maps = [], []
         count = (self.depth - 4) // 6
         for group in range(1, GROUPS + 1):
             for block in range(1, count + 1):
                 strides = 2 if group > 1 and block == 1 else 1
                 name = f"group{group}_block{block}"
-                activated = normalized(x, f"{name}_pre", self.decay)
+                activated = batch_norm_relu(x, f"{name}_pre", self.decay)
                 if group > 1 and block == 1:
-                    ready.append(activated)
+                    activated_maps.append(activated)
                 total = f"group{group}" if block == count else f"{name}_add"
                 x = self._block(x, activated, self._channels(group), strides, name, total)
             raw.append(x)
-        return raw, [*ready, normalized(x, f"group{GROUPS}", self.decay)]
+        return raw, [*activated_maps, batch_norm_relu(x, f"group{GROUPS}", self.decay)]
 
     def _channels(self, group: int) -> int:
         return int(STEM_CHANNELS * 2 ** (group - 1) * float(self.width))
@@ -273,7 +269,7 @@ class WideBlocks:
             read = x if self.variant == "warn" else activated
             shortcut = self._convolution(read, filters, 1, strides, f"{name}_shortcut")
         y = self._convolution(activated, filters, 3, strides, f"{name}_conv1")
-        y = normalized(y, f"{name}_conv1", self.decay)
+        y = batch_norm_relu(y, f"{name}_conv1", self.decay)
         if self.dropout:
             y = keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(y)
         y = self._convolution(y, filters, 3, 1, f"{name}_conv2")
@@ -282,7 +278,7 @@ class WideBlocks:
     def _convolution(self, x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
         padding = "same"
         if strides > 1 and size > 1:
-            # The same zeros on both sides, as in the original; "same" would add more at the end.
+            # As in the original, the same padding on both sides; "same" pads more at the end.
             x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
             padding = "valid"
         return keras.layers.Conv2D(

@@ -27,7 +27,7 @@ from keras_attention.losses.attention_transfer import (
     HintLoss,
     KnowledgeDistillationLoss,
 )
-from keras_attention.utils.data_format import MapFormat, standardize_data_format
+from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.tensor_validation import compatible_shapes
 
 Tensor = Any
@@ -526,11 +526,11 @@ def _have_same_sides(
     student: keras.Model, teacher: keras.Model, pairs: Sequence[Pair], data_format: str | None
 ) -> bool:
     """Returns True if the maps of each pair have the same, known spatial sizes."""
-    channel_axis = MapFormat(standardize_data_format(data_format)).channel_axis
+    axis = channel_axis(data_format)
     for pair in pairs:
         shapes = [list(shape) for shape in _output_shapes(student, teacher, pair)]
         for shape in shapes:
-            shape.pop(channel_axis)
+            shape.pop(axis)
         if shapes[0] != shapes[1] or None in shapes[0][1:]:
             return False
     return True
@@ -571,7 +571,7 @@ def _make_regressors(
     Raises:
         ValueError: For maps with different spatial sizes.
     """
-    axis = MapFormat(standardize_data_format(None)).channel_axis
+    axis = channel_axis()
     layers: list[keras.layers.Layer] = []
     for index, pair in enumerate(pairs, start=1):
         own, target = _output_shapes(student, teacher, pair)

@@ -12,13 +12,13 @@ from keras_attention import backend
 from keras_attention.distillation.gradient_attention import cross_entropies
 from keras_attention.graph.classifier import says_probabilities
 from keras_attention.graph.features import cut, names_before, tapped, tapped_behind
-from keras_attention.layers.attend_rectify import LEAST
-from keras_attention.ops.attention_transfer import at_least_float32, watched_activity
+from keras_attention.layers.attend_rectify import SMALLEST_PROBABILITY
+from keras_attention.ops.attention_transfer import at_least_float32, attach_activity
 
 Tensor = Any
 
 
-class cached_property:
+class cached_property:  # noqa: N801 - a decorator, named as functools.cached_property
     """Cached property like `functools.cached_property`, without its lock.
 
     Until Python 3.11 that lock is shared by all objects. Replicas of TensorFlow are threads that
@@ -85,7 +85,11 @@ class ModelOutputs:
     def logits(self) -> Tensor:
         """The output as logits in float32 or higher precision; log-probabilities are logits."""
         outputs = at_least_float32(self.outputs)
-        return ops.log(ops.maximum(outputs, LEAST)) if self.are_probabilities else outputs
+        return (
+            ops.log(ops.maximum(outputs, SMALLEST_PROBABILITY))
+            if self.are_probabilities
+            else outputs
+        )
 
     def gradient(self, y: Tensor) -> Tensor:
         """Computes J, the gradient of each example's cross-entropy (equation 3)."""
@@ -218,7 +222,7 @@ class ChannelMeanSquare(keras.layers.Layer):
         self.data_format = data_format or keras.config.image_data_format()
 
     def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return watched_activity(inputs, self._axis)
+        return attach_activity(inputs, self._axis)
 
     def compute_output_spec(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         shape = list(inputs.shape)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests import harness, model_rows
+from tests import harness, model_cases
 
-CASES = {str(case): case for case in model_rows.MODEL_CASES}
-every_model = pytest.mark.parametrize("case", model_rows.MODEL_CASES, ids=str)
+CASES = {str(case): case for case in model_cases.MODEL_CASES}
+every_model = pytest.mark.parametrize("case", model_cases.MODEL_CASES, ids=str)
 every_image_model = pytest.mark.parametrize(
-    "case", [case for case in model_rows.MODEL_CASES if not case.is_sequence], ids=str
+    "case", [case for case in model_cases.MODEL_CASES if not case.is_sequence], ids=str
 )
 
 
@@ -195,14 +195,14 @@ def test_bad_arguments(case, arguments, message):
 )
 def test_bad_options_of_targeted_models(name, arguments):
     with pytest.raises(ValueError, match=f"Received: {next(iter(arguments))}="):
-        model_rows.ModelCase(name).make(**arguments)
+        model_cases.ModelCase(name).make(**arguments)
 
 
 @harness.slow_on_jax
 @pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
 @pytest.mark.parametrize("roi", ["slice", "mask", "full"])
 def test_roi_modes_share_weights(name, roi, rng):
-    case = model_rows.ModelCase(name)
+    case = model_cases.ModelCase(name)
     sliced, other = case.make(), case.make(roi=roi)
     for layer in sliced.layers:
         if hasattr(layer, "rois"):
@@ -251,11 +251,11 @@ def test_flattening_models_need_their_size():
 @pytest.mark.parametrize("name", ["TDN10", "TDN40"])
 def test_one_set_of_weights_serves_every_size(name, rng):
     """Learned at one size, run at another, with the values of a model that was built there."""
-    learned = model_rows.ModelCase(name).make(input_shape=(16, 12, 2))
+    learned = model_cases.ModelCase(name).make(input_shape=(16, 12, 2))
     harness.jitter(learned)
-    every = model_rows.ModelCase(name).make(input_shape=(None, None, 2))
+    every = model_cases.ModelCase(name).make(input_shape=(None, None, 2))
     every.set_weights(learned.get_weights())
-    there = model_rows.ModelCase(name).make(input_shape=(24, 36, 2))
+    there = model_cases.ModelCase(name).make(input_shape=(24, 36, 2))
     there.set_weights(learned.get_weights())
     x = rng.uniform(size=(2, 24, 36, 2)).astype("float32")
     np.testing.assert_allclose(values(every, x), values(there, x), atol=1e-6)
@@ -273,7 +273,7 @@ def test_regions_scale_with_the_map(rng):
 
 
 def test_regression_has_one_unit_without_activation(rng):
-    case = model_rows.ModelCase("TDN40", (12, 10, 3))
+    case = model_cases.ModelCase("TDN40", (12, 10, 3))
     model = case.make(classes=1, classifier_activation=None)
     model.layers[-1].bias.assign([9.0])
     outputs = values(model, images(case, rng))

@@ -57,7 +57,7 @@ def in_order(positions, vectors):
 
 
 def patches_of(refiner, images, positions):
-    place = refiner.place
+    place = refiner.patch_grid
     return ka.ops.gather_patches(images, positions, place.size, place.stride, place.offset)
 
 
@@ -105,8 +105,8 @@ def test_losses_of_the_authors_code(authors):
     refiner = model.get_layer("refiner")
     logits, _, positions = refiner(images, return_attention=True)
     features, patches = refiner.coarse(images), patches_of(refiner, images, positions)
-    coarse = ka.ops.dynamic_capacity.vectors_at(features, positions)
-    hint = ka.ops.hint(coarse, vectors_of(refiner, patches, False))
+    coarse = ka.ops.dynamic_capacity.gather_vectors(features, positions)
+    hint = ka.ops.hint_loss(coarse, vectors_of(refiner, patches, False))
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     np.testing.assert_allclose(hint, authors["eval/hint_loss"], rtol=1e-4)
     expected = authors["eval/cross_entropy"]
@@ -128,7 +128,7 @@ def test_gradient_of_the_hint_of_the_authors_code(mode, authors):
     with tf.GradientTape() as tape:
         features = refiner.coarse(images, training=training)
         fine = vectors_of(refiner, patches_of(refiner, images, positions), training)
-        hint = ka.ops.hint(ka.ops.dynamic_capacity.vectors_at(features, positions), fine)
+        hint = ka.ops.hint_loss(ka.ops.dynamic_capacity.gather_vectors(features, positions), fine)
     expected = authors[f"{mode}/grad_hint_wrt_coarse_conv2_oihw"]
     got = np.transpose(tape.gradient(hint, kernel), (3, 2, 0, 1))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
@@ -147,7 +147,7 @@ def test_the_loss_has_no_gradient_where_vectors_were_swapped(authors):
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     with tf.GradientTape(persistent=True) as tape:
         features = refiner.coarse(images)
-        maps = ka.ops.swap(features, positions, fine)
+        maps = ka.ops.swap_vectors(features, positions, fine)
         loss = entropy(authors["labels"], refiner.top(maps))
     at_all = tape.gradient(loss, maps)
     ours = np.array(tape.gradient(loss, features))
@@ -196,7 +196,7 @@ def test_a_patch_becomes_one_vector():
     for variant in ("paper", "code"):
         model = ka.applications.DCNFine((14, 14, 1), include_top=False, variant=variant)
         assert model.output_shape == (None, 1, 1, 24)
-    place = ka.applications.DCN().get_layer("refiner").place
+    place = ka.applications.DCN().get_layer("refiner").patch_grid
     assert (place.size, place.stride, place.offset) == ((14, 14), (4, 4), (1, 1))
 
 
@@ -240,7 +240,7 @@ def test_takes_any_three_models(rng):
     )
     x = rng.uniform(size=(3, 40, 30, 3)).astype("float32")
     np.testing.assert_allclose(np.sum(model(x), axis=-1), 1.0, rtol=1e-5)
-    assert model.get_layer("refiner").place.offset == (1, 1)
+    assert model.get_layer("refiner").patch_grid.offset == (1, 1)
 
 
 def test_fine_vectors_alone(rng):

@@ -44,7 +44,7 @@ def test_layers_of_the_paper():
 
 
 def test_places_of_the_patches():
-    place = ka.applications.SVHNDCN(**SMALL).get_layer("refiner").place
+    place = ka.applications.SVHNDCN(**SMALL).get_layer("refiner").patch_grid
     assert (place.size, place.stride, place.offset) == ((54, 110), (8, 16), (0, 0))
 
 
@@ -104,7 +104,7 @@ def test_the_length_does_not_count_in_the_saliency(rng):
     refiner = ka.applications.SVHNDCN(coarse=coarse, fine=fine, patches=1).get_layer("refiner")
     x = images(rng, 70, 150)
     _, before, _ = refiner(x, return_attention=True)
-    kernel = coarse.get_layer("top").get_layer("coarse_answers").kernel
+    kernel = coarse.get_layer("top").get_layer("coarse_outputs").kernel
     sizes = [answer.shape[-1] for answer in coarse.outputs]
     length, first_digit = np.ones((2, sum(sizes)))
     length[: sizes[0]] = first_digit[sizes[0] : sum(sizes[:2])] = 3.0
@@ -159,7 +159,7 @@ def test_learns_from_labels_of_a_dataset(rng):
     history = model.fit(dataset, epochs=3, verbose=0, shuffle=False).history
     assert {"loss", "length_loss", "digit3_accuracy"} <= set(history)
     assert history["loss"][-1] < history["loss"][0]
-    numbers = ka.applications.read_numbers(model.predict(dataset, verbose=0))
+    numbers = ka.applications.decode_digits(model.predict(dataset, verbose=0))
     assert len(numbers) == 4
     assert all(number.isdigit() for number in numbers)
 
@@ -167,10 +167,10 @@ def test_learns_from_labels_of_a_dataset(rng):
 def test_reads_numbers():
     labels = np.array([[0, 7, 10, 10, 10, 10], [4, 1, 2, 3, 4, 5], [1, 4, 0, 10, 10, 10]])
     expected = ["7", "12345", "40"]
-    assert ka.applications.read_numbers(labels) == expected
+    assert ka.applications.decode_digits(labels) == expected
     sizes = [5, 11, 11, 11, 11, 11]
     answers = [np.eye(size)[labels[:, index]] for index, size in enumerate(sizes)]
-    assert ka.applications.read_numbers(answers) == expected
+    assert ka.applications.decode_digits(answers) == expected
 
 
 @slow_on_jax
@@ -208,7 +208,7 @@ def test_bad_options(arguments, message):
 def test_models_that_do_not_go_together():
     coarse = ka.applications.SVHNCoarse(width=0.05, digits=2)
     fine = ka.applications.SVHNFine(width=0.05, digits=3)
-    with pytest.raises(ValueError, match="must have the same answers"):
+    with pytest.raises(ValueError, match="must have the same numbers of classes"):
         ka.applications.SVHNDCN(coarse=coarse, fine=fine)
     with pytest.raises(ValueError, match="without a layer 'top'"):
         ka.applications.SVHNDCN(coarse=coarse.get_layer("coarse"))

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests import documents, harness, model_rows
+from tests import documents, harness, model_cases
 from tests.applications.test_all_models import images, values
 
 # How far logits may be from those in float32, as shares of the largest: float16 rounds to
@@ -19,7 +19,7 @@ from tests.applications.test_all_models import images, values
 BOUNDS = {"float32": 1e-4, "mixed_float16": 0.01, "mixed_bfloat16": 0.08}
 # A loss scale is halved until gradients are finite: from 2^15 to 1 at most.
 SKIPPED_STEPS = 15
-CASES = {str(case): case for case in model_rows.EVERY_CASE}
+CASES = {str(case): case for case in model_cases.EVERY_CASE}
 # Of each mechanism, a step under XLA; answers of what is soon compiled.
 STEPS = {
     "TKN6": "mixed_bfloat16",

@@ -75,9 +75,9 @@ def golden_model(data, gates):
             data[f"w/{name}.{part}.conv.weight"] for part in ("att_head", "out_head", "score")
         ]
         module.set_weights([np.transpose(array, (2, 3, 1, 0)) for array in kernels])
-    head.relevance.products[0].set_weights([data["w/output_gate.gates.weight"].T])
+    head.global_gate.products[0].set_weights([data["w/output_gate.gates.weight"].T])
     parts = ("weight", "bias", "running_mean", "running_var")
-    head.relevance.normalizations[0].set_weights(
+    head.global_gate.normalizations[0].set_weights(
         [data[f"w/output_gate.bn.{part}"] for part in parts]
     )
     return model, head
@@ -92,7 +92,7 @@ def test_golden_inference(gates):
     inputs = keras.Model(model.input, list(head._inbound_nodes[0].input_tensors))(x)
     maps, (logits, features) = inputs[:3], inputs[3:]
     np.testing.assert_allclose(logits, data["eval_net_logits"], atol=1e-4)
-    found = head.steps(maps, logits, features)
+    found = head.intermediates(maps, logits, features)
     for index, name in enumerate(("att2", "att1", "att0")):
         said = data[f"eval_{name}_out"][:, 0]
         np.testing.assert_allclose(found["hypotheses"][:, index], said, atol=1e-4)
@@ -124,7 +124,7 @@ def test_golden_step(gates):
     looked_at = {
         "att2.att_head.conv.weight": head.modules[0].attention_kernel,
         "att0.score.conv.weight": head.modules[2].score_kernel,
-        "output_gate.gates.weight": head.relevance.products[0].kernel,
+        "output_gate.gates.weight": head.global_gate.products[0].kernel,
         "classifier.bias": model.get_layer("logits").bias,
         "bn_g2.weight": model.get_layer("group3_bn").gamma,
     }
