@@ -1,8 +1,9 @@
-# make demo, make test: set up what they need and run. Any Python from 3.10 to 3.13: make PYTHON=python3.12 test
+# `make demo` and `make test` set up a virtual environment and run. Any Python from 3.10 to 3.13:
+# make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# A thread for each of the two workers: more would only wait for each other.
+# Two worker processes with one thread each; more threads would wait for each other.
 WORKERS ?= 2
 PYTEST = TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -15,13 +16,13 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(PYTEST) --ignore=tests/test_docs.py
 
-# What is too long for every change: all models in all precisions and formats, fifty kills.
+# The long test matrices: all models in all precisions and formats, fifty killed trainings.
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow --timeout=3600 --ignore=tests/test_docs.py
 
-# On the other backend every equation, every layer, the losses, and a step of a model of each mechanism; data sets,
-# exports and pictures stay with TensorFlow. JAX compiles every operation by itself, which is most of the
-# time here, so it need not compile well; whole models it compiles once, as for users.
+# With the JAX backend: all operations, layers and losses, and a training step of one model per mechanism.
+# Datasets, export and figures need TensorFlow. JAX compiles each operation separately, which takes most of
+# the time of the first run, so its optimizations are disabled there; models are compiled as for users.
 JAX = KERAS_BACKEND=jax $(PYTEST)
 test-jax: $(VENV)/.dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(JAX) tests/ops tests/layers/test_all_layers.py tests/losses \
@@ -29,24 +30,24 @@ test-jax: $(VENV)/.dev
 	$(JAX) tests/applications/test_all_models.py -k "step and (TDN10 or WARN or DCN-3 or san-c)"
 	$(JAX) tests/distribution/test_jax.py
 
-# All that can be had there, for changes of what differs between backends; a quarter of an hour.
+# Everything that runs with JAX, about 15 minutes; for changes of keras_attention/backend.
 test-jax-all: $(VENV)/.dev
 	$(JAX) tests/graph tests/ops tests/layers tests/losses tests/distillation tests/training \
 		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
-# With KerasHub, whose packages are a quarter of a gigabyte; without it `make test` skips this.
+# With KerasHub, which downloads 250 MB; `make test` skips these tests without it.
 test-detection: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[dev,detection]"
 	$(PYTEST) tests/programs/test_scale_space_detection.py
 
-# Servers and clients that are not ours; MLflow and what it needs are a quarter of a gigabyte. The last two
-# give the definitions of configurations alone: what they ask for is older than TensorFlow.
+# With other projects' servers and clients; MLflow downloads 250 MB. The last two packages only validate
+# configurations and require an older TensorFlow, so they are installed without their dependencies.
 test-serving: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[dev,serving]"
 	$(BIN)/python -m pip install --quiet --no-deps tritonclient tensorflow-serving-api
 	$(PYTEST) -m "" tests/serving --ignore=tests/serving/test_formats.py
 
-# Executes the notebooks and leaves the files as they are; libraries may warn in there.
+# Executes the notebooks without changing the files; libraries may issue warnings there.
 notebooks: $(VENV)/.dev
 	$(PYTEST) --nbmake --nbmake-timeout=240 --override-ini=addopts= \
 		--override-ini=filterwarnings= notebooks
@@ -60,14 +61,13 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run_all.py
 
-# Into site/. Warnings are errors, links inside are checked; nothing is fetched when it is read. Its
-# examples are run, and its guide to a mechanism is followed.
+# Builds the documentation into site/ with warnings as errors, and runs the examples in it.
 docs: $(VENV)/.dev
 	$(PYTEST) tests/test_docs.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

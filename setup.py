@@ -12,7 +12,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.MULTILINE).group(1)
 setup(
     name="keras-cnn-attention",
     version=VERSION,
-    description="Five published ways to make a CNN attend, for Keras 3",
+    description="Five published attention mechanisms for CNNs, for Keras 3",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -27,7 +27,7 @@ setup(
         "h5py",
         "matplotlib>=3.8",
         "tensorflow-datasets>=4.9.7",
-        "importlib_resources",  # tensorflow-datasets imports it and does not declare it
+        "importlib_resources",  # imported by tensorflow-datasets, which does not declare it
         "scikit-learn",
         "scipy",
         "pillow",
@@ -39,11 +39,11 @@ setup(
         "gpu": ["tensorflow[and-cuda]"],
         "jax": ["jax"],
         "export": ["tf2onnx", "onnx", "onnxruntime"],
-        # Clients and servers that are not ours, for `make test-serving`.
+        # Other projects' clients and servers, for `make test-serving`.
         "serving": ["mlflow>=3", "python-rapidjson"],
-        # Python 3.11 or later, as KerasHub.
+        # KerasHub needs Python 3.11 or later.
         "detection": ["keras-hub>=0.32", "pycocotools>=2.0.8"],
-        # Material's last MkDocs is 1.
+        # Material for MkDocs supports MkDocs 1 only.
         "docs": [
             "mkdocs>=1.6,<2",
             "mkdocs-material>=9.7",

@@ -212,8 +212,10 @@ def DCN(
 
     Example:
     >>> model = DCN((None, None, 1), patches=4)
-    >>> tuple(model(keras.ops.ones((2, 64, 80, 1))).shape), model.get_layer("refiner").patch_grid.offset
-    ((2, 10), (1, 1))
+    >>> tuple(model(keras.ops.ones((2, 64, 80, 1))).shape)
+    (2, 10)
+    >>> model.get_layer("refiner").patch_grid.offset
+    (1, 1)
     """
     parts = CapacityParts(variant, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, CLUTTERED, input_tensor)
