@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import keras_attention as ka
-from keras_attention.export.litert_file import run_litert
+from keras_attention.export.litert import run_litert
 
 KNOWN = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
 EPOCHS, BATCH, RANGES = 5, 50, 200

@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+
+def _is_command_line() -> bool:
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    # `python -m keras_attention` imports this package under the program name "-m".
+    is_module = program == "-m" and __name__ in sys.orig_argv
+    return is_module or program in ("keras-attention", "keras-attention.exe")
+
+
 # The command line prints its help without importing Keras; its commands import these modules.
-_COMMAND = ("keras-attention", "keras-attention.exe")
-if not (sys.argv and Path(sys.argv[0]).name in _COMMAND):
+if not _is_command_line():
     from keras_attention import applications, layers, losses, ops, surgery, training
 
 __version__ = "0.1.0"

@@ -43,8 +43,8 @@ def rng():
 
 @pytest.fixture
 def reloads_here(monkeypatch):
-    """Exports are compared without a new process, which takes seconds; `test_export.py` has it."""
+    """Verifies exports without a new process, which takes seconds; `test_export.py` uses one."""
     from keras_attention.export import saved_model
     from tests.reloading import outputs_here
 
-    monkeypatch.setattr(saved_model, "outputs_elsewhere", outputs_here)
+    monkeypatch.setattr(saved_model, "outputs_in_new_process", outputs_here)

@@ -1,12 +1,12 @@
-"""SavedModels loaded by the process that wrote them: a new one takes seconds."""
+"""Loads SavedModels in the test process, because a new process takes seconds."""
 
 import tensorflow as tf
 
 
 def outputs_here(path, calls, folder):
-    """What `export.reloading.outputs_elsewhere` returns, by this process."""
+    """Replaces `export.verification.outputs_in_new_process`."""
     served = tf.saved_model.load(path)
     return {
-        endpoint: [tensor.numpy() for tensor in tf.nest.flatten(getattr(served, endpoint)(given))]
-        for endpoint, given in calls.items()
+        endpoint: [tensor.numpy() for tensor in tf.nest.flatten(getattr(served, endpoint)(inputs))]
+        for endpoint, inputs in calls.items()
     }

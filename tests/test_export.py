@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.export import reloading
-from keras_attention.export import saved_model as export_module
+from keras_attention.export import saved_model, verification
 from keras_attention.ops.roi_grouping import ConvolutionCost
 
 # Groups cost nothing: every saved pixel counts.
@@ -34,7 +33,7 @@ def test_any_batch_and_image_size_in_float32(model, rng, tmp_path):
         assert outputs.dtype == np.float32
         np.testing.assert_allclose(outputs, model(x), atol=1e-6)
     assert list(served.signatures) == ["serve", "serve_bytes", "serving_default"]
-    assert [item.name for item in tmp_path.iterdir()] == ["served"], "nothing else is left"
+    assert [item.name for item in tmp_path.iterdir()] == ["served"], "no temporary files"
 
 
 @here
@@ -61,7 +60,7 @@ def test_subclassed_models(rng, tmp_path):
     np.testing.assert_allclose(served.serve(x), expected, atol=1e-6)
 
 
-def test_inputs_with_names(rng, tmp_path):
+def test_named_inputs(rng, tmp_path):
     inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((3,), name="a")}
     model = keras.Model(inputs, inputs["a"] - inputs["b"])
     served = tf.saved_model.load(ka.export.export_saved_model(model, tmp_path / "served"))
@@ -76,7 +75,7 @@ def test_subclassed_models_need_inputs(rng, tmp_path):
         ka.export.export_saved_model(model, tmp_path / "served")
 
 
-def test_an_existing_path_stays(model, tmp_path):
+def test_existing_path_is_not_changed(model, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("keep")
     for overwrite in (False, True):
@@ -98,25 +97,25 @@ def test_overwrite_replaces_a_saved_model_at_a_relative_path(model, tmp_path, mo
     assert [item.name for item in tmp_path.iterdir()] == ["served"]
 
 
-def test_other_outputs_are_refused_and_leave_nothing(model, tmp_path, monkeypatch):
-    def off_by_a_bit(path, calls, folder):
+def test_different_outputs_raise_and_leave_no_files(model, tmp_path, monkeypatch):
+    def different(path, calls, folder):
         return {endpoint: [np.full((2, 3), 0.5, "float32")] for endpoint in calls}
 
-    monkeypatch.setattr(export_module, "outputs_elsewhere", off_by_a_bit)
+    monkeypatch.setattr(saved_model, "outputs_in_new_process", different)
     with pytest.raises(RuntimeError, match="differ from the model's by"):
         ka.export.export_saved_model(model, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outputs_that_are_not_numbers_are_refused(model, tmp_path, monkeypatch):
-    nothing = {"serve": [np.full((2, 3), np.nan)]}
-    monkeypatch.setattr(export_module, "outputs_elsewhere", lambda *args: nothing)
+def test_nan_outputs_raise(model, tmp_path, monkeypatch):
+    nan = {"serve": [np.full((2, 3), np.nan)]}
+    monkeypatch.setattr(saved_model, "outputs_in_new_process", lambda *args: nan)
     with pytest.raises(RuntimeError, match="differ"):
         ka.export.export_saved_model(model, tmp_path / "served")
 
 
-def test_a_process_that_fails_says_why(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(reloading, "PROGRAM", "raise SystemExit('no TensorFlow here')")
+def test_error_of_the_new_process(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(verification, "_SERVING_PROGRAM", "raise SystemExit('no TensorFlow here')")
     with pytest.raises(RuntimeError, match="does not load: no TensorFlow here"):
         ka.export.export_saved_model(model, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
@@ -129,7 +128,7 @@ def test_models_must_be_built(tmp_path):
 
 @here
 @pytest.mark.parametrize("fused", [True, False])
-def test_san_is_served_fused_or_plain(fused, rng, tmp_path):
+def test_san_fused_and_plain(fused, rng, tmp_path):
     model = ka.applications.LeNet5((None, None, 1), attention="san-d", include_top=False)
     path = ka.export.export_saved_model(model, tmp_path / "served", fused=fused)
     graph = (path / "saved_model.pb").read_bytes()
@@ -178,7 +177,7 @@ def test_onnx_says_what_is_missing(model, tmp_path, monkeypatch):
 
 
 @here
-def test_attention_is_served_beside_the_predictions(rng, tmp_path):
+def test_attention_and_predictions(rng, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     options = {"attention_depth": 2, "attention_width": 3, "weight_decay": 0.0}
     model = ka.applications.WARN(10, 0.25, input_shape=(None, None, 3), **options)
@@ -194,20 +193,20 @@ def test_attention_is_served_beside_the_predictions(rng, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["litert", "onnx"])
-def test_attention_in_one_file(kind, tmp_path):
+def test_attention_in_a_single_file(kind, tmp_path):
     model = ka.applications.ClutteredCNN(2, input_shape=(16, 16, 1), filters=2, units=4)
     export = getattr(ka.export, f"export_{kind}")
     assert export(model, tmp_path / "model", attention=True).is_file()
 
 
-def test_models_without_attention_have_none_to_serve(tmp_path):
+def test_attention_requires_a_model_with_attention(tmp_path):
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="that takes `return_attention`"):
         ka.export.export_saved_model(plain, tmp_path / "a", attention=True)
 
 
 @here
-def test_logarithms_of_probabilities_are_served_as_probabilities(rng, tmp_path):
+def test_softmax_of_log_probabilities(rng, tmp_path):
     options = {"classifier_activation": None, "weight_decay": 0.0}
     trained = ka.applications.WARN(10, 0.25, 1, input_shape=(16, 16, 3), **options)
     model = keras.Model(trained.input, keras.ops.softmax(trained.output))

@@ -1,4 +1,4 @@
-"""Files of every layer and model in a new process, and what importing the package costs it."""
+"""Files of every layer and model in a new process, and the cost of importing the package."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests import harness, layer_rows, model_rows
+from tests import harness, layer_cases, model_cases
 
 READER = """
 import json, sys, time
@@ -25,45 +25,45 @@ def inputs(case):
         values = [arrays[name] for name in arrays.files]
     return values if len(values) > 1 else values[0]
 
-def keep(case, kind, outputs):
+def save_outputs(case, kind, outputs):
     np.savez(f"{folder}/{case}/{kind}.npz", *(x.numpy() for x in keras.tree.flatten(outputs)))
 
 for case in cases:
     model = tf.saved_model.load(f"{folder}/{case}/saved_model")
-    keep(case, "served", model.serve(inputs(case)))
+    save_outputs(case, "served", model.serve(inputs(case)))
 assert "keras_attention" not in sys.modules
 known, start = set(sys.modules), time.process_time()
 import keras_attention
 seconds, new = time.process_time() - start, sorted(set(sys.modules) - known)
 for case in cases:
     model = keras.saving.load_model(f"{folder}/{case}/model.keras")
-    keep(case, "loaded", model(inputs(case), training=False))
+    save_outputs(case, "loaded", model(inputs(case), training=False))
 print(json.dumps([seconds, new]))
 """
 
 
 def layers(rng):
-    """One model with every layer, each with inputs and outputs of its own."""
-    models = [harness.model_of_layer(case) for case in layer_rows.LAYER_CASES]
+    """One model with every layer, each with separate inputs and outputs."""
+    models = [harness.model_of_layer(case) for case in layer_cases.LAYER_CASES]
     inputs, outputs = [m.inputs for m in models], [m.outputs for m in models]
     together = keras.Model(keras.tree.flatten(inputs), keras.tree.flatten(outputs))
-    return together, keras.tree.flatten([case.data(rng) for case in layer_rows.LAYER_CASES])
+    return together, keras.tree.flatten([case.data(rng) for case in layer_cases.LAYER_CASES])
 
 
 def cases(rng):
     model, x = layers(rng)
     yield "layers", model, x
     seen = {type(each) for each in model._flatten_layers()}
-    for case in model_rows.MODEL_CASES:
+    for case in model_cases.MODEL_CASES:
         model = case.make()
         ours = {
             each for each in map(type, model._flatten_layers()) if "keras_att" in each.__module__
         }
-        if not ours <= seen:  # a layer of ours that is in none before
+        if not ours <= seen:  # a layer that no previous model has
             seen |= ours
             harness.jitter(model)
             yield str(case), model, rng.uniform(size=(2, *case.input_shape))
-    for name in ("TKN6", "TDN10"):  # a matrix of entries in one, groups of kernels in the other
+    for name in ("TKN6", "TDN10"):  # compacted by pixel indices, and by groups of kernels
         model = ka.applications.build(name, input_shape=(12, 10, 1), classes=3)
         harness.jitter(model)
         for layer in model.layers:
@@ -73,8 +73,8 @@ def cases(rng):
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    """What was written, what the process read and what it says about the package."""
+def loaded(tmp_path_factory):
+    """Expected outputs, the folder of the files, and import time and modules of the process."""
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     expected = {}
     for name, model, x in cases(rng):
@@ -94,8 +94,8 @@ def opened(tmp_path_factory):
     return expected, folder, json.loads(result.stdout.splitlines()[-1])
 
 
-def test_files_open_in_a_new_process(opened):
-    expected, folder, _ = opened
+def test_files_load_in_a_new_process(loaded):
+    expected, folder, _ = loaded
     for name, values in expected.items():
         for kind in ("served", "loaded"):
             with np.load(folder / name / f"{kind}.npz") as outputs:
@@ -106,8 +106,8 @@ def test_files_open_in_a_new_process(opened):
                     )
 
 
-def test_import_is_light(opened):
-    *_, (seconds, modules) = opened
+def test_import_is_light(loaded):
+    *_, (seconds, modules) = loaded
     heavy = {"matplotlib", "sklearn", "scipy", "PIL", "tensorflow_datasets", "rich", "hypothesis"}
     assert not heavy & {name.split(".")[0] for name in modules}
     assert seconds < 0.3

@@ -1,4 +1,4 @@
-"""Files of models from elsewhere: nothing in them is run."""
+"""Model files from untrusted sources must not run code."""
 
 import ast
 import base64
@@ -15,13 +15,22 @@ from keras_attention.cli import main, run_folder
 
 PACKAGE = Path(ka.__file__).parent
 MARK = "ran"
-# Modules that run what a file says, and functions that can be told to.
-RUNNING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch"}
-CALLS = {"eval", "exec", "compile", "__import__", "loadmat", "enable_unsafe_deserialization"}
+# Modules that run code from files, and functions that can.
+UNSAFE_MODULES = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "marshal",
+    "shelve",
+    "torch",
+}
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "loadmat", "enable_unsafe_deserialization"}
 
 
-def lambda_of(code):
-    """A Lambda layer that holds bytecode, as Keras wrote it."""
+def lambda_config(code):
+    """The configuration of a Lambda layer with bytecode, as written by older versions of Keras."""
     compiled = compile(code, "config", "eval")
     text = base64.b64encode(marshal.dumps(compiled)).decode()
     function = {"class_name": "__lambda__", "config": {"code": text, "defaults": None}}
@@ -34,10 +43,10 @@ def lambda_of(code):
 
 
 def attacks(path):
-    """Objects of a config that would leave a mark if they were made."""
+    """Configurations of objects that create a file when they are deserialized."""
     command = f"touch {path}"
     return {
-        "lambda": lambda_of(f"__import__('os').system({command!r})"),
+        "lambda": lambda_config(f"__import__('os').system({command!r})"),
         "os.system": {"module": "os", "class_name": "system", "config": command},
         "os.function": {
             "module": "os",
@@ -61,8 +70,8 @@ def attacks(path):
     }
 
 
-def holders(inner):
-    """Layers that make layers of their configs, each with something else in its place."""
+def configs_with(inner):
+    """Configurations of layers with sublayers, in which one sublayer is replaced."""
     part = ka.layers.SpatialTransformer(keras.Sequential([keras.layers.Flatten()])).get_config()
     model = keras.Sequential([keras.layers.Flatten()])
     refiner = ka.layers.PatchRefiner(model, model, model, from_logits=True).get_config()
@@ -76,15 +85,15 @@ def holders(inner):
 
 @pytest.mark.parametrize("kind", ["SpatialTransformer", "PatchRefiner", "RecurrentAttention"])
 @pytest.mark.parametrize("attack", attacks(MARK))
-def test_layers_make_no_strangers_of_their_configs(kind, attack, tmp_path):
+def test_layers_do_not_deserialize_foreign_objects(kind, attack, tmp_path):
     path = tmp_path / MARK
-    config = holders(attacks(path)[attack])[kind]
+    config = configs_with(attacks(path)[attack])[kind]
     with pytest.raises((ValueError, TypeError)):
         getattr(ka.layers, kind).from_config(config)
     assert not path.exists()
 
 
-def test_optimizers_make_no_strangers_of_their_configs(tmp_path):
+def test_optimizers_do_not_deserialize_foreign_objects(tmp_path):
     path = tmp_path / MARK
     for attack in attacks(path).values():
         config = {"optimizer": attack, "factors": {"a": 1.0}}
@@ -94,7 +103,7 @@ def test_optimizers_make_no_strangers_of_their_configs(tmp_path):
 
 
 def hostile_model(folder, attack):
-    """A file as `save` writes, with a layer of another kind."""
+    """Writes a .keras file whose last layer is replaced."""
     path = folder / "model.keras"
     keras.Sequential([keras.Input((2,)), keras.layers.Identity(name="run")]).save(path)
     with zipfile.ZipFile(path) as file:
@@ -110,17 +119,17 @@ def hostile_model(folder, attack):
 
 @pytest.mark.parametrize("attack", attacks(MARK))
 @pytest.mark.parametrize("command", ["evaluate", "plot", "export"])
-def test_commands_run_nothing_of_a_file(command, attack, tmp_path, capsys):
+def test_commands_do_not_run_code_of_a_file(command, attack, tmp_path, capsys):
     mark = tmp_path / MARK
     path = hostile_model(tmp_path, attacks(mark)[attack])
     options = ["--output", str(tmp_path / "out.onnx")] if command == "export" else []
     data = [] if command == "export" else ["--data", "digits"]
     assert main([command, str(path), *data, *options]) == 2
-    assert "which does not load" in capsys.readouterr().err
+    assert "which cannot be loaded" in capsys.readouterr().err
     assert not mark.exists()
 
 
-def test_files_that_expand_without_bound(tmp_path):
+def test_files_that_expand_too_much(tmp_path):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("config.json", bytes(2**26))
@@ -130,16 +139,16 @@ def test_files_that_expand_without_bound(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
-def test_no_module_runs_what_a_file_says(path):
+def test_no_module_uses_unsafe_functions(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            assert not RUNNING & {alias.name.split(".")[0] for alias in node.names}
+            assert not UNSAFE_MODULES & {alias.name.split(".")[0] for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            assert (node.module or "").split(".")[0] not in RUNNING
+            assert (node.module or "").split(".")[0] not in UNSAFE_MODULES
         if isinstance(node, ast.Call):
             called = getattr(node.func, "id", None)
-            assert called not in CALLS
-            assert getattr(node.func, "attr", None) not in CALLS - {"compile"}
+            assert called not in UNSAFE_CALLS
+            assert getattr(node.func, "attr", None) not in UNSAFE_CALLS - {"compile"}
             for keyword in node.keywords:
                 allowed = {"allow_pickle": False, "safe_mode": True}
                 if keyword.arg in allowed:

@@ -1,14 +1,15 @@
-/* Classifies pictures with an exported SavedModel, by TensorFlow's C library alone.
+/* Classifies images with an exported SavedModel and TensorFlow's C library, without Python.
 
-   The library and its headers come with the Python package, which is not needed to run the program:
+   The library and its headers are part of TensorFlow's Python package:
 
        TF=$(python -c "import tensorflow as tf; print(tf.sysconfig.get_lib())")
        cc client.c -o client -I"$TF/include" -L"$TF" -Wl,-rpath,"$TF" \
            -l:libtensorflow_cc.so.2 -l:libtensorflow_framework.so.2
-       ./client SAVED_MODEL INPUT OUTPUT PICTURE...
+       ./client SAVED_MODEL INPUT OUTPUT IMAGE...
 
-   INPUT and OUTPUT are the tensors of `serve_bytes` as `saved_model_cli show` names them, such as
-   serve_bytes_image_bytes:0 and StatefulPartitionedCall_1:0. Prints a line of outputs a picture. */
+   IMAGE is a PNG or JPEG file. INPUT and OUTPUT are the tensors of the signature `serve_bytes` that
+   `saved_model_cli show` prints, such as serve_bytes_image_bytes:0 and StatefulPartitionedCall_1:0.
+   The program prints one line of outputs for each image. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ static void check(const TF_Status* status, const char* what) {
   exit(1);
 }
 
-/* A whole file into a string of a tensor. */
+/* Reads a file into a string of a tensor. */
 static void read_file(const char* path, TF_TString* string) {
   FILE* file = fopen(path, "rb");
   if (file == NULL) {
@@ -43,7 +44,7 @@ static void read_file(const char* path, TF_TString* string) {
   free(bytes);
 }
 
-/* "name:index", or "name" for index 0. */
+/* Finds a tensor by "name:index", or by "name" for index 0. */
 static TF_Output find(TF_Graph* graph, const char* tensor) {
   char name[1024];
   snprintf(name, sizeof name, "%s", tensor);
@@ -57,9 +58,9 @@ static TF_Output find(TF_Graph* graph, const char* tensor) {
   return found;
 }
 
-int main(int count, char** given) {
+int main(int count, char** arguments) {
   if (count < 5) {
-    fprintf(stderr, "usage: %s SAVED_MODEL INPUT OUTPUT PICTURE...\n", given[0]);
+    fprintf(stderr, "usage: %s SAVED_MODEL INPUT OUTPUT IMAGE...\n", arguments[0]);
     return 2;
   }
   TF_Status* status = TF_NewStatus();
@@ -67,26 +68,26 @@ int main(int count, char** given) {
   TF_SessionOptions* options = TF_NewSessionOptions();
   const char* tags[] = {"serve"};
   TF_Session* session =
-      TF_LoadSessionFromSavedModel(options, NULL, given[1], tags, 1, graph, NULL, status);
-  check(status, given[1]);
+      TF_LoadSessionFromSavedModel(options, NULL, arguments[1], tags, 1, graph, NULL, status);
+  check(status, arguments[1]);
 
-  int64_t pictures = count - 4;
-  TF_Tensor* sent = TF_AllocateTensor(TF_STRING, &pictures, 1, pictures * sizeof(TF_TString));
+  int64_t images = count - 4;
+  TF_Tensor* sent = TF_AllocateTensor(TF_STRING, &images, 1, images * sizeof(TF_TString));
   TF_TString* strings = TF_TensorData(sent);
-  for (int64_t i = 0; i < pictures; ++i) read_file(given[4 + i], &strings[i]);
+  for (int64_t i = 0; i < images; ++i) read_file(arguments[4 + i], &strings[i]);
 
-  TF_Output input = find(graph, given[2]), output = find(graph, given[3]);
+  TF_Output input = find(graph, arguments[2]), output = find(graph, arguments[3]);
   TF_Tensor* received = NULL;
   TF_SessionRun(session, NULL, &input, &sent, 1, &output, &received, 1, NULL, 0, NULL, status);
   check(status, "the model");
 
   const float* values = TF_TensorData(received);
-  int64_t each = TF_TensorElementCount(received) / pictures;
-  for (int64_t i = 0; i < pictures; ++i)
+  int64_t each = TF_TensorElementCount(received) / images;
+  for (int64_t i = 0; i < images; ++i)
     for (int64_t j = 0; j < each; ++j)
       printf("%.9g%c", values[i * each + j], j + 1 < each ? ' ' : '\n');
 
-  for (int64_t i = 0; i < pictures; ++i) TF_StringDealloc(&strings[i]);
+  for (int64_t i = 0; i < images; ++i) TF_StringDealloc(&strings[i]);
   TF_DeleteTensor(sent);
   TF_DeleteTensor(received);
   TF_CloseSession(session, status);

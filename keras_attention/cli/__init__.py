@@ -1,4 +1,4 @@
-"""The command keras-attention."""
+"""The keras-attention command."""
 
 from keras_attention.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What is loaded for a run: batches to train on, to watch and to measure on, and images to show."""
+"""Data of a run: training, validation and test batches, and images to plot."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -9,21 +9,20 @@ import numpy as np
 
 from keras_attention import datasets, ops
 from keras_attention.cli import run_folder
-from keras_attention.cli.asked import parsed_options
-from keras_attention.cli.run_config import DataConfig, RunConfig
+from keras_attention.cli.config import DataConfig, RunConfig, parse_options
 from keras_attention.datasets import DatasetInfo
 from keras_attention.utils.validation import positive_integer
 
-TEST_BATCH = 256
-# Whole pictures of house numbers have half a million pixels.
-PICTURES_BATCH = 16
-# As many as a picture of attention may want.
-SHOWN = 64
+TEST_BATCH_SIZE = 256
+# Photographs of house numbers have up to half a million pixels.
+PHOTOGRAPH_BATCH_SIZE = 16
+# Number of images available to a plot by default.
+PLOT_IMAGES = 64
 
 
 def load(config: DataConfig, split: str, batch_size: int | None, **options: Any) -> Any:
-    """Loads one part in batches, `(examples, labels)` as `datasets.load` has them."""
-    place: dict[str, Any] = {} if config.data_dir is None else {"data_dir": config.data_dir}
+    """Loads one split with `datasets.load`, in batches of `(examples, labels)`."""
+    data_dir: dict[str, Any] = {} if config.data_dir is None else {"data_dir": config.data_dir}
     return datasets.load(
         config.data,
         split,
@@ -31,126 +30,137 @@ def load(config: DataConfig, split: str, batch_size: int | None, **options: Any)
         seed=config.seed,
         size=config.size,
         train_size=config.train_size,
-        **place,
+        **data_dir,
         **{**options, **config.data_options},
     )
 
 
 def load_training(config: RunConfig, batch_size: int) -> Any:
-    """What is fitted: a label for each answer."""
-    return _with_separate_labels(config, _shared(config, "train", batch_size))
+    """Loads training batches, with one label per output of the model."""
+    return _split_labels(config, _load_divisible(config, "train", batch_size))
 
 
-def load_watched(config: RunConfig) -> Any:
-    """What is measured after each epoch: of house numbers crops, as those to train on."""
-    crops = {"whole": False} if datasets.find(config.data).label_classes else {}
-    size = TEST_BATCH - TEST_BATCH % config.devices
-    return _with_separate_labels(config, _shared(config, "test", size, **crops))
+def load_validation(config: RunConfig) -> Any:
+    """Loads the test split for evaluation after each epoch.
+
+    House numbers are cropped from their photographs, as in training.
+    """
+    options = {"whole": False} if datasets.find(config.data).label_classes else {}
+    batch_size = TEST_BATCH_SIZE - TEST_BATCH_SIZE % config.devices
+    return _split_labels(config, _load_divisible(config, "test", batch_size, **options))
 
 
-def _shared(config: RunConfig, split: str, size: int, **options: Any) -> Any:
-    """Batches of which each device can have an equal share: the last few examples may be left out.
+def _load_divisible(config: RunConfig, split: str, batch_size: int, **options: Any) -> Any:
+    """Loads batches that can be divided equally among the devices.
 
-    In training these are others in each pass.
+    The last few examples of a pass may be dropped; in training, these differ between epochs.
     """
     devices = config.devices
     if devices == 1:
-        return load(config, split, size, **options)
-    singles = load(config, split, None, **options)
-    count = int(singles.cardinality())
+        return load(config, split, batch_size, **options)
+    examples = load(config, split, None, **options)
+    count = int(examples.cardinality())
     if count < devices:
         raise ValueError(
-            f"There must be an example for each of `--devices`; the data have {count}. "
+            f"`--devices` must be at most {count}, the number of examples. "
             f"Received: --devices={devices}"
         )
-    return singles.take(count - count % devices).batch(size).prefetch(1)
+    return examples.take(count - count % devices).batch(batch_size).prefetch(1)
+
+
+def _split_labels(config: DataConfig, batches: Any) -> Any:
+    if not datasets.find(config.data).label_classes:
+        return batches
+    return batches.map(lambda images, labels: (images, ops.split_sequence_labels(labels)))
 
 
 def load_test(config: DataConfig, batch_size: int | None = None) -> Any:
-    """What is measured at last: of house numbers whole pictures."""
-    several = datasets.find(config.data).label_classes
-    return load(config, "test", batch_size or (PICTURES_BATCH if several else TEST_BATCH))
+    """Loads the test split for the final evaluation; house numbers as whole photographs."""
+    photographs = bool(datasets.find(config.data).label_classes)
+    default = PHOTOGRAPH_BATCH_SIZE if photographs else TEST_BATCH_SIZE
+    return load(config, "test", batch_size or default)
 
 
-def images_to_show(config: DataConfig, places: Sequence[int] | None) -> np.ndarray:
-    """Test images by their places, or the first; of house numbers pictures of a middle size.
+def images_to_plot(config: DataConfig, indices: Sequence[int] | None) -> np.ndarray:
+    """Loads test images by index, or the first ones; of photographs, some of medium size.
 
     Raises:
-        ValueError: For places where there is no image, or images of different sizes.
+        ValueError: If an index is out of range, or the images have different sizes.
     """
-    if places is None:
+    if indices is None:
         test = load_test(config)
         if datasets.find(config.data).label_classes:
-            # The smallest come first, and some are no larger than a patch.
+            # Photographs are sorted by size, and the smallest are no larger than a patch.
             test = test.skip(int(test.cardinality()) // 2).take(1)
-        return np.stack([image.numpy() for image, _ in test.unbatch().take(SHOWN)])
-    if min(places) < 0:
-        raise ValueError(f"`--images` must be 0 or more. Received: --images={places}")
-    images = load_test(config).unbatch().take(max(places) + 1)
-    found = {place: image.numpy() for place, (image, _) in enumerate(images) if place in places}
-    if len(found) < len(set(places)) or len({image.shape for image in found.values()}) > 1:
+        return np.stack([image.numpy() for image, _ in test.unbatch().take(PLOT_IMAGES)])
+    if min(indices) < 0:
+        raise ValueError(f"`--images` must be 0 or more. Received: --images={indices}")
+    images = load_test(config).unbatch().take(max(indices) + 1)
+    found = {index: image.numpy() for index, (image, _) in enumerate(images) if index in indices}
+    if len(found) < len(set(indices)) or len({image.shape for image in found.values()}) > 1:
         raise ValueError(
-            "`--images` must be places of test images, all of one size. Received: "
-            f"--images={places}, with sizes {[image.shape for image in found.values()]}"
+            "`--images` must be indices of test images of one size. Received: "
+            f"--images={indices}, with sizes {[image.shape for image in found.values()]}"
         )
-    return np.stack([found[place] for place in places])
+    return np.stack([found[index] for index in indices])
 
 
-def data_of(options: Namespace) -> DataConfig:
-    """The data of a run, or those that the options name instead.
+def data_config(options: Namespace) -> DataConfig:
+    """Combines the data configuration of a run with the options that replace parts of it.
 
     Raises:
-        ValueError: For a .keras file without data, or data that are measured in another way.
+        ValueError: If neither a run nor `--data` specifies the data, or the data set is for object
+            detection.
     """
-    facts = _data_of_run(options)
+    values = _config_of_run(options)
     if options.data is not None:
         info = datasets.find(options.data)
-        if info.name != facts.get("data"):
-            facts |= {"data": info.name, "size": info.size, "data_dir": None, "data_options": {}}
+        if info.name != values.get("data"):
+            values |= {"data": info.name, "size": info.size, "data_dir": None, "data_options": {}}
     if options.size is not None:
-        facts["size"] = positive_integer("--size", options.size)
+        values["size"] = positive_integer("--size", options.size)
     if options.data_dir is not None:
-        facts["data_dir"] = options.data_dir
-    more = parsed_options("data_options", options.data_options)
-    facts["data_options"] = {**facts.get("data_options", {}), **more}
-    check_no_boxes(datasets.find(facts["data"]))
-    return DataConfig(**facts)
+        values["data_dir"] = options.data_dir
+    data_options = parse_options("data_options", options.data_options)
+    values["data_options"] = {**values.get("data_options", {}), **data_options}
+    reject_detection(datasets.find(values["data"]))
+    return DataConfig(**values)
 
 
-def _data_of_run(options: Namespace) -> dict[str, Any]:
+def _config_of_run(options: Namespace) -> dict[str, Any]:
     if options.model.is_dir():
         config = run_folder.read_config(options.model)
         return {name: getattr(config, name) for name in DataConfig.__dataclass_fields__}
     if options.data is None:
         raise ValueError(
-            "`--data` must be given for a .keras file: one of "
-            f"{', '.join(datasets.list_datasets())}"
+            "`--data` is required for a .keras file. It must be one of "
+            f"{', '.join(datasets.list_datasets())}. Received: --data=None"
         )
     return {}
 
 
-def check_no_boxes(info: DatasetInfo) -> None:
-    """Refuses data that a detector reads."""
+def reject_detection(info: DatasetInfo) -> None:
+    """Raises a ValueError for data sets whose labels are bounding boxes."""
     if info.detection:
         raise ValueError(
-            "`--data` must have labels of whole images; for boxes there is "
-            f"applications/scale_space_detection.py. Received: --data={info.name}"
+            "`--data` must have one label per image. "
+            f"Received: --data={info.name}, which has bounding boxes. For object detection use "
+            "applications/scale_space_detection.py"
         )
 
 
-def check_input(model: keras.Model, shape: Any) -> None:
-    """Refuses data of other sizes than a model takes."""
-    allowed = tuple(model.input_shape[1:])
-    if len(allowed) != len(shape) or any(
-        want not in (None, size) for want, size in zip(allowed, shape, strict=True)
-    ):
+def validate_input(model: keras.Model, shape: Any) -> None:
+    """Raises a ValueError if examples of this shape do not match the model's input shape."""
+    if not fits(model, shape):
         raise ValueError(
-            f"The data must fit the model's input {allowed}; `--size` sets its pixels. "
-            f"Received: examples of {tuple(shape)}"
+            f"The shape of the examples must match the model's input {model.input_shape[1:]}. "
+            f"Received: {tuple(shape)}. Pass --size to resize the examples"
         )
 
 
-def _with_separate_labels(config: DataConfig, batches: Any) -> Any:
-    if not datasets.find(config.data).label_classes:
-        return batches
-    return batches.map(lambda images, labels: (images, ops.split_sequence_labels(labels)))
+def fits(model: keras.Model, shape: Sequence[int | None]) -> bool:
+    """Returns True if a model accepts examples of this shape."""
+    allowed = tuple(model.input_shape[1:])
+    return len(allowed) == len(shape) and all(
+        side in (None, size) for side, size in zip(allowed, shape, strict=True)
+    )

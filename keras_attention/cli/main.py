@@ -1,17 +1,27 @@
-"""Reads the command line and calls a command; errors of the user are one line and exit code 2."""
+"""Entry point of the command line.
+
+Errors that the user can fix are printed as one line, with exit code 2.
+"""
 
 import contextlib
 import importlib
+import json
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from keras_attention.cli.backends import choose_backend
-from keras_attention.cli.parser import command_parser
+from keras_attention.cli.parser import BACKENDS, PROGRAM, command_parser
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
-    from keras_attention.cli.answer import Answer
+    from keras_attention.cli.commands import CommandResult
 
 USER_ERRORS = (ValueError, OSError)
 INTERRUPTED = 130
@@ -21,44 +31,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-        arguments: What follows the program's name; None takes the process's own.
+        arguments: Arguments after the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 where `doctor` has found a fault; 2 where the user can mend it; 130
-        after Ctrl-C; 143 after SIGTERM in a training.
+        The exit code: 0; 1 if `doctor` finds a problem; 2 after an error that the user can fix;
+        130 after Ctrl-C; 143 after SIGTERM during training.
     """
     options = command_parser().parse_args(arguments)
     try:
-        answer = _run(options)
-        _print(answer, options.json)
+        result = _run(options)
+        _print(result, options.json)
     except USER_ERRORS as error:
-        print(f"keras-attention: {_one_line(error)}", file=sys.stderr)
+        print(f"{PROGRAM}: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
-        print(f"\nkeras-attention: {_one_line(interruption, 'interrupted')}", file=sys.stderr)
+        message = _one_line(interruption, default="interrupted")
+        print(f"\n{PROGRAM}: {message}", file=sys.stderr)
         return getattr(interruption, "code", INTERRUPTED)
-    return answer.code
+    return result.exit_code
 
 
-def _run(options: Namespace) -> "Answer":
-    """Imports the command, which takes seconds: not for --help, nor for a mistyped option."""
-    # With --json standard output is for the answer alone: progress goes elsewhere.
+def _run(options: Namespace) -> "CommandResult":
+    # With --json, standard output contains only the result; progress goes to standard error.
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        choose_backend(options)
+        _select_backend(options)
+        # Commands import Keras, which takes seconds, so only the requested one is imported.
         command = importlib.import_module(f"keras_attention.cli.commands.{options.command}")
         return command.run(options)
 
 
-def _print(answer: "Answer", as_json: bool) -> None:
+def _select_backend(options: Namespace) -> None:
+    """Sets Keras's backend to that of `--backend`, of the resumed run or of the `--config` file.
+
+    Raises:
+        ValueError: If Keras is already imported with another backend.
+    """
+    backend = getattr(options, "backend", None) or _backend_of_run(options)
+    if backend not in BACKENDS:
+        return  # not specified, or invalid: reading the configuration reports that
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = backend
+        return
+    import keras
+
+    current = keras.backend.backend()
+    if current != backend:
+        raise ValueError(
+            f"`--backend` must be {current}, because Keras is already imported with that backend. "
+            f"Received: --backend={backend}. Start a new process, or set KERAS_BACKEND={backend} "
+            "before importing Keras"
+        )
+
+
+def _backend_of_run(options: Namespace) -> Any:
+    if getattr(options, "resume", False):
+        return _backend_in_file(options.output)
+    return _backend_in_file(getattr(options, "config", None))
+
+
+def _backend_in_file(path: Path | None) -> Any:
+    """Reads the backend from a configuration file or run folder, None if it has none."""
+    if path is None:
+        return None
+    path = path / "config.json" if path.is_dir() else path
+    # Errors of the file are reported when the whole configuration is read.
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+        text = path.read_text(encoding="utf-8")
+        return (tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)).get("backend")
+    return None
+
+
+def _print(result: "CommandResult", as_json: bool) -> None:
     import rich
 
     if as_json:
-        print(answer.as_json())
+        print(result.as_json())
         return
-    for part in answer.shown:
-        # Paths and names are no markup.
+    for part in result.printed:
+        # rich would interpret brackets in paths and names as markup.
         print(part) if isinstance(part, str) else rich.print(part)
 
 
-def _one_line(error: BaseException, otherwise: str = "") -> str:
-    return " ".join(str(error).split()) or otherwise or type(error).__name__
+def _one_line(error: BaseException, default: str = "") -> str:
+    return " ".join(str(error).split()) or default or type(error).__name__

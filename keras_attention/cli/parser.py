@@ -1,140 +1,412 @@
-"""The options of all commands; nothing here imports Keras."""
+"""Command-line parser: the options, defaults and examples of all commands.
+
+This module does not import Keras, so that `--help` and errors about options appear immediately.
+"""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from keras_attention import __version__
-from keras_attention.cli.examples import NAME, epilog
-from keras_attention.cli.train_options import add_data_options, add_train
 
+PROGRAM = "keras-attention"
+BACKENDS = ("tensorflow", "jax")
 SHELLS = ("bash", "zsh", "tcsh")
 FORMATS = ("saved_model", "onnx", "litert")
-Parser = argparse.ArgumentParser
+# The value of --devices that stands for all devices of the machine.
+ALL_DEVICES = "all"
+
+# Training defaults: the MNIST experiments of Chitta, Targeted Kernel Networks (2018), section 4.2.
+TRAIN_DEFAULTS = {
+    "data": "digits",
+    "epochs": 20,
+    "batch_size": 128,
+    "optimizer": "sgd",
+    "schedule": "steps",
+    "seed": 0,
+    "devices": 1,
+}
+# Default learning rate of each optimizer: the paper's for SGD, Keras's for the others.
+LEARNING_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
+# SGD's learning rate for models with several outputs, whose losses are added up.
+MULTI_OUTPUT_LEARNING_RATE = 0.01
+MOMENTUM = 0.9
+OPTIMIZERS = tuple(LEARNING_RATES)
+SCHEDULES = ("steps", "cosine", "constant")
+
+# Examples shown at the end of each command's help. A test parses all of them.
+EXAMPLES = {
+    "models": (
+        "keras-attention models",
+        "keras-attention models DN10 TDN10 --json",
+    ),
+    "train": (
+        "keras-attention train TDN10 --data top_left_digits --size 28 --train-size 300 "
+        "--epochs 40 --batch-size 50 --model-option scale_l2=2e-3 --output runs/tdn10",
+        "keras-attention train TDN10 --data top_left_digits --animate",
+        "keras-attention train LSTM4 --data digit_sequences --model-option attention=san "
+        "--optimizer adam --schedule cosine",
+        "keras-attention train SVHNCoarse --data number_photographs --model-option width=0.25 "
+        "--output runs/coarse",
+        "keras-attention train --config runs/tdn10 --seed 1 --output runs/tdn10-1",
+        "keras-attention train TKN6 --devices 2 --backend jax",
+        "keras-attention train --resume --output runs/tdn10",
+    ),
+    "evaluate": (
+        "keras-attention evaluate runs/tdn10",
+        "keras-attention evaluate model.keras --data digits --size 28 --json",
+    ),
+    "plot": (
+        "keras-attention plot runs/tdn10",
+        "keras-attention plot runs/tdn10 --images 3 14 15 --output attention.pdf",
+        "keras-attention plot runs/student --teacher runs/teacher --layer group1 group2 group3",
+    ),
+    "export": (
+        "keras-attention export runs/tdn10 --compact",
+        "keras-attention export runs/tdn10 --format onnx --attention --output tdn10.onnx",
+        "keras-attention export runs/tdn10 --format litert --quantize int8",
+    ),
+    "bench": (
+        "keras-attention bench TDN10 DN10 --batch-size 64",
+        "keras-attention bench runs/tdn10 DN10 --batch-size 1 64 --compact --json",
+    ),
+    "doctor": (
+        "keras-attention doctor",
+        "keras-attention doctor --json",
+    ),
+}
+TRAIN_NOTES = (
+    "The defaults are those of Targeted Kernel Networks for MNIST (section 4.2).\n"
+    "A --config file has the keys of a run's config.json, for example\n"
+    '  model = "TDN10"\n'
+    "  epochs = 40\n"
+    "  [model_options]\n"
+    "  scale_l2 = 2e-3\n"
+    "Options take precedence over the file. Where an option names another data set,\n"
+    "model or optimizer than the file, the file's settings for it are ignored."
+)
 
 
-def command_parser() -> Parser:
-    """The parser of the whole command line."""
-    parser = Parser(prog=NAME, description="Train, measure, picture and export attentive CNNs.")
+def command_parser() -> argparse.ArgumentParser:
+    """Builds the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Train, evaluate, plot and export CNNs with attention."
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
         choices=SHELLS,
-        help=f'print what completes words: eval "$({NAME} --print-completion bash)"',
+        help=f'print a completion script: eval "$({PROGRAM} --print-completion bash)"',
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, about, add in (
+    for name, summary, add_options in (
         ("models", "list the models with their parameters and MACs", _add_models),
-        ("train", "train a model into a new run folder", add_train),
-        ("evaluate", "measure a trained model's error", _add_evaluate),
-        ("plot", "draw where a trained model attends", _add_plot),
-        ("export", "write a model for serving, run it and compare", _add_export),
-        ("bench", "time models on this machine", _add_bench),
-        ("doctor", "say what is installed, seen and at hand", _add_doctor),
+        ("train", "train a model into a new run folder", _add_train),
+        ("evaluate", "measure a trained model on test data", _add_evaluate),
+        ("plot", "plot the attention maps of a trained model", _add_plot),
+        ("export", "export a model for serving and verify the export", _add_export),
+        ("bench", "measure the latency of models on this machine", _add_bench),
+        ("doctor", "check installed packages, devices and data sets", _add_doctor),
     ):
         command = commands.add_parser(
             name,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=epilog(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add(command)
+        add_options(command)
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
-class _PrintCompletion(argparse.Action):
-    """Prints a shell's script, with the names of models and data sets, and leaves."""
+def epilog(command: str, notes: str = "") -> str:
+    """Formats the examples of a command for the end of its help, 80 columns wide.
 
-    def __call__(self, parser: Parser, *given: Any) -> None:
-        from keras_attention.cli.completion import script
-
-        print(script(parser, given[1]))
-        parser.exit()
-
-
-def _add_models(parser: Parser) -> None:
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of models (all)")
-
-
-def _add_evaluate(parser: Parser) -> None:
-    _add_run(parser)
-    add_data_options(parser, "that of the run")
-    parser.add_argument("--batch-size", type=int, help="images (256, of whole pictures 16)")
+    Example:
+    >>> print(epilog("doctor"))
+    examples:
+      keras-attention doctor
+      keras-attention doctor --json
+    """
+    lines = [f"  {line}" for example in EXAMPLES[command] for line in _wrap_example(example)]
+    return "\n".join([*([notes, ""] if notes else []), "examples:", *lines])
 
 
-def _add_plot(parser: Parser) -> None:
-    _add_run(parser)
-    add_data_options(parser, "that of the run")
+def _wrap_example(example: str, width: int = 74) -> list[str]:
+    """Breaks an example into lines that a shell joins again."""
+    lines = [""]
+    for option in example.replace(" --", "\n--").splitlines():
+        if lines[-1] and len(lines[-1]) + len(option) > width:
+            lines[-1] += " \\"
+            lines.append(f"    {option}")
+        else:
+            lines[-1] += f" {option}" if lines[-1] else option
+    return lines
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of models (default: all)")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    defaults = TRAIN_DEFAULTS
+    parser.epilog = epilog("train", TRAIN_NOTES)
     parser.add_argument(
-        "--images", type=int, nargs="+", metavar="N", help="test images, the first is 0 (the first)"
+        "model", nargs="?", metavar="MODEL", help="name of a model, see `keras-attention models`"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help=".toml or .json file, or a run folder, with values for options that are not passed",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="run folder to create (default: runs/MODEL-DATA-SEED)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="resume the run in --output with its own options"
+    )
+    parser.add_argument(
+        "--animate",
+        action="store_true",
+        help="also write figures/attention.gif, the attention maps after each epoch",
+    )
+    parser.add_argument(
+        "--checkpoint-steps",
+        type=int,
+        metavar="STEPS",
+        help="also save a checkpoint every STEPS steps (default: every epoch and every ten "
+        "minutes)",
+    )
+    _add_data(parser, defaults["data"])
+    parser.add_argument("--train-size", type=int, help="number of training examples (default: all)")
+    parser.add_argument(
+        "--model-option",
+        action="append",
+        metavar="OPTION=VALUE",
+        dest="model_options",
+        help="option of the model, for example beta=4; may be repeated. The value of an option "
+        "that takes a model, for example coarse=, is a run folder",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help=f"number of epochs; 0 saves the untrained model (default: {defaults['epochs']})",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        help=f"examples in a training step (default: {defaults['batch_size']})",
+    )
+    parser.add_argument(
+        "--optimizer", choices=OPTIMIZERS, help=f"optimizer (default: {defaults['optimizer']})"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help=f"initial learning rate (default: {LEARNING_RATES['sgd']} for sgd, "
+        f"{MULTI_OUTPUT_LEARNING_RATE} for sgd and several outputs, {LEARNING_RATES['adam']} for "
+        "the other optimizers)",
+    )
+    parser.add_argument(
+        "--momentum",
+        type=float,
+        help=f"Nesterov momentum of sgd; 0 for no momentum (default: {MOMENTUM})",
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        help="learning rate schedule. steps: divided by 10 after half of the training and again "
+        f"after three quarters; cosine: decays to 0 (default: {defaults['schedule']})",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help=f"seed of the weights and of the order of examples (default: {defaults['seed']})",
+    )
+    parser.add_argument(
+        "--devices",
+        type=_integer_or_all,
+        metavar="N",
+        help="number of GPUs that share every batch, or `all`; must divide the batch size. "
+        "Without GPUs, cores of the CPU (default: 1)",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="Keras backend (default: KERAS_BACKEND, or tensorflow)",
+    )
+
+
+def _integer_or_all(text: str) -> int | str:
+    return text if text == ALL_DEVICES else int(text)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    _add_data(parser, "the run's")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        help="images in a batch (default: 256, or 16 for photographs of house numbers)",
+    )
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    _add_data(parser, "the run's")
+    parser.add_argument(
+        "--images",
+        type=int,
+        nargs="+",
+        metavar="INDEX",
+        help="indices of test images, from 0 (default: the first images)",
     )
     parser.add_argument(
         "--layer",
         nargs="+",
-        help="layers to show, of any that make maps (the first mechanism's); with --teacher the "
-        "student's",
+        help="layers whose feature maps to plot (default: the attention maps of the first "
+        "attention layer); with --teacher, layers of the student",
     )
     parser.add_argument(
-        "--teacher", type=Path, metavar="RUN", help="show its maps of the same layers beside"
+        "--teacher",
+        type=Path,
+        metavar="RUN",
+        help="also plot the feature maps of this model, in the same layers",
     )
     parser.add_argument(
-        "--output", type=Path, help=".png, .pdf or .svg to write (RUN/figures/attention.png)"
+        "--output",
+        type=Path,
+        help=".png, .pdf or .svg file to write (default: RUN/figures/attention.png)",
     )
 
 
-def _add_export(parser: Parser) -> None:
+def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
     parser.add_argument(
-        "--format", choices=FORMATS, default="saved_model", help="what to write (saved_model)"
+        "--format",
+        choices=FORMATS,
+        default="saved_model",
+        help="file format (default: saved_model)",
     )
     parser.add_argument(
-        "--output", type=Path, help="to make (RUN/saved_model, model.onnx or model.tflite)"
+        "--output",
+        type=Path,
+        help="path to write (default: saved_model, model.onnx or model.tflite in RUN)",
     )
-    parser.add_argument("--attention", action="store_true", help="serve attention maps too")
+    parser.add_argument("--attention", action="store_true", help="also output the attention maps")
     parser.add_argument(
-        "--no-image-bytes", action="store_true", help="no endpoint for PNG and JPEG files"
+        "--no-image-bytes",
+        action="store_true",
+        help="omit the endpoint that takes PNG and JPEG files",
     )
     parser.add_argument(
         "--quantize",
         choices=("int8",),
-        help="weights and activations as bytes, for litert; prints the error before and after",
+        help="quantize weights and activations of a litert export; prints the test error before "
+        "and after",
     )
-    add_data_options(parser, "that of the run, for --quantize")
+    _add_data(parser, "the run's; used by --quantize")
     _add_compact(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
 
 
-def _add_bench(parser: Parser) -> None:
+def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "models",
         nargs="+",
         metavar="MODEL",
-        help="names, run folders or .keras files; others are compared with the last one",
+        help="names of models, run folders or .keras files; the last one is the baseline of the "
+        "comparison",
     )
     parser.add_argument(
-        "--batch-size", type=int, nargs="+", default=[1, 64], help="of the answers (1 64)"
+        "--batch-size",
+        type=int,
+        nargs="+",
+        default=[1, 64],
+        help="batch sizes for inference; training uses the largest (default: 1 64)",
     )
-    parser.add_argument("--data", help="data set whose shapes to take (those of the models)")
-    parser.add_argument("--size", type=int, help="pixels along the sides, or steps of sequences")
-    parser.add_argument("--rounds", type=int, default=15, help="times each is timed (15)")
-    parser.add_argument("--no-training", action="store_true", help="time answers only")
+    parser.add_argument(
+        "--data", help="data set whose input shape to use (default: the models' input shape)"
+    )
+    parser.add_argument("--size", type=int, help="image side in pixels, or steps of a sequence")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="number of measurements of each model (default: 15)"
+    )
+    parser.add_argument("--no-training", action="store_true", help="measure inference only")
     _add_compact(parser)
 
 
-def _add_doctor(parser: Parser) -> None:
-    parser.description = f"{parser.description} Exits with 1 where another package has its name."
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"{parser.description} The exit code is 1 if another installed package uses the name "
+        "keras_attention."
+    )
 
 
-def _add_run(parser: Parser) -> None:
+def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="RUN", help="run folder or .keras file")
 
 
-def _add_compact(parser: Parser) -> None:
+def _add_data(parser: argparse.ArgumentParser, default: object) -> None:
+    parser.add_argument("--data", help=f"name of a data set (default: {default})")
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="image side in pixels, or steps of a sequence (default: the data set's)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        help="folder of the data set (default: that of tensorflow-datasets, or an environment "
+        "variable)",
+    )
+    parser.add_argument(
+        "--data-option",
+        action="append",
+        metavar="OPTION=VALUE",
+        dest="data_options",
+        help="option of the data set, for example distractors=4; may be repeated",
+    )
+
+
+def _add_compact(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compact",
         action="store_true",
-        help="for inference: learned regions only, or normalization put into weights",
+        help="optimize for inference: compute regions of interest only, or fold batch "
+        "normalization into weights",
     )
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints a shell completion script and exits.
+
+    The script contains the names of all models and data sets, so that completing them does not
+    start Python.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        import shtab
+
+        from keras_attention import applications, datasets
+
+        commands = next(each for each in parser._actions if each.dest == "command").choices or {}
+        for command in commands.values():  # type: ignore[attr-defined]
+            for action in command._actions:
+                if action.metavar == "MODEL":
+                    action.choices = applications.list_models()
+                elif action.dest == "data":
+                    action.choices = list(datasets.list_datasets())
+                elif action.type is Path:
+                    action.complete = shtab.FILE
+                elif action.dest == "data_dir":
+                    action.complete = shtab.DIRECTORY
+        print(shtab.complete(parser, values))
+        parser.exit()

@@ -1,17 +1,20 @@
-"""ONNX files."""
+"""Export to ONNX."""
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_attention.export.conversion import for_onnx
-from keras_attention.export.single_file import export_file
+from keras_attention import backend
+from keras_attention.export.verification import export_file, replaced_attribute
 
-NEEDED = ("tf2onnx", "onnx", "onnxruntime")
+REQUIRED_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
+CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 
 
 def export_onnx(
@@ -23,31 +26,31 @@ def export_onnx(
     overwrite: bool = False,
     attention: bool = False,
 ) -> Path:
-    """Writes an ONNX file, runs it with ONNX Runtime, compares the outputs.
+    """Exports a model to an ONNX file, runs it with ONNX Runtime and compares the outputs.
 
-    The file is written and checked beside `path` under a temporary name and renamed at the end.
-    Outputs are float32 whatever the model's dtype policy; chains of operations that run fused in
-    training are written as they are. ONNX Runtime knows no shapes that follow from weights: target
-    layers with `roi="slice"` compute whole maps there, to the same values; `surgery.compact` before
-    the export keeps what they save.
+    The file is written under a temporary name and renamed to `path` after verification. Outputs
+    are float32 for every dtype policy. Operations that XLA fuses in training are exported
+    unfused. ONNX does not support shapes that depend on weights, so target layers with
+    `roi="slice"` compute whole feature maps, with the same outputs; apply `surgery.compact` before
+    the export to compute the regions of interest only.
 
     Args:
         model: A built Keras model.
-        path: The file to make, by habit `.onnx`.
+        path: The file to write, usually with the suffix `.onnx`.
         inputs: See `export_saved_model`.
         tolerance: See `export_saved_model`.
-        overwrite: Whether to replace a file at `path`.
+        overwrite: If True, an existing file is replaced.
         attention: See `export_saved_model`.
 
     Returns:
         The path of the file.
 
     Raises:
-        ImportError: Without the extra `export`, which brings ONNX.
-        FileExistsError: When something stands at `path` that is not to be replaced.
-        ValueError: When the model is not built, the inputs do not fit, or there is no attention to
-            return.
-        RuntimeError: When the file does not run, or to other outputs.
+        ImportError: If the packages of the extra `export` are not installed.
+        FileExistsError: If `path` exists and must not be replaced.
+        ValueError: If the model is not built, the inputs do not match, or `attention` is requested
+            for a model without attention.
+        RuntimeError: If the model cannot be converted, or the outputs of the file differ.
 
     Example:
     >>> import tempfile
@@ -56,19 +59,50 @@ def export_onnx(
     ...     export_onnx(model, f"{folder}/model.onnx").name
     'model.onnx'
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in REQUIRED_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            f'`export_onnx` needs {", ".join(missing)}: pip install "keras-cnn-attention[export]"'
+            f"`export_onnx` requires {', '.join(missing)}: pip install "
+            '"keras-cnn-attention[export]"'
         )
-    options: dict[str, Any] = {"inputs": inputs, "tolerance": tolerance, "overwrite": overwrite}
-    options["attention"] = attention
-    return export_file(model, path, "onnx", _run, lambda model: for_onnx(), **options)
+    return export_file(
+        model,
+        path,
+        "onnx",
+        _run_onnx,
+        lambda model: _onnx_conversion(),
+        inputs=inputs,
+        tolerance=tolerance,
+        overwrite=overwrite,
+        attention=attention,
+    )
 
 
-def _run(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def _run_onnx(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path))
     names = [tensor.name for tensor in session.get_inputs()]
     return list(session.run(None, dict(zip(names, inputs, strict=True))))
+
+
+@contextmanager
+def _onnx_conversion() -> Iterator[None]:
+    """Disables fusion and shapes that depend on weights, and works around a TensorFlow crash.
+
+    TensorFlow's graph optimizer, called by tf2onnx, merges convolution kernels with subsequent
+    multiplications; if the shape of the multiplier is unknown, this ends the process (TensorFlow
+    2.21, a failed check in `MulConvPushDown`). The optimizer does not modify output nodes, so the
+    convolutions are declared as outputs.
+    """
+    from tf2onnx import tf_loader
+
+    optimize = tf_loader.tf_optimize_grappler
+
+    def optimize_without_convolutions(inputs: list[str], outputs: list[str], graph: Any) -> Any:
+        kept = [f"{node.name}:0" for node in graph.node if node.op in CONVOLUTIONS]
+        return optimize([*inputs, *kept], outputs, graph)
+
+    replaced = replaced_attribute(tf_loader, "tf_optimize_grappler", optimize_without_convolutions)
+    with backend.fusion_disabled(), backend.fixed_shapes(), replaced:
+        yield

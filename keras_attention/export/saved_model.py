@@ -1,35 +1,43 @@
-"""Exports for serving that are checked before they count."""
+"""Export to TensorFlow's SavedModel format, with an endpoint for encoded images."""
 
 import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from keras_attention import backend
-from keras_attention.export.archive import SERVE, SERVE_BYTES, write_archive
-from keras_attention.export.checking import (
-    compare,
-    examples_for,
+from keras_attention.export.verification import (
+    compare_outputs,
+    example_inputs,
     expected_outputs,
-    symbolic,
-    tolerance_of,
+    outputs_in_new_process,
+    resolve_tolerance,
+    symbolic_inputs_and_outputs,
     with_float32_outputs,
 )
-from keras_attention.export.pictures import (
-    CHANNELS,
-    Shape,
-    example_files,
-    picture_shape,
-    reader,
-    takes_channels_first,
-)
-from keras_attention.export.reloading import outputs_elsewhere
 from keras_attention.inspect.with_attention import with_attention
-from keras_attention.utils.validation import flag
+from keras_attention.utils.validation import boolean
+
+# Endpoints, and the input of the second one. TensorFlow Serving decodes base64 in JSON for inputs
+# whose names end in _bytes.
+SERVE, SERVE_BYTES = "serve", "serve_bytes"
+IMAGE_BYTES = "image_bytes"
+
+PNG_SIGNATURE, JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+# Offset of the width and the height, two big-endian integers, in a PNG file.
+PNG_SIZE_OFFSET = 16
+# Limit for one image: a small file can expand to more than the memory of a server.
+MAX_PIXELS = 2**26
+IMAGE_CHANNELS = (1, 3)
+# Height and width, None for any, and channels.
+ImageShape = tuple[int | None, int | None, int]
 
 
 def export_saved_model(
@@ -43,52 +51,53 @@ def export_saved_model(
     attention: bool = False,
     image_bytes: bool | None = None,
 ) -> Path:
-    """Writes a TensorFlow SavedModel, reloads it in a process of its own, compares the outputs.
+    """Exports a model to a SavedModel, loads it in a new process and compares the outputs.
 
-    That process has TensorFlow alone, as a server. The export is written and checked beside
-    `path` under a temporary name and renamed at the end: either a checked model stands at `path`,
-    or nothing new. Outputs are float32 whatever the model's dtype policy. The endpoints are
-    `serve` and `serving_default`, for any batch size and, where the model takes any, any image
-    size; and for models of pictures `serve_bytes`, which returns the same.
+    The new process has TensorFlow but not this package, like a server. The SavedModel is written
+    under a temporary name and renamed to `path` after verification, so that `path` never contains
+    an unverified export. Outputs are float32 for every dtype policy. The endpoints `serve` and
+    `serving_default` accept any batch size, and any image size that the model accepts. Models of
+    images also have the endpoint `serve_bytes`, with the same outputs.
 
-    `serve_bytes` takes `image_bytes`, PNG and JPEG files as strings `(B,)`: what a client has. They
-    are decoded, made gray for a model of one channel, resized to the size of the model where it has
-    one (bilinear, smoothed in shrinking, the sides by themselves) and scaled to `[0, 1]`, which the
-    data sets of `ka.datasets` do too: a model that takes another range has to bring pixels there
-    itself. Where it takes any size the pictures keep theirs, one in a batch. Alpha and EXIF's
-    rotation do not count. A file that is not whole, of another type or of more than 67 million
-    pixels is answered by an error, as the whole batch is.
+    `serve_bytes` takes `image_bytes`, a string tensor `(B,)` of PNG and JPEG files. Images are
+    decoded, converted to grayscale for models with one channel, resized to the input size of the
+    model (bilinear with antialiasing, ignoring the aspect ratio) and scaled to `[0, 1]`, like the
+    data sets of `ka.datasets`. A model that expects another range must contain a rescaling layer.
+    If the model accepts any size, images are not resized, and those of a batch must have the same
+    size. Alpha channels and EXIF orientation are ignored. If a file is incomplete, has another
+    format or more than 67 million pixels, the request for the whole batch fails with an error.
 
-    What the model returns is served. One that was trained to return logits, or logarithms of
-    probabilities as `WARN(classifier_activation=None)`, serves probabilities with the activation
-    put behind it: `keras.Model(model.input, keras.ops.softmax(model.output))`.
+    The export has the outputs of the model. To serve probabilities from a model that outputs
+    logits or log-probabilities, such as `WARN(classifier_activation=None)`, append the activation:
+    `keras.Model(model.input, keras.ops.softmax(model.output))`.
 
     Args:
         model: A built Keras model.
-        path: The folder to make.
-        inputs: Real data to compare on, with a batch axis, in the structure that the model takes.
-            None draws two examples from a normal distribution; subclassed models need it.
-        tolerance: Largest difference of an output, relative to the largest output or 1. None
-            takes 1e-5, or what the half precision of the model's layers leaves.
-        overwrite: Whether to replace a SavedModel that stands at `path`.
-        fused: Whether chains of operations on maps are compiled by XLA where the model is served,
-            as they are in training (`SANBlock`), and images that come one by one
-            (`PatchRefiner(fused=True)`, as in `DCN`). TensorFlow Serving wants
-            `--xla_cpu_compilation_enabled=true` for that; False exports plain operations, which
-            every server has.
-        attention: Whether the export returns a dictionary of the model's output and all attention
-            maps and gates, under the names of `inspect.with_attention`; by default the output only.
-        image_bytes: Whether there is an endpoint `serve_bytes`. None asks the model: it has one
-            where the model takes one input of floats, pictures of 1 or 3 channels.
+        path: The folder to create.
+        inputs: Examples with a batch axis on which outputs are compared, in the structure of the
+            model's inputs. None draws two examples from a normal distribution; required for
+            subclassed models.
+        tolerance: Largest allowed difference of an output, relative to the largest absolute value
+            of that output, or to 1 if that is larger. None for 1e-5, or for a value that fits the
+            half precision of the model's layers.
+        overwrite: If True, an existing SavedModel is replaced.
+        fused: If True, XLA compiles chains of elementwise operations in the served model, as in
+            training (`SANBlock`), and single images (`PatchRefiner(fused=True)`, used by `DCN`).
+            TensorFlow Serving then needs `--xla_cpu_compilation_enabled=true`. If False, the
+            export consists of plain operations, which all servers support.
+        attention: If True, the export returns a dictionary of the model's output, all attention
+            maps and gates, with the names of `inspect.with_attention`.
+        image_bytes: If True, the export has the endpoint `serve_bytes`. None adds it if the model
+            has one input of floating-point images with 1 or 3 channels.
 
     Returns:
         The path of the SavedModel.
 
     Raises:
-        FileExistsError: When something stands at `path` that is not to be replaced.
-        ValueError: When the model is not built, the inputs do not fit, there is no attention to
-            return, or `image_bytes=True` for a model that takes no pictures.
-        RuntimeError: When the reloaded outputs differ or the export does not load.
+        FileExistsError: If `path` exists and must not be replaced.
+        ValueError: If the model is not built, the inputs do not match, `attention` is requested for
+            a model without attention, or `image_bytes=True` for a model without image input.
+        RuntimeError: If the export does not load, or its outputs differ.
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -98,74 +107,139 @@ def export_saved_model(
     ['fingerprint.pb', 'saved_model.pb']
     """
     path = Path(path).resolve()
-    model = with_attention(model) if flag("attention", attention) else model
-    tolerance = tolerance_of(model, tolerance)
-    _check_target(path, overwrite)
-    examples = examples_for(model, inputs)
+    model = with_attention(model) if boolean("attention", attention) else model
+    tolerance = resolve_tolerance(model, tolerance)
+    _validate_path(path, overwrite)
+    examples = example_inputs(model, inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        written = Path(folder) / "saved_model"
-        with contextlib.nullcontext() if flag("fused", fused) else backend.without_fusion():
-            served = with_float32_outputs(model, examples)
-            picture = _picture(served, image_bytes)
-            write_archive(served, symbolic(served, examples)[0], written, picture)
-        _check(model, written, _calls(served, examples, picture), Path(folder), tolerance)
-        _replace(written, path)
+        temporary = Path(folder) / "saved_model"
+        with contextlib.nullcontext() if boolean("fused", fused) else backend.fusion_disabled():
+            exported = with_float32_outputs(model, examples)
+            image_shape = _image_shape_to_serve(exported, image_bytes)
+            signature = symbolic_inputs_and_outputs(exported, examples)[0]
+            _write(exported, signature, temporary, image_shape)
+        calls = _verification_calls(exported, examples, image_shape)
+        _verify(model, temporary, calls, Path(folder), tolerance)
+        _replace(temporary, path)
     return path
 
 
-def _picture(model: keras.Model, image_bytes: bool | None) -> Shape | None:
-    """Height, width and channels where there is to be an endpoint for files of pictures."""
-    if image_bytes is not None and not flag("image_bytes", image_bytes):
+def _validate_path(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not (path / "saved_model.pb").is_file():
+        raise FileExistsError(
+            "`path` must be new, or an existing SavedModel with overwrite=True. "
+            f"Received: path={str(path)!r}, which is not a SavedModel"
+        )
+    if not overwrite:
+        raise FileExistsError(
+            f"`path` must be new. Received: path={str(path)!r}. Pass overwrite=True to replace "
+            "the SavedModel"
+        )
+
+
+def _image_shape_to_serve(model: keras.Model, image_bytes: bool | None) -> ImageShape | None:
+    """Returns the image shape for `serve_bytes`, None for an export without that endpoint."""
+    if image_bytes is not None and not boolean("image_bytes", image_bytes):
         return None
-    shape = picture_shape(model)
+    shape = image_input_shape(model)
     if shape is None and image_bytes:
         raise ValueError(
-            "`image_bytes` needs a model of one input, float pictures of "
-            f"{' or '.join(map(str, CHANNELS))} channels. Received: image_bytes=True and "
+            "`image_bytes` requires a model with one input of floating-point images with "
+            f"{' or '.join(map(str, IMAGE_CHANNELS))} channels. Received: image_bytes=True and "
             f"{model.name!r} with {keras.tree.map_structure(lambda x: x.shape, model.inputs)}"
         )
     return shape
 
 
-def _calls(model: keras.Model, examples: Any, picture: Shape | None) -> dict[str, tuple[Any, Any]]:
-    """For each endpoint what it is called with, and what the model is to compare with."""
+def image_input_shape(model: keras.Model) -> ImageShape | None:
+    """Returns height, width and channels of the images that a model accepts.
+
+    Returns:
+        None if the model does not have one input of floating-point images with 1 or 3 channels.
+        Height and width are None if the model accepts any.
+    """
+    inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or "float" not in str(inputs[0].dtype):
+        return None
+    first, second, third = inputs[0].shape[1:]
+    shape = (second, third, first) if _is_channels_first(model) else (first, second, third)
+    return shape if shape[-1] in IMAGE_CHANNELS else None
+
+
+def _is_channels_first(model: keras.Model) -> bool:
+    formats = {getattr(layer, "data_format", None) for layer in model._flatten_layers()} - {None}
+    return formats == {"channels_first"}
+
+
+def _write(
+    model: keras.Model, signature: Any, folder: Path, image_shape: ImageShape | None
+) -> None:
+    """Writes a SavedModel; its inputs have the names and the structure of the signature."""
+    archive = keras.export.ExportArchive()
+    serve = archive.track_and_add_endpoint(SERVE, model, [signature])
+    if image_shape is not None:
+        decode = image_decoder(image_shape, _is_channels_first(model))
+        dtype = keras.tree.flatten(signature)[0].dtype
+
+        def serve_bytes(image_bytes: tf.Tensor) -> Any:
+            with tf.device("cpu"):  # there are no GPU kernels for decoding
+                images = tf.cast(decode(image_bytes), dtype)
+            return serve(images)
+
+        files = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
+        traced = tf.function(serve_bytes, input_signature=[files], autograph=False)
+        traced.get_concrete_function()
+        archive.add_endpoint(SERVE_BYTES, traced)
+    archive.write_out(str(folder), verbose=False)
+
+
+def _verification_calls(
+    model: keras.Model, examples: Any, image_shape: ImageShape | None
+) -> dict[str, tuple[Any, Any]]:
+    """Returns the inputs of each endpoint, and the corresponding inputs of the model."""
     calls = {SERVE: (examples, examples)}
-    if picture is not None:
-        first = takes_channels_first(model)
-        files = example_files(keras.tree.flatten(examples)[0].shape, picture, first)
-        decoded = reader(picture, first)(files).numpy()
-        like = keras.tree.pack_sequence_as(examples, [decoded])
-        calls[SERVE_BYTES] = (files.numpy().astype("S"), like)
+    if image_shape is not None:
+        channels_first = _is_channels_first(model)
+        shape = keras.tree.flatten(examples)[0].shape
+        files = _example_files(shape, image_shape, channels_first)
+        images = image_decoder(image_shape, channels_first)(files).numpy()
+        calls[SERVE_BYTES] = (
+            files.numpy().astype("S"),
+            keras.tree.pack_sequence_as(examples, [images]),
+        )
     return calls
 
 
-def _check(
+def _example_files(
+    shape: Sequence[int], image_shape: ImageShape, channels_first: bool
+) -> tf.Tensor:
+    """Encodes random images as a PNG and a JPEG file.
+
+    They have the size of the examples if the model accepts any size; otherwise they are one pixel
+    larger, so that resizing is verified.
+    """
+    height, width = shape[2:4] if channels_first else shape[1:3]
+    extra = [0 if side is None else 1 for side in image_shape[:2]]
+    size = (2, height + extra[0], width + extra[1], image_shape[2])
+    noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    return tf.stack([tf.io.encode_png(noise[0]), tf.io.encode_jpeg(noise[1])])
+
+
+def _verify(
     model: keras.Model,
-    written: Path,
+    path: Path,
     calls: dict[str, tuple[Any, Any]],
     folder: Path,
     tolerance: float,
 ) -> None:
-    """Raises RuntimeError where what another process gets is not what the model returns."""
-    sent = {endpoint: given for endpoint, (given, _) in calls.items()}
-    for endpoint, received in outputs_elsewhere(written, sent, folder).items():
+    """Raises a RuntimeError if the outputs of an endpoint differ from the model's."""
+    inputs = {endpoint: each for endpoint, (each, _) in calls.items()}
+    for endpoint, received in outputs_in_new_process(path, inputs, folder).items():
         expected = expected_outputs(model, calls[endpoint][1])
-        compare(f"SavedModel ({endpoint})", expected, received, tolerance)
-
-
-def _check_target(path: Path, overwrite: bool) -> None:
-    if not path.exists():
-        return
-    if not (path / "saved_model.pb").is_file():
-        raise FileExistsError(
-            f"`path` must be new, or a SavedModel to overwrite. Received: path={str(path)!r}"
-        )
-    if not overwrite:
-        raise FileExistsError(
-            "`path` must be new; pass overwrite=True to replace the SavedModel there. "
-            f"Received: path={str(path)!r}"
-        )
+        compare_outputs(f"SavedModel ({endpoint})", expected, received, tolerance)
 
 
 def _replace(written: Path, path: Path) -> None:
@@ -176,3 +250,93 @@ def _replace(written: Path, path: Path) -> None:
         shutil.rmtree(old)
     else:
         written.replace(path)
+
+
+def image_decoder(
+    shape: ImageShape, channels_first: bool = False
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Creates a function that decodes a batch of PNG and JPEG files with TensorFlow operations.
+
+    Args:
+        shape: Height, width and channels of the output. Where height or width is None, images are
+            not resized and must have the same size.
+        channels_first: If True, the output has channels first.
+
+    Returns:
+        A function from a string tensor `(B,)` to float32 images `(B, H, W, C)`, or channels first,
+        in `[0, 1]`. It raises tf.errors.InvalidArgumentError for incomplete files and other
+        formats.
+
+    Example:
+    >>> white = tf.io.encode_png(tf.fill((5, 4, 3), tf.constant(255, tf.uint8)))
+    >>> image_decoder((8, 8, 1))(tf.stack([white, white])).shape
+    TensorShape([2, 8, 8, 1])
+    """
+    height, width, channels = shape
+
+    def decode(files: tf.Tensor) -> tf.Tensor:
+        sizes = tf.map_fn(_read_size, files, fn_output_signature=tf.TensorSpec((2,), tf.int32))
+        same = tf.equal(sizes, sizes[:1]) | tf.constant([height is not None, width is not None])
+        expected = "The images of a batch must have the same size for this model. Received:"
+        with _assert(tf.reduce_all(same), expected, sizes):
+            files = tf.identity(files)
+        images = tf.map_fn(
+            lambda file: _resize(_decode(file, channels), height, width),
+            files,
+            fn_output_signature=tf.TensorSpec((height, width, channels), tf.float32),
+        )
+        return tf.transpose(images, (0, 3, 1, 2)) if channels_first else images
+
+    return decode
+
+
+def _read_size(file: tf.Tensor) -> tf.Tensor:
+    """Reads and validates height and width from the header of a file, `(2,)`."""
+    length = tf.strings.length(file)
+
+    def starts_with(signature: bytes) -> tf.Tensor:
+        start = tf.strings.substr(file, 0, tf.minimum(length, len(signature)))
+        return tf.equal(start, signature)
+
+    is_jpeg = starts_with(JPEG_SIGNATURE)
+    is_png = starts_with(PNG_SIGNATURE) & (length >= PNG_SIZE_OFFSET + 8)
+    expected = "Images must be PNG or JPEG files. Received a file with this number of bytes:"
+    with _assert(is_png | is_jpeg, expected, length):
+        file = tf.identity(file)
+    size = tf.cond(
+        is_jpeg, lambda: tf.image.extract_jpeg_shape(file)[:2], lambda: _read_png_size(file)
+    )
+    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    is_valid = (pixels > 0) & (pixels <= MAX_PIXELS)
+    expected = f"Images must have 1 to {MAX_PIXELS} pixels. Received height and width:"
+    with _assert(is_valid, expected, size):
+        return tf.identity(size)
+
+
+def _read_png_size(file: tf.Tensor) -> tf.Tensor:
+    content = tf.strings.substr(file, PNG_SIZE_OFFSET, 8)
+    width_and_height = tf.io.decode_raw(content, tf.int32, little_endian=False)
+    return tf.ensure_shape(width_and_height[::-1], (2,))
+
+
+def _decode(file: tf.Tensor, channels: int) -> tf.Tensor:
+    """Decodes an image to `[0, 1]`, with the precision of 16-bit files and without alpha."""
+    image = tf.io.decode_image(file, channels=3, dtype=tf.float32, expand_animations=False)
+    image = tf.ensure_shape(image, (None, None, 3))
+    return tf.image.rgb_to_grayscale(image) if channels == 1 else image
+
+
+def _resize(image: tf.Tensor, height: int | None, width: int | None) -> tf.Tensor:
+    """Resizes an image as the data sets of this package do, where a size is given."""
+    if height is None and width is None:
+        return image
+    rows, columns = tf.unstack(tf.shape(image)[:2])
+    size = (rows if height is None else height, columns if width is None else width)
+    resized = tf.image.resize(image, size, antialias=True)
+    return tf.ensure_shape(resized, (height, width, image.shape[-1]))
+
+
+def _assert(condition: tf.Tensor, expected: str, received: tf.Tensor) -> Any:
+    """Returns a context whose operations run only if the condition holds."""
+    check = tf.debugging.Assert(condition, [expected, received], summarize=8)
+    return tf.control_dependencies([] if check is None else [check])

@@ -1,28 +1,29 @@
 import keras
 import pytest
 
-from tests.cli.small import train, watch_few
+from tests.cli.small_runs import train, validate_on_few
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _watch_few():
+def _validate_on_few():
     with pytest.MonkeyPatch.context() as patch:
-        watch_few(patch.setattr)
+        validate_on_few(patch.setattr)
         yield
 
 
 @pytest.fixture(scope="package")
 def run(tmp_path_factory):
-    """A finished run of TKN6."""
+    """The folder of a finished run of TKN6."""
     folder = tmp_path_factory.mktemp("runs") / "tkn6"
-    options = ("--set", "beta=4", "--set", "window=gaussian", "--set", "roi=mask")
-    assert train(folder, *options, model="TKN6") == 0
+    options = ("beta=4", "window=gaussian", "roi=mask")
+    words = [word for option in options for word in ("--model-option", option)]
+    assert train(folder, *words, model="TKN6") == 0
     return folder
 
 
 @pytest.fixture
 def baseline(tmp_path):
-    """A file of a model that attends to nothing."""
+    """A .keras file of a model without attention."""
     path = tmp_path / "baseline.keras"
     layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     keras.Sequential(layers).save(path)

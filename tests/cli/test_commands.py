@@ -1,4 +1,4 @@
-"""What evaluate, plot, export, models and bench say and write."""
+"""Outputs of the commands evaluate, plot, export, models and bench."""
 
 import json
 
@@ -8,12 +8,13 @@ import pytest
 import tensorflow as tf
 
 from keras_attention import datasets
-from keras_attention.cli import main, stopwatch
-from tests.cli.small import SMALL
+from keras_attention.cli import main
+from keras_attention.cli.commands import bench
+from tests.cli.small_runs import SMALL
 
 
-def facts(capsys, *arguments):
-    """The one JSON object on standard output."""
+def json_result(capsys, *arguments):
+    """Runs a command with --json; returns the only object on standard output."""
     capsys.readouterr()
     assert main([*map(str, arguments), "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
@@ -21,13 +22,13 @@ def facts(capsys, *arguments):
 
 
 def test_evaluate(run, capsys):
-    found = facts(capsys, "evaluate", run)
+    found = json_result(capsys, "evaluate", run)
     model = keras.saving.load_model(run / "model.keras")
     images, labels = next(iter(datasets.load("digits", "test", 9999, size=8, train_size=60)))
     wrong = np.argmax(model.predict(images, verbose=0), axis=-1) != labels.numpy()
-    assert found["examples"] == 1737, "all other digits are for testing"
+    assert found["examples"] == 1737, "all digits that are not used for training"
     assert found["error_percent"] == pytest.approx(100 * wrong.mean())
-    assert found["macs_at"] == [8, 8, 1]
+    assert found["macs_input_shape"] == [8, 8, 1]
     assert main(["evaluate", str(run / "model.keras"), "--data", "digits", "--size", "8"]) == 0
     printed = capsys.readouterr().out
     assert "error %" in printed
@@ -35,8 +36,11 @@ def test_evaluate(run, capsys):
 
 
 def test_models(capsys):
-    found = facts(capsys, "models", "CNN6", "TDN10")["models"]
-    assert {one["model"]: one["parameters"] for one in found} == {"CNN6": 4586642, "TDN10": 45034}
+    found = json_result(capsys, "models", "CNN6", "TDN10")["models"]
+    assert {each["model"]: each["parameters"] for each in found} == {
+        "CNN6": 4586642,
+        "TDN10": 45034,
+    }
     assert found[0]["macs"] == 368407442
     assert main(["models", "CNN6"]) == 0
     printed = capsys.readouterr().out
@@ -47,28 +51,28 @@ def test_models(capsys):
 @pytest.mark.parametrize(
     ("suffix", "starts"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )
-def test_plot_writes_what_the_suffix_says(run, tmp_path, capsys, suffix, starts):
+def test_plot_writes_the_format_of_the_suffix(run, tmp_path, capsys, suffix, starts):
     path = tmp_path / f"a.{suffix}"
-    found = facts(capsys, "plot", run, "--images", 3, "--output", path)
+    found = json_result(capsys, "plot", run, "--images", 3, "--output", path)
     assert found == {"figure": str(path)}
     assert path.read_bytes().startswith(starts)
 
 
-def test_plot_shows_images_and_layers_that_are_asked_for(run, tmp_path):
-    def picture(*options):
-        path = tmp_path / "picture.png"
+def test_plot_shows_requested_images_and_layers(run, tmp_path):
+    def figure(*options):
+        path = tmp_path / "figure.png"
         assert main(["plot", str(run), "--output", str(path), *options]) == 0
         return path.read_bytes()
 
-    first = picture()
-    assert picture("--images", "0") == first
-    assert picture("--images", "5") != first
-    relu = picture("--layer", "pool1")
-    assert relu != first, "a layer without a mechanism"
-    both = picture("--layer", "pool1", "target1")
-    assert both != relu
-    taught = picture("--teacher", str(run), "--layer", "pool1")
-    assert taught not in (first, relu, both)
+    first = figure()
+    assert figure("--images", "0") == first
+    assert figure("--images", "5") != first
+    pooling = figure("--layer", "pool1")
+    assert pooling != first, "a layer without attention"
+    both = figure("--layer", "pool1", "target1")
+    assert both != pooling
+    with_teacher = figure("--teacher", str(run), "--layer", "pool1")
+    assert with_teacher not in (first, pooling, both)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +89,14 @@ def test_plot_shows_images_and_layers_that_are_asked_for(run, tmp_path):
         ("STN", "digits", []),
     ],
 )
-def test_every_mechanism_is_drawn(tmp_path, capsys, model, data, options):
-    """Of an untrained model, which `--epochs 0` saves."""
+def test_every_mechanism_is_plotted(tmp_path, capsys, model, data, options):
+    """For the untrained models that `--epochs 0` saves."""
     size = {"LeNet5": 20, "DCN": 32, "STN": 32, "ClutteredCNN": 32}.get(model, 8)
     size = 4 if data == "digit_forecast" else size
     run = tmp_path / "run"
-    settings = [word for option in options for word in ("--set", option)]
+    settings = [word for option in options for word in ("--model-option", option)]
     shape = ["--data", data, "--size", str(size), "--train-size", "60"]
-    found = facts(capsys, "train", model, *shape, *settings, "--epochs", 0, "--output", run)
+    found = json_result(capsys, "train", model, *shape, *settings, "--epochs", 0, "--output", run)
     assert found == {
         "run": str(run),
         "model": str(run / "model.keras"),
@@ -100,31 +104,31 @@ def test_every_mechanism_is_drawn(tmp_path, capsys, model, data, options):
         "epochs": 0,
         "last_epoch": {},
     }
-    drawn = (run / "figures" / "attention.png").read_bytes()
+    figure = (run / "figures" / "attention.png").read_bytes()
     if model == "TKN6":
         assert main(["plot", str(run)]) == 0
-        assert (run / "figures" / "attention.png").read_bytes() == drawn
+        assert (run / "figures" / "attention.png").read_bytes() == figure
 
 
 @pytest.mark.parametrize("compact", [False, True])
-def test_export_for_a_server(run, tmp_path, capsys, reloads_here, compact):
+def test_export_saved_model(run, tmp_path, capsys, reloads_here, compact):
     path = tmp_path / "served"
     options = ["--compact"] if compact else ["--attention"]
-    found = facts(capsys, "export", run, "--output", path, *options)
+    found = json_result(capsys, "export", run, "--output", path, *options)
     expected = {"export": str(path), "format": "saved_model"}
     assert found == {**expected, "attention": not compact, "compact": compact}
     images, _ = next(iter(datasets.load("digits", "test", 4, size=8)))
     loaded = tf.saved_model.load(path)
     served = loaded.serve(images)
-    answer = served if compact else served["predictions"]
+    predictions = served if compact else served["predictions"]
     model = keras.saving.load_model(run / "model.keras")
-    np.testing.assert_allclose(answer, model(images), atol=1e-5)
+    np.testing.assert_allclose(predictions, model(images), atol=1e-5)
     assert compact or "target1_attention" in served
 
 
 @pytest.mark.parametrize(("kind", "file"), [("onnx", "model.onnx"), ("litert", "model.tflite")])
-def test_export_to_one_file(baseline, capsys, kind, file):
-    found = facts(capsys, "export", baseline, "--format", kind, "--compact")
+def test_export_to_a_single_file(baseline, capsys, kind, file):
+    found = json_result(capsys, "export", baseline, "--format", kind, "--compact")
     assert found["export"] == str((baseline.parent / file).resolve())
     assert (baseline.parent / file).stat().st_size > 100
     again = ["export", str(baseline), "--format", kind]
@@ -133,37 +137,37 @@ def test_export_to_one_file(baseline, capsys, kind, file):
     assert main([*again, "--overwrite"]) == 0
 
 
-def test_export_to_integers_says_what_they_cost(run, tmp_path, capsys):
+def test_export_int8_reports_errors_before_and_after(run, tmp_path, capsys):
     path = tmp_path / "model.tflite"
     options = ("--format", "litert", "--quantize", "int8", "--output", path)
-    found = facts(capsys, "export", run, *options)
+    found = json_result(capsys, "export", run, *options)
     assert found["quantize"] == "int8"
     assert found["bytes"]["after"] == path.stat().st_size < 0.5 * found["bytes"]["before"]
-    measured = facts(capsys, "evaluate", run)
+    measured = json_result(capsys, "evaluate", run)
     assert found["error_percent"]["before"] == pytest.approx(measured["error_percent"])
     assert abs(found["error_percent"]["after"] - measured["error_percent"]) < 5
     assert found["examples"] == measured["examples"]
 
 
-def test_without_a_package_export_says_how_to_get_it(baseline, monkeypatch, capsys):
-    monkeypatch.setattr("keras_attention.export.onnx.NEEDED", ("no_such_package",))
+def test_missing_package_error_has_the_install_command(baseline, monkeypatch, capsys):
+    monkeypatch.setattr("keras_attention.export.onnx.REQUIRED_PACKAGES", ("no_such_package",))
     assert main(["export", str(baseline), "--format", "onnx"]) == 2
     assert 'pip install "keras-cnn-attention[export]"' in capsys.readouterr().err
 
 
 @pytest.fixture
 def deeper(tmp_path):
-    """A file of a model of the same input as `baseline`, with more to do."""
+    """A .keras file of a deeper model with the same input shape as `baseline`."""
     path = tmp_path / "deeper.keras"
     layers = [keras.layers.Flatten(), keras.layers.Dense(20), keras.layers.Dense(10)]
     keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(path)
     return path
 
 
-def test_bench_compares_with_the_last(deeper, baseline, capsys):
-    found = facts(capsys, "bench", deeper, baseline, "--batch-size", 1, 4, "--rounds", 1)
+def test_bench_compares_with_the_last_model(deeper, baseline, capsys):
+    found = json_result(capsys, "bench", deeper, baseline, "--batch-size", 1, 4, "--rounds", 1)
     assert found["input_shape"] == [8, 8, 1]
-    assert found["compared_with"] == str(baseline)
+    assert found["baseline"] == str(baseline)
     larger, last = found["models"]
     assert last["ratio"] == dict.fromkeys(["batch of 1", "batch of 4", "training step of 4"], 1.0)
     for what, ratio in larger["ratio"].items():
@@ -172,11 +176,11 @@ def test_bench_compares_with_the_last(deeper, baseline, capsys):
     assert (larger["parameters"], last["parameters"]) == (1510, 650)
 
 
-def test_bench_builds_names_at_the_shape_of_a_file_and_trains_no_compact_model(baseline, capsys):
+def test_bench_uses_the_input_shape_of_a_file_and_does_not_train_compact_models(baseline, capsys):
     options = ["--batch-size", "2", "--rounds", "1", "--compact"]
-    found = facts(capsys, "bench", "CNN6", baseline, *options)
+    found = json_result(capsys, "bench", "CNN6", baseline, *options)
     assert found["input_shape"] == [8, 8, 1]
-    assert [list(one["milliseconds"]) for one in found["models"]] == [["batch of 2"]] * 2
+    assert [list(each["milliseconds"]) for each in found["models"]] == [["batch of 2"]] * 2
     shape = ["--data", "digits", "--size", "8", "--no-training"]
     assert main(["bench", "CNN6", *shape, *options[:-1]]) == 0
     printed = capsys.readouterr().out
@@ -184,15 +188,15 @@ def test_bench_builds_names_at_the_shape_of_a_file_and_trains_no_compact_model(b
     assert "training step" not in printed
 
 
-def test_bench_leaves_weights_as_they_are(deeper):
+def test_bench_does_not_change_weights(deeper):
     model = keras.saving.load_model(deeper)
     before = [weight.numpy() for weight in model.trainable_weights]
-    stopwatch.of_steps({"model": model}, (8, 8, 1), 4, rounds=1)
-    for old, now in zip(before, model.trainable_weights, strict=True):
-        np.testing.assert_array_equal(old, now)
+    bench.training_seconds({"model": model}, (8, 8, 1), 4, rounds=1)
+    for old, new in zip(before, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
-def test_progress_goes_to_the_other_stream(tmp_path, capsys):
+def test_progress_goes_to_standard_error(tmp_path, capsys):
     options = ["--epochs", "1", "--learning-rate", "0.01", "--output", str(tmp_path / "run")]
     assert main(["train", "CNN6", *SMALL, *options, "--json"]) == 0
     printed = capsys.readouterr()
@@ -200,4 +204,4 @@ def test_progress_goes_to_the_other_stream(tmp_path, capsys):
     found = json.loads(printed.out)
     assert found["epochs"] == 1
     assert set(found["last_epoch"]) == {"accuracy", "loss", "val_accuracy", "val_loss"}
-    assert "figure" not in found, "nothing attends"
+    assert "figure" not in found, "CNN6 has no attention"

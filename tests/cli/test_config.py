@@ -1,13 +1,12 @@
-"""What a run is: options go before a file, a file before defaults."""
+"""Configuration of a run: options take precedence over a file, a file over defaults."""
 
 import json
 
 import pytest
 
-from keras_attention.cli.asked import KEYS, asked_of
-from keras_attention.cli.learners import optimizer_of
+from keras_attention.cli.commands.train import build_optimizer
+from keras_attention.cli.config import CONFIG_KEYS, complete_config, requested_config
 from keras_attention.cli.parser import command_parser
-from keras_attention.cli.run_config import complete
 
 TOML = """
 model = "TDN10"
@@ -22,7 +21,8 @@ window = "gaussian"
 
 
 def config_of(*arguments):
-    return complete(asked_of(command_parser().parse_args(["train", *map(str, arguments)])))
+    options = command_parser().parse_args(["train", *map(str, arguments)])
+    return complete_config(requested_config(options))
 
 
 @pytest.fixture
@@ -32,20 +32,27 @@ def file(tmp_path):
     return path
 
 
-def test_a_file_says_what_options_do(file):
-    options = ["--set", "beta=4", "--set", "window=gaussian", "--learning-rate", "0.05"]
+def test_file_and_options_are_equivalent(file):
+    options = [
+        "--model-option",
+        "beta=4",
+        "--model-option",
+        "window=gaussian",
+        "--learning-rate",
+        "0.05",
+    ]
     same = config_of("TDN10", "--data", "top_left_digits", "--size", "28", *options)
     assert config_of("--config", file) == same
     assert same.epochs == 20, "the default"
 
 
-def test_options_go_before_the_file(file):
-    config = config_of("--config", file, "--size", "56", "--set", "beta=2", "--seed", "3")
+def test_options_take_precedence_over_the_file(file):
+    config = config_of("--config", file, "--size", "56", "--model-option", "beta=2", "--seed", "3")
     assert (config.size, config.seed, config.learning_rate) == (56, 3, 0.05)
     assert config.model_options == {"beta": 2, "window": "gaussian"}
 
 
-def test_what_belongs_to_another_thing_does_not_count(file):
+def test_settings_of_replaced_names_are_ignored(file):
     other = config_of("DN10", "--config", file, "--data", "digits", "--optimizer", "adam")
     assert (other.size, other.model_options) == (28, {})
     assert (other.learning_rate, other.momentum) == (0.001, None)
@@ -53,16 +60,16 @@ def test_what_belongs_to_another_thing_does_not_count(file):
     assert (same.size, same.momentum) == (28, 0.9)
 
 
-def test_a_run_is_repeated_from_its_folder(run):
+def test_run_folder_is_a_config(run):
     config = config_of("--config", run)
     assert json.loads((run / "config.json").read_text()) == vars(config)
     assert config_of("--config", run / "config.json", "--seed", "9").seed == 9
 
 
-def test_a_run_of_an_older_version_reads_as_it_was_trained(tmp_path):
+def test_missing_keys_have_the_defaults_of_older_versions(tmp_path):
     path = tmp_path / "config.json"
-    facts = {"model": "CNN6", "data": "digits", "size": 28, "train_size": None, "epochs": 1}
-    path.write_text(json.dumps({**facts, "batch_size": 2, "learning_rate": 0.1, "seed": 0}))
+    values = {"model": "CNN6", "data": "digits", "size": 28, "train_size": None, "epochs": 1}
+    path.write_text(json.dumps({**values, "batch_size": 2, "learning_rate": 0.1, "seed": 0}))
     config = config_of("--config", path)
     assert (config.optimizer, config.momentum, config.schedule) == ("sgd", 0.9, "steps")
 
@@ -70,29 +77,33 @@ def test_a_run_of_an_older_version_reads_as_it_was_trained(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.toml", "epoch = 3", r"Keys of a --config are: .*'epoch' in .*Did you mean 'epochs'"),
-        ("a.toml", "epochs =", "must be a whole .toml file"),
-        ("a.json", "[1]", "must hold a table"),
+        (
+            "a.toml",
+            "epoch = 3",
+            r"Keys of a --config file must be among .*'epoch' in .*Did you mean 'epochs'",
+        ),
+        ("a.toml", "epochs =", "must be a valid .toml file"),
+        ("a.json", "[1]", "must contain a table"),
         ("a.yaml", "epochs: 3", "must be a .toml or .json file"),
         ("a.toml", 'model = "CNN6"\nepochs = "3"', "Received: --epochs='3'"),
         ("a.toml", 'model = "CNN6"\nmodel_options = 3', "must be a table of options"),
-        ("a.toml", "model = 6", "`MODEL` must be a text"),
+        ("a.toml", "model = 6", "`MODEL` must be a string"),
         ("a.toml", 'model = "CNN6"\noptimizer = "adams"', "Did you mean 'adam'"),
         ("a.toml", 'model = "CNN6"\nschedule = "none"', "must be one of 'steps'"),
     ],
 )
-def test_files_that_cannot_be(tmp_path, name, text, message):
+def test_invalid_files(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         config_of("--config", path)
-    with pytest.raises(ValueError, match="or the folder of a run"):
+    with pytest.raises(ValueError, match="or a run folder"):
         config_of("--config", tmp_path / "none.toml")
 
 
-def test_every_key_of_a_file_has_an_option():
+def test_every_config_key_has_an_option():
     options = vars(command_parser().parse_args(["train"]))
-    assert set(KEYS) <= set(options)
+    assert set(CONFIG_KEYS) <= set(options)
 
 
 @pytest.mark.parametrize(
@@ -106,18 +117,18 @@ def test_every_key_of_a_file_has_an_option():
     ],
 )
 def test_schedules(options, rates):
-    """The rate after none, a quarter, more than half and more than three quarters of the steps."""
-    optimizer = optimizer_of(config_of("CNN6", *options), 400)
+    """Learning rates at 0, a quarter, just over half and just over three quarters of training."""
+    optimizer = build_optimizer(config_of("CNN6", *options), 400)
     for step, rate in zip((0, 100, 201, 301), rates, strict=True):
         optimizer.iterations.assign(200 if rate == 0.05 else 300 if rate == 0.015 else step)
         assert float(optimizer.learning_rate) == pytest.approx(rate, rel=0.05)
 
 
 def test_optimizers():
-    sgd = optimizer_of(config_of("CNN6"), 10)
+    sgd = build_optimizer(config_of("CNN6"), 10)
     assert (sgd.momentum, sgd.nesterov) == (0.9, True)
-    plain = optimizer_of(config_of("CNN6", "--momentum", "0"), 10)
+    plain = build_optimizer(config_of("CNN6", "--momentum", "0"), 10)
     assert (plain.momentum, plain.nesterov) == (0.0, False)
     for name in ("adam", "adamw", "rmsprop"):
-        optimizer = optimizer_of(config_of("CNN6", "--optimizer", name), 10)
+        optimizer = build_optimizer(config_of("CNN6", "--optimizer", name), 10)
         assert type(optimizer).__name__.lower() == name

@@ -1,4 +1,4 @@
-"""Runs on several devices, and on another backend: what they record, that they go on, errors."""
+"""Runs on several devices and on another backend: configuration, resuming and errors."""
 
 import json
 import os
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from keras_attention import backend
-from keras_attention.cli import backends, main
+from keras_attention.cli import main
+from keras_attention.cli.main import _backend_in_file
 from keras_attention.training.training_state import CheckpointCallback
-from tests.cli.small import train
+from tests.cli.small_runs import train
 
 COMMAND = """
 import sys
@@ -26,7 +27,7 @@ OPTIONS = ["--data", "digits", "--size", "8", "--train-size", "61", "--batch-siz
 
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch):
-    monkeypatch.setattr(backend, "devices_here", lambda: 2)
+    monkeypatch.setattr(backend, "device_count", lambda: 2)
 
 
 def config_of(folder):
@@ -37,18 +38,16 @@ def history_of(folder):
     return np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1)
 
 
-def test_two_devices_learn_and_go_on_as_one_run(tmp_path, monkeypatch):
-    options = ("--devices", "all", "--train-size", "61", "--set", "width=0.1")
+def test_two_devices_train_and_resume(tmp_path, monkeypatch):
+    options = ("--devices", "all", "--train-size", "61", "--model-option", "width=0.1")
     assert train(tmp_path / "whole", *options, model="NINThin", epochs=2) == 0
-    assert (config_of(tmp_path / "whole")["devices"], config_of(tmp_path / "whole")["backend"]) == (
-        2,
-        "tensorflow",
-    )
+    config = config_of(tmp_path / "whole")
+    assert (config["devices"], config["backend"]) == (2, "tensorflow")
 
-    plain = CheckpointCallback.on_epoch_end
+    original = CheckpointCallback.on_epoch_end
 
     def killed(self, epoch, logs=None):
-        plain(self, epoch, logs)
+        original(self, epoch, logs)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -62,24 +61,24 @@ def test_two_devices_learn_and_go_on_as_one_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--devices", "0"), "must be from 1 to 2, the cores of the CPU"),
+        (("--devices", "0"), "from 1 to 2, the number of CPU cores"),
         (("--devices", "3"), "Received: --devices=3"),
         (("--devices", "2", "--batch-size", "15"), "--batch-size=15, --devices=2"),
-        (("--backend", "jax"), "which is imported and runs on tensorflow"),
+        (("--backend", "jax"), "must be tensorflow, because Keras is already imported"),
     ],
 )
-def test_what_cannot_be(options, message, tmp_path, capsys):
+def test_invalid_devices(options, message, tmp_path, capsys):
     assert train(tmp_path / "run", *options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_other_devices_do_not_continue_a_run(run, capsys):
+def test_resume_requires_the_same_devices(run, capsys):
     assert main(["train", "--resume", "--output", str(run), "--devices", "2"]) == 2
     assert "has devices = 1" in capsys.readouterr().err
 
 
-def test_a_run_of_another_backend_needs_a_process_of_its_own(run, tmp_path, capsys):
+def test_run_of_another_backend_requires_a_new_process(run, tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps({**config_of(run), "backend": "jax"}))
     assert main(["train", "--resume", "--output", str(tmp_path)]) == 2
     assert "Received: --backend=jax" in capsys.readouterr().err
@@ -88,14 +87,14 @@ def test_a_run_of_another_backend_needs_a_process_of_its_own(run, tmp_path, caps
 
 
 @pytest.mark.parametrize("text", ['{"backend": "jax"}', "not JSON", "[]"])
-def test_a_file_may_say_the_backend(text, tmp_path):
+def test_backend_in_a_file(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
-    assert backends._said(tmp_path) == ("jax" if "jax" in text else None)
+    assert _backend_in_file(tmp_path) == ("jax" if "jax" in text else None)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_jax_trains_what_every_backend_measures(tmp_path, capsys):
+def test_jax_run_can_be_evaluated_on_every_backend(tmp_path, capsys):
     folder = tmp_path / "run"
     words = ["train", "TKN6", *OPTIONS, "--epochs", "2", "--learning-rate", "0.01"]
     both = ["--backend", "jax", "--devices", "2"]

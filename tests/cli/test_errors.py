@@ -1,4 +1,4 @@
-"""What the user can mend is said in one line, and nothing is left half written."""
+"""User errors are one line with exit code 2, and leave no partial files."""
 
 import zipfile
 
@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from keras_attention.cli import main
-from tests.cli.small import names
+from tests.cli.small_runs import file_names
 
 
 @pytest.mark.parametrize(
@@ -15,62 +15,71 @@ from tests.cli.small import names
         (["train", "TDN11", "--output", "{new}"], "Did you mean 'TDN10'"),
         (["train", "TDN10", "--data", "digit", "--output", "{new}"], "Did you mean 'digits'"),
         (["train", "TDN10", "--epochs", "-1", "--output", "{new}"], "Received: --epochs=-1"),
-        (["train", "TDN10", "--set", "beta", "--output", "{new}"], "must be OPTION=VALUE"),
-        (["train", "TDN10", "--set", "gamma=1", "--output", "{new}"], "must name options of TDN10"),
-        (["train", "TDN10", "--set", "window=box", "--output", "{new}"], "window='box'"),
+        (["train", "TDN10", "--model-option", "beta", "--output", "{new}"], "must be OPTION=VALUE"),
+        (
+            ["train", "TDN10", "--model-option", "gamma=1", "--output", "{new}"],
+            "must name options of TDN10",
+        ),
+        (["train", "TDN10", "--model-option", "window=box", "--output", "{new}"], "window='box'"),
         (["train", "TDN10", "--train-size", "1", "--output", "{new}"], "Received: train_size=1"),
-        (["train", "TDN10", "--output", "{run}"], "which holds a run"),
+        (["train", "TDN10", "--output", "{run}"], "which contains a run"),
         (["train", "TDN10", "--output", "{other}"], "must be a new or empty folder"),
         (["train", "CNN6", "--output", "{run}", "--resume"], "which has model = 'TKN6'"),
         (["train", "TKN6", "--output", "{run}", "--resume", "--epochs", "9"], "epochs = 3"),
-        (["train", "TDN10", "--output", "{new}", "--resume"], "Expected the folder of a run"),
+        (["train", "TDN10", "--output", "{new}", "--resume"], "must be a run folder"),
         (["evaluate", "{new}", "--data", "digits"], "does not exist"),
-        (["evaluate", "{corrupt}", "--data", "digits"], "corrupt or of another format"),
-        (["evaluate", "{torn}", "--data", "digits"], "does not load"),
-        (["evaluate", "{foreign}", "--data", "digits"], "does not load"),
+        (["evaluate", "{corrupt}", "--data", "digits"], "corrupt or has another format"),
+        (["evaluate", "{torn}", "--data", "digits"], "cannot be loaded"),
+        (["evaluate", "{foreign}", "--data", "digits"], "cannot be loaded"),
         (
-            ["train", "SVHNCoarse", "--set", "width=0.1", "--output", "{new}"],
+            ["train", "SVHNCoarse", "--model-option", "width=0.1", "--output", "{new}"],
             "must be one of number_photographs, svhn_numbers. Received: --data=digits",
         ),
         (["train", "TDN10", "--data", "gtsdb", "--output", "{new}"], "Received: --data=gtsdb"),
         (["train", "TDN10", "--data", "number_photographs", "--output", "{new}"], "has 6 labels"),
-        (["evaluate", "{run}", "--data", "gtsdb"], "labels of whole images"),
-        (["evaluate", "{run}", "--data", "number_photographs"], "must fit the model's input"),
+        (["evaluate", "{run}", "--data", "gtsdb"], "one label per image"),
+        (["evaluate", "{run}", "--data", "number_photographs"], "must match the model's input"),
         (["evaluate", "{run}", "--size", "20", "--data", "nothing"], "Received: name='nothing'"),
         (
             ["plot", "{baseline}", "--data", "digits", "--size", "8"],
-            "must hold an attention mechanism",
+            "must contain an attention mechanism",
         ),
-        (["evaluate", "{baseline}", "--data", "digits"], "must fit the model's input (8, 8, 1)"),
+        (["evaluate", "{baseline}", "--data", "digits"], "must match the model's input (8, 8, 1)"),
         (["export", "{baseline}", "--output", "{other}"], "must be new"),
-        (["export", "{baseline}", "--data", "digits"], "are for --quantize"),
-        (["export", "{baseline}", "--quantize", "int8"], "needs --format litert"),
+        (["export", "{baseline}", "--data", "digits"], "require --quantize"),
+        (["export", "{baseline}", "--quantize", "int8"], "requires --format litert"),
         (
             ["export", "{baseline}", "--format", "litert", "--quantize", "int8"],
-            "must be given for a .keras file",
+            "is required for a .keras file",
         ),
-        (["export", "{baseline}", "--format", "onnx", "--no-image-bytes"], "is for --format saved"),
-        (["export", "{baseline}", "--attention"], "must hold a layer that takes"),
+        (
+            ["export", "{baseline}", "--format", "onnx", "--no-image-bytes"],
+            "requires --format saved_model",
+        ),
+        (["export", "{baseline}", "--attention"], "must contain a layer with a call option"),
         (["train", "--output", "{new}"], "needs a MODEL"),
-        (["train", "TDN10", "--optimizer", "adam", "--momentum", "0.9"], "is for --optimizer sgd"),
+        (
+            ["train", "TDN10", "--optimizer", "adam", "--momentum", "0.9"],
+            "requires --optimizer sgd",
+        ),
         (["train", "TDN10", "--momentum", "1"], "from 0 up to 1"),
         (["train", "TDN10", "--data-option", "noise=1"], "Options of 'digits' are: none"),
         (["train", "TDN10", "--data-option", "noise"], "must be OPTION=VALUE"),
         (["train", "TDN10", "--data-dir", "{other}"], "`data_dir` must be None for 'digits'"),
-        (["evaluate", "{baseline}"], "`--data` must be given"),
+        (["evaluate", "{baseline}"], "`--data` is required"),
         (["evaluate", "{run}", "--batch-size", "0"], "Received: --batch-size=0"),
         (["plot", "{run}", "--output", "a.gif"], "must be one of '.png', '.pdf', '.svg'"),
         (["plot", "{run}", "--images", "-1"], "must be 0 or more"),
-        (["plot", "{run}", "--images", "9999"], "must be places of test images"),
+        (["plot", "{run}", "--images", "9999"], "must be indices of test images"),
         (["plot", "{run}", "--teacher", "{run}"], "`--layer` must name the layers"),
         (["bench", "TDN11"], "Did you mean 'TDN10'"),
-        (["bench", "DN10", "--size", "8"], "`--size` needs --data"),
+        (["bench", "DN10", "--size", "8"], "`--size` requires --data"),
         (["bench", "SVHNCoarse"], "`--data` must name"),
-        (["bench", "{run}", "DN10", "--data", "digits"], "must take the same input"),
+        (["bench", "{run}", "DN10", "--data", "digits"], "must accept the same input shape"),
         (["bench", "DN10", "--rounds", "0"], "Received: --rounds=0"),
     ],
 )
-def test_errors_are_one_line_and_exit_with_2(run, baseline, tmp_path, capsys, arguments, message):
+def test_errors_are_one_line_with_exit_code_2(run, baseline, tmp_path, capsys, arguments, message):
     paths = {name: tmp_path / name for name in ("new", "other", "foreign.keras")}
     paths |= {"run": run, "foreign": paths["foreign.keras"]}
     (tmp_path / "other").mkdir()
@@ -82,7 +91,7 @@ def test_errors_are_one_line_and_exit_with_2(run, baseline, tmp_path, capsys, ar
         archive.writestr("config.json", "{")
     _write_foreign(paths["foreign"])
     paths["baseline"] = baseline
-    before = names(tmp_path)
+    before = file_names(tmp_path)
     capsys.readouterr()
 
     arguments = [word.format(**paths) if "{" in word else word for word in arguments]
@@ -90,11 +99,11 @@ def test_errors_are_one_line_and_exit_with_2(run, baseline, tmp_path, capsys, ar
     error = capsys.readouterr().err
     assert message in error.splitlines()[-1]
     assert error.splitlines()[-1].startswith("keras-attention: ")
-    assert names(tmp_path) == before, "nothing half written"
+    assert file_names(tmp_path) == before, "no partial files"
 
 
 def _write_foreign(path):
-    """A .keras file with a layer that this process does not know."""
+    """Writes a .keras file with a layer that is not registered."""
 
     class Foreign(keras.layers.Layer):
         def call(self, inputs):

@@ -1,4 +1,4 @@
-"""The commands on a data set whose labels are numbers."""
+"""The commands on a regression data set."""
 
 import re
 
@@ -37,16 +37,16 @@ def test_train_and_evaluate(archive, tmp_path, capsys):
         assert any(number == pytest.approx(error, abs=0.006) for number in numbers), printed
 
 
-def test_a_classifier_cannot_be_evaluated_on_numbers(archive, tmp_path, capsys):
+def test_classifier_cannot_be_evaluated_on_regression(archive, tmp_path, capsys):
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
     keras.Sequential(layers).save(tmp_path / "model.keras")
     options = ["--data", "pain_archive", "--size", "8"]
     assert main(["evaluate", str(tmp_path / "model.keras"), *options]) == 2
     error = capsys.readouterr().err
-    assert "must have one answer of 1. Received: outputs of one answer of 10" in error
+    assert "must have one output of size 1. Received: one output of size 10" in error
 
 
-def test_without_the_archive_the_error_is_one_line(tmp_path, monkeypatch, capsys):
+def test_missing_archive_is_a_one_line_error(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("PAIN_ARCHIVE_DIR", raising=False)
     output = str(tmp_path / "run")
     assert main(["train", "TDN10", "--data", "pain_archive", "--output", output]) == 2

@@ -1,4 +1,4 @@
-"""The commands on sequences: networks for images refuse them, other files are measured."""
+"""The commands on sequences, and errors of models for images."""
 
 import re
 
@@ -11,7 +11,7 @@ from keras_attention.cli import main
 
 
 @pytest.mark.parametrize("data", ["digit_sequences", "digit_forecast"])
-def test_networks_for_images_refuse_sequences(tmp_path, capsys, data):
+def test_image_models_reject_sequences(tmp_path, capsys, data):
     output = str(tmp_path / "run")
     assert main(["train", "TDN10", "--data", data, "--output", output]) == 2
     shape = datasets.find(data).example_shape
@@ -21,7 +21,7 @@ def test_networks_for_images_refuse_sequences(tmp_path, capsys, data):
 
 
 @pytest.mark.parametrize("data", ["mocap", "flights", "imagenet2012"])
-def test_without_files_the_error_is_one_line(tmp_path, monkeypatch, capsys, data):
+def test_missing_files_are_a_one_line_error(tmp_path, monkeypatch, capsys, data):
     for name in ("MOCAP_DIR", "FLIGHTS_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
@@ -42,11 +42,11 @@ def test_evaluate_classes(tmp_path, capsys):
     assert "digit_sequences, 8 steps" in printed
     assert "test sequences" in printed
     assert main(["evaluate", model, "--data", "digit_sequences"]) == 2
-    assert "Received: examples of (28, 28)" in capsys.readouterr().err
+    assert "Received: (28, 28)" in capsys.readouterr().err
 
 
-def test_evaluate_several_numbers(tmp_path, capsys):
-    """The row above is a forecast whose errors are known."""
+def test_evaluate_multivariate_regression(tmp_path, capsys):
+    """The model repeats the last row, so that its errors are known."""
     layers = [keras.Input((4, 8)), keras.layers.Cropping1D((3, 0)), keras.layers.Flatten()]
     model = saved(tmp_path / "model.keras", *layers)
     assert main(["evaluate", model, "--data", "digit_forecast"]) == 0
@@ -59,17 +59,17 @@ def test_evaluate_several_numbers(tmp_path, capsys):
     few = [keras.Input((4, 8)), keras.layers.Flatten(), keras.layers.Dense(1)]
     assert main(["evaluate", saved(tmp_path / "few.keras", *few), "--data", "digit_forecast"]) == 2
     assert (
-        "must have one answer of 8. Received: outputs of one answer of 1" in capsys.readouterr().err
+        "must have one output of size 8. Received: one output of size 1" in capsys.readouterr().err
     )
 
 
-def test_plot_a_layer_of_a_network_for_sequences(tmp_path, capsys):
+def test_plot_a_layer_of_a_sequence_model(tmp_path, capsys):
     model = str(tmp_path / "model.keras")
     applications.LSTM4((8, 8), 10, attention="ran").save(model)
     options = ["plot", model, "--data", "digit_sequences", "--size", "8"]
-    picture = tmp_path / "lstm4.png"
-    assert main([*options, "--layer", "lstm4", "--output", str(picture)]) == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    figure = tmp_path / "lstm4.png"
+    assert main([*options, "--layer", "lstm4", "--output", str(figure)]) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
     assert main([*options, "--layer", "lstm5"]) == 2
     assert "Did you mean 'lstm" in capsys.readouterr().err
     assert not (tmp_path / "figures").exists()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from keras_attention.cli import main
-from keras_attention.cli.asked import KEYS
+from keras_attention.cli.config import CONFIG_KEYS
 from tests.fuzz.hunt import hunt, tries
 
 COMMANDS = ("train", "evaluate", "plot", "export", "models", "bench")
@@ -19,7 +19,7 @@ OPTIONS = (
         "--schedule",
         "--data-dir",
         "--data-option",
-        "--set",
+        "--model-option",
         "--config",
     ),
     *("--output", "--images", "--layer", "--teacher", "--rounds", "--format", "--json", "--resume"),
@@ -49,7 +49,7 @@ def idle(tmp_path, monkeypatch):
     with (
         mock.patch("keras.Model.fit", begin),
         mock.patch("keras_attention.cli.data.load", begin),
-        mock.patch("keras_attention.cli.stopwatch.alternated", begin),
+        mock.patch("keras_attention.inspect.interleaved_timing", begin),
     ):
         yield tmp_path
 
@@ -98,7 +98,7 @@ def test_configurations(examples, idle, capsys):
         path.write_text(json.dumps({**fine, **changes}))
         ends_well(["train", "--config", str(path), "--output", str(idle / "run")], capsys)
 
-    hunt(examples, check, changes=st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3))
+    hunt(examples, check, changes=st.dictionaries(st.sampled_from(CONFIG_KEYS), JSON, max_size=3))
 
 
 @tries
@@ -131,7 +131,7 @@ def test_folders_of_runs(command, examples, idle, capsys):
         ends_well([command, *map(str, first)], capsys)
 
     broken = st.one_of(st.binary(max_size=60), st.just(b"PK\3\4" + b"\0" * 30))
-    keys = st.sampled_from((*KEYS, "other"))
+    keys = st.sampled_from((*CONFIG_KEYS, "other"))
     hunt(
         examples, check, changes=st.dictionaries(keys, JSON, max_size=2), model=broken, state=broken
     )

@@ -1,29 +1,29 @@
-"""The table of formats has every model, and says what is true."""
+"""The table of formats is complete and correct."""
 
 import pytest
 
 import keras_attention as ka
-from tests.serving.format_rows import rows
+from tests.serving.format_cases import format_cases
 from tests.serving.formats import FORMATS, cell, cells, committed
 
-# Quick ones that took work: regions of learned size, groups of kernels, recurrent layers.
+# Fast cases of each kind: regions of learned size, groups of kernels, recurrent layers, int8.
 FEW = [("TKN6", "onnx"), ("TDN10, compacted", "onnx"), ("LSTM4", "litert"), ("LeNet5", "int8")]
 
 
 def test_every_model_has_a_row():
     found = committed()
-    assert list(found) == [(row.name, kind) for row in rows() for kind in FORMATS]
+    assert list(found) == [(case.name, kind) for case in format_cases() for kind in FORMATS]
     assert {name.partition(",")[0] for name, _ in found} == set(ka.applications.list_models())
     assert all(value == "yes" or value.startswith("no: ") for value in found.values())
 
 
 @pytest.mark.parametrize(("name", "kind"), FEW)
-def test_a_few_rows_are_true(name, kind, tmp_path):
-    row = next(row for row in rows() if row.name == name)
-    assert cell(row, kind, tmp_path) == committed()[name, kind]
+def test_a_few_cells_are_correct(name, kind, tmp_path):
+    case = next(case for case in format_cases() if case.name == name)
+    assert cell(case, kind, tmp_path) == committed()[name, kind]
 
 
 @pytest.mark.slow
-def test_all_rows_are_true():
+def test_all_cells_are_correct():
     expected = committed()
     assert cells(list(expected)) == expected

@@ -1,4 +1,4 @@
-"""A Keras model behind `mlflow models serve`, asked by many at once, some of whom ask nonsense."""
+"""A Keras model served by `mlflow models serve`, with concurrent and invalid requests."""
 
 import json
 import os
@@ -22,18 +22,18 @@ pytest.importorskip("mlflow", reason="`make test-serving` installs it")
 
 CLIENTS, REQUESTS = 8, 240
 SIZES = ((12, 12), (20, 14), (9, 31))
-NONSENSE = {
-    "nothing": b"",
-    "no JSON": b"{'inputs': [[",
-    "no inputs": b'{"pictures": [[[[0.5]]]]}',
-    "words": b'{"inputs": [[[["white"]]]]}',
-    "a ragged picture": b'{"inputs": [[[[0.1], [0.2]], [[0.3]]]]}',
-    "no batch": b'{"inputs": [[[0.5]]]}',
+INVALID = {
+    "empty": b"",
+    "invalid JSON": b"{'inputs': [[",
+    "no inputs": b'{"images": [[[[0.5]]]]}',
+    "strings": b'{"inputs": [[[["white"]]]]}',
+    "ragged image": b'{"inputs": [[[[0.1], [0.2]], [[0.3]]]]}',
+    "no batch axis": b'{"inputs": [[[0.5]]]}',
     "two channels": json.dumps({"inputs": np.zeros((1, 12, 12, 2)).tolist()}).encode(),
 }
 
 
-def network():
+def build_model():
     inputs = keras.Input((None, None, 1), name="images")
     x = ka.layers.TargetLayer(8, 3)(inputs)
     x = ka.layers.CBAM(reduction=4)(keras.layers.ReLU()(x))
@@ -43,27 +43,27 @@ def network():
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The model, and the address at which a process of its own serves it."""
+    """The model, and the address of a process that serves it."""
     folder = tmp_path_factory.mktemp("mlflow")
-    model = network()
+    model = build_model()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-        takes = Schema([TensorSpec(np.dtype("float32"), (-1, -1, -1, 1))])
+        schema = Schema([TensorSpec(np.dtype("float32"), (-1, -1, -1, 1))])
         mlflow.keras.save_model(
             model,
             str(folder / "model"),
             save_exported_model=True,
-            signature=ModelSignature(inputs=takes),
+            signature=ModelSignature(inputs=schema),
             pip_requirements=["tensorflow"],
         )
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     command += ["--model-uri", folder / "model", "--port", str(port), "--workers", "1"]
-    # The command starts others by name.
+    # The command starts other commands by name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/db"}
     with (
@@ -80,60 +80,60 @@ def server(tmp_path_factory):
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def wait_for(url, process, log, seconds=180):
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                if response.status == 200:
                     return
         except OSError:
             time.sleep(0.5)
     raise AssertionError(f"no server: {log.read_text()[-3000:]}")
 
 
-def ask(address, body):
-    """Status and answer; whatever is no answer is an error here."""
+def post(address, body):
+    """Sends a request; returns status and content of the response."""
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}/invocations", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return answer.status, json.loads(answer.read())
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.loads(error.read())
 
 
-def test_a_mixed_load_is_answered_to_the_last_request(server):
+def test_concurrent_valid_and_invalid_requests(server):
     model, address = server
     rng = np.random.default_rng(0)
-    asked = []
+    requests = []
     for number in range(REQUESTS):
         if number % 4 == 3:
-            asked.append((list(NONSENSE)[number // 4 % len(NONSENSE)], None))
+            requests.append((list(INVALID)[number // 4 % len(INVALID)], None))
         else:
             shape = (int(rng.integers(1, 6)), *SIZES[number % len(SIZES)], 1)
-            asked.append(("", rng.uniform(size=shape).astype("float32")))
+            requests.append(("", rng.uniform(size=shape).astype("float32")))
 
     def send(kind_and_images):
         kind, images = kind_and_images
-        body = NONSENSE[kind] if kind else json.dumps({"inputs": images.tolist()}).encode()
-        return ask(address, body)
+        body = INVALID[kind] if kind else json.dumps({"inputs": images.tolist()}).encode()
+        return post(address, body)
 
     with ThreadPoolExecutor(CLIENTS) as clients:
-        answers = list(clients.map(send, asked))
-    assert len(answers) == REQUESTS
-    for (kind, images), (status, answer) in zip(asked, answers, strict=True):
+        responses = list(clients.map(send, requests))
+    assert len(responses) == REQUESTS
+    for (kind, images), (status, content) in zip(requests, responses, strict=True):
         if kind:
-            assert 400 <= status < 500, (kind, status, answer)
-            assert answer, kind
+            assert 400 <= status < 500, (kind, status, content)
+            assert content, kind
         else:
-            assert status == 200, answer
-            np.testing.assert_allclose(answer["predictions"], model(images), atol=1e-5)
+            assert status == 200, content
+            np.testing.assert_allclose(content["predictions"], model(images), atol=1e-5)
     with urllib.request.urlopen(f"{address}/ping", timeout=5) as alive:
         assert alive.status == 200

@@ -1,81 +1,114 @@
-"""Says what is installed, what the backend sees, and which data sets are at hand."""
+"""The `doctor` command: reports installed packages, devices and available data sets."""
 
+import importlib.util
 import platform
+import re
 import shutil
 from argparse import Namespace
+from importlib import metadata
 from typing import Any
 
 from rich.table import Table
 
 from keras_attention import __version__, backend, datasets
-from keras_attention.cli import installed
-from keras_attention.cli.answer import Answer
+from keras_attention.cli.commands import CommandResult
+
+DISTRIBUTION = "keras-cnn-attention"
+REPORTED = ("keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets", "keras-hub")
+BACKENDS = ("tensorflow", "jax", "torch")
+# Modules that the extras of setup.py install.
+EXTRAS = {
+    "export": ("tf2onnx", "onnx", "onnxruntime"),
+    "jax": ("jax",),
+    "detection": ("keras_hub", "pycocotools"),
+}
 
 
-def run(options: Namespace) -> Answer:
-    """Looks without loading or downloading anything; the exit code is 1 where names clash."""
-    clashing = installed.clashing_packages()
-    seen = backend.accelerators()
-    facts: dict[str, Any] = {
+def run(options: Namespace) -> CommandResult:
+    """Reports without loading or downloading data; the exit code is 1 if package names conflict."""
+    conflicting = conflicting_packages()
+    accelerators = backend.accelerators()
+    values: dict[str, Any] = {
         "keras_attention": __version__,
         "python": platform.python_version(),
-        "versions": installed.versions(),
+        "versions": {name: version for name in REPORTED if (version := _version(name))},
         "backend": backend.BACKEND,
-        "backends": installed.backends(),
-        "accelerators": seen,
-        "clashing_packages": clashing,
-        "missing_for_extras": installed.missing_for_extras(),
-        "data_sets": _data_sets(),
-        "advice": [*_about_clash(clashing), *_about_driver(seen)],
+        "backends": [name for name in BACKENDS if _is_installed(name)],
+        "accelerators": accelerators,
+        "conflicting_packages": conflicting,
+        "missing_for_extras": {
+            extra: [name for name in names if not _is_installed(name)]
+            for extra, names in EXTRAS.items()
+        },
+        "datasets": _datasets(),
+        "advice": [*_conflict_advice(conflicting), *_driver_advice(accelerators)],
     }
-    return Answer(facts, [_software(facts), _data(facts), *facts["advice"]], int(bool(clashing)))
+    printed = [_software_table(values), _datasets_table(values), *values["advice"]]
+    return CommandResult(values, printed, int(bool(conflicting)))
 
 
-def _about_clash(clashing: list[str]) -> list[str]:
+def conflicting_packages() -> list[str]:
+    """Lists other distributions that provide keras_attention, such as PyPI's keras-attention."""
+    names = metadata.packages_distributions().get("keras_attention", [])
+    return sorted({name for name in names if re.sub(r"[-_.]+", "-", name).lower() != DISTRIBUTION})
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _datasets() -> list[dict[str, Any]]:
+    rows = []
+    for name, info in datasets.list_datasets().items():
+        location = datasets.at_hand(info)
+        row = {"name": name, "available": location is not None, "location": location}
+        rows.append({**row, "how_to_get": None if location else datasets.to_get(info)})
+    return rows
+
+
+def _conflict_advice(conflicting: list[str]) -> list[str]:
     return [
-        f"{name} is another package that imports as keras_attention; only one of the two can be "
-        f"installed: pip uninstall {name}, then pip install --force-reinstall --no-deps "
-        "keras-cnn-attention"
-        for name in clashing
+        f"{name} is another package that is imported as keras_attention; only one of the two can "
+        f"be installed: pip uninstall {name}, then pip install --force-reinstall --no-deps "
+        f"{DISTRIBUTION}"
+        for name in conflicting
     ]
 
 
-def _about_driver(seen: list[str]) -> list[str]:
-    """What to do where there is a GPU's driver and the backend sees no GPU."""
-    if seen or shutil.which("nvidia-smi") is None:
+def _driver_advice(accelerators: list[str]) -> list[str]:
+    if accelerators or shutil.which("nvidia-smi") is None:
         return []
     return [
-        f"There is a driver of NVIDIA, and {backend.BACKEND} sees no GPU: "
-        'pip install "keras-cnn-attention[gpu]"'
+        f"An NVIDIA driver is installed, but {backend.BACKEND} does not detect a GPU: "
+        f'pip install "{DISTRIBUTION}[gpu]"'
     ]
 
 
-def _data_sets() -> list[dict[str, Any]]:
-    found = []
-    for name, info in datasets.list_datasets().items():
-        place = datasets.at_hand(info)
-        facts = {"name": name, "at_hand": place is not None, "place": place}
-        found.append({**facts, "to_get": None if place else datasets.to_get(info)})
-    return found
-
-
-def _software(facts: dict[str, Any]) -> Table:
+def _software_table(values: dict[str, Any]) -> Table:
     rows = {
-        "keras_attention": facts["keras_attention"],
-        "python": facts["python"],
-        **facts["versions"],
-        "backend": f"{facts['backend']}, of {', '.join(facts['backends'])}",
-        "accelerators": ", ".join(facts["accelerators"]) or "none seen",
+        "keras_attention": values["keras_attention"],
+        "python": values["python"],
+        **values["versions"],
+        "backend": f"{values['backend']} (installed: {', '.join(values['backends'])})",
+        "accelerators": ", ".join(values["accelerators"]) or "none detected",
     }
-    for extra, missing in facts["missing_for_extras"].items():
-        how = f'missing {", ".join(missing)}: pip install "keras-cnn-attention[{extra}]"'
-        rows[f"extra {extra}"] = how if missing else "installed"
+    for extra, missing in values["missing_for_extras"].items():
+        advice = f'missing {", ".join(missing)}: pip install "{DISTRIBUTION}[{extra}]"'
+        rows[f"extra {extra}"] = advice if missing else "installed"
     return _table("software", rows)
 
 
-def _data(facts: dict[str, Any]) -> Table:
+def _datasets_table(values: dict[str, Any]) -> Table:
     rows = {
-        one["name"]: str(one["place"] or f"not here: {one['to_get']}") for one in facts["data_sets"]
+        row["name"]: str(row["location"] or f"not available: {row['how_to_get']}")
+        for row in values["datasets"]
     }
     return _table("data sets", rows)
 
@@ -83,6 +116,6 @@ def _data(facts: dict[str, Any]) -> Table:
 def _table(title: str, rows: dict[str, str]) -> Table:
     table = Table(title=title, show_header=False)
     for name, value in rows.items():
-        # Brackets of an extra are no markup.
+        # rich would interpret the brackets of an extra as markup.
         table.add_row(name, value.replace("[", r"\["))
     return table

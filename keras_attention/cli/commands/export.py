@@ -1,57 +1,110 @@
-"""Writes a model for serving, runs what was written and compares."""
+"""The `export` command: writes a model for serving and verifies what was written."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_attention import export as exports
-from keras_attention.cli import quantizing, run_folder
-from keras_attention.cli.answer import Answer
-from keras_attention.cli.compacting import compacted
-from keras_attention.cli.run_config import DataConfig
+from keras_attention import datasets
+from keras_attention import export as exporters
+from keras_attention.cli import data, metrics, run_folder
+from keras_attention.cli.commands import CommandResult
+from keras_attention.cli.config import DataConfig
+from keras_attention.export.litert import LiteRTFile
 
-WRITERS = {
-    "saved_model": exports.export_saved_model,
-    "onnx": exports.export_onnx,
-    "litert": exports.export_litert,
+EXPORTERS = {
+    "saved_model": exporters.export_saved_model,
+    "onnx": exporters.export_onnx,
+    "litert": exporters.export_litert,
 }
-FILES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
+DEFAULT_NAMES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
+# Number of training examples from which the ranges of int8 activations are calibrated.
+CALIBRATION_EXAMPLES = 200
 
 
-def run(options: Namespace) -> Answer:
-    """Exports a run's model, or that of a .keras file."""
-    data = quantizing.data_of(options)
+def run(options: Namespace) -> CommandResult:
+    """Exports the model of a run, or of a .keras file."""
+    config = _quantization_data(options)
     model = run_folder.load_model(options.model)
     if options.compact:
-        model = compacted(model)
-    path: Path = options.output or run_folder.folder_of(options.model) / FILES[options.format]
-    given = _arguments(options, model, data)
+        model = run_folder.compact_model(model)
+    default = run_folder.output_folder(options.model) / DEFAULT_NAMES[options.format]
+    arguments = _export_arguments(options, model, config)
     try:
-        written = WRITERS[options.format](model, path, **given)
+        path = EXPORTERS[options.format](model, options.output or default, **arguments)
     except (ImportError, RuntimeError, FileExistsError) as error:
-        # No package, a format that cannot hold the model, a file in the way: said in full there.
         raise ValueError(str(error).replace("overwrite=True", "--overwrite")) from error
-    facts = {"export": written, "format": options.format, "attention": options.attention}
-    facts |= {"compact": options.compact}
-    lines = [f"wrote {written}"]
-    if data is not None:
-        costs = quantizing.costs(model, written, data)
-        facts |= {"quantize": options.quantize, **costs}
-        lines += quantizing.said(costs)
-    return Answer(facts, lines)
+    values = {"export": path, "format": options.format, "attention": options.attention}
+    values |= {"compact": options.compact}
+    lines = [f"wrote {path}"]
+    if config is not None:
+        effect = _quantization_effect(model, path, config)
+        values |= {"quantize": options.quantize, **effect}
+        titles = {**metrics.TITLES, "bytes": "bytes"}
+        lines += [
+            f"{titles[name]}: {each['before']:.6g} before, {each['after']:.6g} after"
+            for name, each in effect.items()
+            if name in titles
+        ]
+    return CommandResult(values, lines)
 
 
-def _arguments(options: Namespace, model: keras.Model, data: DataConfig | None) -> dict[str, Any]:
-    given = {"overwrite": options.overwrite, "attention": options.attention}
-    if data is not None:
-        given |= {"quantize": options.quantize, "inputs": quantizing.ranges(model, data)}
+def _quantization_data(options: Namespace) -> DataConfig | None:
+    """Returns the data for calibration and evaluation, None without `--quantize`."""
+    if options.quantize is None:
+        if any((options.data, options.size, options.data_dir, options.data_options)):
+            raise ValueError(
+                "`--data`, `--size`, `--data-dir` and `--data-option` require --quantize. "
+                f"Received: --data={options.data}, --size={options.size}, without --quantize"
+            )
+        return None
+    if options.format != "litert":
+        raise ValueError(
+            f"`--quantize` requires --format litert. Received: --format={options.format}"
+        )
+    return data.data_config(options)
+
+
+def _export_arguments(
+    options: Namespace, model: keras.Model, config: DataConfig | None
+) -> dict[str, Any]:
+    arguments = {"overwrite": options.overwrite, "attention": options.attention}
+    if config is not None:
+        examples = next(iter(data.load(config, "train", CALIBRATION_EXAMPLES)))[0].numpy()
+        data.validate_input(model, examples.shape[1:])
+        arguments |= {"quantize": options.quantize, "inputs": examples}
     if options.no_image_bytes:
         if options.format != "saved_model":
             raise ValueError(
-                "`--no-image-bytes` is for --format saved_model, which alone has that endpoint. "
-                f"Received: --format={options.format}"
+                "`--no-image-bytes` requires --format saved_model; other formats do not have that "
+                f"endpoint. Received: --format={options.format}"
             )
-        given |= {"image_bytes": False}
-    return given
+        arguments |= {"image_bytes": False}
+    return arguments
+
+
+def _quantization_effect(model: keras.Model, path: Path, config: DataConfig) -> dict[str, Any]:
+    """Measures test errors and sizes in bytes before and after quantization."""
+    test, info = data.load_test(config), datasets.find(config.data)
+    before = metrics.evaluate(model, test, info)[1]
+    count, after = metrics.evaluate(_LiteRTModel(model, path), test, info)
+    errors = {name: {"before": before[name], "after": after[name]} for name in before}
+    # Weights before quantization are float32.
+    size = {"before": 4 * model.count_params(), "after": path.stat().st_size}
+    return {"examples": count, **errors, "bytes": size}
+
+
+class _LiteRTModel:
+    """LiteRT file with the prediction methods of the Keras model from which it was exported."""
+
+    def __init__(self, model: keras.Model, path: Path):
+        self.outputs, self._file = model.outputs, LiteRTFile(path)
+
+    def predict_on_batch(self, inputs: Any) -> Any:
+        outputs = self._file([np.asarray(inputs)])[: len(self.outputs)]
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def predict(self, batches: Any, verbose: Any = None) -> np.ndarray:
+        return np.concatenate([self.predict_on_batch(inputs) for inputs, _ in batches])

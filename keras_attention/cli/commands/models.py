@@ -1,24 +1,24 @@
-"""Lists the models."""
+"""The `models` command: lists the models of the package."""
 
 from argparse import Namespace
 
 from keras_attention import applications, inspect
-from keras_attention.cli.answer import Answer
+from keras_attention.cli.commands import CommandResult
 
 
-def run(options: Namespace) -> Answer:
-    """Lists the models, or those that are named, at the size that they have by default."""
+def run(options: Namespace) -> CommandResult:
+    """Lists the parameters and MACs of models at their default input shape."""
     names = options.models or applications.list_models()
-    built = {name: applications.build(name) for name in names}
-    inputs = [str(model.input_shape[1:]) for model in built.values()]
-    table = inspect.summary_table(built, columns={"input": inputs})
-    facts = [
+    models = {name: applications.build(name) for name in names}
+    inputs = [str(model.input_shape[1:]) for model in models.values()]
+    table = inspect.summary_table(models, columns={"input": inputs})
+    rows = [
         {
             "model": name,
             "parameters": inspect.trainable_parameters(model),
             "macs": inspect.count_macs(model),
             "input_shape": model.input_shape[1:],
         }
-        for name, model in built.items()
+        for name, model in models.items()
     ]
-    return Answer({"models": facts}, [table])
+    return CommandResult({"models": rows}, [table])

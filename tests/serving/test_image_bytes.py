@@ -1,4 +1,4 @@
-"""Files of pictures as a server gets them, compared with what another library decodes."""
+"""Decoding of image files in exports, compared with another library."""
 
 import functools
 import struct
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_attention as ka
-from keras_attention.export.pictures import MOST_PIXELS, picture_shape, reader
-from tests.serving.made import SIDES, colors, encoded, png
+from keras_attention.export.saved_model import MAX_PIXELS, image_decoder, image_input_shape
+from tests.serving.image_files import SIZE, colors, encoded, png
 
 RGB = colors()
 GRAY = RGB[..., 0]
@@ -24,24 +24,24 @@ ANY = (None, None, 3)
 
 
 @functools.cache
-def function(shape):
-    """Traced, as a server has it."""
+def traced_decoder(shape):
+    """The decoder as a graph, as in a server."""
     files = tf.TensorSpec((None,), tf.string)
-    return tf.function(reader(shape), input_signature=[files], autograph=False)
+    return tf.function(image_decoder(shape), input_signature=[files], autograph=False)
 
 
-def read(*files, shape=ANY):
-    return function(shape)(tf.constant(list(files))).numpy()
+def decode(*files, shape=ANY):
+    return traced_decoder(shape)(tf.constant(list(files))).numpy()
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
-def test_png_pixels_are_those_that_were_written(count, height, width, seed):
+def test_png_pixels_are_exact(count, height, width, seed):
     shape = (count, height, width, 3)
     pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    found = read(*map(png, pixels))
-    np.testing.assert_allclose(found, pixels / 255, atol=1e-6)
-    gray = read(*map(png, pixels), shape=(None, None, 1))
+    decoded = decode(*map(png, pixels))
+    np.testing.assert_allclose(decoded, pixels / 255, atol=1e-6)
+    gray = decode(*map(png, pixels), shape=(None, None, 1))
     np.testing.assert_allclose(gray[..., 0], pixels @ LUMA / 255, atol=1e-4)
 
 
@@ -61,7 +61,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_of_png(kind):
     file, expected = KINDS[kind]
-    np.testing.assert_allclose(read(file)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(decode(file)[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -70,33 +70,33 @@ def test_kinds_of_jpeg(mode, progressive):
     image = Image.fromarray(RGB).convert(mode)
     file = encoded(image, "JPEG", subsampling=0, quality=95, progressive=progressive)
     expected = np.asarray(image.convert("RGB")) / 255
-    assert np.abs(read(file)[0] - expected).mean() < 0.03
+    assert np.abs(decode(file)[0] - expected).mean() < 0.03
 
 
-def test_what_a_camera_says_of_its_rotation_does_not_count():
+def test_exif_orientation_is_ignored():
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    turned = encoded(Image.fromarray(RGB), "JPEG", exif=exif)
-    np.testing.assert_array_equal(read(turned), read(encoded(Image.fromarray(RGB), "JPEG")))
+    exif[0x0112] = 6  # rotated by 90 degrees
+    rotated = encoded(Image.fromarray(RGB), "JPEG", exif=exif)
+    np.testing.assert_array_equal(decode(rotated), decode(encoded(Image.fromarray(RGB), "JPEG")))
 
 
-def test_pictures_get_the_size_of_the_model_and_stay_in_range():
-    found = read(png(RGB), png(colors((30, 50))), shape=(12, 5, 3))
-    assert found.shape == (2, 12, 5, 3)
-    assert found.min() >= 0
-    assert found.max() <= 1
-    np.testing.assert_allclose(found.mean((1, 2))[0], RGB.mean((0, 1)) / 255, atol=0.03)
-    wide = read(png(RGB), png(colors((30, SIDES[1]))), shape=(12, None, 3))
-    assert wide.shape == (2, 12, SIDES[1], 3)
+def test_images_are_resized_to_the_model_and_stay_in_range():
+    decoded = decode(png(RGB), png(colors((30, 50))), shape=(12, 5, 3))
+    assert decoded.shape == (2, 12, 5, 3)
+    assert decoded.min() >= 0
+    assert decoded.max() <= 1
+    np.testing.assert_allclose(decoded.mean((1, 2))[0], RGB.mean((0, 1)) / 255, atol=0.03)
+    wide = decode(png(RGB), png(colors((30, SIZE[1]))), shape=(12, None, 3))
+    assert wide.shape == (2, 12, SIZE[1], 3)
 
 
-def test_of_any_size_a_batch_has_one():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="one size in a batch"):
-        read(png(RGB), png(colors((8, 8))))
+def test_images_of_a_batch_must_have_one_size():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same size"):
+        decode(png(RGB), png(colors((8, 8))))
 
 
 def header(rows, columns):
-    """A PNG file that says to be large and is not."""
+    """A small PNG file whose header claims a large size."""
     fields = struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
     check = struct.pack(">I", zlib.crc32(b"IHDR" + fields))
     return png(RGB)[:8] + struct.pack(">I", 13) + b"IHDR" + fields + check + png(RGB)[33:]
@@ -105,29 +105,29 @@ def header(rows, columns):
 WHOLE, JPEG = png(RGB), encoded(Image.fromarray(RGB), "JPEG")
 MALFORMED = {
     "nothing": b"",
-    "a byte": b"\x89",
-    "words": b"This is not a picture.",
-    "a head of PNG": WHOLE[:8],
-    "PNG without its end": WHOLE[:-20],
-    "PNG changed within": WHOLE[:45] + bytes([WHOLE[45] ^ 255]) + WHOLE[46:],
-    "a head of JPEG": JPEG[:4],
-    "JPEG without its end": JPEG[: len(JPEG) // 2],
+    "one byte": b"\x89",
+    "text": b"This is not an image.",
+    "PNG signature only": WHOLE[:8],
+    "truncated PNG": WHOLE[:-20],
+    "corrupt PNG": WHOLE[:45] + bytes([WHOLE[45] ^ 255]) + WHOLE[46:],
+    "JPEG signature only": JPEG[:4],
+    "truncated JPEG": JPEG[: len(JPEG) // 2],
     "GIF": encoded(PALETTE, "GIF"),
-    "too many pixels": header(MOST_PIXELS // 8192 + 1, 8192),
+    "too many pixels": header(MAX_PIXELS // 8192 + 1, 8192),
     "no pixels": header(0, 5),
-    "more than all": header(2**31 - 1, 2**31 - 1),
+    "largest possible size": header(2**31 - 1, 2**31 - 1),
 }
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_malformed_files_are_an_error_that_costs_no_process(kind):
+def test_malformed_files_raise_errors(kind):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        read(MALFORMED[kind])
+        decode(MALFORMED[kind])
     with pytest.raises(tf.errors.InvalidArgumentError):
-        read(WHOLE, MALFORMED[kind], shape=(4, 4, 1))
+        decode(WHOLE, MALFORMED[kind], shape=(4, 4, 1))
 
 
-def test_models_say_what_pictures_they_take():
+def test_image_shape_of_a_model():
     layers = keras.layers
     for sides, dtype, expected in (
         ((None, 5, 1), "float32", (None, 5, 1)),
@@ -138,16 +138,16 @@ def test_models_say_what_pictures_they_take():
     ):
         inputs = keras.Input(sides, dtype=dtype)
         model = keras.Model(inputs, layers.Flatten()(inputs))
-        assert picture_shape(model) == expected
+        assert image_input_shape(model) == expected
     first = layers.Conv2D(2, 3, data_format="channels_first")
     model = keras.Sequential([keras.Input((3, 8, 6)), first])
-    assert picture_shape(model) == (8, 6, 3)
+    assert image_input_shape(model) == (8, 6, 3)
     two = [keras.Input((4, 4, 3)), keras.Input((4, 4, 3))]
-    assert picture_shape(keras.Model(two, layers.Add()(two))) is None
+    assert image_input_shape(keras.Model(two, layers.Add()(two))) is None
 
 
 @pytest.mark.usefixtures("reloads_here")
-def test_files_are_answered_as_their_pixels_are(tmp_path):
+def test_files_and_pixels_have_the_same_outputs(tmp_path):
     first = {"data_format": "channels_first"}
     inputs = keras.Input((1, None, None))
     x = ka.layers.TargetLayer(4, 3, **first)(inputs)
@@ -155,21 +155,21 @@ def test_files_are_answered_as_their_pixels_are(tmp_path):
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
     path = ka.export.export_saved_model(model, tmp_path / "served", attention=True)
     served = tf.saved_model.load(path)
-    answer = served.serve_bytes(tf.constant([WHOLE, WHOLE]))
-    assert {name: tensor.shape for name, tensor in answer.items()} == {
+    outputs = served.serve_bytes(tf.constant([WHOLE, WHOLE]))
+    assert {name: tensor.shape for name, tensor in outputs.items()} == {
         "predictions": (2, 3),
-        "target_layer_attention": (2, 4, *SIDES),
-        "cbam_attention": (2, 4, *SIDES),
+        "target_layer_attention": (2, 4, *SIZE),
+        "cbam_attention": (2, 4, *SIZE),
     }
     gray = (RGB @ LUMA / 255).astype("float32")
-    np.testing.assert_allclose(answer["predictions"][0], model(gray[None, None])[0], atol=1e-4)
+    np.testing.assert_allclose(outputs["predictions"][0], model(gray[None, None])[0], atol=1e-4)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        served.serve_bytes(tf.constant([WHOLE, MALFORMED["words"]]))
+        served.serve_bytes(tf.constant([WHOLE, MALFORMED["text"]]))
     assert served.serve_bytes(tf.constant([WHOLE]))["predictions"].shape == (1, 3)
 
 
 @pytest.mark.usefixtures("reloads_here")
-def test_the_endpoint_for_files_can_be_left_out_and_asked_for(tmp_path):
+def test_endpoint_for_files_is_optional(tmp_path):
     dense = keras.layers.Dense
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), dense(2)])
     path = ka.export.export_saved_model(model, tmp_path / "a", image_bytes=False)

@@ -1,4 +1,4 @@
-"""Exports whose weights and activations are bytes, and models that Keras has quantized."""
+"""Exports with int8 weights and activations, and models that Keras has quantized."""
 
 import warnings
 
@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.export.litert_file import LiteRTFile, run_litert
+from keras_attention.export.litert import LiteRTFile, run_litert
 
 here = pytest.mark.usefixtures("reloads_here")
 
@@ -27,7 +27,7 @@ def images(rng):
     return rng.uniform(size=(20, 10, 10, 1)).astype("float32")
 
 
-def test_bytes_answer_nearly_as_floats_in_a_smaller_file(model, images, tmp_path):
+def test_int8_outputs_are_close_and_the_file_is_smaller(model, images, tmp_path):
     plain = ka.export.export_litert(model, tmp_path / "plain.tflite", inputs=images)
     path = ka.export.export_litert(
         model, tmp_path / "int8.tflite", inputs=images, quantize="int8", attention=True
@@ -42,9 +42,9 @@ def test_bytes_answer_nearly_as_floats_in_a_smaller_file(model, images, tmp_path
     np.testing.assert_allclose(predictions, model(images), atol=0.05)
 
 
-def test_ranges_need_examples_and_files_must_be_near(model, images, tmp_path):
+def test_int8_requires_inputs_and_outputs_within_tolerance(model, images, tmp_path):
     path = tmp_path / "int8.tflite"
-    with pytest.raises(ValueError, match="needs `inputs`"):
+    with pytest.raises(ValueError, match="`inputs` must be given"):
         ka.export.export_litert(model, path, quantize="int8")
     with pytest.raises(ValueError, match="must be one of None, 'int8'"):
         ka.export.export_litert(model, path, quantize="int4", inputs=images)
@@ -54,12 +54,14 @@ def test_ranges_need_examples_and_files_must_be_near(model, images, tmp_path):
 
 
 @here
-def test_what_keras_quantized_is_served_as_it_answers(model, images, tmp_path):
+def test_models_that_keras_quantized(model, images, tmp_path):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it names every layer that stays
+        warnings.simplefilter("ignore")  # it lists all layers that are not quantized
         model.quantize("int8")
-    small = [w.path for w in model.weights if keras.backend.standardize_dtype(w.dtype) == "int8"]
-    assert small == ["cbam/hidden/kernel", "cbam/channels/kernel", "dense/kernel"]
+    quantized = [
+        w.path for w in model.weights if keras.backend.standardize_dtype(w.dtype) == "int8"
+    ]
+    assert quantized == ["cbam/hidden/kernel", "cbam/channels/kernel", "dense/kernel"]
     path = ka.export.export_saved_model(model, tmp_path / "served", inputs=images)
     served = tf.saved_model.load(path)
     np.testing.assert_allclose(served.serve(images), model(images), atol=1e-5)
@@ -69,8 +71,8 @@ def test_what_keras_quantized_is_served_as_it_answers(model, images, tmp_path):
     assert sorted(item.name for item in tmp_path.iterdir()) == ["model.onnx", "served"]
 
 
-def test_sequences_of_open_length_cannot_be_unrolled(tmp_path):
+def test_recurrent_layers_require_a_fixed_sequence_length(tmp_path):
     model = keras.Sequential([keras.Input((None, 2)), keras.layers.LSTM(3)])
-    with pytest.raises(ValueError, match="of a known length"):
+    with pytest.raises(ValueError, match="fixed sequence length"):
         ka.export.export_litert(model, tmp_path / "model.tflite")
     assert not model.layers[0].unroll

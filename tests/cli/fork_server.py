@@ -1,7 +1,7 @@
-"""Trainings by the command line in processes that are killed, without an import for each.
+"""Trainings by the command line in forked processes that are killed.
 
-`python -m tests.cli.killing` imports everything, starts no thread, and forks a process for every
-line on its standard input.
+`python -m tests.cli.fork_server` imports everything once, starts no threads, and forks a process
+for every line on its standard input.
 """
 
 import json
@@ -17,22 +17,27 @@ import time
 import zipfile
 from pathlib import Path
 
-# Calls around a write, at which a process may end.
+# Calls that write files, before which a process can be killed.
 CALLS = ((tempfile, "mkstemp"), (os, "fsync"), (Path, "chmod"), (Path, "replace"))
-# NumPy starts threads of its own otherwise, and what has threads must not fork.
-ALONE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+# A process with threads must not fork, and NumPy and TensorFlow start threads by default.
+SINGLE_THREADED = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+}
 ROOT = Path(__file__).parents[2]
 
 
-class Server:
+class ForkServer:
     """The process that forks."""
 
     def __init__(self, log, backend="tensorflow", before=()):
         self.log = log
+        environment = {**os.environ, **SINGLE_THREADED}
         self.process = subprocess.Popen(
-            [*before, sys.executable, "-m", "tests.cli.killing"],
+            [*before, sys.executable, "-m", "tests.cli.fork_server"],
             cwd=ROOT,
-            env={**os.environ, **ALONE, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
+            env={**environment, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -48,45 +53,45 @@ class Server:
         self.process.stdout.close()
 
     def call(self, *words, **death):
-        """Runs one command; returns its exit code, or minus a signal, and what it did last."""
+        """Runs a command; returns its exit code or minus a signal, its last activity and time."""
         order = {"words": [str(word) for word in words], "log": str(self.log), **death}
         self.process.stdin.write(f"{json.dumps(order)}\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
 
-def train_until_done(server, folder, words, kills):
-    """Trains, and goes on after each kill; returns what the process did at each.
+def train_until_done(server, folder, words, deaths):
+    """Trains, and resumes after each kill; returns the activities that were interrupted.
 
-    `kills` are how the process is to end, one each time; where it was done before, it had luck.
+    `deaths` specify how successive processes are killed. A process may finish before that.
     """
-    hit = []
-    kills = iter(kills)
+    interrupted = []
+    deaths = iter(deaths)
     while True:
         resume = (folder / "config.json").is_file()
-        rest = words[words.index("--checkpoint-steps") :] if resume else words
-        start = ["train", *(["--resume"] if resume else []), "--output", folder]
-        code, doing, _ = server.call(*start, *rest, **next(kills, {}))
+        options = words[words.index("--checkpoint-steps") :] if resume else words
+        command = ["train", *(["--resume"] if resume else []), "--output", folder]
+        code, activity, _ = server.call(*command, *options, **next(deaths, {}))
         if code == 0:
-            return hit
+            return interrupted
         assert code in (-signal.SIGKILL, -signal.SIGXFSZ), server.log.read_text()[-3000:]
-        hit.append(doing)
+        interrupted.append(activity)
 
 
-def death(draw, kind, seconds, size):
-    """How a process is to end: when, or at which byte of which file, or before which call."""
+def random_death(generator, kind, seconds, size):
+    """Draws the time, the byte of a file, or the call before which a process is killed."""
     return {
-        "seconds": {"seconds": draw.uniform(0, seconds)},
-        "byte": {"file": draw.randint(1, 6), "byte": draw.randrange(size)},
-        "call": {"call": draw.randint(1, 25)},
+        "seconds": {"seconds": generator.uniform(0, seconds)},
+        "byte": {"file": generator.randint(1, 6), "byte": generator.randrange(size)},
+        "call": {"call": generator.randint(1, 25)},
     }[kind]
 
 
-def contents(folder):
-    """The bytes of every file by name; of archives those of their members.
+def file_contents(folder):
+    """The contents of every file by name; of archives, those of their members.
 
-    Of models all but the time, in their metadata, and addresses in memory, by which Keras says that
-    layers share something.
+    Ignores the time in the metadata of models, and the memory addresses by which Keras identifies
+    shared objects.
     """
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -102,77 +107,77 @@ def contents(folder):
     return found
 
 
-class _Doing:
-    """What a process does, where its parent can read it."""
+class _Activity:
+    """Description of a process's activity, in memory shared with its parent."""
 
     def __init__(self):
         self.page = mmap.mmap(-1, 200)
 
-    def set(self, what):
-        self.page[:] = what.encode().ljust(200)[:200]
+    def set(self, text):
+        self.page[:] = text.encode().ljust(200)[:200]
 
     def get(self):
         return self.page[:].decode().strip()
 
 
-def _follow(doing):
-    """Says which part of training runs."""
+def _report_training(activity):
+    """Updates the activity at each stage of training."""
     from keras_attention.training.training_state import CheckpointCallback
 
-    def said(name, plain):
+    def reporting(name, original):
         def wrapper(*arguments, **options):
-            doing.set(name.removeprefix("on_").replace("_", " "))
-            return plain(*arguments, **options)
+            activity.set(name.removeprefix("on_").replace("_", " "))
+            return original(*arguments, **options)
 
         return wrapper
 
     for name in ("on_epoch_begin", "on_train_batch_begin", "on_test_begin", "on_epoch_end"):
-        setattr(CheckpointCallback, name, said(name, getattr(CheckpointCallback, name)))
+        setattr(CheckpointCallback, name, reporting(name, getattr(CheckpointCallback, name)))
 
 
-def _die_at(doing, call=None, file=None, byte=None):
-    """Lets the process end before a call, or in a file while it is written."""
+def _schedule_death(activity, call=None, file=None, byte=None):
+    """Kills this process before a call, or at a byte of a file that it writes."""
     counts = {"calls": 0, "files": 0}
 
-    def counted(owner, name):
-        plain = getattr(owner, name)
+    def replace(owner, name):
+        original = getattr(owner, name)
 
         def wrapper(*arguments, **options):
             counts["calls"] += 1
             if name == "mkstemp":
                 counts["files"] += 1
-                doing.set(f"write {options['prefix']}")
+                activity.set(f"write {options['prefix']}")
                 if counts["files"] == file:
-                    # The system ends it in the very call that would exceed this.
+                    # The system kills the process in the call that exceeds this file size.
                     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
                     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                     resource.setrlimit(resource.RLIMIT_FSIZE, (byte, byte))
             if counts["calls"] == call:
-                doing.set(f"{doing.get()}, before {name}")
+                activity.set(f"{activity.get()}, before {name}")
                 os.kill(os.getpid(), signal.SIGKILL)
-            made = plain(*arguments, **options)
+            result = original(*arguments, **options)
             if name == "replace":
-                doing.set("after a write")
-            return made
+                activity.set("after a write")
+            return result
 
         setattr(owner, name, wrapper)
 
     for owner, name in CALLS:
-        counted(owner, name)
+        replace(owner, name)
 
 
-def _train(order, doing):
+def _train(order, activity):
     with open(order["log"], "a") as log:  # noqa: PTH123
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     from keras_attention.cli import data, main
-    from tests.cli.small import watch_few
+    from tests.cli.small_runs import validate_on_few
 
-    watch_few(setattr)
-    data.SHOWN = 1
-    doing.set("start")
-    _follow(doing)
-    _die_at(doing, **{key: order.get(key) for key in ("call", "file", "byte")})
+    validate_on_few(setattr)
+    data.PLOT_IMAGES = 1
+    activity.set("start")
+    _report_training(activity)
+    _schedule_death(activity, **{key: order.get(key) for key in ("call", "file", "byte")})
     try:
         code = main(order["words"])
     except BaseException:
@@ -186,10 +191,10 @@ def _train(order, doing):
 
 
 def _fork(order):
-    doing, start = _Doing(), time.monotonic()
+    activity, start = _Activity(), time.monotonic()
     process = os.fork()
     if not process:
-        _train(order, doing)
+        _train(order, activity)
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
@@ -197,12 +202,12 @@ def _fork(order):
         if time.monotonic() - start > order.get("seconds", 300):
             os.kill(process, signal.SIGKILL)
         time.sleep(0.01)
-    return os.waitstatus_to_exitcode(status), doing.get(), time.monotonic() - start
+    return os.waitstatus_to_exitcode(status), activity.get(), time.monotonic() - start
 
 
 def serve():
     sys.argv[0] = "keras-attention"
-    import tests.cli.small  # noqa: F401
+    import tests.cli.small_runs  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(_fork(json.loads(line))), flush=True)

@@ -1,4 +1,4 @@
-"""Ctrl-C in an epoch, in a process of its own, leaves a run that goes on."""
+"""Ctrl-C during an epoch of a process leaves a run that can be resumed."""
 
 import csv
 import signal
@@ -8,29 +8,29 @@ import sys
 import numpy as np
 
 from keras_attention.cli import main
-from tests.cli.small import names, train
+from tests.cli.small_runs import file_names, train
 
-# Stops in the second epoch, so that the signal comes there.
+# Waits in the second epoch for the signal.
 WAITING = """
 import signal, sys, time
 from pathlib import Path
 
-# Jobs in the background of a shell ignore it.
+# Background jobs of a shell ignore SIGINT by default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = "keras-attention"
 from keras_attention.training.training_state import CheckpointCallback
-from tests.cli.small import train, watch_few
+from tests.cli.small_runs import train, validate_on_few
 
-ROOMS = ("applications", "layers", "losses", "surgery", "training")
+MODULES = ("applications", "layers", "losses", "surgery", "training")
 
 def wait(self, batch, logs=None):
     if len(self.rows) == 1 and batch == 1:
-        rooms = {f"keras_attention.{room}" for room in ROOMS}
-        print("waiting", *rooms - set(sys.modules), file=sys.stderr, flush=True)
+        modules = {f"keras_attention.{name}" for name in MODULES}
+        print("waiting", *modules - set(sys.modules), file=sys.stderr, flush=True)
         time.sleep(250)
 
 CheckpointCallback.on_train_batch_end = wait
-watch_few(setattr)
+validate_on_few(setattr)
 sys.exit(train(Path(sys.argv[1]), "--json"))
 """
 
@@ -48,20 +48,20 @@ def test_ctrl_c(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    seen = []
+    lines = []
     for line in child.stderr:
-        seen.append(line)
+        lines.append(line)
         if "waiting" in line:
             child.send_signal(signal.SIGINT)
             break
     out, error = child.communicate(timeout=60)
-    assert child.returncode == 130, "".join([*seen, error])
+    assert child.returncode == 130, "".join([*lines, error])
     assert out == ""
-    assert seen[-1].endswith("waiting\n"), "files may hold classes of all rooms"
+    assert lines[-1].endswith("waiting\n"), "files can contain classes of all modules"
     resume = f"keras-attention train --resume --output {folder}"
     last = error.splitlines()[-1]
-    assert last == f"keras-attention: interrupted after 1 of 3 epochs; continue with: {resume}"
-    assert names(folder) == ["checkpoints/step-000000003.npz", "config.json", "history.csv"]
+    assert last == f"keras-attention: interrupted after 1 of 3 epochs; resume with: {resume}"
+    assert file_names(folder) == ["checkpoints/step-000000003.npz", "config.json", "history.csv"]
 
     assert main(resume.split()[1:]) == 0
     assert train(tmp_path / "whole") == 0
