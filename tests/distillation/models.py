@@ -1,4 +1,4 @@
-"""A small student and teacher, and what the one may be taught by the other."""
+"""Small student and teacher models, and options of the distiller."""
 
 import keras
 
@@ -11,7 +11,7 @@ TASK = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def network(channels, name, seed=0, side=8, activation=None, normalized=True, **options):
-    """Two maps of 8x8 and 4x4, named as in PAIRS: `deep` is the teacher's second."""
+    """Returns a CNN with maps of 8x8 and 4x4 pixels, named as in PAIRS."""
     keras.utils.set_random_seed(seed)
     is_last = keras.config.image_data_format() == "channels_last"
     images = keras.Input((side, side, 2) if is_last else (2, side, side))

@@ -4,7 +4,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.distillation.distiller import same_sides
+from keras_attention.distillation.distiller import _have_same_sides
 from tests.distillation.models import (
     KINDS,
     PAIRS,
@@ -21,8 +21,8 @@ GradientAttention = ka.training.GradientAttention
 layers = keras.layers
 
 
-def expected_parts(student, teacher, x, y):
-    """Parts of the loss in inference, from what is public."""
+def expected_terms(student, teacher, x, y):
+    """Computes the terms of the loss in inference with public functions."""
     maps = {
         (model, layer): keras.Model(model.input, model.get_layer(layer).output)(x)
         for model, layer in (
@@ -39,18 +39,18 @@ def expected_parts(student, teacher, x, y):
     return float(attention), float(distillation), float(TASK(y, student(x)))
 
 
-def test_loss_is_the_sum_of_its_parts(rng):
+def test_loss_is_the_sum_of_its_terms(rng):
     student, teacher = student_of(), teacher_of()
     x, y = batch(rng)
     distiller = ready(AttentionDistiller(student, teacher, PAIRS, beta=50.0, alpha=0.9))
-    attention, distillation, task = expected_parts(student, teacher, x, y)
+    attention, distillation, task = expected_terms(student, teacher, x, y)
     found = distiller.evaluate(x, y, verbose=0, return_dict=True)
     expected = {
         "attention_loss": 50.0 * attention,
         "distillation_loss": 0.9 * distillation,
         "task_loss": 0.1 * task,
     }
-    assert {part: found[part] for part in expected} == pytest.approx(expected, rel=1e-4)
+    assert {term: found[term] for term in expected} == pytest.approx(expected, rel=1e-4)
     assert found["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
 
 
@@ -61,11 +61,11 @@ def test_loss_is_the_sum_of_its_parts(rng):
         for kind in KINDS
     ],
 )
-def test_training_teaches_and_touches_nothing_else(rng, kind):
+def test_training_changes_only_the_student(rng, kind):
     student, teacher = student_of(), teacher_of()
     x, y = batch(rng)
     distiller = ready(AttentionDistiller(student, teacher, **KINDS[kind]), rate=1e-3)
-    distilled = [weight.copy() for weight in teacher.get_weights()]
+    teacher_weights = [weight.copy() for weight in teacher.get_weights()]
     first = distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"]
     state = [weight.copy() for weight in distiller.get_weights()]
     assert distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"] == first
@@ -75,15 +75,15 @@ def test_training_teaches_and_touches_nothing_else(rng, kind):
     losses = distiller.fit(x, y, epochs=4, batch_size=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     for weight, old in zip(distiller.trainable_weights, before, strict=True):
-        # A bias before a normalization, as `first` has, gets no gradient from behind it.
+        # The bias of `first` gets no gradient, because batch normalization follows it.
         assert not np.array_equal(weight.numpy(), old) or weight.path.startswith("first/bias")
-    for now, old in zip(teacher.get_weights(), distilled, strict=True):
+    for now, old in zip(teacher.get_weights(), teacher_weights, strict=True):
         np.testing.assert_array_equal(now, old)
     np.testing.assert_allclose(distiller(x, training=False), student(x, training=False), rtol=1e-5)
 
 
-def test_the_student_is_called_once_a_step(rng):
-    """Its normalization moves once, as in training without a teacher."""
+def test_student_is_called_once_per_step(rng):
+    """Moving statistics are updated once, as in training without a teacher."""
     alone, distilled = student_of(), student_of()
     x, y = batch(rng)
     alone.compile(keras.optimizers.SGD(0.0), TASK, jit_compile=False)
@@ -97,7 +97,7 @@ def test_the_student_is_called_once_a_step(rng):
 
 
 def test_losses_of_the_student_are_kept(rng):
-    """Weight decay, and what layers add in a call, once each."""
+    """Weight decay and losses that layers add are counted once."""
     options = {"kernel_regularizer": "l2", "activity_regularizer": keras.regularizers.L2(0.1)}
     alone, distilled = student_of(**options), student_of(**options)
     x, y = batch(rng)
@@ -111,7 +111,7 @@ def test_losses_of_the_student_are_kept(rng):
     assert distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(plain)
 
 
-def test_examples_of_weight_0_teach_nothing(rng):
+def test_examples_with_weight_zero_do_not_count(rng):
     x, y = batch(rng)
     other = x.copy()
     other[4:] = rng.normal(size=other[4:].shape)
@@ -123,7 +123,7 @@ def test_examples_of_weight_0_teach_nothing(rng):
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
-def test_metrics_are_the_students(rng):
+def test_metrics_are_those_of_the_student(rng):
     x, y = batch(rng)
     student = student_of()
     distiller = ready(AttentionDistiller(student, teacher_of(), PAIRS), metrics=["accuracy"])
@@ -132,7 +132,7 @@ def test_metrics_are_the_students(rng):
 
 
 def test_weights_follow_schedules(rng):
-    """Beta halves with every batch learned from, not with those of evaluations."""
+    """Schedules count training batches, not batches of evaluations."""
     x, y = batch(rng)
     halves = keras.optimizers.schedules.ExponentialDecay(8.0, 1, 0.5, staircase=True)
     distiller = ready(
@@ -147,7 +147,7 @@ def test_weights_follow_schedules(rng):
     assert later["distillation_loss"] == pytest.approx(first["distillation_loss"], rel=1e-4)
 
 
-def test_probabilities_distil_as_logits_do(rng):
+def test_probabilities_give_the_same_loss_as_logits(rng):
     x, y = batch(rng)
     found = []
     for activation in (None, "softmax"):
@@ -175,10 +175,10 @@ def test_labels_may_be_one_hot_or_missing(rng):
 
 
 class SameLoss(ka.losses.AttentionTransferLoss):
-    """Of another class, it is given whole maps and not their activities."""
+    """Subclass, for which the distiller extracts whole maps in place of mean squares."""
 
 
-def test_activities_teach_as_maps_do(rng):
+def test_mean_squares_train_like_maps(rng):
     x, y = batch(rng)
     found = []
     for loss in (ka.losses.AttentionTransferLoss(), SameLoss()):
@@ -189,15 +189,15 @@ def test_activities_teach_as_maps_do(rng):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_sides_are_compared_where_the_loss_has_them():
-    """Maps with as many rows, but other columns: with channels first these are the last axis."""
+def test_sides_are_compared_in_the_data_format_of_the_loss():
+    """The maps differ in the last axis: the channels, or the width with channels first."""
     models = [
         keras.Sequential([keras.Input((3, 4, side)), layers.Activation("tanh", name="map")])
         for side in (5, 6)
     ]
     pairs = [("map", "map")]
-    assert same_sides(*models, pairs, "channels_last")
-    assert not same_sides(*models, pairs, "channels_first")
+    assert _have_same_sides(*models, pairs, "channels_last")
+    assert not _have_same_sides(*models, pairs, "channels_first")
 
 
 def images_of(side=8, channels=2):
@@ -207,13 +207,13 @@ def images_of(side=8, channels=2):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "something to teach"),
+        ({}, "At least one of `pairs`"),
         ({"pairs": ["frist"]}, "Did you mean 'first'"),
         ({"pairs": [("first", "deeep")]}, "Did you mean 'deep'"),
-        ({"pairs": ["top"]}, r"must make maps.*'top' of \(None, 3\)"),
+        ({"pairs": ["top"]}, r"must return maps.*'top' with shape \(None, 3\)"),
         ({"pairs": "first"}, "`pairs` must be a list"),
         ({"pairs": [("first", "deep", "x")]}, "`pairs` must be a list"),
-        ({"hints": [("first", "deep")]}, "same sides"),
+        ({"hints": [("first", "deep")]}, "same spatial sizes"),
         ({"pairs": PAIRS, "beta": -1.0}, "`beta` must be"),
         ({"pairs": PAIRS, "beta": "high"}, "`beta` must be"),
         ({"alpha": 1.5}, "`alpha` must be at most 1"),
@@ -222,33 +222,33 @@ def images_of(side=8, channels=2):
         ({"gradient": 3}, "`gradient` must be"),
         (
             {"gradient": [GradientAttention(), GradientAttention("min_l2", layer="first")]},
-            "by the same layer",
+            "must use the same layer",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_is_said(options, message):
+def test_invalid_options(options, message):
     with pytest.raises(ValueError, match=message):
         AttentionDistiller(student_of(), teacher_of(), **options)
 
 
-def test_a_teacher_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="take the same images"):
+def test_teacher_must_match_the_student():
+    with pytest.raises(ValueError, match="inputs of the same shape"):
         AttentionDistiller(student_of(), teacher_of(side=10), PAIRS)
     with pytest.raises(ValueError, match="`model` must be a functional or sequential"):
         AttentionDistiller("student", teacher_of(), PAIRS)
     with pytest.raises(ValueError, match="`teacher` must be a Keras model"):
         AttentionDistiller(student_of(), None, PAIRS)
     classes = keras.Sequential([images_of(), layers.Flatten(), layers.Dense(7)])
-    with pytest.raises(ValueError, match="same classes"):
+    with pytest.raises(ValueError, match="with the same classes"):
         AttentionDistiller(student_of(), classes, alpha=0.5)
 
 
-def test_a_distiller_is_not_copied():
+def test_distiller_has_no_config():
     distiller = AttentionDistiller(student_of(), teacher_of(), PAIRS)
     with pytest.raises(NotImplementedError, match=r"distiller\.student"):
         distiller.get_config()
 
 
-def test_replicas_are_counted():
+def test_number_of_replicas():
     assert backend.replicas() == 1

@@ -20,7 +20,7 @@ layers = keras.layers
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="convolutions of CPU in JAX have channels last")
-def test_channels_first_is_the_same(rng):
+def test_channels_first_gives_the_same_losses(rng):
     x, y = batch(rng)
     found = []
     for data_format in ("channels_last", "channels_first"):
@@ -37,7 +37,7 @@ def test_channels_first_is_the_same(rng):
         assert one == pytest.approx(other, rel=1e-4)
 
 
-def test_files_are_the_students(rng, tmp_path):
+def test_saved_files_contain_the_student(rng, tmp_path):
     x, y = batch(rng)
     student = student_of()
     distiller = ready(AttentionDistiller(student, teacher_of(), PAIRS))
@@ -51,7 +51,7 @@ def test_files_are_the_students(rng, tmp_path):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModels are TensorFlow's")
-def test_exports_are_the_students(rng, tmp_path):
+def test_exports_contain_the_student(rng, tmp_path):
     import tensorflow as tf
 
     x, _ = batch(rng)
@@ -61,8 +61,8 @@ def test_exports_are_the_students(rng, tmp_path):
     np.testing.assert_allclose(served.serve(x), student.predict(x, verbose=0), rtol=1e-4)
 
 
-def test_a_training_goes_on_where_it_stopped(rng, tmp_path):
-    """With momentum, regressors and the step of the schedule; the new teacher stays its own."""
+def test_training_resumes_from_saved_weights(rng, tmp_path):
+    """Momentum, regressors and the step of schedules are restored, the teacher is not."""
     x, y = batch(rng)
     options = {
         "beta": keras.optimizers.schedules.PolynomialDecay(100.0, 4, 0.0),
@@ -105,7 +105,7 @@ def test_callbacks_that_keep_weights(rng, tmp_path):
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX always compiles")
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
-def test_compiled_or_step_by_step_is_the_same(rng, options):
+def test_graph_and_eager_mode_give_the_same_losses(rng, options):
     x, y = batch(rng)
     found = []
     for more in ({}, options):
@@ -135,14 +135,14 @@ def test_half_precision_learns(rng, policy):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="strategies are TensorFlow's")
-def test_replicas_learn_as_one(rng):
+def test_replicas_train_like_one_device(rng):
     import tensorflow as tf
 
     x, y = batch(rng)
     found = []
     for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
         with tf.distribute.MirroredStrategy(devices).scope():
-            # Each replica's normalization would see its own images only.
+            # Each replica would normalize with the statistics of its own images.
             networks = [
                 make(normalized=False, kernel_regularizer="l2", activity_regularizer="l2")
                 for make in (student_of, teacher_of)
@@ -184,8 +184,8 @@ def test_the_loss_works_in_keras_own_distiller(rng):
     assert losses[-1] < losses[0]
 
 
-class Own(keras.Model):
-    """A subclassed network of the layers of a functional one."""
+class SubclassedNetwork(keras.Model):
+    """Subclassed model with the layers of a functional one."""
 
     def __init__(self, network):
         super().__init__()
@@ -198,13 +198,13 @@ class Own(keras.Model):
         return top(keras.ops.mean(x, axis=(1, 2)))
 
 
-def test_subclassed_models_learn_as_functional_ones(rng):
+def test_subclassed_models_train_like_functional_ones(rng):
     x, y = batch(rng)
     found = []
     for subclassed in (False, True):
         student, teacher = student_of(), teacher_of()
         if subclassed:
-            student, teacher = Own(student), Own(teacher)
+            student, teacher = SubclassedNetwork(student), SubclassedNetwork(teacher)
             with pytest.raises(ValueError, match="called on its one input"):
                 AttentionDistiller(student, teacher, PAIRS)
             student(x), teacher(x)

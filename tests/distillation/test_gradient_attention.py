@@ -16,7 +16,7 @@ layers = keras.layers
 
 
 def linear_pair(data):
-    """The networks of the derivation: a convolution, ReLU, means and a dense layer."""
+    """Returns the networks of the derivation: convolution, ReLU, average pooling, dense layer."""
     models = []
     for kernel, top in (("w1_oihw", "w2_out_in"), ("teacher_w1", "teacher_w2")):
         kernel = data[f"grad_at/{kernel}"].transpose(2, 3, 1, 0)
@@ -32,7 +32,7 @@ def linear_pair(data):
 
 
 @pytest.mark.parametrize(("form", "name"), [("squared", "sqnorm"), ("norm", "norm")])
-def test_gradient_transfer_is_the_papers(form, name):
+def test_gradient_transfer_equals_equation_4(form, name):
     data = golden("at_paper_maps_gradat_independent.npz")
     student, teacher = linear_pair(data)
     x, y = channels_last(data["grad_at/x"]), data["grad_at/labels"]
@@ -51,7 +51,7 @@ def test_gradient_transfer_is_the_papers(form, name):
 
 
 @pytest.mark.parametrize(("form", "name"), [("squared", "sqnorm"), ("norm", "norm")])
-def test_symmetry_is_the_papers(form, name):
+def test_symmetry_equals_equation_6(form, name):
     data = golden("at_paper_maps_gradat_independent.npz")
     student, _ = linear_pair(data)
     x, y = channels_last(data["grad_at/x"]), data["grad_at/labels"]
@@ -61,8 +61,8 @@ def test_symmetry_is_the_papers(form, name):
     np.testing.assert_allclose(found, data[f"grad_at/sym_{name}_mean"], **TOLERANCE)
 
 
-def test_a_gradient_by_a_layer_is_that_of_what_follows(rng):
-    """By the map before the mean, a dense layer's J is the same at all places."""
+def test_gradient_with_respect_to_a_layer(rng):
+    """J at the map before average pooling is the same at all positions."""
     student = student_of()
     x, y = batch(rng)
     term = GradientAttention("min_l2", 2.0, layer="second")

@@ -30,7 +30,7 @@ def gradient(loss, teacher, student):
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_loss_and_gradient_are_the_authors(index):
+def test_loss_and_gradient_equal_the_authors_code(index):
     data = golden("at_losses.npz")
     student, teacher = (channels_last(data[f"{who}_act{index}"]) for who in ("student", "teacher"))
     loss = AttentionTransferLoss()
@@ -39,7 +39,7 @@ def test_loss_and_gradient_are_the_authors(index):
     np.testing.assert_allclose(gradient(loss, teacher, student), expected, rtol=1e-4, atol=1e-8)
 
 
-def test_distillation_is_the_authors():
+def test_distillation_equals_the_authors_code():
     data = golden("at_losses.npz")
     teacher, student, task = data["teacher_logits"], data["student_logits"], float(data["ce"])
     for temperature, alpha, expected in data["kd_T_alpha_loss"]:
@@ -50,7 +50,7 @@ def test_distillation_is_the_authors():
     np.testing.assert_allclose(loss(teacher, student), data["kl_only_T4"], **TOLERANCE)
 
 
-def test_gradient_of_distillation_is_the_authors():
+def test_gradient_of_distillation_equals_the_authors_code():
     data = golden("at_losses.npz")
     teacher, student = data["teacher_logits"], data["student_logits"]
     distilled = gradient(ka.losses.KnowledgeDistillationLoss(4.0), teacher, student)
@@ -63,7 +63,7 @@ def test_gradient_of_distillation_is_the_authors():
 @pytest.mark.parametrize(
     ("reduce", "p"), [("sum", 1), ("sum", 2), ("sum", 4), ("max", 1), ("max", 2)]
 )
-def test_both_forms_are_the_papers(reduce, p):
+def test_both_forms_equal_the_equations(reduce, p):
     data, case = golden("at_paper_maps_gradat_independent.npz"), f"{reduce}_p{p}"
     teacher, student = (channels_last(data[f"{who}_act"]) for who in ("teacher", "student"))
     squared = AttentionTransferLoss(p, reduce)(teacher, student)
@@ -87,7 +87,7 @@ def test_loss_and_gradient_are_finite(options, shape, dtype):
 
 
 @pytest.mark.parametrize("loss", [ka.losses.HintLoss(), AttentionTransferLoss(form="norm")])
-def test_the_same_features_are_no_distance_apart(loss):
+def test_distance_of_equal_features_is_zero(loss):
     same = ops.ones((2, 3, 3, 2))
     assert float(loss(same, same)) < 1e-11
     np.testing.assert_array_equal(gradient(loss, same, same), np.zeros(same.shape))
@@ -96,7 +96,7 @@ def test_the_same_features_are_no_distance_apart(loss):
 
 @examples(10)
 @given(st.integers(0, 99), st.integers(2, 5), st.sampled_from(LOSSES))
-def test_examples_count_by_their_weights(seed, batch, kind):
+def test_sample_weights(seed, batch, kind):
     rng = np.random.default_rng(seed)
     shape = (batch, 3) if "Knowledge" in kind.__name__ else (batch, 3, 2, 3)
     teacher, student = rng.normal(size=(2, *shape)).astype("float32")
@@ -107,14 +107,14 @@ def test_examples_count_by_their_weights(seed, batch, kind):
     np.testing.assert_allclose(found, (each * weights).mean(), rtol=1e-5)
 
 
-def test_hints_are_between_0_and_4(rng):
+def test_range_of_the_hint_loss(rng):
     teacher = rng.normal(size=(3, 2, 2, 5))
     loss = ka.losses.HintLoss()
     assert float(loss(teacher, -3.0 * teacher)) == pytest.approx(4.0, rel=1e-5)
     assert float(loss(teacher, 3.0 * teacher)) == pytest.approx(0.0, abs=1e-5)
 
 
-def test_hints_of_other_shapes_are_refused():
+def test_hint_loss_needs_equal_shapes():
     with pytest.raises(ValueError, match="same shape"):
         ka.losses.HintLoss()(np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 4)))
 
@@ -126,7 +126,7 @@ def test_losses_are_serialized(kind):
     assert copy.get_config() == loss.get_config()
 
 
-def test_the_teacher_learns_nothing(rng):
+def test_no_gradient_for_the_teacher(rng):
     teacher, student = rng.normal(size=(2, 2, 3, 3, 4)).astype("float32")
     for kind in (AttentionTransferLoss, ka.losses.HintLoss):
         loss = kind()

@@ -36,8 +36,8 @@ def test_factor_of_one_is_the_optimizer_itself(name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_first_step_is_the_factor_times_as_long(name, rng):
-    """Weight decay included: after one step each layer is where its own rate takes it."""
+def test_first_step_is_scaled_by_the_factor(name, rng):
+    """The first step of each layer, with weight decay, corresponds to its own rate."""
     slow = weights_after(OPTIMIZERS[name](0.01), np.random.default_rng(0), steps=1)
     fast = weights_after(OPTIMIZERS[name](0.1), np.random.default_rng(0), steps=1)
     optimizer = LayerwiseOptimizer(OPTIMIZERS[name](0.01), {"top": 10})
@@ -48,7 +48,7 @@ def test_first_step_is_the_factor_times_as_long(name, rng):
         np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_layers_inside_have_the_factor_of_the_nearest_name(rng):
+def test_sublayers_have_the_factor_of_their_layer(rng):
     optimizer = LayerwiseOptimizer(keras.optimizers.SGD(0.1), {"top": 10, "deep": 0.5})
     model = weights_after(optimizer, rng, steps=1)
     rates = {

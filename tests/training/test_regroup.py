@@ -9,12 +9,12 @@ from keras_attention.ops.roi_grouping import ConvolutionCost
 from keras_attention.training import RegroupROIs
 from tests.harness import ON_TENSORFLOW, slow_on_jax
 
-# Groups cost nothing: every saved pixel counts.
+# Groups have no overhead in this cost model, so every saved pixel counts.
 FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
 
 
 def network(roi="slice", policy=None):
-    """Two target layers whose regions lie in two corners."""
+    """Returns two target layers with ROIs in two corners."""
     inputs = keras.Input((16, 12, 1))
     x = ka.layers.TargetLayer(4, 3, roi=roi, activation="relu", dtype=policy, name="first")(inputs)
     x = keras.layers.MaxPooling2D()(x)
@@ -39,7 +39,7 @@ def fit(model, x, y, callbacks=(), jit=False, **options):
 
 
 class Eager(RegroupROIs):
-    """Takes every new grouping, however little it saves, and remembers them."""
+    """Applies every new grouping and records it."""
 
     def __init__(self, **options):
         super().__init__(min_gain=0.0, cost=FREE, **options)
@@ -52,7 +52,7 @@ class Eager(RegroupROIs):
 
 
 @pytest.mark.parametrize("jit", [False, True] if ON_TENSORFLOW else [True])
-def test_training_is_the_same(jit, rng):
+def test_regrouping_does_not_change_training(jit, rng):
     x, y = data(rng)
     plain, regrouped = network("mask"), network()
     regrouped.set_weights(plain.get_weights())
@@ -67,7 +67,7 @@ def test_training_is_the_same(jit, rng):
 
 @slow_on_jax
 def test_groups_follow_the_regions(rng):
-    """Kernels that look at the same place are grouped, also when they have moved."""
+    """Kernels with the same ROI are grouped, also after their ROIs have moved."""
     model = network()
     x, y = data(rng)
     layer = model.get_layer("first")
@@ -83,8 +83,8 @@ def test_groups_follow_the_regions(rng):
     assert callback.seen[-1] == ((0, 1), (2, 3))
 
 
-def test_no_tracing_where_little_is_left(rng):
-    """The steps of a short training are not worth a second tracing."""
+def test_no_regrouping_if_little_time_remains(rng):
+    """A short training does not justify another trace."""
     model = network()
     callback = RegroupROIs(cost=FREE)
     traced: list[int] = []
@@ -95,8 +95,8 @@ def test_no_tracing_where_little_is_left(rng):
     assert traced == [1]
 
 
-def test_a_second_fit_traces_nothing_again(rng):
-    """Where the regions stay, so do the groups."""
+def test_a_second_fit_does_not_trace_again(rng):
+    """Groups do not change if the ROIs have not changed."""
     model, (x, y) = network(), data(rng, 8)
     callback = RegroupROIs(cost=FREE)
     fit(model, x, y, [callback], epochs=1)
@@ -106,8 +106,8 @@ def test_a_second_fit_traces_nothing_again(rng):
 
 
 @slow_on_jax
-def test_groups_go_on_in_another_process(rng):
-    """Under XLA their rectangles too; the state is what JSON can hold."""
+def test_groups_are_restored_in_another_process(rng):
+    """With XLA the rectangles are restored too; the state is JSON-compatible."""
     model, (x, y) = network(), data(rng, 8)
     callback = Eager()
     fit(model, x, y, [callback], jit=True)
@@ -127,12 +127,12 @@ def test_groups_go_on_in_another_process(rng):
 
 
 def test_every(rng):
-    callback = RegroupROIs(every=3, min_gain=1.0)  # never regroups: nothing is traced again
-    looked = []
+    callback = RegroupROIs(every=3, min_gain=1.0)  # never regroups
+    checks = []
     original = RegroupROIs._plans
-    callback._plans = lambda: looked.append(1) or original(callback)
+    callback._plans = lambda: checks.append(1) or original(callback)
     fit(network(), *data(rng), [callback], epochs=7)
-    assert len(looked) == 3  # at the start, after epochs 3 and 6
+    assert len(checks) == 3  # at the start, after epochs 3 and 6
 
 
 @slow_on_jax

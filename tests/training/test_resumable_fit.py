@@ -1,4 +1,4 @@
-"""A training that was interrupted anywhere ends as one that was not, to the bit."""
+"""Interrupted trainings end bit for bit like uninterrupted ones."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def batches(seed=1):
 
 
 def network(optimizer="adam", units=5):
-    """With a seed of its own, statistics, and metrics that are made when they are first used.
+    """Returns a model with a seed, moving statistics and lazily created metrics.
 
     So small a network takes longer to trace than to train.
     """
@@ -38,7 +38,7 @@ def network(optimizer="adam", units=5):
 
 
 class Do(keras.callbacks.Callback):
-    """Does something after a step, counted from 1."""
+    """Callback that calls a function after a step, counted from 1."""
 
     def __init__(self, step, what):
         super().__init__()
@@ -94,7 +94,7 @@ def stopping():
         (scaled, list, (7,), "bfloat16"),
     ],
 )
-def test_goes_on_to_the_bit(tmp_path, optimizer, callbacks, stops, policy):
+def test_resumes_bit_for_bit(tmp_path, optimizer, callbacks, stops, policy):
     keras.config.set_dtype_policy(policy)
     rows, weights = fit(network(optimizer()), tmp_path / "whole", callbacks())
     for stop in stops:
@@ -110,7 +110,7 @@ def test_goes_on_to_the_bit(tmp_path, optimizer, callbacks, stops, policy):
 
 
 @pytest.mark.slow
-def test_goes_on_on_two_devices(tmp_path):
+def test_resumes_on_two_devices(tmp_path):
     """Where `fit` iterates over data before it begins.
 
     What is measured after an epoch is of statistics that each device has for itself.
@@ -134,7 +134,7 @@ def test_goes_on_on_two_devices(tmp_path):
         np.testing.assert_array_equal(one, other, strict=True)
 
 
-def test_sigterm_keeps_the_step(tmp_path):
+def test_sigterm_writes_a_checkpoint(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated, match="after step 2 of epoch 2") as raised:
         fit(network(), tmp_path, [Do(6, terminate)], every_steps=None)
@@ -150,7 +150,7 @@ def test_sigterm_keeps_the_step(tmp_path):
     ("every_steps", "message"),
     [(5, "dense/kernel is not finite after step 1 of epoch 2"), (6, "loss is nan after step 2")],
 )
-def test_what_is_not_finite_is_not_kept(tmp_path, every_steps, message):
+def test_nonfinite_values_are_not_saved(tmp_path, every_steps, message):
     model = network()
     spoil = Do(5, lambda: model.layers[0].kernel.assign(np.full((6, 5), np.inf)))
     with pytest.raises(DivergenceError, match=message):
@@ -160,7 +160,7 @@ def test_what_is_not_finite_is_not_kept(tmp_path, every_steps, message):
     assert len(rows) == 2
 
 
-def test_refuses_what_is_not_the_same(tmp_path):
+def test_other_model_or_data_is_refused(tmp_path):
     fit(network(), tmp_path, epochs=1)
     for model, data in (
         (network(units=6), batches),
@@ -190,8 +190,8 @@ def test_errors(tmp_path, options, message):
     assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
 
 
-def test_writes_as_often_as_asked(tmp_path):
-    """Each step is long after the last checkpoint here."""
+def test_checkpoint_schedule(tmp_path):
+    """Checkpoints by time: here each step exceeds the interval."""
     seen = []
 
     def look():
@@ -202,7 +202,7 @@ def test_writes_as_often_as_asked(tmp_path):
     assert seen == [[], [1], [2], [3], [4], [5]]
 
 
-def test_endless_data_and_rows(tmp_path):
+def test_infinite_data_and_rows(tmp_path):
     reported = []
     rows, _ = fit(
         network(),

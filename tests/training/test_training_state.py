@@ -1,4 +1,4 @@
-"""What is in the files: whole or refused, whatever happens to a disk."""
+"""Checkpoint files are complete or refused, also after disk errors."""
 
 import contextlib
 import os
@@ -39,18 +39,18 @@ def assert_same_state(state):
     assert set(state.arrays) == set(STATE.arrays)
 
 
-def test_holds_what_was_written(whole):
+def test_round_trip(whole):
     assert_same_state(read_state(whole))
 
 
-def test_same_states_are_the_same_bytes(whole, tmp_path):
+def test_files_are_deterministic(whole, tmp_path):
     write_state(tmp_path / "again.npz", STATE)
     assert (tmp_path / "again.npz").read_bytes() == whole.read_bytes()
 
 
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
-def test_a_flipped_bit_is_seen_or_changes_nothing(whole, tmp_path_factory, data):
+def test_flipped_bits_are_detected_or_harmless(whole, tmp_path_factory, data):
     broken = bytearray(whole.read_bytes())
     broken[data.draw(st.integers(0, len(broken) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path = tmp_path_factory.getbasetemp() / "flipped.npz"
@@ -61,7 +61,7 @@ def test_a_flipped_bit_is_seen_or_changes_nothing(whole, tmp_path_factory, data)
 
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
-def test_a_part_is_refused(whole, tmp_path_factory, data):
+def test_truncated_files_are_refused(whole, tmp_path_factory, data):
     content = whole.read_bytes()
     path = tmp_path_factory.getbasetemp() / "part.npz"
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
@@ -69,8 +69,8 @@ def test_a_part_is_refused(whole, tmp_path_factory, data):
         read_state(path)
 
 
-def test_other_content_under_its_checksums_is_refused(whole, tmp_path):
-    """A zip's own checksums are right here."""
+def test_modified_content_is_refused(whole, tmp_path):
+    """The checksums of the zip file itself are valid here."""
     with np.load(whole) as data:
         arrays = dict(data)
     arrays["weights"] = arrays["weights"] + 1
@@ -89,8 +89,8 @@ def test_pickles_are_refused(tmp_path):
 @given(
     steps=st.lists(st.integers(0, 99), min_size=1, max_size=6, unique=True), keep=st.integers(1, 3)
 )
-def test_keeps_the_last(tmp_path_factory, steps, keep):
-    """Those that were written last, which after one that is not of use are not those of most."""
+def test_last_checkpoints_are_kept(tmp_path_factory, steps, keep):
+    """The checkpoints written last are kept, which may have lower step numbers than invalid ones."""
     folder = tmp_path_factory.mktemp("kept")
     checkpoints = Checkpoints(folder, keep)
     for step in steps:
@@ -106,7 +106,7 @@ def refuse_2(state):
 
 
 @pytest.mark.parametrize("fault", ["empty", "torn", "other", "folder"])
-def test_falls_back_with_a_warning(tmp_path, fault):
+def test_previous_checkpoint_is_used_with_a_warning(tmp_path, fault):
     checkpoints = Checkpoints(tmp_path, 3)
     for step in range(3):
         checkpoints.write(step, TrainingState({}, {"step": step}))
@@ -124,7 +124,7 @@ def test_falls_back_with_a_warning(tmp_path, fault):
         assert [read_state(path).metadata["step"] for path in again.paths()] == [1, 5]
 
 
-def test_none_of_use(tmp_path):
+def test_no_valid_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.newest() is None
     for step in range(2):
@@ -135,15 +135,15 @@ def test_none_of_use(tmp_path):
         checkpoints.newest()
 
 
-def test_what_a_kill_left_is_removed(tmp_path):
+def test_partial_files_are_removed(tmp_path):
     (tmp_path / f".step-000000001{PARTIAL}abc.npz").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     assert Checkpoints(tmp_path).newest() is None
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_full_disk_leaves_the_checkpoints_before(tmp_path):
-    """The system refuses to write more than so many bytes, as it does where no room is left."""
+def test_full_disk_keeps_earlier_checkpoints(tmp_path):
+    """A limit of the file size acts like a full disk."""
     checkpoints = Checkpoints(tmp_path)
     for step in range(2):
         checkpoints.write(step, STATE)
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path):
     assert checkpoints.newest().metadata == {}
 
 
-def test_a_file_is_on_the_disk_before_its_name_and_its_name_after(tmp_path, monkeypatch):
+def test_contents_are_flushed_before_the_rename(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, type(tmp_path).replace
 
@@ -183,7 +183,7 @@ def stat_is_folder(handle):
     return stat.S_ISDIR(os.fstat(handle).st_mode)
 
 
-def test_one_at_a_time(tmp_path):
+def test_lock_excludes_other_processes(tmp_path):
     folder = tmp_path / "new" / "run"
     with (
         folder_lock(folder),
@@ -196,12 +196,12 @@ def test_one_at_a_time(tmp_path):
     assert not list(folder.iterdir())
 
 
-def test_a_lock_that_a_kill_left_is_nobodys(tmp_path):
+def test_stale_locks_are_released(tmp_path):
     (tmp_path / LOCK).touch()
     with folder_lock(tmp_path):
         pass
 
 
-def test_a_folder_that_cannot_be_written_to():
+def test_read_only_folder():
     with pytest.raises(OSError, match="must be writable"), folder_lock(Path("/proc/run")):
         pass
