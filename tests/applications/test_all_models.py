@@ -1,4 +1,4 @@
-"""What every prebuilt model has to stand, driven by the registry."""
+"""Checks of every prebuilt model in the registry."""
 
 import functools
 
@@ -21,14 +21,11 @@ def images(case, rng, count=4):
 
 
 def values(model, x):
-    """Outputs without tracing a graph: training, and images of any size, do that.
-
-    Those of several answers, side by side.
-    """
-    return side_by_side(model(x, training=False))
+    """Returns the outputs of an eager call, several outputs concatenated."""
+    return concatenated(model(x, training=False))
 
 
-def side_by_side(answers):
+def concatenated(answers):
     arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(answers))
     return np.concatenate(list(arrays), axis=-1)
 
@@ -51,7 +48,7 @@ def _built(name, **options):
 
 
 def built(case, **options):
-    """A model at which several tests look and that none changes."""
+    """Returns a model that several tests share and none changes."""
     return _built(str(case), **options)
 
 
@@ -60,10 +57,10 @@ def built(case, **options):
 def test_returns_probabilities(case, rng):
     model, x = built(case), images(case, rng)
     probabilities = values(model, x)
-    called = side_by_side(model(x))
-    np.testing.assert_array_equal(called, probabilities, err_msg="a call is inference")
+    called = concatenated(model(x))
+    np.testing.assert_array_equal(called, probabilities, err_msg="calls default to inference")
     name = "sequences" if case.is_sequence else "images"
-    assert model.inputs[0].name == name, "clients of a served model name the input"
+    assert model.inputs[0].name == name, "clients of a served model use this name"
     check_probabilities(case, probabilities)
 
 
@@ -110,7 +107,7 @@ def test_logits(case, rng):
     logits.set_weights(model.get_weights())
     x = images(case, rng)
     expected = [keras.ops.softmax(answer) for answer in split(case, values(logits, x))]
-    np.testing.assert_allclose(values(model, x), side_by_side(expected), atol=1e-5)
+    np.testing.assert_allclose(values(model, x), concatenated(expected), atol=1e-5)
 
 
 @every_model
@@ -149,7 +146,7 @@ def test_channels_first_equals_channels_last(case, rng):
 
 @every_model
 def test_step_lowers_loss_and_reaches_every_weight(case, rng):
-    model = harness.without_dropout(case.make(weight_decay=0.0))  # decay would move all kernels
+    model = harness.without_dropout(case.make(weight_decay=0.0))  # decay would change all kernels
     harness.jitter(model)
     labels = tuple(np.arange(4) % classes for classes in case.answers)
     y = labels if len(labels) > 1 else labels[0]
@@ -231,7 +228,7 @@ def test_roi_modes_share_weights(name, roi, rng):
 def test_parameters_of_the_paper(name, input_shape, parameters):
     model = ka.applications.build(name, input_shape=input_shape)
     assert ka.inspect.trainable_parameters(model) == parameters
-    if name.endswith("STN"):  # what the paper leaves open costs less than 2 %
+    if name.endswith("STN"):  # the localization network is not specified in the paper
         assert parameters == pytest.approx(1.18e6, rel=0.02)
 
 
@@ -243,14 +240,14 @@ def test_penalty_of_the_scales_grows_by_beta():
 
 
 def test_flattening_models_need_their_size():
-    with pytest.raises(ValueError, match="must give H and W"):
+    with pytest.raises(ValueError, match="must contain H and W"):
         ka.applications.CNN6(input_shape=(None, None, 1))
 
 
 @harness.slow_on_jax
 @pytest.mark.parametrize("name", ["TDN10", "TDN40"])
 def test_one_set_of_weights_serves_every_size(name, rng):
-    """Learned at one size, run at another, with the values of a model that was built there."""
+    """A model with unknown sizes gives the values of a model built for the size."""
     learned = model_cases.ModelCase(name).make(input_shape=(16, 12, 2))
     harness.jitter(learned)
     every = model_cases.ModelCase(name).make(input_shape=(None, None, 2))
@@ -278,4 +275,4 @@ def test_regression_has_one_unit_without_activation(rng):
     model.layers[-1].bias.assign([9.0])
     outputs = values(model, images(case, rng))
     assert outputs.shape == (4, 1)
-    assert np.abs(outputs).max() > 1.0, "not squashed"
+    assert np.abs(outputs).max() > 1.0, "there is no activation"

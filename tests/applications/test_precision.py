@@ -1,7 +1,7 @@
-"""Every model in half precision, compiled by XLA and not: what it answers, and what it learns.
+"""Outputs and a training step of every model in half precision, with and without XLA.
 
-The bounds are those of docs/guides/scale_out.md. All models in all ways take twenty minutes of a
-processor; a change runs one of each mechanism in one way.
+The bounds are those of docs/guides/scale_out.md. The whole matrix takes 20 minutes on one core;
+`make test` runs one model of each mechanism in one configuration.
 """
 
 import functools
@@ -14,33 +14,33 @@ import pytest
 from tests import documents, harness, model_cases
 from tests.applications.test_all_models import images, values
 
-# How far logits may be from those in float32, as shares of the largest: float16 rounds to
-# 5e-4 of a value, bfloat16 to 4e-3, and networks are up to 50 layers deep.
+# Largest differences of logits from those in float32, relative to the largest logit. The relative
+# rounding error is 5e-4 in float16 and 4e-3 in bfloat16, and models have up to 50 layers.
 BOUNDS = {"float32": 1e-4, "mixed_float16": 0.01, "mixed_bfloat16": 0.08}
-# A loss scale is halved until gradients are finite: from 2^15 to 1 at most.
+# The loss scale is halved until gradients are finite: at most from 2^15 to 1.
 SKIPPED_STEPS = 15
 CASES = {str(case): case for case in model_cases.EVERY_CASE}
-# Of each mechanism, a step under XLA; answers of what is soon compiled.
+# Fast cases: a training step per mechanism with XLA, and outputs of a model that compiles fast.
 STEPS = {
     "TKN6": "mixed_bfloat16",
     "LeNet5-san-c": "mixed_float16",
     "WARN-10-0.25-2": "mixed_bfloat16",
     "DCN-3": "mixed_float16",
 }
-ANSWERS = {"LeNet5-san-c": "mixed_float16"}
+OUTPUTS = {"LeNet5-san-c": "mixed_float16"}
 
 
-def every_way(quickly):
-    """Each model under each policy, compiled or not; few of them without `-m slow`."""
-    return pytest.mark.parametrize(("name", "policy", "compiled"), list(rows(quickly)))
+def every_configuration(fast):
+    """Parametrizes over models, policies and XLA; all but the fast cases are slow tests."""
+    return pytest.mark.parametrize(("name", "policy", "compiled"), list(configurations(fast)))
 
 
-def rows(quickly):
+def configurations(fast):
     for name in CASES:
         for policy in BOUNDS:
             for compiled in (False, True):
-                quick = compiled and quickly.get(name) == policy
-                marks = () if quick else (pytest.mark.slow, pytest.mark.timeout(1200))
+                is_fast = compiled and fast.get(name) == policy
+                marks = () if is_fast else (pytest.mark.slow, pytest.mark.timeout(1200))
                 yield pytest.param(
                     name, policy, compiled, marks=marks, id=f"{name}-{policy}-{compiled}"
                 )
@@ -48,7 +48,7 @@ def rows(quickly):
 
 @functools.cache
 def in_float32(name):
-    """Weights off their first values, images, and the logits of them."""
+    """Returns perturbed weights, images and their logits."""
     keras.config.set_dtype_policy("float32")
     case, model = CASES[name], logits_of(name)
     harness.jitter(model)
@@ -62,8 +62,8 @@ def logits_of(name):
     return case.make(classifier_activation=None, **case.all_chosen)
 
 
-@every_way(ANSWERS)
-def test_answers(name, policy, compiled):
+@every_configuration(OUTPUTS)
+def test_outputs(name, policy, compiled):
     weights, x, expected = in_float32(name)
     keras.config.set_dtype_policy(policy)
     model = logits_of(name)
@@ -76,19 +76,19 @@ def test_answers(name, policy, compiled):
 
 
 @functools.cache
-def learned_in_float32(name):
-    """Weights before a step, and for each whether the step moved it."""
+def step_in_float32(name):
+    """Returns the weights before a step, and a flag for each that the step changed."""
     keras.config.set_dtype_policy("float32")
-    model, x, y = learner(name)
+    model, x, y = trainable_model(name)
     before = model.get_weights()
     return before, step(model, x, y)
 
 
-def learner(name):
-    """A model whose weights all have something to learn, images and answers."""
+def trainable_model(name):
+    """Returns a model in which all weights get gradients, images and labels."""
     case = CASES[name]
     keras.utils.set_random_seed(0)
-    # Decay would move all kernels, whatever reaches them.
+    # Weight decay would change all kernels.
     model = harness.without_dropout(case.make(weight_decay=0.0, **case.all_chosen))
     harness.jitter(model)
     y = tuple(np.arange(4) % classes for classes in case.answers)
@@ -96,9 +96,9 @@ def learner(name):
 
 
 def step(model, x, y, compiled=False):
-    """Learns from one batch; says of each trainable weight whether it moved.
+    """Trains on one batch; returns a flag for each trainable weight that has changed.
 
-    A loss scale that is too large skips the step and is halved.
+    A step with a too large loss scale is skipped, and the scale is halved.
     """
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=compiled)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
@@ -110,7 +110,7 @@ def step(model, x, y, compiled=False):
             if took_step(model.optimizer):
                 break
         else:
-            raise AssertionError("gradients overflow, whatever the loss scale")
+            raise AssertionError("gradients overflow with every loss scale")
     pairs = zip(model.trainable_weights, before, strict=True)
     return [not np.array_equal(weight.numpy(), old) for weight, old in pairs]
 
@@ -120,23 +120,23 @@ def took_step(optimizer):
     return int(inner.iterations) > 0
 
 
-@every_way(STEPS)
+@every_configuration(STEPS)
 def test_a_step(name, policy, compiled):
-    before, expected = learned_in_float32(name)
+    before, expected = step_in_float32(name)
     keras.config.set_dtype_policy(policy)
-    model, x, y = learner(name)
+    model, x, y = trainable_model(name)
     model.set_weights(before)
     moved = step(model, x, y, compiled)
     scales = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert scales == (policy == "mixed_float16"), "Keras scales losses by itself"
+    assert scales == (policy == "mixed_float16"), "Keras scales the loss for float16"
     assert all(np.isfinite(weight.numpy()).all() for weight in model.weights)
-    idle = CASES[name].idle_weights  # a rounding moves them
+    idle = CASES[name].idle_weights  # rounding errors change them
     still = [
         weight.path
         for weight, moves, expects in zip(model.trainable_weights, moved, expected, strict=True)
         if expects and not moves and not weight.path.endswith(tuple(idle))
     ]
-    assert not still, f"these move in float32 alone: {still}"
+    assert not still, f"these change only in float32: {still}"
 
 
 def test_the_guide_states_the_bounds():

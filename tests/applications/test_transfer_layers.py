@@ -1,4 +1,4 @@
-"""The layers by whose names attention is transferred: maps of known sizes, before what follows."""
+"""Layers for attention transfer: their names, output shapes and positions."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ STAGES = {"stage1": (32, 32, 4), "stage2": (16, 16, 8), "stage3": (8, 8, 16), "s
 BLOCKS = {"block1": (32, 32, 56), "block2": (16, 16, 104), "block3": (8, 8, 10)}
 WIDE_BLOCKS = {"block1": (32, 32, 128), "block2": (16, 16, 232), "block3": (8, 8, 10)}
 WIDE_STAGES = {name: (*shape[:2], 4 * shape[2]) for name, shape in STAGES.items()}
-TAPS = [
+TRANSFER_LAYERS = [
     ("WideResNet", {"depth": 10, "width": 1, "variant": "at"}, GROUPS),
     ("WideResNet", {"depth": 16, "width": 1}, GROUPS),
     ("WARN", {"depth": 10, "width": 1}, GROUPS),
@@ -28,31 +28,31 @@ TAPS = [
 
 
 def readers(layer):
-    """The layers that read what a layer puts out."""
+    """Returns the layers that read the output of a layer."""
     return [node.operation for node in layer._outbound_nodes]
 
 
-@pytest.mark.parametrize(("name", "arguments", "taps"), TAPS, ids=str)
-def test_taps_are_maps(name, arguments, taps):
+@pytest.mark.parametrize(("name", "arguments", "shapes"), TRANSFER_LAYERS, ids=str)
+def test_transfer_layers_return_maps(name, arguments, shapes):
     model = ka.applications.build(name, **arguments)
-    assert {tap: model.get_layer(tap).output.shape[1:] for tap in taps} == taps
+    assert {layer: model.get_layer(layer).output.shape[1:] for layer in shapes} == shapes
 
 
 @pytest.mark.parametrize("variant", ["warn", "at"])
-def test_groups_are_tapped_before_normalization(variant):
+def test_groups_end_before_normalization(variant):
     model = ka.applications.WideResNet(16, 1, variant)
     for group in (1, 2, 3):
         tap = model.get_layer(f"group{group}")
         assert isinstance(tap, keras.layers.Add)
         following = {layer.name for layer in readers(tap)}
         first = f"group{group + 1}_block1"
-        # The shortcut's convolution reads the group's output as it is, or what is activated.
+        # The convolution of the shortcut reads the output of the group, or its activations.
         raw = {f"{first}_shortcut"} if variant == "warn" else set()
         assert following == ({"group3_bn"} if group == 3 else {f"{first}_pre_bn", *raw})
 
 
 @pytest.mark.parametrize(("attention", "reader"), [(None, "avg_pool"), ("bam", "stage4_attention")])
-def test_stages_are_tapped_after_the_last_relu(attention, reader):
+def test_stages_end_with_relu(attention, reader):
     model = ka.applications.ResNet18(**NARROW, attention=attention)
     assert [layer.name for layer in readers(model.get_layer("stage4"))] == [reader]
     for stage, block in ((1, 2), (2, 2), (3, 2), (4, 2)):
@@ -61,12 +61,12 @@ def test_stages_are_tapped_after_the_last_relu(attention, reader):
         assert tap.input._keras_history.operation.name == f"stage{stage}_block{block}_add"
 
 
-def test_attention_goes_behind_the_taps():
+def test_add_attention_comes_after_transfer_layers():
     model = ka.applications.ResNet18(**NARROW)
-    attends = ka.surgery.add_attention(model, "cbam")
+    attentive = ka.surgery.add_attention(model, "cbam")
     taps = [f"stage{stage}" for stage in range(1, 5)]
     before = keras.Model(model.input, [model.get_layer(tap).output for tap in taps])
-    after = keras.Model(attends.input, [attends.get_layer(tap).output for tap in taps])
+    after = keras.Model(attentive.input, [attentive.get_layer(tap).output for tap in taps])
     x = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(after(x)[0], before(x)[0], atol=1e-6)
     assert [tensor.shape for tensor in after.outputs] == [tensor.shape for tensor in before.outputs]
