@@ -1,11 +1,11 @@
-"""The README does what it says, and leads to what it names."""
+"""Examples of README print what they show, its links exist, and its tables are complete."""
 
 import re
 
 import pytest
 
 import keras_attention as ka
-from tests.documents import ROOT, python_blocks, run_block
+from tests.documents import ROOT, python_blocks, run_block, with_layer_table
 
 PATH = ROOT / "README.md"
 README = PATH.read_text(encoding="utf-8")
@@ -13,45 +13,45 @@ EXAMPLES = python_blocks(PATH)
 PRINTED = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
 ROWS = [line for line in README.splitlines() if line.startswith("|")]
 PAPERS = [path.stem for path in sorted((ROOT / "docs" / "papers").glob("*.md"))]
-# Larger ones are counted where they are tested.
+# Tests of the models count the parameters of larger ones.
 SMALL = 6_000_000
 
 
 @pytest.mark.parametrize("index", range(len(EXAMPLES)))
-def test_example_prints_what_it_says(index, tmp_path, monkeypatch, capsys, reloads_here):
+def test_example_prints_what_it_shows(index, tmp_path, monkeypatch, capsys, reloads_here):
     monkeypatch.chdir(tmp_path)
     example = EXAMPLES[index]
-    promised = PRINTED.findall(example)
-    assert len(promised) == 1, "an example shows one result"
+    expected = PRINTED.findall(example)
+    assert len(expected) == 1, "an example shows one result"
     run_block(example, PATH, {})
-    assert capsys.readouterr().out.splitlines()[-1] == promised[0]
+    assert capsys.readouterr().out.splitlines()[-1] == expected[0]
 
 
-def test_is_short_and_starts_with_a_picture_and_an_example():
+def test_is_short_and_starts_with_a_figure_and_an_example():
     assert len(README.splitlines()) < 250
     assert README.index("![") < README.index("```python") < 2500
 
 
-def test_links_lead_somewhere():
+def test_links_exist():
     links = {target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", README)}
     assert len(links) > 40
     assert not [target for target in sorted(links) if not (ROOT / target).exists()]
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_row_of_a_paper_leads_to_all_of_it(name):
+def test_row_of_a_paper_has_all_links(name):
     row = next(
         line for line in README.splitlines() if f"(applications/{name}.py)" in line and "|" in line
     )
     targets = re.findall(r"\]\(([^)]+)\)", row)
-    for room in (
+    for folder in (
         "keras_attention/layers/",
         "keras_attention/applications/",
         "notebooks/",
         "tests/",
     ):
-        if (name, room) != ("attention_transfer", "keras_attention/layers/"):
-            assert any(target.startswith(room) for target in targets), room
+        if (name, folder) != ("attention_transfer", "keras_attention/layers/"):
+            assert any(target.startswith(folder) for target in targets), folder
     assert f"docs/papers/{name}.md" in targets
 
 
@@ -62,6 +62,8 @@ def _sizes():
 
 def test_every_layer_has_a_row():
     assert [name for name in ka.layers.__all__ if f"`{name}`" not in "".join(ROWS)] == []
+    # Written by `python -m tests.documents`.
+    assert with_layer_table(README) == README
 
 
 def test_table_has_every_model():
