@@ -1,4 +1,4 @@
-"""The checks that every layer and model gets; they are in `layer_rows.py` and `model_rows.py`."""
+"""The checks that every layer and model gets; they are in `layer_cases.py` and `model_cases.py`."""
 
 import warnings
 

@@ -1,98 +1,112 @@
-"""Attend and Rectify: hypotheses from several layers correct what a network says."""
+"""Attend and Rectify: attention modules on several layers correct the predictions of a network.
+
+Reference: Rodriguez et al., Attend and Rectify (2018), section 3.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attention.limits import checked_weight
 from keras_attention.ops.attend_rectify import (
     GATES,
     MASKS,
     SPACES,
-    aggregate,
+    aggregate_hypotheses,
     attend,
-    attended,
-    gated,
+    gated_output,
     global_gates,
+    head_outputs,
     head_overlap,
-    scaled_gradient,
+    scale_gradient,
 )
-from keras_attention.utils.numerics import normalizable
+from keras_attention.utils.data_format import (
+    channel_axis,
+    spatial_shape,
+    standardize_data_format,
+)
+from keras_attention.utils.numerics import clip_to_normalizable
+from keras_attention.utils.tensor_validation import (
+    convert_input,
+    map_input_spec,
+    validate_input_shape,
+    validate_not_empty,
+)
 from keras_attention.utils.validation import (
-    check_not_empty,
-    checked_shape,
-    flag,
-    map_spec,
+    boolean,
     non_negative_number,
     odd_integers,
     one_of,
     positive_integer,
-    standard_data_format,
-    taken_map,
 )
 
 Tensor = Any
 Shape = tuple[int | None, ...]
-# PyTorch's momentum of 0.1 is Keras's 0.9.
+# PyTorch's momentum of 0.1 is 0.9 in Keras.
 NORMALIZATION = {"momentum": 0.9, "epsilon": 1e-5}
-# The smallest probability whose logarithm is taken: float32 has no normal one much below.
-LEAST = 1e-37
+# Smaller probabilities are clipped before the logarithm: they are subnormal in float32.
+SMALLEST_PROBABILITY = 1e-37
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttendRectifyHead(keras.Layer):
-    """Attention modules on some layers of a network, and gates over what they and it say.
+    """Attend-and-Rectify head: attention modules on several layers, combined by gates (section 3).
 
-    In `space="log"` the answer is the sum of the logarithms of all hypotheses' probabilities, each
-    with its gate. It is not normalized: train with `losses.NegativeLogLikelihood` of the answer as
-    it stands, as the authors do, and take its softmax for probabilities.
+    Each attention module predicts the classes from one feature map. The output combines these
+    hypotheses with the network's own logits, weighted by global gates.
+
+    With `space="log"` the output is the gated sum of log-probabilities. It is not normalized: train
+    it with `losses.NegativeLogLikelihood`, as in the authors' code, and apply a softmax to get
+    probabilities.
 
     Args:
-        classes: How many logits the network has.
-        heads: Heads of each module, the attention width; 4 by default, the paper's best.
+        classes: Number of classes, the length of the logits.
+        heads: Number of heads of each module, the attention width; 4 by default, the paper's best.
         space: `"log"` (default), as in the authors' code, or `"probability"`, the sum of
             probabilities (eq. 8).
         gates: `"softmax"` (default, eq. 7), `"sigmoid"` divided by their sum, or `"mean"` for equal
-            shares, without weights.
-        gate_normalization: Whether the gates' scores are normalized over the batch, as in the
-            authors' code (default); else as in eq. 6.
+            gates without weights.
+        gate_normalization: If True (default), the scores of the gates are batch-normalized, as in
+            the authors' code; if False, they are not, as in eq. 6.
         mask: `"softmax"` (default) or `"sigmoid"`: see `AttentionModule`.
-        overlap_weight: Of the regularizer that keeps the heads of a module apart, whose mean over
-            the modules is added in training; 1e-3 by default, as in the authors' code.
-        gate_depth: 1, or 2 for a hidden layer before the gates, as in the authors' code.
-        gradient_scale: What gradients from the modules and gates into the network are multiplied
-            by; 1 by default. 0 blocks them (section 4.3).
-        kernel_size: Of the modules' convolutions, odd; 3 by default.
-        kernel_initializer: Of all kernels; `"he_normal"` by default, the paper's.
-        regularizer: Of all weights; None by default.
+        overlap_weight: Weight of the regularizer against overlapping heads, whose mean over the
+            modules is added to the training loss; 1e-3 by default, as in the authors' code.
+        gate_depth: Number of dense layers of the gates, 1 or 2; 2 is the hidden layer of the
+            authors' code.
+        gradient_scale: Factor of the gradients from the modules and the gates to the network; 1 by
+            default. 0 blocks them (section 4.3).
+        kernel_size: Kernel size of the modules' convolutions, odd; 3 by default.
+        kernel_initializer: Initializer of all kernels; `"he_normal"` by default, as in the paper.
+        regularizer: Regularizer of all weights; None by default.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
-        feature_maps: A list of maps, the deepest first: one for each module.
-        logits: What the network says, before the softmax.
-        features: The network's last features, globally pooled, for the gates.
-        return_attention: Whether to return the list of masks too, `(B, H, W, heads)` each, float32;
-            with channels first `(B, heads, H, W)`.
-        return_gates: Whether to return the gates too, `(B, modules + 1)`, float32, after those; the
-            network's own is the last.
+        feature_maps: List of feature maps, deepest first, one per module.
+        logits: Logits of the network.
+        features: Globally pooled features of the network's last layer, the input of the gates.
+        return_attention: If True, the list of masks is also returned, `(B, H, W, heads)` each, or
+            `(B, heads, H, W)` with channels first, float32.
+        return_gates: If True, the gates are also returned (after the masks), `(B, modules + 1)`,
+            float32. The last one belongs to the network.
 
     Weights:
-        Those of each `AttentionModule`; unless the gates are equal, the kernel of the gates and the
+        Weights of each `AttentionModule`; unless `gates="mean"`, the kernel of the gates and the
         gamma, beta, moving mean and variance of their normalization.
 
     Input shape:
-        `(B, H, W, C)` each, or `(B, C, H, W)` with channels first, `(B, classes)` and `(B, C)`.
+        `(B, H, W, C)` for each map, or `(B, C, H, W)` with channels first; `(B, classes)` for the
+        logits and `(B, C)` for the features.
 
     Output shape:
         `(B, classes)`.
 
     Raises:
-        ValueError: For arguments or shapes that cannot be.
+        ValueError: For invalid arguments, or inputs whose shapes are not compatible.
 
     Example:
     >>> head = AttendRectifyHead(10)
@@ -127,7 +141,7 @@ class AttendRectifyHead(keras.Layer):
         self.heads = positive_integer("heads", heads)
         self.space = one_of("space", space, SPACES)
         self.gates = one_of("gates", gates, GATES)
-        self.gate_normalization = flag("gate_normalization", gate_normalization)
+        self.gate_normalization = boolean("gate_normalization", gate_normalization)
         self.mask = one_of("mask", mask, MASKS)
         self.overlap_weight = non_negative_number("overlap_weight", overlap_weight)
         self.gate_depth = positive_integer("gate_depth", gate_depth)
@@ -137,55 +151,54 @@ class AttendRectifyHead(keras.Layer):
         self.kernel_size = odd_integers("kernel_size", kernel_size, 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.regularizer = keras.regularizers.get(regularizer)
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
 
     def build(
         self, feature_maps_shape: Sequence[Shape], logits_shape: Shape, features_shape: Shape
     ) -> None:
-        maps = _checked_maps(feature_maps_shape)
-        self._check_vectors(logits_shape, features_shape)
+        maps = _map_shapes(feature_maps_shape)
+        self._validate_vectors(logits_shape, features_shape)
         self.modules = [self._module(depth, len(maps)) for depth in range(1, len(maps) + 1)]
         for module, shape in zip(self.modules, maps, strict=True):
             module.build(shape)
-        self.relevance = None
+        self.global_gate = None
         if self.gates != "mean":
-            self.relevance = GlobalGate(
+            self.global_gate = GlobalGate(
                 len(maps) + 1,
                 self.gate_depth,
                 self.gate_normalization,
                 self.kernel_initializer,
                 self.regularizer,
                 dtype=self.dtype_policy,
-                name="relevance",
+                name="global_gate",
             )
-            self.relevance.build(features_shape)
+            self.global_gate.build(features_shape)
 
-    def _check_vectors(self, logits: Shape, features: Shape) -> None:
+    def _validate_vectors(self, logits: Shape, features: Shape) -> None:
         if len(logits) != 2 or logits[-1] != self.classes:
             raise ValueError(
-                f"`logits` must be of {self.classes} classes, (B, classes). "
+                f"`logits` must have the shape (B, {self.classes}). "
                 f"Received: logits.shape={tuple(logits)}"
             )
         if len(features) != 2:
             raise ValueError(
-                "`features` must be vectors (B, length). "
-                f"Received: features.shape={tuple(features)}"
+                f"`features` must have the shape (B, C). Received: features.shape={tuple(features)}"
             )
-        check_not_empty(self, features)
+        validate_not_empty(self, features)
 
-    def _check_batch(self, maps: Sequence[Tensor], logits: Tensor, features: Tensor) -> None:
-        """A head that is built may be called on other shapes, which would be spread out."""
+    def _validate_call(self, maps: Sequence[Tensor], logits: Tensor, features: Tensor) -> None:
+        """Validates the shapes of a call, which else might be broadcast."""
         if len(maps) != len(self.modules):
             raise ValueError(
-                f"`feature_maps` must be {len(self.modules)} maps, as many as {self.name!r} was "
-                f"built on. Received: {len(maps)} maps"
+                f"`feature_maps` must be a list of {len(self.modules)} maps, which {self.name!r} "
+                f"was built for. Received: {len(maps)} maps"
             )
-        self._check_vectors(logits.shape, features.shape)
+        self._validate_vectors(logits.shape, features.shape)
         counts = {tensor.shape[0] for tensor in (*maps, logits, features)} - {None}
         if len(counts) > 1:
             raise ValueError(
-                "`feature_maps`, `logits` and `features` must be of the same batch. "
-                f"Received: batches of {', '.join(map(str, sorted(counts)))}"
+                "`feature_maps`, `logits` and `features` must have the same batch size. "
+                f"Received: batch sizes {', '.join(map(str, sorted(counts)))}"
             )
 
     def _module(self, depth: int, count: int) -> AttentionModule:
@@ -211,46 +224,52 @@ class AttendRectifyHead(keras.Layer):
         return_attention: bool = False,
         return_gates: bool = False,
     ) -> Any:
-        found = self.steps(feature_maps, logits, features, training)
-        outputs = ops.cast(found["answer"], self.compute_dtype)
-        more = [found["masks"]] * return_attention + [found["gates"]] * return_gates
+        results = self.intermediates(feature_maps, logits, features, training)
+        outputs = ops.cast(results["output"], self.compute_dtype)
+        more = [results["masks"]] * return_attention + [results["gates"]] * return_gates
         return (outputs, *more) if more else outputs
 
-    def steps(
+    def intermediates(
         self,
         feature_maps: Sequence[Tensor],
         logits: Tensor,
         features: Tensor,
         training: bool | None = None,
     ) -> dict[str, Any]:
-        """All that leads to the answer, for pictures and tests.
+        """Computes all intermediate results and the output, for figures and tests.
+
+        Args:
+            feature_maps: List of feature maps, deepest first.
+            logits: Logits of the network.
+            features: Globally pooled features.
+            training: If True, gradients are scaled and the regularizer is added.
 
         Returns:
-            `"masks"`, a list of `(B, H, W, heads)`; `"head_gates"`, a list of `(B, heads)`;
-            `"hypotheses"`, `(B, modules + 1, classes)`, logits, the network's last; `"gates"`,
-            `(B, modules + 1)`; `"answer"`, `(B, classes)`.
+            A dictionary: `"masks"`, a list of `(B, H, W, heads)`; `"head_gates"`, a list of
+            `(B, heads)`; `"hypotheses"`, logits `(B, modules + 1, classes)`, the last ones of the
+            network; `"gates"`, `(B, modules + 1)`; `"output"`, `(B, classes)`.
         """
-        self._check_batch(feature_maps, logits, features)
+        self._validate_call(feature_maps, logits, features)
         if training and self.gradient_scale != 1.0:
-            feature_maps = [scaled_gradient(maps, self.gradient_scale) for maps in feature_maps]
-            features = scaled_gradient(features, self.gradient_scale)
-        found = [
+            feature_maps = [scale_gradient(maps, self.gradient_scale) for maps in feature_maps]
+            features = scale_gradient(features, self.gradient_scale)
+        results = [
             module(maps, training=training, return_attention=True, return_gates=True)
             for module, maps in zip(self.modules, feature_maps, strict=True)
         ]
-        said, masks, head_gates = (list(parts) for parts in zip(*found, strict=True))
-        hypotheses = ops.stack([ops.cast(one, "float32") for one in [*said, logits]], axis=1)
-        if self.relevance is None:
+        outputs, masks, head_gates = (list(parts) for parts in zip(*results, strict=True))
+        hypotheses = ops.stack([ops.cast(one, "float32") for one in [*outputs, logits]], axis=1)
+        if self.global_gate is None:
             scores = ops.zeros_like(hypotheses[:, :, 0])
         else:
-            scores = self.relevance(features, training=training)
+            scores = self.global_gate(features, training=training)
         gates = global_gates(scores, self.gates)
         return {
             "masks": masks,
             "head_gates": head_gates,
             "hypotheses": hypotheses,
             "gates": gates,
-            "answer": aggregate(hypotheses, gates, self.space),
+            "output": aggregate_hypotheses(hypotheses, gates, self.space),
         }
 
     def compute_output_shape(
@@ -297,61 +316,65 @@ class AttendRectifyHead(keras.Layer):
         }
 
 
-def _checked_maps(shapes: Any) -> list[Shape]:
-    """The shapes of the maps, where there is a list of them."""
+def _map_shapes(shapes: Any) -> list[Shape]:
+    """Returns a list of the shapes of the maps, after validation."""
     shapes = shapes if isinstance(shapes, (list, tuple)) else [shapes]
-    found = [tuple(shape) if isinstance(shape, (list, tuple)) else shape for shape in shapes]
-    if found and all(isinstance(shape, tuple) and len(shape) == 4 for shape in found):
-        return found
+    result = [tuple(shape) if isinstance(shape, (list, tuple)) else shape for shape in shapes]
+    if result and all(isinstance(shape, tuple) and len(shape) == 4 for shape in result):
+        return result
     raise ValueError(
-        "`feature_maps` must be a list of maps (B, H, W, C), the deepest first. "
+        "`feature_maps` must be a list of maps (B, H, W, C), deepest first. "
         f"Received: shapes={shapes!r}"
     )
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentionModule(keras.Layer):
-    """Classifies what its heads look at in a map (eq. 1 to 5).
+    """Attention module: classifies the features that several attention heads select (eq. 1 to 5).
 
-    Each head has a mask over the places, logits of every class and a score, all by convolutions
-    without bias; what it says are the sums over the places of mask times logits. The answer is the
-    mean of the heads, weighted by the softmax of the tanh of their scores.
+    Convolutions without bias compute for each head an attention mask over the positions, logits for
+    every class, and a score. The output of a head is the sum over the positions of mask times
+    logits. The outputs of the heads are averaged with weights, the softmax of the tanh of their
+    scores.
 
-    All of it is computed from the map, two matrix products and shifts of the masks
-    (`ops.attend`): the convolutions for the classes are never made.
+    The layer computes this without the convolutions for the classes: two matrix products and
+    shifted masks give the same result (`ops.attend`).
 
     Args:
-        classes: How many logits.
-        heads: How many heads, the attention width; 4 by default, the paper's best.
-        mask: `"softmax"` over the places (default), or `"sigmoid"` with means over the places in
-            the stead of sums, the paper's ablation.
-        gate: Whether to return one answer; else that of every head.
-        overlap_weight: Of the regularizer that keeps heads apart (`ops.head_overlap`), added in
-            training; 1e-3 by default, as in the authors' code.
-        kernel_size: Of the convolutions, odd; 3 by default, as in the authors' code.
-        kernel_initializer: `"he_normal"` by default, the paper's.
-        kernel_regularizer: Of all kernels; None by default.
+        classes: Number of classes.
+        heads: Number of heads, the attention width; 4 by default, the paper's best.
+        mask: `"softmax"` over the positions (default), or `"sigmoid"` with means instead of sums
+            over the positions, the paper's ablation.
+        gate: If True (default), the outputs of the heads are averaged; if False, the outputs of all
+            heads are returned.
+        overlap_weight: Weight of the regularizer against overlapping heads (`ops.head_overlap`),
+            which is added to the training loss; 1e-3 by default, as in the authors' code.
+        kernel_size: Kernel size of the convolutions, odd; 3 by default, as in the authors' code.
+        kernel_initializer: Initializer of all kernels; `"he_normal"` by default, as in the paper.
+        kernel_regularizer: Regularizer of all kernels; None by default.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
-        inputs: A map.
-        return_attention: Whether to return the masks too, `(B, H, W, heads)`, float32; with
-            channels first `(B, heads, H, W)`.
-        return_gates: Whether to return the heads' gates too, `(B, heads)`, float32, after those.
+        inputs: A feature map.
+        return_attention: If True, the masks are also returned, `(B, H, W, heads)`, or
+            `(B, heads, H, W)` with channels first, float32.
+        return_gates: If True, the weights of the heads are also returned (after the masks),
+            `(B, heads)`, float32.
 
     Weights:
-        Kernels `(kh, kw, C, heads)` of the attention, `(kh, kw, C, heads * classes)` of the logits,
-        a head after the other, and, with the gate, `(kh, kw, C, heads)` of the scores.
+        attention: `(kh, kw, C, heads)`.
+        output: `(kh, kw, C, heads * classes)`, the kernels of the first head first.
+        score: `(kh, kw, C, heads)`, if `gate` is True.
 
     Input shape:
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None.
 
     Output shape:
-        `(B, classes)`, or `(B, heads, classes)` without the gate.
+        `(B, classes)`, or `(B, heads, classes)` with `gate=False`.
 
     Raises:
-        ValueError: For arguments that cannot be.
+        ValueError: For invalid arguments, or an input that is not a batch of images.
 
     Example:
     >>> tuple(AttentionModule(10)(ops.ones((2, 7, 5, 32))).shape)
@@ -379,19 +402,19 @@ class AttentionModule(keras.Layer):
         self.classes = positive_integer("classes", classes)
         self.heads = positive_integer("heads", heads)
         self.mask = one_of("mask", mask, MASKS)
-        self.gate = flag("gate", gate)
+        self.gate = boolean("gate", gate)
         self.overlap_weight = non_negative_number("overlap_weight", overlap_weight)
         self.kernel_size = odd_integers("kernel_size", kernel_size, 2)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        axis = self._channel_axis
-        shape = checked_shape(self, input_shape, axis)
+        axis = channel_axis(self.data_format)
+        shape = validate_input_shape(self, input_shape, axis)
         channels = shape[axis]
-        self.input_spec = map_spec(shape, axis)
+        self.input_spec = map_input_spec(shape, axis)
         self.attention_kernel = self._add_kernel("attention", channels, self.heads)
         self.output_kernel = self._add_kernel("output", channels, self.heads * self.classes)
         self.score_kernel = self._add_kernel("score", channels, self.heads) if self.gate else None
@@ -399,13 +422,8 @@ class AttentionModule(keras.Layer):
     def _add_kernel(self, name: str, channels: int, maps: int) -> Any:
         return self.add_weight(
             name=name,
-            shape=checked_weight(
-                (*self.kernel_size, channels, maps),
-                classes=self.classes,
-                heads=self.heads,
-                kernel_size=self.kernel_size,
-            ),
-            initializer=fresh_initializer(self.kernel_initializer),
+            shape=(*self.kernel_size, channels, maps),
+            initializer=clone_initializer(self.kernel_initializer),
             regularizer=self.kernel_regularizer,
         )
 
@@ -416,43 +434,41 @@ class AttentionModule(keras.Layer):
         return_attention: bool = False,
         return_gates: bool = False,
     ) -> Any:
-        inputs = taken_map(self, inputs)
+        inputs = convert_input(self, inputs)
         masks, sums = attend(inputs, self.attention_kernel, self.mask, self.data_format)
         if training and self.overlap_weight and self.heads > 1:
             self.add_loss(self.overlap_weight * head_overlap(masks, "channels_first"))
-        answers, gates = self._answers_and_gates(sums)
+        if self.gate:
+            outputs, gates = gated_output(sums, self.output_kernel, self.score_kernel)
+        else:
+            outputs = head_outputs(sums, self.output_kernel)
+            gates = ops.ones_like(outputs[:, :, 0])
         if self.data_format == "channels_last":
             masks = ops.transpose(masks, (0, 2, 3, 1))
-        found = [masks] * return_attention + [gates] * return_gates
-        outputs = ops.cast(answers, self.compute_dtype)
-        return (outputs, *found) if found else outputs
-
-    def _answers_and_gates(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """The answers, of each head or of the gated, and the gates `(B, heads)`."""
-        if self.gate:
-            return gated(sums, self.output_kernel, self.score_kernel)
-        answers = attended(sums, self.output_kernel)
-        return answers, ops.ones_like(answers[:, :, 0])
+        more = [masks] * return_attention + [gates] * return_gates
+        outputs = ops.cast(outputs, self.compute_dtype)
+        return (outputs, *more) if more else outputs
 
     def macs(self, input_shape: Sequence[int], executed: bool = False) -> int:
-        """Multiply-accumulates for one image.
+        """Counts multiply-accumulates for one image.
 
         Args:
-            input_shape: With the batch.
-            executed: Whether to count what is computed here: products with the taps of the
-                attention and sums of the map. Else the paper's convolutions, as if made.
+            input_shape: Input shape with the batch axis.
+            executed: If True, the operations that the layer executes are counted: products with the
+                kernel of the attention and weighted sums of the map. If False, the paper's
+                convolutions.
         """
-        first = self.data_format == "channels_first"
-        height, width = input_shape[2:] if first else input_shape[1:3]
-        taps = self.kernel_size[0] * self.kernel_size[1] * input_shape[self._channel_axis]
-        places, maps = height * width, self.heads * (self.classes + self.gate)
+        pixels = math.prod(spatial_shape(input_shape, self.data_format))
+        taps = math.prod(self.kernel_size) * input_shape[channel_axis(self.data_format)]
+        maps = self.heads * (self.classes + self.gate)
         if executed:
-            return 2 * places * taps * self.heads + taps * maps + self.heads * self.classes
-        return places * (taps * (self.heads + maps) + maps) + self.heads * self.classes
+            return 2 * pixels * taps * self.heads + taps * maps + self.heads * self.classes
+        return pixels * (taps * (self.heads + maps) + maps) + self.heads * self.classes
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        answer = (self.classes,) if self.gate else (self.heads, self.classes)
-        return (input_shape[0], *answer)
+        if self.gate:
+            return (input_shape[0], self.classes)
+        return (input_shape[0], self.heads, self.classes)
 
     def compute_output_spec(
         self,
@@ -465,13 +481,13 @@ class AttentionModule(keras.Layer):
         outputs = keras.KerasTensor(self.compute_output_shape(shape), dtype=self.compute_dtype)
         masks = keras.KerasTensor(self.masks_shape(shape), dtype="float32")
         gates = keras.KerasTensor((shape[0], self.heads), dtype="float32")
-        found = [masks] * return_attention + [gates] * return_gates
-        return (outputs, *found) if found else outputs
+        more = [masks] * return_attention + [gates] * return_gates
+        return (outputs, *more) if more else outputs
 
     def masks_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the masks, for a map of this shape."""
+        """Returns the shape of the masks for an input shape."""
         shape = list(input_shape)
-        shape[self._channel_axis] = self.heads
+        shape[channel_axis(self.data_format)] = self.heads
         return tuple(shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -488,21 +504,18 @@ class AttentionModule(keras.Layer):
             "data_format": self.data_format,
         }
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
 
 class GlobalGate(keras.Layer):
-    """Scores hypotheses by the tanh of a normalized product (eq. 6).
+    """Scores of hypotheses: the tanh of a normalized dense layer (eq. 6).
 
     Args:
-        hypotheses: How many.
-        depth: 1, or 2 for a hidden layer with ReLU of as many units, as in the authors' code.
-        normalization: Whether products are normalized over the batch, as in the authors' code;
-            without it as in the paper.
-        kernel_initializer: Of the products' weights.
-        regularizer: Of all weights.
+        hypotheses: Number of hypotheses.
+        depth: Number of dense layers: 1, or 2 with a hidden layer of the same width and a ReLU, as
+            in the authors' code.
+        normalization: If True (default), the dense layers are batch-normalized, as in the authors'
+            code; if False, they are not, as in the paper.
+        kernel_initializer: Initializer of the kernels.
+        regularizer: Regularizer of all weights.
         **kwargs: Arguments of `keras.Layer`.
 
     Input shape:
@@ -532,7 +545,7 @@ class GlobalGate(keras.Layer):
             keras.layers.Dense(
                 hypotheses,
                 use_bias=False,
-                kernel_initializer=fresh_initializer(kernel_initializer),
+                kernel_initializer=clone_initializer(kernel_initializer),
                 kernel_regularizer=regularizer,
                 name=name,
                 **options,
@@ -558,7 +571,7 @@ class GlobalGate(keras.Layer):
         for index, product in enumerate(self.products):
             x = product(ops.relu(x) if index else x)
             if self.normalizations:
-                x = self.normalizations[index](normalizable(x), training=training)
+                x = self.normalizations[index](clip_to_normalizable(x), training=training)
         return ops.tanh(ops.cast(x, "float32"))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -568,34 +581,37 @@ class GlobalGate(keras.Layer):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype="float32")
 
 
-def answered(answer: Tensor, space: str, activation: Any, name: str = "predictions") -> Tensor:
-    """Applies an activation to the logarithms of what a head answers, in float32.
+def apply_head_activation(
+    outputs: Tensor, space: str, activation: Any, name: str = "predictions"
+) -> Tensor:
+    """Applies a classifier activation to the outputs of an Attend-and-Rectify head, in float32.
 
     Args:
-        answer: What the head returns, `(B, classes)`, as a Keras tensor.
-        space: The head's.
-        activation: `"softmax"` for probabilities; None for the logarithms.
-        name: Of the layer.
+        outputs: Outputs of the head, `(B, classes)`, as a Keras tensor.
+        space: The `space` of the head. Probabilities are converted to log-probabilities first.
+        activation: `"softmax"` for probabilities; None for log-probabilities.
+        name: Name of the activation layer.
 
     Example:
-    >>> answer = answered(keras.Input((5,)), "log", "softmax")
-    >>> answer.dtype, answer.shape
+    >>> predictions = apply_head_activation(keras.Input((5,)), "log", "softmax")
+    >>> predictions.dtype, predictions.shape
     ('float32', (None, 5))
     """
     if space == "probability":
-        answer = ops.log(ops.maximum(ops.cast(answer, "float32"), LEAST))
-    return keras.layers.Activation(activation, dtype="float32", name=name)(answer)
+        outputs = ops.log(ops.maximum(ops.cast(outputs, "float32"), SMALLEST_PROBABILITY))
+    return keras.layers.Activation(activation, dtype="float32", name=name)(outputs)
 
 
-def fresh_initializer(initializer: Any) -> Any:
-    """Returns an initializer for one more weight, which would else get the same random values.
+def clone_initializer(initializer: Any) -> Any:
+    """Returns a copy of an initializer, so that several weights do not get the same random values.
 
     Args:
-        initializer: A name, an initializer or a function `(shape, dtype)`, which is taken as it is.
+        initializer: A name, an initializer, or a function `(shape, dtype)`, which is not copied.
 
     Example:
-    >>> fresh_initializer("zeros").__class__.__name__
+    >>> clone_initializer("zeros").__class__.__name__
     'Zeros'
     """
-    found = keras.initializers.get(initializer)
-    return found.clone() if isinstance(found, keras.initializers.Initializer) else found
+    initializer = keras.initializers.get(initializer)
+    is_object = isinstance(initializer, keras.initializers.Initializer)
+    return initializer.clone() if is_object else initializer

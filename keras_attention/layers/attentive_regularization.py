@@ -1,4 +1,9 @@
-"""Attentive Regularization as a layer on its own."""
+"""Attentive Regularization: a learned attention window per channel.
+
+Reference: Chitta, Targeted Kernel Networks (2018), section 3.
+"""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -9,46 +14,26 @@ import numpy as np
 from keras import ops
 
 from keras_attention.ops.targeted import WINDOWS, roi_rectangles, separable_window
-from keras_attention.utils.validation import (
-    checked_shape,
-    map_spec,
-    one_of,
-    standard_data_format,
-    taken_map,
+from keras_attention.utils.data_format import (
+    channel_axis,
+    is_channels_last,
+    spatial_shape,
+    standardize_data_format,
 )
+from keras_attention.utils.tensor_validation import (
+    convert_input,
+    map_input_spec,
+    validate_input_shape,
+)
+from keras_attention.utils.validation import one_of
 
 Tensor = Any
-# Lower limit of a scale where the side of the map is unknown when the layer is built.
+# Lower limit of a scale if the side of the map is unknown when the layer is built.
 SMALLEST_SCALE = 1e-3
 
 
-@keras.saving.register_keras_serializable(package="keras_attention")
-class Between(keras.constraints.Constraint):
-    """Clips weights of shape `(rank, C)` to a range, with one lower limit per axis.
-
-    Args:
-        low: `rank` numbers, the lower limits.
-        high: The upper limit.
-
-    Example:
-    >>> clipped = Between([0.1, 0.2], 1.0)(np.array([[0.0, 2.0], [0.1, 0.5]]))
-    >>> [[round(float(v), 1) for v in row] for row in clipped]
-    [[0.1, 1.0], [0.2, 0.5]]
-    """
-
-    def __init__(self, low: Sequence[float], high: float):
-        self.low, self.high = [float(value) for value in low], float(high)
-
-    def __call__(self, w: Tensor) -> Tensor:
-        low = ops.cast(ops.reshape(ops.convert_to_tensor(self.low), (-1, 1)), w.dtype)
-        return ops.minimum(ops.maximum(w, low), self.high)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high}
-
-
 class WindowedLayer(keras.Layer):
-    """Base of layers that multiply each channel by a learned, separable attention window.
+    """Base class of layers that multiply each channel by a learned, separable attention window.
 
     Args:
         window: `"cauchy"` or `"gaussian"`.
@@ -66,18 +51,10 @@ class WindowedLayer(keras.Layer):
         super().__init__(**kwargs)
         self.window = one_of("window", window, tuple(WINDOWS))
         self.scale_regularizer = keras.regularizers.get(scale_regularizer)
-        self.data_format = standard_data_format(data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "window": self.window,
-            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
-            "data_format": self.data_format,
-        }
+        self.data_format = standardize_data_format(data_format)
 
     def rois(self, *sides: int) -> np.ndarray:
-        """Gives each channel's region of interest on a map of the given size (eq. 15).
+        """Computes each channel's region of interest on a map of the given size (eq. 15).
 
         Args:
             *sides: Pixels along each axis, for images height and width.
@@ -87,109 +64,114 @@ class WindowedLayer(keras.Layer):
             `[[top, bottom], [left, right]]`.
         """
         self._require_built()
-        return ops.convert_to_numpy(roi_rectangles(sides, *self._window_of_channels()))
+        return ops.convert_to_numpy(roi_rectangles(sides, *self._window_parameters()))
 
     def attention_window(self, *sides: int, clip: bool = False) -> Tensor:
         """Samples each channel's attention window on a map of the given size (eq. 13).
 
         Args:
             *sides: Pixels along each axis, for images height and width.
-            clip: Whether values outside the region of interest become 0.
+            clip: If True, values outside the region of interest are 0.
 
         Returns:
             Float32 tensor of shape `(*sides, C)`.
         """
         self._require_built()
-        return separable_window(sides, *self._window_of_channels(), self.window, clip)
-
-    def _add_window(self, sides: Sequence[int | None], count: int, smallest: Sequence[int]) -> None:
-        """Adds `center` and `scale`, `(rank, count)`, with the limits of section 3.5."""
-        rank = len(sides)
-        low = [
-            SMALLEST_SCALE if side is None else min(size / (2.0 * side), 1.0)
-            for side, size in zip(sides, smallest, strict=True)
-        ]
-        # Without autocast: half precision would move the windows.
-        self.center = self.add_weight(
-            name="center",
-            shape=(rank, count),
-            initializer=keras.initializers.Constant(0.5),
-            constraint=Between([0.0] * rank, 1.0),
-            autocast=False,
-        )
-        self.scale = self.add_weight(
-            name="scale",
-            shape=(rank, count),
-            initializer="ones",
-            constraint=Between(low, 1.0),
-            regularizer=self.scale_regularizer,
-            autocast=False,
-        )
-
-    def _window_of_channels(self) -> tuple[Tensor, Tensor]:
-        """Center and scale of every channel, `(rank, C)`."""
-        return ops.convert_to_tensor(self.center), ops.convert_to_tensor(self.scale)
-
-    def _sides_of(self, shape: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(shape[1:-1] if self.data_format == "channels_last" else shape[2:])
-
-    def _channels_of(self, shape: Sequence[Any]) -> int:
-        return shape[self._channel_axis]
-
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
-    def _to_data_format(self, window: Tensor) -> Tensor:
-        """Turns `(*sides, C)` into the layout of the inputs without their batch axis."""
-        return window if self.data_format == "channels_last" else ops.moveaxis(window, -1, 0)
-
-    def _attention_of_batch(self, window: Tensor, outputs: Tensor) -> Tensor:
-        """Repeats a window for every image, so that a model can return it and predict."""
-        return ops.broadcast_to(self._to_data_format(window), ops.shape(outputs))
-
-    def _require_built(self) -> None:
-        if not self.built:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r} has no window before it is built: "
-                "call it on data, or `build(input_shape)`."
-            )
+        return separable_window(sides, *self._window_parameters(), self.window, clip)
 
     def compute_output_spec(self, inputs: Any, return_attention: bool = False) -> Any:
         shape = self.compute_output_shape(inputs.shape)
         outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
         return (outputs, keras.KerasTensor(shape, dtype="float32")) if return_attention else outputs
 
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "window": self.window,
+            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
+            "data_format": self.data_format,
+        }
+
+    def _add_window(self, sides: Sequence[int | None], count: int, smallest: Sequence[int]) -> None:
+        """Adds the weights `center` and `scale`, `(rank, count)`, with the limits of section 3.5.
+
+        Args:
+            sides: Spatial sizes of the map, None for unknown ones.
+            count: Number of windows.
+            smallest: Smallest region of interest in pixels, per axis.
+        """
+        rank = len(sides)
+        low = [
+            SMALLEST_SCALE if side is None else min(size / (2.0 * side), 1.0)
+            for side, size in zip(sides, smallest, strict=True)
+        ]
+        # Without autocast: rounding to half precision would move the windows.
+        self.center = self.add_weight(
+            name="center",
+            shape=(rank, count),
+            initializer=keras.initializers.Constant(0.5),
+            constraint=ClipToRange([0.0] * rank, 1.0),
+            autocast=False,
+        )
+        self.scale = self.add_weight(
+            name="scale",
+            shape=(rank, count),
+            initializer="ones",
+            constraint=ClipToRange(low, 1.0),
+            regularizer=self.scale_regularizer,
+            autocast=False,
+        )
+
+    def _window_parameters(self) -> tuple[Tensor, Tensor]:
+        """Center and scale of every channel, `(rank, C)`."""
+        return ops.convert_to_tensor(self.center), ops.convert_to_tensor(self.scale)
+
+    def _to_data_format(self, window: Tensor) -> Tensor:
+        """Transposes `(*sides, C)` to the layout of an input without its batch axis."""
+        return window if is_channels_last(self.data_format) else ops.moveaxis(window, -1, 0)
+
+    def _attention_of_batch(self, window: Tensor, outputs: Tensor) -> Tensor:
+        """Repeats a window for every example: the outputs of a model need a batch axis."""
+        return ops.broadcast_to(self._to_data_format(window), ops.shape(outputs))
+
+    def _require_built(self) -> None:
+        if not self.built:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r} must be built before its windows are read: "
+                "call it on data, or call `build(input_shape)`. Received: built=False"
+            )
+
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AttentiveRegularization(WindowedLayer):
-    """Multiplies each channel by a window whose place and size are learned (eq. 1, 13, 14).
+    """Attentive Regularization layer: multiplies each channel by a learned window (eq. 1, 13, 14).
 
-    One window per channel, a product of one-dimensional windows along the axes, for sequences,
-    images and volumes. Positions are relative to the side, so the weights serve any input size.
-    The center stays in `[0, 1]`; the scale stays between one pixel, `1 / (2 * side)`, and 1.
+    Each channel has one window, a product of one-dimensional windows along the axes of a sequence,
+    an image or a volume. Center and scale are relative to the side, so the weights fit any input
+    size. The center stays in `[0, 1]`; the scale stays between one pixel, `1 / (2 * side)`, and 1.
 
     Args:
         window: `"cauchy"` (default; the paper found it easier to tune, section 4.4) or
             `"gaussian"`.
-        scale_regularizer: Regularizer of the scales; the paper uses
-            `keras.regularizers.L2(1e-4)` to make kernels look at less. None by default.
+        scale_regularizer: Regularizer of the scales. The paper uses `keras.regularizers.L2(1e-4)`
+            to reduce the area that kernels attend to. None by default.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
-        inputs: Activations of a convolution.
-        return_attention: Whether to return the windows too, repeated for every example, float32.
+        inputs: Outputs of a convolution.
+        return_attention: If True, the windows are also returned, repeated for every example,
+            float32.
 
     Weights:
-        center: `(rank, C)`, row 0 is the first spatial axis; 0.5 at first.
-        scale: `(rank, C)`; 1 at first.
+        center: `(rank, C)`, row 0 is the first spatial axis; initially 0.5.
+        scale: `(rank, C)`; initially 1.
 
     Input shape:
         `(B, L, C)`, `(B, H, W, C)` or `(B, D, H, W, C)`; `(B, C, ...)` with channels first.
 
     Output shape:
-        That of the input. Masks pass through.
+        Same as the input shape. Masks pass through.
 
     Raises:
         ValueError: For an unknown window, or an input of another rank.
@@ -214,14 +196,15 @@ class AttentiveRegularization(WindowedLayer):
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        input_shape = checked_shape(self, input_shape, self._channel_axis, ranks=(3, 4, 5))
-        self.input_spec = map_spec(input_shape, self._channel_axis)
-        sides = self._sides_of(input_shape)
-        self._add_window(sides, self._channels_of(input_shape), smallest=(1,) * len(sides))
+        axis = channel_axis(self.data_format)
+        input_shape = validate_input_shape(self, input_shape, axis, ranks=(3, 4, 5))
+        self.input_spec = map_input_spec(input_shape, axis)
+        sides = spatial_shape(input_shape, self.data_format)
+        self._add_window(sides, input_shape[axis], smallest=(1,) * len(sides))
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
-        inputs = taken_map(self, inputs)
-        window = self.attention_window(*self._sides_of(ops.shape(inputs)))
+        inputs = convert_input(self, inputs)
+        window = self.attention_window(*spatial_shape(ops.shape(inputs), self.data_format))
         outputs = inputs * ops.cast(self._to_data_format(window), inputs.dtype)
         if return_attention:
             return outputs, self._attention_of_batch(window, outputs)
@@ -233,3 +216,28 @@ class AttentiveRegularization(WindowedLayer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return tuple(input_shape)
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ClipToRange(keras.constraints.Constraint):
+    """Clips weights of shape `(rank, C)` to a range, with one lower limit per axis.
+
+    Args:
+        low: `rank` numbers, the lower limits.
+        high: The upper limit.
+
+    Example:
+    >>> clipped = ClipToRange([0.1, 0.2], 1.0)(np.array([[0.0, 2.0], [0.1, 0.5]]))
+    >>> [[round(float(v), 1) for v in row] for row in clipped]
+    [[0.1, 1.0], [0.2, 0.5]]
+    """
+
+    def __init__(self, low: Sequence[float], high: float):
+        self.low, self.high = [float(value) for value in low], float(high)
+
+    def __call__(self, w: Tensor) -> Tensor:
+        low = ops.cast(ops.reshape(ops.convert_to_tensor(self.low), (-1, 1)), w.dtype)
+        return ops.minimum(ops.maximum(w, low), self.high)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high}

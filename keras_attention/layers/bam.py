@@ -1,21 +1,27 @@
-"""The bottleneck attention module: which channels and where, at once."""
+"""Bottleneck attention module: a channel branch and a spatial branch in parallel.
+
+Reference: Park et al., BAM: Bottleneck Attention Module (2018).
+"""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attention.limits import check_reach
-from keras_attention.utils.numerics import normalizable
-from keras_attention.utils.validation import (
-    channels_and_units,
-    checked_shape,
-    map_spec,
-    one_of,
-    positive_integer,
-    standard_data_format,
-    taken_map,
+from keras_attention.utils.data_format import (
+    channel_axis,
+    spatial_axes,
+    spatial_shape,
+    standardize_data_format,
 )
+from keras_attention.utils.numerics import clip_to_normalizable
+from keras_attention.utils.tensor_validation import (
+    convert_input,
+    map_input_spec,
+    reduced_units,
+    validate_input_shape,
+)
+from keras_attention.utils.validation import one_of, positive_integer, validate_dilation_rate
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -25,36 +31,37 @@ MERGES = ("product", "sum")
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class BAM(keras.Layer):
-    """Multiplies a map by 1 plus a mask of channels and places (eq. 1, 2).
+    """Bottleneck attention module: multiplies a map by 1 plus an attention mask (eq. 1, 2).
 
-    One branch reads the channels' means, through a narrow layer; the other each place's
-    surroundings, through a narrow map and two dilated convolutions. The mask is the sigmoid of both
-    together. As in the authors' code, on maps of any sides.
+    A channel branch applies a bottleneck of dense layers to the channel means. A spatial branch
+    applies a 1x1 convolution and two dilated 3x3 convolutions to the map. The mask is the sigmoid
+    of their product, as in the authors' code, or of their sum, as in the paper. Maps may have any
+    size.
 
     Args:
-        reduction: Channels for one hidden channel; 16 by default, the paper's.
-        dilation_rate: Steps between the taps of the 3x3 convolutions; 4 by default, the paper's.
-        merge: `"product"` (default) as in the authors' code, or `"sum"`, the paper's eq. 2.
+        reduction: Channels per hidden channel of both bottlenecks; 16 by default, as in the paper.
+        dilation_rate: Dilation of the 3x3 convolutions; 4 by default, as in the paper.
+        merge: `"product"` (default), as in the authors' code, or `"sum"`, the paper's eq. 2.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
-        inputs: A map.
-        return_attention: Whether to return the mask too, of the shape of the input, float32.
+        inputs: A feature map.
+        return_attention: If True, the mask is also returned, of the shape of the input, float32.
 
     Weights:
-        Of the channels' branch, kernel and bias of the narrow layer, gamma, beta, moving mean and
-        variance of its normalization, kernel and bias of the last layer; of the places' branch the
-        same six for each of three convolutions, kernel and bias of the last one.
+        Channel branch: kernel and bias of the hidden layer, gamma, beta, moving mean and variance
+        of its normalization, kernel and bias of the last layer. Spatial branch: the same six for
+        each of three convolutions, kernel and bias of the last convolution.
 
     Input shape:
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None.
 
     Output shape:
-        That of the input.
+        Same as the input shape.
 
     Raises:
-        ValueError: For fewer channels than `reduction`, or a merge that does not exist.
+        ValueError: For fewer channels than `reduction`, or an unknown `merge`.
 
     Example:
     >>> tuple(BAM(merge="sum")(ops.ones((2, 7, 5, 32))).shape)
@@ -77,21 +84,19 @@ class BAM(keras.Layer):
         self.reduction = positive_integer("reduction", reduction)
         self.dilation_rate = positive_integer("dilation_rate", dilation_rate)
         self.merge = one_of("merge", merge, MERGES)
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        shape = checked_shape(self, input_shape, self._channel_axis)
-        self.input_spec = map_spec(shape, self._channel_axis)
-        channels, hidden = channels_and_units(self, shape[self._channel_axis], self.reduction)
-        check_reach((self.dilation_rate,) * 2, self._sides_of(input_shape))
+        axis = channel_axis(self.data_format)
+        shape = validate_input_shape(self, input_shape, axis)
+        self.input_spec = map_input_spec(shape, axis)
+        channels, hidden = reduced_units(self, shape[axis], self.reduction)
+        validate_dilation_rate((self.dilation_rate,) * 2, spatial_shape(shape, self.data_format))
         self.channel_branch = self._channel_branch(channels, hidden)
         _build_all(self.channel_branch, (None, channels))
         self.spatial_branch = self._spatial_branch(hidden)
         _build_all(self.spatial_branch, tuple(input_shape))
-
-    def _sides_of(self, shape: Shape) -> Shape:
-        return shape[1:3] if self.data_format == "channels_last" else shape[2:]
 
     def _channel_branch(self, channels: int, hidden: int) -> list[keras.Layer]:
         options: dict[str, Any] = {"dtype": self.dtype_policy}
@@ -103,11 +108,12 @@ class BAM(keras.Layer):
         ]
 
     def _spatial_branch(self, hidden: int) -> list[keras.Layer]:
+        axis = channel_axis(self.data_format)
         layers: list[keras.Layer] = []
         for index, (size, rate) in enumerate(((1, 1), *[(3, self.dilation_rate)] * 2)):
             layers += [
                 self._convolution(hidden, size, rate, f"spatial_conv{index + 1}"),
-                self._normalization(f"spatial_normalization{index + 1}", self._channel_axis),
+                self._normalization(f"spatial_normalization{index + 1}", axis),
                 keras.layers.ReLU(name=f"spatial_relu{index + 1}", dtype=self.dtype_policy),
             ]
         return [*layers, self._convolution(1, 1, 1, "spatial_logits")]
@@ -124,7 +130,7 @@ class BAM(keras.Layer):
         )
 
     def _normalization(self, name: str, axis: int) -> keras.Layer:
-        # The framework's default there is 0.1, Keras's 0.9.
+        # PyTorch's default momentum of 0.1, which the authors' code uses, is Keras's 0.9.
         return keras.layers.BatchNormalization(
             axis=axis, momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy, name=name
         )
@@ -132,11 +138,10 @@ class BAM(keras.Layer):
     def call(
         self, inputs: Tensor, training: bool | None = None, return_attention: bool = False
     ) -> Any:
-        inputs = taken_map(self, inputs)
-        places = (1, 2) if self.data_format == "channels_last" else (2, 3)
-        channels = ops.expand_dims(
-            _run(self.channel_branch, ops.mean(inputs, axis=places), training), places
-        )
+        inputs = convert_input(self, inputs)
+        axes = spatial_axes(4, self.data_format)
+        channels = _run(self.channel_branch, ops.mean(inputs, axis=axes), training)
+        channels = ops.expand_dims(channels, axes)
         spatial = _run(self.spatial_branch, inputs, training)
         logits = channels * spatial if self.merge == "product" else channels + spatial
         mask = ops.sigmoid(ops.cast(logits, "float32"))
@@ -162,10 +167,6 @@ class BAM(keras.Layer):
             "data_format": self.data_format,
         }
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
 
 def _build_all(layers: list[keras.Layer], shape: Shape) -> None:
     for layer in layers:
@@ -176,5 +177,5 @@ def _build_all(layers: list[keras.Layer], shape: Shape) -> None:
 def _run(layers: list[keras.Layer], x: Tensor, training: bool | None) -> Tensor:
     for layer in layers:
         is_normalization = isinstance(layer, keras.layers.BatchNormalization)
-        x = layer(normalizable(x), training=training) if is_normalization else layer(x)
+        x = layer(clip_to_normalizable(x), training=training) if is_normalization else layer(x)
     return x

@@ -1,7 +1,8 @@
-"""Layers of compacted models: maps kept as lists of pixels, each of one channel.
+"""Layers of compacted models, which `surgery.compact` builds.
 
-Where regions are a few pixels, the pixels that some kernel computes and those that it reads are so
-few that the convolution is one small matrix. `surgery.compact` puts these layers together.
+Feature maps are computed on rectangles (`CroppedConv2D`, `AssembleRegions`) or, if the regions of
+interest have few pixels, as lists of pixels of one channel each. A convolution is then one small
+matrix product (`GatherPixels`, `PixelDense`, `PoolPixels`).
 """
 
 from collections.abc import Sequence
@@ -20,18 +21,320 @@ Rectangle = Sequence[Sequence[int]]
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class EntryConvolution(keras.Layer):
-    """A convolution written as a matrix: `window * activation(inputs @ matrix + bias)`.
+class CroppedConv2D(keras.Layer):
+    """Convolution of a fixed rectangle of its input: `window * activation(conv(crop) + bias)`.
 
     Args:
-        units: Number of output entries.
+        filters: Number of kernels.
+        kernel_size: Kernel size, one integer or `(rows, columns)`.
+        read: Rectangle of the input to read, `[[top, bottom], [left, right]]`.
+        padding: Zeros around it at the border of the map, `[[above, below], [left, right]]`.
+        channels: First input channel to read and the one after the last; None for all.
+        dilation_rate: Dilation of the kernels in pixels, one integer or a pair.
         activation: Activation before the window; None for none.
-        use_bias: Whether there is a bias.
-        use_window: Whether there is a window.
+        use_bias: If True, a bias is added.
         **kwargs: Arguments of `keras.Layer`.
 
     Weights:
-        matrix: `(inputs, units)`; bias, window: `(units,)` where used.
+        kernel: `(kh, kw, channels, filters)`; bias, if used: `(filters,)`.
+        window: `(height, width, filters)`, not trainable; initially 1.
+
+    Input shape:
+        `(B, H, W, C)`.
+
+    Output shape:
+        `(B, height, width, filters)`.
+
+    Example:
+    >>> layer = CroppedConv2D(4, 3, read=[[2, 7], [0, 4]], padding=[[0, 0], [1, 0]])
+    >>> tuple(layer(ops.ones((2, 9, 9, 3))).shape)
+    (2, 3, 3, 4)
+
+    Reference:
+        Chitta, Targeted Kernel Networks (2018), eq. 16 and 17.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        read: Rectangle,
+        padding: Rectangle = ((0, 0), (0, 0)),
+        channels: Sequence[int] | None = None,
+        dilation_rate: int | Sequence[int] = 1,
+        activation: Any = None,
+        use_bias: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.filters = positive_integer("filters", filters)
+        self.kernel_size = positive_integers("kernel_size", kernel_size, rank=2)
+        self.dilation_rate = positive_integers("dilation_rate", dilation_rate, rank=2)
+        self.read, self.padding = _integers(read), _integers(padding)
+        self.channels = None if channels is None else [int(channel) for channel in channels]
+        self.activation = keras.activations.get(activation)
+        self.use_bias = bool(use_bias)
+
+    def build(self, input_shape: Shape) -> None:
+        kernel = (*self.kernel_size, self._channels_read(input_shape), self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=kernel, initializer="he_normal")
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+        self.window = self.add_weight(
+            name="window",
+            shape=(*self._output_size(), self.filters),
+            initializer="ones",
+            trainable=False,
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        crops: dict[int, Any] = {axis: tuple(pair) for axis, pair in enumerate(self.read, start=1)}
+        if self.channels is not None:
+            crops[3] = tuple(self.channels)
+        if any(pair != (0, inputs.shape[axis]) for axis, pair in crops.items()):
+            inputs = backend.crop(inputs, crops)
+        padding = [(before, after) for before, after in self.padding]
+        kernel = ops.convert_to_tensor(self.kernel)
+        outputs = backend.padded_convolution(inputs, kernel, padding, self.dilation_rate)
+        if self.use_bias:
+            outputs = outputs + self.bias
+        if self.activation is not None:
+            outputs = self.activation(outputs)
+        return outputs * self.window
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], *self._output_size(), self.filters)
+
+    def macs(self, input_shape: Shape, executed: bool = False) -> int:
+        """Counts multiply-accumulates for one image."""
+        taps = int(np.prod(self.kernel_size)) * self._channels_read(input_shape)
+        return taps * self.filters * int(np.prod(self._output_size()))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "read": self.read,
+            "padding": self.padding,
+            "channels": self.channels,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+        }
+
+    def _output_size(self) -> tuple[int, ...]:
+        return tuple(
+            stop - start + sum(pads) - (taps - 1) * rate
+            for (start, stop), pads, taps, rate in zip(
+                self.read, self.padding, self.kernel_size, self.dilation_rate, strict=True
+            )
+        )
+
+    def _channels_read(self, input_shape: Shape) -> int:
+        start, stop = self.channels or (0, input_shape[-1])
+        return stop - start
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class AssembleRegions(keras.Layer):
+    """Assembles rectangles of a map: crops or pads each to a target, and concatenates the channels.
+
+    Args:
+        rectangles: `[[top, bottom], [left, right]]` of each input, in pixels of the whole map.
+        target: Rectangle of the output. Its pixels that an input does not cover are background.
+        order: Permutation of the concatenated channels, or None.
+        background: If True, the background is a weight `background`, `(channels,)` in the order of
+            the concatenated channels; if False, it is 0.
+        **kwargs: Arguments of `keras.Layer`.
+
+    Call arguments:
+        inputs: List of tensors `(B, bottom - top, right - left, channels)`, or one such tensor.
+
+    Output shape:
+        `(B, height, width, all channels)` of the target.
+
+    Raises:
+        ValueError: If the number of inputs differs from the number of rectangles.
+
+    Example:
+    >>> layer = AssembleRegions([[[0, 2], [0, 2]], [[3, 5], [1, 4]]], target=[[0, 4], [0, 4]])
+    >>> tuple(layer([ops.ones((1, 2, 2, 3)), ops.ones((1, 2, 3, 5))]).shape)
+    (1, 4, 4, 8)
+    """
+
+    def __init__(
+        self,
+        rectangles: Sequence[Rectangle],
+        target: Rectangle,
+        order: Sequence[int] | None = None,
+        background: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.rectangles = [_integers(rectangle) for rectangle in rectangles]
+        self.target = _integers(target)
+        self.order = None if order is None else [int(channel) for channel in order]
+        self.has_background = bool(background)
+
+    def build(self, input_shape: Any) -> None:
+        shapes = self._as_list(input_shape)
+        if len(shapes) != len(self.rectangles):
+            raise ValueError(
+                f"The input of AssembleRegions must be {len(self.rectangles)} tensors, one per "
+                f"rectangle. Received: {len(shapes)} inputs"
+            )
+        if self.has_background:
+            channels = sum(shape[-1] for shape in shapes)
+            self.background = self.add_weight(
+                name="background", shape=(channels,), initializer="zeros", trainable=False
+            )
+
+    def call(self, inputs: Any) -> Tensor:
+        tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        parts, start = [], 0
+        for tensor, rectangle in zip(tensors, self.rectangles, strict=True):
+            stop = start + tensor.shape[-1]
+            base = self.background[start:stop] if self.has_background else None
+            parts.append(self._crop_and_pad(tensor, rectangle, base))
+            start = stop
+        joined = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
+        return joined if self.order is None else ops.take(joined, self.order, axis=-1)
+
+    def _crop_and_pad(self, tensor: Tensor, rectangle: Rectangle, base: Tensor | None) -> Tensor:
+        crops, pads = {}, {}
+        pairs = zip(rectangle, self.target, strict=True)
+        for axis, (source, target) in enumerate(pairs, start=1):
+            low, high = max(source[0], target[0]), min(source[1], target[1])
+            if low >= high:  # no overlap: an empty slice, all padding
+                low = high = min(max(source[0], target[0]), target[1])
+                crops[axis] = (0, 0)
+            else:
+                crops[axis] = (low - source[0], high - source[0])
+            pads[axis] = (low - target[0], target[1] - high)
+        if all(crops[axis] == (0, tensor.shape[axis]) for axis in crops):
+            cropped = tensor
+        else:
+            cropped = backend.crop(tensor, crops)
+        if not any(amount for pair in pads.values() for amount in pair):
+            return cropped
+        if base is None:
+            return backend.pad(cropped, pads)
+        return backend.pad(cropped - base, pads) + base
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shapes = self._as_list(input_shape)
+        sides = [stop - start for start, stop in self.target]
+        return (shapes[0][0], *sides, sum(shape[-1] for shape in shapes))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "rectangles": self.rectangles,
+            "target": self.target,
+            "order": self.order,
+            "background": self.has_background,
+        }
+
+    def _as_list(self, input_shape: Any) -> list[Shape]:
+        nested = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
+        return list(input_shape) if nested else [input_shape]
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class ScaleShift(keras.Layer):
+    """Multiplies the last axis by a weight and adds another: batch normalization at inference.
+
+    Weights:
+        scale, shift: `(channels,)`; initially 1 and 0.
+
+    Example:
+    >>> tuple(ScaleShift()(keras.ops.ones((2, 5, 5, 3))).shape)
+    (2, 5, 5, 3)
+    """
+
+    def build(self, input_shape: Shape) -> None:
+        shape = (input_shape[-1],)
+        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
+        self.shift = self.add_weight(name="shift", shape=shape, initializer="zeros")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs * self.scale + self.shift
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return (
+            super().get_config()
+        )  # overridden because Keras's automatic config has no dtype policy
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class GatherPixels(keras.Layer):
+    """Gathers pixels of all inputs, in any order, with repetitions.
+
+    Args:
+        count: Number of pixels to gather.
+        with_zero: If True, the index after the last pixel stands for a zero.
+        **kwargs: Arguments of `keras.Layer`.
+
+    Weights:
+        indices: `(count,)`, int32, not trainable; indices into the flattened, concatenated inputs.
+
+    Input shape:
+        `(B, ...)`, or a list of such tensors.
+
+    Output shape:
+        `(B, count)`.
+
+    Example:
+    >>> tuple(GatherPixels(3)([ops.ones((2, 4, 4, 1)), ops.ones((2, 5))]).shape)
+    (2, 3)
+    """
+
+    def __init__(self, count: int, with_zero: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.count, self.with_zero = positive_integer("count", count), bool(with_zero)
+
+    def build(self, input_shape: Any) -> None:
+        self.indices = self.add_weight(
+            name="indices",
+            shape=(self.count,),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+        )
+
+    def call(self, inputs: Any) -> Tensor:
+        tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        flat = [ops.reshape(tensor, (-1, _size(tensor.shape))) for tensor in tensors]
+        if self.with_zero:
+            flat.append(ops.zeros_like(flat[0][:, :1]))
+        joined = flat[0] if len(flat) == 1 else ops.concatenate(flat, axis=-1)
+        return ops.take(joined, ops.convert_to_tensor(self.indices), axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        nested = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
+        return ((input_shape[0] if nested else input_shape)[0], self.count)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count, "with_zero": self.with_zero}
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class PixelDense(keras.Layer):
+    """Convolution of a list of pixels: `window * activation(inputs @ matrix + bias)`.
+
+    Args:
+        units: Number of output pixels.
+        activation: Activation before the window; None for none.
+        use_bias: If True, a bias is added.
+        use_window: If True (default), the output is multiplied by an attention window.
+        **kwargs: Arguments of `keras.Layer`.
+
+    Weights:
+        matrix: `(inputs, units)`; bias and window, if used: `(units,)`.
 
     Input shape:
         `(B, inputs)`.
@@ -40,7 +343,7 @@ class EntryConvolution(keras.Layer):
         `(B, units)`.
 
     Example:
-    >>> tuple(EntryConvolution(7)(ops.ones((2, 5))).shape)
+    >>> tuple(PixelDense(7)(ops.ones((2, 5))).shape)
     (2, 7)
     """
 
@@ -93,85 +396,39 @@ class EntryConvolution(keras.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class TakeEntries(keras.Layer):
-    """Picks entries of everything but the batch, in any order, repeated or absent.
+class PoolPixels(keras.Layer):
+    """Pools lists of pixels: the maximum or mean of `pool_size` consecutive lists of equal length.
 
     Args:
-        count: Number of entries to give.
-        absent: Whether index `inputs` (one past the last) stands for a zero.
-        **kwargs: Arguments of `keras.Layer`.
-
-    Weights:
-        indices: `(count,)`, int32, not trained.
-
-    Input shape:
-        `(B, ...)`, or a list of such; flattened and joined.
-
-    Output shape:
-        `(B, count)`.
-
-    Example:
-    >>> tuple(TakeEntries(3)([ops.ones((2, 4, 4, 1)), ops.ones((2, 5))]).shape)
-    (2, 3)
-    """
-
-    def __init__(self, count: int, absent: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.count, self.absent = positive_integer("count", count), bool(absent)
-
-    def build(self, input_shape: Any) -> None:
-        self.indices = self.add_weight(
-            name="indices",
-            shape=(self.count,),
-            initializer="zeros",
-            dtype="int32",
-            trainable=False,
-        )
-
-    def call(self, inputs: Any) -> Tensor:
-        tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        flat = [ops.reshape(tensor, (-1, _size(tensor.shape))) for tensor in tensors]
-        if self.absent:
-            flat.append(ops.zeros_like(flat[0][:, :1]))
-        joined = flat[0] if len(flat) == 1 else ops.concatenate(flat, axis=-1)
-        return ops.take(joined, ops.convert_to_tensor(self.indices), axis=-1)
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        nested = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
-        return ((input_shape[0] if nested else input_shape)[0], self.count)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "count": self.count, "absent": self.absent}
-
-
-@keras.saving.register_keras_serializable(package="keras_attention")
-class PoolEntries(keras.Layer):
-    """Pools entries that lie phase by phase: `(phases * n)` become `(n)`.
-
-    Args:
-        phases: Entries of a pooling window.
+        pool_size: Number of pixels in a pooling window.
         reduce: `"max"` or `"mean"`.
         **kwargs: Arguments of `keras.Layer`.
 
+    Input shape:
+        `(B, pool_size * n)`: the first pixels of all windows, then the second ones, and so on.
+
+    Output shape:
+        `(B, n)`.
+
     Example:
-    >>> tuple(PoolEntries(4)(ops.ones((2, 12))).shape)
+    >>> tuple(PoolPixels(4)(ops.ones((2, 12))).shape)
     (2, 3)
     """
 
-    def __init__(self, phases: int, reduce: str = "max", **kwargs: Any):
+    def __init__(self, pool_size: int, reduce: str = "max", **kwargs: Any):
         super().__init__(**kwargs)
-        self.phases = positive_integer("phases", phases)
+        self.pool_size = positive_integer("pool_size", pool_size)
         self.reduce = one_of("reduce", reduce, ("max", "mean"))
 
     def call(self, inputs: Tensor) -> Tensor:
-        phases = ops.reshape(inputs, (-1, self.phases, inputs.shape[-1] // self.phases))
-        return ops.max(phases, axis=1) if self.reduce == "max" else ops.mean(phases, axis=1)
+        windows = ops.reshape(inputs, (-1, self.pool_size, inputs.shape[-1] // self.pool_size))
+        return ops.max(windows, axis=1) if self.reduce == "max" else ops.mean(windows, axis=1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], input_shape[-1] // self.phases)
+        return (input_shape[0], input_shape[-1] // self.pool_size)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "phases": self.phases, "reduce": self.reduce}
+        return {**super().get_config(), "pool_size": self.pool_size, "reduce": self.reduce}
 
 
 def _size(shape: Sequence[int | None]) -> int:
@@ -179,247 +436,6 @@ def _size(shape: Sequence[int | None]) -> int:
     for side in shape[1:]:
         size *= int(side or 0)
     return size
-
-
-@keras.saving.register_keras_serializable(package="keras_attention")
-class ScaleShift(keras.Layer):
-    """Multiplies the last axis by a weight and adds another: batch normalisation at inference.
-
-    Weights:
-        scale, shift: `(channels,)`; 1 and 0 at first.
-
-    Example:
-    >>> tuple(ScaleShift()(keras.ops.ones((2, 5, 5, 3))).shape)
-    (2, 5, 5, 3)
-    """
-
-    def build(self, input_shape: Shape) -> None:
-        shape = (input_shape[-1],)
-        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
-        self.shift = self.add_weight(name="shift", shape=shape, initializer="zeros")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return inputs * self.scale + self.shift
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config()  # Keras's own record of arguments holds no dtype policies
-
-
-@keras.saving.register_keras_serializable(package="keras_attention")
-class AssembleRegions(keras.Layer):
-    """Puts rectangles of a map together: cuts each to a target, pads it, joins the channels.
-
-    Args:
-        rectangles: `[[top, bottom], [left, right]]` of each input, in pixels of the whole map.
-        target: The rectangle to make. Pixels of it that an input does not cover are background.
-        order: Permutation of the joined channels, or None.
-        background: Whether there is a weight `background`, `(channels,)` in the order of the
-            joined channels; else it is 0.
-        **kwargs: Arguments of `keras.Layer`.
-
-    Call arguments:
-        inputs: Tensors `(B, bottom - top, right - left, channels)`, or one such tensor.
-
-    Output shape:
-        `(B, height, width, all channels)` of the target.
-
-    Raises:
-        ValueError: For a number of inputs that is not that of the rectangles.
-
-    Example:
-    >>> layer = AssembleRegions([[[0, 2], [0, 2]], [[3, 5], [1, 4]]], target=[[0, 4], [0, 4]])
-    >>> tuple(layer([ops.ones((1, 2, 2, 3)), ops.ones((1, 2, 3, 5))]).shape)
-    (1, 4, 4, 8)
-    """
-
-    def __init__(
-        self,
-        rectangles: Sequence[Rectangle],
-        target: Rectangle,
-        order: Sequence[int] | None = None,
-        background: bool = False,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.rectangles = [_integers(rectangle) for rectangle in rectangles]
-        self.target = _integers(target)
-        self.order = None if order is None else [int(channel) for channel in order]
-        self.has_background = bool(background)
-
-    def build(self, input_shape: Any) -> None:
-        shapes = self._as_list(input_shape)
-        if len(shapes) != len(self.rectangles):
-            raise ValueError(
-                f"AssembleRegions takes one input per rectangle, {len(self.rectangles)}. "
-                f"Received: {len(shapes)} inputs"
-            )
-        if self.has_background:
-            channels = sum(shape[-1] for shape in shapes)
-            self.background = self.add_weight(
-                name="background", shape=(channels,), initializer="zeros", trainable=False
-            )
-
-    def call(self, inputs: Any) -> Tensor:
-        tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        parts, start = [], 0
-        for tensor, rectangle in zip(tensors, self.rectangles, strict=True):
-            stop = start + tensor.shape[-1]
-            base = self.background[start:stop] if self.has_background else None
-            parts.append(self._place(tensor, rectangle, base))
-            start = stop
-        joined = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
-        return joined if self.order is None else ops.take(joined, self.order, axis=-1)
-
-    def _place(self, tensor: Tensor, rectangle: Rectangle, base: Tensor | None) -> Tensor:
-        crops, pads = {}, {}
-        for axis, (have, want) in enumerate(zip(rectangle, self.target, strict=True), start=1):
-            low, high = max(have[0], want[0]), min(have[1], want[1])
-            if low >= high:  # nothing in common: an empty slice, all padding
-                low = high = min(max(have[0], want[0]), want[1])
-                crops[axis] = (0, 0)
-            else:
-                crops[axis] = (low - have[0], high - have[0])
-            pads[axis] = (low - want[0], want[1] - high)
-        if all(crops[axis] == (0, tensor.shape[axis]) for axis in crops):
-            cropped = tensor
-        else:
-            cropped = backend.crop(tensor, crops)
-        if not any(amount for pair in pads.values() for amount in pair):
-            return cropped
-        if base is None:
-            return backend.pad(cropped, pads)
-        return backend.pad(cropped - base, pads) + base
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        shapes = self._as_list(input_shape)
-        sides = [stop - start for start, stop in self.target]
-        return (shapes[0][0], *sides, sum(shape[-1] for shape in shapes))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "rectangles": self.rectangles,
-            "target": self.target,
-            "order": self.order,
-            "background": self.has_background,
-        }
-
-    def _as_list(self, input_shape: Any) -> list[Shape]:
-        nested = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
-        return list(input_shape) if nested else [input_shape]
-
-
-@keras.saving.register_keras_serializable(package="keras_attention")
-class RegionConvolution(keras.Layer):
-    """Convolves a fixed rectangle of its input: `window * activation(conv(part) + bias)`.
-
-    Args:
-        filters: Number of kernels.
-        kernel_size: Taps of a kernel, one integer or `(rows, columns)`.
-        read: Rectangle of the input to read, `[[top, bottom], [left, right]]`.
-        padding: Zeros around it, `[[above, below], [left, right]]`, where the map ends.
-        channels: First input channel to read and the one after the last; None for all.
-        dilation_rate: Distance between a kernel's taps in pixels, one integer or a pair.
-        activation: Activation before the window; None for none.
-        use_bias: Whether there is a bias.
-        **kwargs: Arguments of `keras.Layer`.
-
-    Weights:
-        kernel: `(kh, kw, channels, filters)`; bias: `(filters,)` where used.
-        window: `(height, width, filters)`, not trained; 1 at first.
-
-    Example:
-    >>> layer = RegionConvolution(4, 3, read=[[2, 7], [0, 4]], padding=[[0, 0], [1, 0]])
-    >>> tuple(layer(ops.ones((2, 9, 9, 3))).shape)
-    (2, 3, 3, 4)
-
-    Reference:
-        Chitta, Targeted Kernel Networks (2018), eq. 16 and 17.
-    """
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | Sequence[int],
-        read: Rectangle,
-        padding: Rectangle = ((0, 0), (0, 0)),
-        channels: Sequence[int] | None = None,
-        dilation_rate: int | Sequence[int] = 1,
-        activation: Any = None,
-        use_bias: bool = False,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.filters = positive_integer("filters", filters)
-        self.kernel_size = positive_integers("kernel_size", kernel_size, rank=2)
-        self.dilation_rate = positive_integers("dilation_rate", dilation_rate, rank=2)
-        self.read, self.padding = _integers(read), _integers(padding)
-        self.channels = None if channels is None else [int(channel) for channel in channels]
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
-
-    def build(self, input_shape: Shape) -> None:
-        kernel = (*self.kernel_size, self._channels_read(input_shape), self.filters)
-        self.kernel = self.add_weight(name="kernel", shape=kernel, initializer="he_normal")
-        if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
-        self.window = self.add_weight(
-            name="window",
-            shape=(*self._sides(), self.filters),
-            initializer="ones",
-            trainable=False,
-        )
-
-    def call(self, inputs: Tensor) -> Tensor:
-        crops: dict[int, Any] = {axis: tuple(pair) for axis, pair in enumerate(self.read, start=1)}
-        if self.channels is not None:
-            crops[3] = tuple(self.channels)
-        if any(pair != (0, inputs.shape[axis]) for axis, pair in crops.items()):
-            inputs = backend.crop(inputs, crops)
-        padding = [(before, after) for before, after in self.padding]
-        kernel = ops.convert_to_tensor(self.kernel)
-        outputs = backend.padded_convolution(inputs, kernel, padding, self.dilation_rate)
-        if self.use_bias:
-            outputs = outputs + self.bias
-        if self.activation is not None:
-            outputs = self.activation(outputs)
-        return outputs * self.window
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], *self._sides(), self.filters)
-
-    def macs(self, input_shape: Shape, executed: bool = False) -> int:
-        """Counts multiply-accumulates for one image."""
-        taps = int(np.prod(self.kernel_size)) * self._channels_read(input_shape)
-        return taps * self.filters * int(np.prod(self._sides()))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "read": self.read,
-            "padding": self.padding,
-            "channels": self.channels,
-            "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-        }
-
-    def _sides(self) -> tuple[int, ...]:
-        return tuple(
-            stop - start + sum(pads) - (taps - 1) * rate
-            for (start, stop), pads, taps, rate in zip(
-                self.read, self.padding, self.kernel_size, self.dilation_rate, strict=True
-            )
-        )
-
-    def _channels_read(self, input_shape: Shape) -> int:
-        start, stop = self.channels or (0, input_shape[-1])
-        return stop - start
 
 
 def _integers(rectangle: Rectangle) -> list[list[int]]:

@@ -1,4 +1,7 @@
-"""Fine features for the few places of an image that matter most."""
+"""Dynamic Capacity Network: refines the most salient patches of an image.
+
+Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 2.
+"""
 
 from __future__ import annotations
 
@@ -14,41 +17,55 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.graph.receptive_field import receptive_field
-from keras_attention.layers.entropy_saliency import WAYS, SalientTop, check_outputs
-from keras_attention.ops.attend_rectify import scaled_gradient
+from keras_attention.layers.entropy_saliency import (
+    SALIENCY_METHODS,
+    EntropySaliency,
+    validate_outputs,
+)
+from keras_attention.ops.attend_rectify import scale_gradient
 from keras_attention.ops.dynamic_capacity import (
     gather_patches,
-    hint,
-    swap,
+    gather_vectors,
+    hint_loss,
+    swap_vectors,
     top_positions,
-    vectors_at,
 )
-from keras_attention.utils.data_format import MapFormat, Shape
+from keras_attention.utils.data_format import (
+    Shape,
+    channel_axis,
+    from_channels_last,
+    map_shape,
+    spatial_shape,
+    standardize_data_format,
+    to_channels_last,
+)
+from keras_attention.utils.tensor_validation import (
+    convert_input,
+    map_input_spec,
+    validate_input_shape,
+)
 from keras_attention.utils.validation import (
-    checked_shape,
-    flag,
+    boolean,
     is_integer,
-    map_spec,
+    keras_model,
     non_negative_number,
     one_of,
     positive_integer,
     positive_integers,
-    standard_data_format,
-    taken_map,
 )
 
 Tensor = Any
-COMBINES = ("swap", "fine_only")
-PARTS = ("coarse", "fine", "top", "fine_top")
+COMBINATIONS = ("swap", "fine_only")
+MODEL_ARGUMENTS = ("coarse", "fine", "top", "fine_top")
 Pair = tuple[int, int]
 
 
 class ReplicaLosses(keras.layers.Layer):
-    """A layer whose added losses are those of the replica that asks.
+    """Layer that keeps the losses of each replica apart.
 
-    Replicas of TensorFlow are threads that call one layer by turns, each until it waits for the
-    others, and Keras keeps one list of losses for all: a loss would count as often as there are
-    replicas, or be cleared by the next one's call.
+    TensorFlow runs each replica in a thread, which calls the same layer until it has to wait for
+    the others. Keras keeps one list of losses per layer, so that each loss would count once per
+    replica, or be cleared by the call of another replica.
 
     Args:
         **kwargs: Arguments of `keras.layers.Layer`.
@@ -62,88 +79,97 @@ class ReplicaLosses(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
-        self._of_replicas: dict[int, list[Tensor]] = {}
+        self._replica_losses: dict[int, list[Tensor]] = {}
 
     def add_loss(self, loss: Any) -> None:
         super().add_loss(loss)
         if backend.replicas() > 1:
-            mine = self._of_replicas.setdefault(get_ident(), [])
-            mine.extend(keras.tree.flatten(loss))
+            own = self._replica_losses.setdefault(get_ident(), [])
+            own.extend(keras.tree.flatten(loss))
 
     def _get_own_losses(self) -> list[Tensor]:
         if backend.replicas() > 1:
-            return list(self._of_replicas.get(get_ident(), ()))
+            return list(self._replica_losses.get(get_ident(), ()))
         return super()._get_own_losses()
 
     def _clear_losses(self) -> None:
         super()._clear_losses()
-        self._of_replicas.pop(get_ident(), None)
+        self._replica_losses.pop(get_ident(), None)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class PatchRefiner(ReplicaLosses):
-    """Looks at an image coarsely, then finely where the answer is most uncertain (section 2).
+    """Dynamic Capacity layer: processes the most salient patches with a larger network (section 2).
 
-    `top(coarse(images))` is a first answer. The places of the coarse map with which its entropy
-    changes most get what `fine` makes of their patches instead, and `top` answers again. Nothing
-    but these patches is read a second time, and no gradient flows through the choice.
+    The coarse network computes a feature map, and `top` a first prediction. The saliency of a
+    position is the norm of the gradient of the prediction's entropy with respect to the coarse
+    features there. At the most salient positions, features of the fine network, computed from
+    patches of the image, replace the coarse ones; `top` then predicts again. Only these patches are
+    processed a second time. No gradient flows through the choice of positions.
 
     Args:
-        coarse: Keras model from an image to a map of vectors.
-        fine: Keras model from a patch to a vector of the same length, `(D,)` or `(1, 1, D)`.
-        top: Keras model from the map to probabilities or logits, or to a list of several answers.
-        patches: How many places; 8 by default, the paper's for cluttered digits. Where the size of
-            the map is not known before, at most as many as it has.
+        coarse: Keras model from an image to a feature map.
+        fine: Keras model from a patch to a feature vector of the same length, `(D,)` or
+            `(1, 1, D)`.
+        top: Keras model from the feature map to probabilities or logits, or to a list of several
+            such outputs.
+        patches: Number of patches; 8 by default, the paper's value for cluttered digits. If the
+            size of the map is unknown when the layer is built, at most as many as it has positions.
         patch_size: Height and width of a patch in pixels, one integer for both; None (default) for
-            what a place of the coarse map sees.
-        offset: How many pixels before `place * stride` a patch starts, one integer for both axes;
-            None (default) puts what a place sees in its middle.
+            the receptive field of the coarse features.
+        offset: Number of pixels that a patch starts before `position * stride`, one integer for
+            both axes; None (default) centers the patch on the receptive field.
         combine: `"swap"` (default, equations 7 and 8), or `"fine_only"`: the fine vectors alone, as
-            a map `(B, patches, 1, D)`, go to the top, as for house numbers (section 4.2.2).
-        hint_weight: Of the squared distance between coarse and fine vectors (equation 6), which is
-            added in training and reaches the coarse layers only; 0.01 by default, as in the
-            authors' code. 0 is "DCN without hints".
-        stride: Pixels from one place of the map to the next; None (default) as the layers of
-            `coarse` tell.
-        convex: Whether the loss counts for the coarse layers `1 - hint_weight` times, a convex
-            combination with the hint (appendix 6.1); False by default, as in the authors' code.
-        jitter: In training offsets are drawn from `offset` to `offset + jitter`, for each patch and
+            a map `(B, patches, 1, D)`, are the input of the top, as for house numbers (section
+            4.2.2).
+        hint_weight: Weight of the squared distance between coarse and fine vectors (equation 6),
+            which is added to the training loss and trains the coarse layers only; 0.01 by default,
+            as in the authors' code. 0 is "DCN without hints".
+        stride: Pixels between neighboring positions of the map; None (default) derives it from the
+            layers of `coarse`.
+        convex: If True, the gradient of the loss with respect to the coarse layers is multiplied by
+            `1 - hint_weight`, a convex combination with the hint (appendix 6.1). False by default,
+            as in the authors' code.
+        jitter: In training, offsets are drawn from `offset` to `offset + jitter` for each patch and
             axis; 0 by default, 1 in the authors' code.
-        fine_top: With `"fine_only"` what the fine vectors go to; None (default) for `top`.
-        from_logits: Whether `top` returns logits; None (default) finds out by its last layer.
-        outputs: Which of several answers count in the entropy (equation 10); None for all.
-        saliency: `"derived"` for a backward pass written in forward operations, which exports to
-            ONNX and LiteRT; `"autodiff"` for the backend's gradients, for any top; `"auto"`
-            (default) for the first where the layers of `top` allow it.
-        saliency_training: Whether the saliency in training is by the statistics of the batch, as in
-            the authors' code; False by default: by those of inference.
+        fine_top: Model that receives the fine vectors with `"fine_only"`; None (default) for `top`.
+        from_logits: If True, `top` returns logits. None (default) determines it from its last
+            layer.
+        outputs: Indices of the outputs of `top` whose entropy is used (equation 10); None for all.
+        saliency: `"derived"` for a backward pass built from forward operations, which exports to
+            ONNX and LiteRT; `"autodiff"` for gradients of the backend, which supports any top;
+            `"auto"` (default) for the first if the layers of `top` support it.
+        saliency_training: If True, the saliency in training uses the batch statistics of
+            normalization layers, as in the authors' code. False by default: it uses moving
+            statistics.
         epsilon: Added to the squared norm of the gradient; 0 by default, 1e-8 in the authors' code.
-        fused: Whether one image at a time, of known sides, is compiled by XLA where it is served;
-            for small models, whose calls cost more than what they compute. False by default.
-        include_top: Whether to answer; else the refined map is returned.
+        fused: If True, inference on a single image of known size is compiled by XLA. This is faster
+            for small models, whose time is dominated by overhead. False by default.
+        include_top: If True (default), the layer returns predictions; if False, the refined map.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
         images: Batch of images.
-        return_attention: Whether to return the saliency too, `(B, s1, s2)`, float32, and the
-            positions, `(B, k, 2)`, int32, row and column in the map, the most salient first.
+        return_attention: If True, the saliency, `(B, s1, s2)`, float32, and the positions,
+            `(B, k, 2)`, int32, are also returned: row and column in the map, most salient first.
 
     Weights:
-        Those of the models. In training the metric `hint` is the mean squared distance of equation
-        6, whatever its weight; on JAX, whose steps know no metrics of layers, there is none.
+        Weights of the models. In training the metric `hint` is the mean squared distance of
+        equation 6, whatever its weight; there is none on JAX, whose training steps do not support
+        metrics of layers.
 
     Input shape:
-        `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None where the models
+        `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None if the models
         allow it.
 
     Output shape:
-        What `top` returns, or `fine_top`; without top that of the coarse map, `(B, patches, 1, D)`
-        with `"fine_only"`.
+        Same as that of `top` or `fine_top`; with `include_top=False` that of the coarse map, or
+        `(B, patches, 1, D)` with `"fine_only"`.
 
     Raises:
-        ValueError: For arguments that cannot be, vectors of different lengths, more patches than
-            places, or layers that do not tell what was left to them.
+        ValueError: For invalid arguments, vectors of different lengths, more patches than
+            positions, or a `coarse` or `top` for which an omitted argument cannot be derived.
 
     Example:
     >>> layers = keras.layers
@@ -155,15 +181,15 @@ class PatchRefiner(ReplicaLosses):
     ...     layers.GlobalMaxPooling2D(), layers.Dense(10, activation="softmax")
     ... ])
     >>> layer = PatchRefiner(coarse, fine, top, patches=4, patch_size=10)
-    >>> answer, saliency, positions = layer(ops.ones((2, 40, 32, 1)), return_attention=True)
-    >>> tuple(answer.shape), tuple(saliency.shape), tuple(positions.shape)
+    >>> probabilities, saliency, positions = layer(ops.ones((2, 40, 32, 1)), return_attention=True)
+    >>> tuple(probabilities.shape), tuple(saliency.shape), tuple(positions.shape)
     ((2, 10), (2, 9, 7), (2, 4, 2))
 
     Reference:
         Almahairi et al., Dynamic Capacity Networks (2016).
     """
 
-    # What `return_attention` adds, in order.
+    # Names of the tensors that `return_attention` adds, in order.
     attention_names = ("saliency", "positions")
 
     def __init__(
@@ -192,52 +218,54 @@ class PatchRefiner(ReplicaLosses):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.coarse = checked_model("coarse", coarse)
-        self.fine = checked_model("fine", fine)
-        self.top = checked_model("top", top)
+        self.coarse = keras_model("coarse", coarse)
+        self.fine = keras_model("fine", fine)
+        self.top = keras_model("top", top)
         self.patches = positive_integer("patches", patches)
-        self.patch_size = checked_pair("patch_size", patch_size)
-        self.offset = checked_offset(offset)
-        self.combine = one_of("combine", combine, COMBINES)
+        self.patch_size = _optional_pair("patch_size", patch_size)
+        self.offset = _validate_offset(offset)
+        self.combine = one_of("combine", combine, COMBINATIONS)
         self.hint_weight = non_negative_number("hint_weight", hint_weight)
-        self.stride = checked_pair("stride", stride)
-        self.convex = flag("convex", convex)
-        self.jitter = checked_count("jitter", jitter)
-        self.fine_top = None if fine_top is None else checked_model("fine_top", fine_top)
-        self.from_logits = None if from_logits is None else flag("from_logits", from_logits)
-        self.outputs = None if outputs is None else checked_outputs(outputs)
-        self.saliency = one_of("saliency", saliency, WAYS)
-        self.saliency_training = flag("saliency_training", saliency_training)
+        self.stride = _optional_pair("stride", stride)
+        self.convex = boolean("convex", convex)
+        self.jitter = _non_negative_integer("jitter", jitter)
+        self.fine_top = None if fine_top is None else keras_model("fine_top", fine_top)
+        self.from_logits = None if from_logits is None else boolean("from_logits", from_logits)
+        self.outputs = None if outputs is None else _validate_output_indices(outputs)
+        self.saliency = one_of("saliency", saliency, SALIENCY_METHODS)
+        self.saliency_training = boolean("saliency_training", saliency_training)
         self.epsilon = non_negative_number("epsilon", epsilon)
-        self.fused = flag("fused", fused)
-        self.include_top = flag("include_top", include_top)
-        self.data_format = standard_data_format(data_format)
-        check_ways(self.combine, self.fine_top, self.convex, self.hint_weight)
+        self.fused = boolean("fused", fused)
+        self.include_top = boolean("include_top", include_top)
+        self.data_format = standardize_data_format(data_format)
+        _validate_options(self.combine, self.fine_top, self.convex, self.hint_weight)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        kept = backend.keeps_metrics_of_layers()
+        kept = backend.supports_layer_metrics()
         self.hint_metric = keras.metrics.Mean(name="hint") if kept else None
         self.seed_generator = keras.random.SeedGenerator() if self.jitter else None
-        self._large_enough: set[Shape] = set()
-        self._too_small: set[tuple[int, int]] = set()  # said once each
-        self._alone = {
-            asked: backend.fused_alone(self._inference(asked)) for asked in (False, True)
+        self._valid_sizes: set[Shape] = set()
+        self._warned_sizes: set[tuple[int, int]] = set()  # one warning per size
+        self._compiled_inference = {
+            with_attention: backend.jit_single_example(self._inference(with_attention))
+            for with_attention in (False, True)
         }
 
     def build(self, input_shape: Shape) -> None:
-        images = checked_shape(self, input_shape, MapFormat(self.data_format).channel_axis)
-        self.input_spec = map_spec(images, MapFormat(self.data_format).channel_axis)
-        parts = (self.coarse, self.fine, self.top, self.fine_top)
-        self._models = PatchModels(*parts, MapFormat(self.data_format))
+        axis = channel_axis(self.data_format)
+        images = validate_input_shape(self, input_shape, axis)
+        self.input_spec = map_input_spec(images, axis)
+        models = (self.coarse, self.fine, self.top, self.fine_top)
+        self._models = _PatchModels(*models, self.data_format)
         self._models.build_coarse(images)
-        self.place = patch_place(self.coarse, self.patch_size, self.offset, self.stride)
-        self._models.build(images, self.place, self.patches)
-        has_one_length = self.combine == "swap" or self.hint_weight > 0.0 or self.fine_top is None
-        self._compares = self._models.compare(images, self.place, has_one_length)
+        self.patch_grid = patch_grid(self.coarse, self.patch_size, self.offset, self.stride)
+        self._models.build(images, self.patch_grid, self.patches)
+        needed = self.combine == "swap" or self.hint_weight > 0.0 or self.fine_top is None
+        self._has_hints = self._models.have_same_length(images, self.patch_grid, needed)
         features = self.coarse.compute_output_shape(images)
-        self._check_places(features)
-        answers = self.top.compute_output_spec(keras.KerasTensor(features, self.compute_dtype))
-        check_outputs(self.outputs, answers)
-        self._look = SalientTop(
+        self._validate_patch_count(features)
+        predictions = self.top.compute_output_spec(keras.KerasTensor(features, self.compute_dtype))
+        validate_outputs(self.outputs, predictions)
+        self._saliency = EntropySaliency(
             self.top,
             self.saliency,
             self.from_logits,
@@ -246,136 +274,137 @@ class PatchRefiner(ReplicaLosses):
             self.data_format,
         )
 
-    def _check_places(self, features: Shape) -> None:
-        height, width, _ = self._models.format.sides(features)
+    def _validate_patch_count(self, features: Shape) -> None:
+        height, width = spatial_shape(features, self.data_format)
         if height is not None and width is not None and self.patches > height * width:
             raise ValueError(
-                f"`patches` must be at most {height * width}, the places of the coarse map of "
-                f"{height} x {width}. Received: patches={self.patches}"
+                f"`patches` must be at most {height * width}, the number of positions of the "
+                f"coarse map of {height} x {width}. Received: patches={self.patches}"
             )
 
     def _inference(self, return_attention: bool) -> Callable[[Tensor], Any]:
-        return lambda images: self._refined(images, False, return_attention)
+        return lambda images: self._refine(images, False, return_attention)
 
     def call(
         self, images: Tensor, training: bool | None = None, return_attention: bool = False
     ) -> Any:
-        images = taken_map(self, images)
-        self._check_size(tuple(images.shape))
+        images = convert_input(self, images)
+        self._validate_image_size(tuple(images.shape))
         if self.fused and not training:
-            return self._alone[bool(return_attention)](images)
-        return self._refined(images, training, return_attention)
+            return self._compiled_inference[bool(return_attention)](images)
+        return self._refine(images, training, return_attention)
 
-    def _check_size(self, images: Shape) -> None:
-        sides = self._models.format.sides(images)[:2]
-        if None not in sides and sides not in self._large_enough:
-            self._models.check_images(images)
-            self._large_enough.add(sides)
+    def _validate_image_size(self, images: Shape) -> None:
+        sides = spatial_shape(images, self.data_format)
+        if None not in sides and sides not in self._valid_sizes:
+            self._models.validate_images(images)
+            self._valid_sizes.add(sides)
 
-    def _refined(self, images: Tensor, training: bool | None, return_attention: bool) -> Any:
+    def _refine(self, images: Tensor, training: bool | None, return_attention: bool) -> Any:
         features = self.coarse(images, training=training)
-        saliency, values = self._saliency_of(features, bool(training))
-        positions = top_positions(saliency, self._count(saliency))
-        fine = self._refined_vectors(images, positions, training)
-        maps = self._models.format.to_last(features)
-        if training and self._compares:
-            self._learn_hint(vectors_at(maps, positions), fine)
+        saliency, values = self._compute_saliency(features, bool(training))
+        positions = top_positions(saliency, self._patch_count(saliency))
+        fine = self._fine_vectors(images, positions, training)
+        maps = to_channels_last(features, self.data_format)
+        if training and self._has_hints:
+            self._add_hint_loss(gather_vectors(maps, positions), fine)
         if training and self.convex:
-            maps = scaled_gradient(maps, 1.0 - self.hint_weight)
-        answer = self._answer(maps, positions, fine, training, values)
-        return (answer, saliency, positions) if return_attention else answer
+            maps = scale_gradient(maps, 1.0 - self.hint_weight)
+        outputs = self._compute_output(maps, positions, fine, training, values)
+        return (outputs, saliency, positions) if return_attention else outputs
 
-    def _saliency_of(self, features: Tensor, training: bool) -> tuple[Tensor, Any]:
-        """The saliency, and what the first look computed that the answer can use."""
+    def _compute_saliency(self, features: Tensor, training: bool) -> tuple[Tensor, Any]:
+        """Returns the saliency, and intermediate values of `top` that inference can reuse."""
         if not training:
-            return self._look.look(features)
+            return self._saliency.compute(features)
         features = ops.stop_gradient(features)
         if self.saliency_training:
-            return self._look.look_in_training(features), None
-        return self._look.look(features)[0], None
+            return self._saliency.compute_in_training(features), None
+        return self._saliency.compute(features)[0], None
 
-    def _count(self, saliency: Tensor) -> Any:
-        """How many patches there can be."""
+    def _patch_count(self, saliency: Tensor) -> Any:
+        """Returns the number of patches: at most one per position of the map."""
         height, width = ops.shape(saliency)[1:3]
         if not (isinstance(height, int) and isinstance(width, int)):
             return ops.minimum(self.patches, height * width)
-        if height * width < self.patches and (height, width) not in self._too_small:
-            self._too_small.add((height, width))
-            told = (self.name, height * width, height, width, self.patches)
+        if height * width < self.patches and (height, width) not in self._warned_sizes:
+            self._warned_sizes.add((height, width))
             logging.getLogger(__name__).warning(
-                "%s refines all %d places of a map of %d x %d: patches=%d are more.", *told
+                "%s refines all positions of a map of %d x %d, which are fewer than patches=%d.",
+                *(self.name, height, width, self.patches),
             )
         return min(self.patches, height * width)
 
-    def _refined_vectors(self, images: Tensor, positions: Tensor, training: bool | None) -> Tensor:
-        """What the fine layers make of the patches, `(B, k, D)`."""
-        place: PatchPlace = self.place
-        offset: Any = place.offset
+    def _fine_vectors(self, images: Tensor, positions: Tensor, training: bool | None) -> Tensor:
+        """Applies the fine model to the patches: `(B, k, D)`."""
+        grid: PatchGrid = self.patch_grid
+        offset: Any = grid.offset
         if training and self.jitter:
             more = keras.random.randint(
                 ops.shape(positions), 0, self.jitter + 1, "int32", self.seed_generator
             )
             offset = more + np.array(offset, "int32")
         patches = gather_patches(
-            images, positions, place.size, place.stride, offset, self.data_format
+            images, positions, grid.size, grid.stride, offset, self.data_format
         )
         flat = ops.reshape(patches, (-1, *patches.shape[2:]))
         vectors = self.fine(flat, training=training)
-        depth = self._models.format.length(vectors.shape)
-        return ops.reshape(vectors, (-1, ops.shape(positions)[1], depth))
+        length = self._models.feature_length(vectors.shape)
+        return ops.reshape(vectors, (-1, ops.shape(positions)[1], length))
 
-    def _learn_hint(self, coarse: Tensor, fine: Tensor) -> None:
-        distance = hint(coarse, fine)
+    def _add_hint_loss(self, coarse: Tensor, fine: Tensor) -> None:
+        distance = hint_loss(coarse, fine)
         if self.hint_metric is not None:
             self.hint_metric.update_state(ops.stop_gradient(distance))
         if self.hint_weight > 0.0:
             self.add_loss(self.hint_weight * distance)
 
-    def _answer(
+    def _compute_output(
         self, maps: Tensor, positions: Tensor, fine: Tensor, training: bool | None, values: Any
     ) -> Any:
-        """What the top says of the refined map; maps have their channels last."""
+        """Applies `top` to the refined map; `maps` have their channels last."""
         if self.combine == "fine_only":
-            return self._said(self.fine_top or self.top, fine[:, :, None, :], training)
+            return self._apply_top(self.fine_top or self.top, fine[:, :, None, :], training)
         if values is not None and self.include_top:
-            answer = self._look.updated(values, maps, positions, fine)
-            if answer is not None:
-                return answer
-        return self._said(self.top, swap(maps, positions, fine), training)
+            outputs = self._saliency.updated_output(values, maps, positions, fine)
+            if outputs is not None:
+                return outputs
+        return self._apply_top(self.top, swap_vectors(maps, positions, fine), training)
 
-    def _said(self, top: keras.Model, maps: Tensor, training: bool | None) -> Any:
-        maps = self._models.format.from_last(maps)
+    def _apply_top(self, top: keras.Model, maps: Tensor, training: bool | None) -> Any:
+        maps = from_channels_last(maps, self.data_format)
         return top(maps, training=training) if self.include_top else maps
 
-    def work(
+    def inner_calls(
         self, input_shape: Shape, executed: bool = False
     ) -> tuple[list[tuple[keras.Model, Shape, int]], int]:
-        """How often each model runs for one image, for counts of multiply-accumulates.
+        """Lists the calls of the inner models for one image, to count multiply-accumulates.
 
         A backward pass through the top counts as much as a forward pass.
 
         Args:
-            input_shape: Of the images, with the batch.
-            executed: Whether what is saved by computing again only what has changed counts.
+            input_shape: Shape of the images, with the batch axis.
+            executed: If True, operations that the layer skips are subtracted: inference recomputes
+                only what the refined vectors change.
 
         Returns:
-            A list of model, shape of its input without the batch, and times; and what is added.
+            A list of tuples (model, input shape without the batch axis, number of calls), and a
+            number of multiply-accumulates to add.
         """
         images, models = tuple(input_shape), self._models
         features = tuple(self.coarse.compute_output_shape(images))
-        height, width, _ = models.format.sides(features)
+        height, width = spatial_shape(features, self.data_format)
         count = min(self.patches, height * width)
-        parts = [(self.coarse, images[1:], 1)]
-        parts.append((self.fine, models.patch(images, self.place)[1:], count))
-        parts.append((self.top, features[1:], 2))
+        patch = models.patch_shape(images, self.patch_grid)
+        calls = [(self.coarse, images[1:], 1), (self.fine, patch[1:], count)]
         if not self.include_top:
-            return parts, 0
+            return [*calls, (self.top, features[1:], 2)], 0
         if self.combine == "fine_only":
-            shape = models.vectors(images, self.place, count)[1:]
-            return [*parts, (self.fine_top or self.top, shape, 1)], 0
-        parts[-1] = (self.top, features[1:], 3)
-        saved = self._look.saved(count, self._look.places_of(features)) if executed else 0
-        return parts, -max(saved, 0)
+            vectors = models.fine_map_shape(images, self.patch_grid, count)
+            top = self.fine_top or self.top
+            return [*calls, (self.top, features[1:], 2), (top, vectors[1:], 1)], 0
+        saved = self._saliency.saved_macs(count, features) if executed else 0
+        return [*calls, (self.top, features[1:], 3)], -max(saved, 0)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         specification = self.compute_output_spec(keras.KerasTensor(input_shape))
@@ -386,24 +415,24 @@ class PatchRefiner(ReplicaLosses):
     ) -> Any:
         images = keras.KerasTensor(images.shape, self.compute_dtype)
         features = self.coarse.compute_output_spec(images)
-        height, width, _ = self._models.format.sides(features.shape)
+        height, width = spatial_shape(features.shape, self.data_format)
         count = self.patches if height and width else None
         top, maps = self.top, features
         if self.combine == "fine_only":
             top = self.fine_top or top
-            shape = self._models.vectors(images.shape, self.place, count)
-            patch = self._models.patch(images.shape, self.place)
+            shape = self._models.fine_map_shape(images.shape, self.patch_grid, count)
+            patch = self._models.patch_shape(images.shape, self.patch_grid)
             vectors = self.fine.compute_output_spec(keras.KerasTensor(patch, self.compute_dtype))
             maps = keras.KerasTensor(shape, vectors.dtype)
-        answer = top.compute_output_spec(maps) if self.include_top else maps
+        outputs = top.compute_output_spec(maps) if self.include_top else maps
         if not return_attention:
-            return answer
+            return outputs
         batch = images.shape[0]
         saliency = keras.KerasTensor((batch, height, width), "float32")
-        return answer, saliency, keras.KerasTensor((batch, count, 2), "int32")
+        return outputs, saliency, keras.KerasTensor((batch, count, 2), "int32")
 
     def get_config(self) -> dict[str, Any]:
-        models = {name: getattr(self, name) for name in PARTS}
+        models = {name: getattr(self, name) for name in MODEL_ARGUMENTS}
         return {
             **super().get_config(),
             **{
@@ -429,99 +458,104 @@ class PatchRefiner(ReplicaLosses):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "PatchRefiner":
+    def from_config(cls, config: dict[str, Any]) -> PatchRefiner:
         config = dict(config)
-        for name in PARTS:
+        for name in MODEL_ARGUMENTS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
 
 
 @dataclass(frozen=True)
-class PatchModels:
-    """From images to a map, from patches to vectors, and from both to answers.
+class _PatchModels:
+    """Models of a `PatchRefiner`, and the shapes between them.
 
     Attributes:
-        coarse: From an image to a map.
-        fine: From a patch to a vector.
-        top: From the map to answers.
-        fine_top: From the fine vectors alone, a map `(k, 1)`, to answers; None for `top`.
-        format: Of images and maps.
+        coarse: From an image to a feature map.
+        fine: From a patch to a feature vector.
+        top: From the feature map to predictions.
+        fine_top: From the fine vectors alone, a map `(k, 1)`, to predictions; None for `top`.
+        data_format: Data format of images and maps.
     """
 
     coarse: keras.Model
     fine: keras.Model
     top: keras.Model
     fine_top: keras.Model | None
-    format: MapFormat
+    data_format: str
 
-    def check_images(self, images: Shape) -> None:
-        """Refuses images that are too small for the coarse layers to look at a place."""
+    def validate_images(self, images: Shape) -> None:
+        """Raises a ValueError for images that are too small for the coarse model."""
         try:
-            sides = self.format.sides(tuple(self.coarse.compute_output_shape(images)))[:2]
+            sides = spatial_shape(self.coarse.compute_output_shape(images), self.data_format)
         except ValueError:
             sides = (0, 0)
         if any(side is not None and side < 1 for side in sides):
             raise ValueError(
-                f"Images must be large enough for {self.coarse.name!r} to make a map of one place. "
+                f"Images must be large enough for an output of {self.coarse.name!r} of one pixel. "
                 f"Received: images of shape {images}"
             )
 
-    def build(self, images: Shape, place: PatchPlace, patches: int) -> None:
-        """Makes the weights that are not there yet.
+    def build(self, images: Shape, grid: PatchGrid, patches: int) -> None:
+        """Builds the models that are not built yet.
 
         Raises:
-            ValueError: For a coarse model that makes no map.
+            ValueError: For a coarse model that does not return a feature map.
         """
-        _build(self.fine, self.patch(images, place))
+        _build(self.fine, self.patch_shape(images, grid))
         features = tuple(self.coarse.compute_output_shape(images))
-        if len(features) != 4 or self.format.length(features) is None:
+        if len(features) != 4 or self.feature_length(features) is None:
             raise ValueError(
-                "`coarse` must return a map of vectors of known length. "
+                "`coarse` must return a map (B, H, W, C) with a known number of channels. "
                 f"Received: {self.coarse.name!r}, which returns {features}"
             )
         _build(self.top, features)
         if self.fine_top is not None:
-            _build(self.fine_top, self.vectors(images, place, patches))
+            _build(self.fine_top, self.fine_map_shape(images, grid, patches))
 
     def build_coarse(self, images: Shape) -> None:
-        """Makes the weights of the coarse model, whose layers tell where patches lie."""
+        """Builds the coarse model, from whose layers the patch grid is derived."""
         _build(self.coarse, images)
 
-    def patch(self, images: Any, place: PatchPlace) -> Shape:
-        """The shape of patches."""
-        return self.format.shape(None, *place.size, self.format.sides(tuple(images))[2])
+    def patch_shape(self, images: Any, grid: PatchGrid) -> Shape:
+        """Returns the shape of a batch of patches."""
+        channels = images[channel_axis(self.data_format)]
+        return map_shape(None, grid.size, channels, self.data_format)
 
-    def vectors(self, images: Any, place: PatchPlace, patches: Any) -> Shape:
-        """The shape of the map that the fine vectors of an image make."""
-        fine = self.fine.compute_output_shape(self.patch(images, place))
-        return self.format.shape(images[0], patches, 1, self.format.length(tuple(fine)))
+    def fine_map_shape(self, images: Any, grid: PatchGrid, patches: Any) -> Shape:
+        """Returns the shape of the map of all fine vectors of an image."""
+        fine = self.fine.compute_output_shape(self.patch_shape(images, grid))
+        return map_shape(images[0], (patches, 1), self.feature_length(fine), self.data_format)
 
-    def compare(self, images: Shape, place: PatchPlace, needed: bool) -> bool:
-        """Whether coarse and fine vectors are of one length.
+    def feature_length(self, shape: Sequence[Any]) -> Any:
+        """Returns the length of feature vectors: `D` of `(B, D)`, the channels of a map."""
+        return shape[-1 if len(shape) == 2 else channel_axis(self.data_format)]
+
+    def have_same_length(self, images: Shape, grid: PatchGrid, needed: bool) -> bool:
+        """Returns True if coarse and fine vectors have the same length.
 
         Args:
-            images: The shape of the images.
-            place: Of the patches.
-            needed: Whether they have to be.
+            images: Shape of the images.
+            grid: Grid of the patches.
+            needed: If True, different lengths are an error.
 
         Raises:
-            ValueError: Where they are not and have to be, or `fine` makes no vector.
+            ValueError: If `fine` does not return a vector, or one of another length when `needed`.
         """
-        fine = tuple(self.fine.compute_output_shape(self.patch(images, place)))
-        alone = len(fine) == 2 or (len(fine) == 4 and self.format.sides(fine)[:2] == (1, 1))
-        if not alone or self.format.length(fine) is None:
+        fine = tuple(self.fine.compute_output_shape(self.patch_shape(images, grid)))
+        is_pixel = len(fine) == 4 and spatial_shape(fine, self.data_format) == (1, 1)
+        if not (len(fine) == 2 or is_pixel) or self.feature_length(fine) is None:
             raise ValueError(
-                f"`fine` must make one vector of a patch of {place.size} pixels. "
+                f"`fine` must return one vector for a patch of {grid.size} pixels. "
                 f"Received: {self.fine.name!r}, which returns {fine}"
             )
-        depth = self.format.length(self.coarse.compute_output_shape(images))
-        if needed and self.format.length(fine) != depth:
+        length = self.feature_length(self.coarse.compute_output_shape(images))
+        if needed and self.feature_length(fine) != length:
             raise ValueError(
-                f"`fine` must return vectors of {depth} values, as `coarse` does; others go to a "
-                "`fine_top` with combine='fine_only' and hint_weight=0. "
+                f"`fine` must return vectors of length {length}, like `coarse`. Other lengths need "
+                "a `fine_top`, combine='fine_only' and hint_weight=0. "
                 f"Received: {self.fine.name!r}, which returns {fine}"
             )
-        return self.format.length(fine) == depth
+        return self.feature_length(fine) == length
 
 
 def _build(model: keras.Model, shape: Shape) -> None:
@@ -530,13 +564,13 @@ def _build(model: keras.Model, shape: Shape) -> None:
 
 
 @dataclass(frozen=True)
-class PatchPlace:
-    """Place `i` has the `size` pixels from `i * stride - offset`, on each axis.
+class PatchGrid:
+    """Position of patches: patch `i` has `size` pixels from `i * stride - offset` on each axis.
 
     Attributes:
         size: Height and width of a patch.
-        stride: Pixels from one place to the next.
-        offset: Pixels before `i * stride` that the patch starts.
+        stride: Pixels between neighboring positions.
+        offset: Number of pixels that a patch starts before `i * stride`.
     """
 
     size: Pair
@@ -544,50 +578,49 @@ class PatchPlace:
     offset: Pair
 
 
-def patch_place(
+def patch_grid(
     coarse: keras.Model, size: Any = None, offset: Any = None, stride: Any = None
-) -> PatchPlace:
-    """Fills in what was not said from what a place of the coarse map sees.
+) -> PatchGrid:
+    """Derives the arguments that are None from the receptive field of the coarse model.
 
     Args:
-        coarse: From the image to the map.
-        size: Of a patch; None for what a place sees.
-        offset: None puts what a place sees in the middle of the patch; one pixel that is left over
-            goes behind it.
-        stride: None for that of the model.
+        coarse: Model from the image to the map.
+        size: Size of a patch; None for the size of the receptive field.
+        offset: None centers patches on the receptive field; one remaining pixel is put behind it.
+        stride: None for the stride of the model.
 
     Raises:
-        ValueError: Where the layers of the model do not tell and not all is said.
+        ValueError: If the receptive field cannot be computed and an argument is None.
 
     Example:
     >>> model = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Conv2D(4, 5, 2)])
-    >>> patch_place(model, size=(8, 8))
-    PatchPlace(size=(8, 8), stride=(2, 2), offset=(1, 1))
+    >>> patch_grid(model, size=(8, 8))
+    PatchGrid(size=(8, 8), stride=(2, 2), offset=(1, 1))
     """
     if size is not None and offset is not None and stride is not None:
-        return PatchPlace(size, stride, offset)
+        return PatchGrid(size, stride, offset)
     try:
         field = receptive_field(coarse)
     except ValueError as error:
         raise ValueError(
-            "`patch_size`, `offset` and `stride` must be given: they cannot be derived from "
-            f"`coarse`. {error} Received: patch_size={size}, offset={offset}, stride={stride}"
+            "`patch_size`, `offset` and `stride` must be set if the receptive field of `coarse` "
+            f"cannot be computed. {error} "
+            f"Received: patch_size={size}, offset={offset}, stride={stride}"
         ) from error
     size = field.size if size is None else size
     if offset is None:
-        parts = zip(size, field.size, field.start, strict=True)
-        rows, columns = ((side - seen) // 2 - start for side, seen, start in parts)
-        offset = (rows, columns)
-    return PatchPlace(size, field.stride if stride is None else stride, offset)
+        axes = zip(size, field.size, field.start, strict=True)
+        offset = tuple((side - seen) // 2 - start for side, seen, start in axes)
+    return PatchGrid(size, field.stride if stride is None else stride, offset)
 
 
-def checked_pair(argument: str, value: Any) -> Pair | None:
-    """Two positive integers from one or two, or None."""
+def _optional_pair(argument: str, value: Any) -> Pair | None:
+    """Returns two positive integers, from one or two, or None."""
     return None if value is None else positive_integers(argument, value, 2)
 
 
-def checked_offset(offset: Any) -> Pair | None:
-    """Two integers of any sign from one or two, or None."""
+def _validate_offset(offset: Any) -> Pair | None:
+    """Returns two integers of any sign, from one or two, or None."""
     if offset is None:
         return None
     if is_integer(offset):
@@ -597,54 +630,36 @@ def checked_offset(offset: Any) -> Pair | None:
     raise ValueError(f"`offset` must be an integer or two of them. Received: offset={offset!r}")
 
 
-def checked_model(argument: str, model: Any) -> keras.Model:
-    """Returns a Keras model.
-
-    Raises:
-        ValueError: For anything else.
-    """
-    if isinstance(model, keras.Model):
-        return model
-    raise ValueError(f"`{argument}` must be a Keras model. Received: {argument}={model!r}")
-
-
-def checked_count(argument: str, value: Any) -> int:
-    """Returns an integer from 0 on.
-
-    Raises:
-        ValueError: For anything else.
-    """
+def _non_negative_integer(argument: str, value: Any) -> int:
+    """Returns a non-negative integer."""
     if is_integer(value) and int(value) >= 0:
         return int(value)
     raise ValueError(f"`{argument}` must be an integer, 0 or more. Received: {argument}={value!r}")
 
 
-def checked_outputs(outputs: Any) -> tuple[int, ...]:
-    """Returns the places of answers that count.
-
-    Raises:
-        ValueError: For none, or the same one twice.
-    """
+def _validate_output_indices(outputs: Any) -> tuple[int, ...]:
+    """Returns the indices of outputs, without repetitions, as a tuple."""
     values = tuple(outputs) if isinstance(outputs, (list, tuple)) else ()
     if values and all(map(is_integer, values)) and len(set(values)) == len(values):
         return tuple(int(index) for index in values)
     raise ValueError(
-        "`outputs` must be None or a list of different integers, the places of the answers that "
-        f"count. Received: outputs={outputs!r}"
+        "`outputs` must be None or a list of different indices of the outputs of `top`. "
+        f"Received: outputs={outputs!r}"
     )
 
 
-def check_ways(
+def _validate_options(
     combine: str, fine_top: keras.Model | None, convex: bool, hint_weight: float
 ) -> None:
-    """Refuses arguments that do not go together."""
+    """Raises a ValueError for options that exclude each other."""
     if convex and hint_weight > 1.0:
         raise ValueError(
-            "`hint_weight` must be from 0 to 1 where `convex` is True. "
+            "`hint_weight` must be from 0 to 1 if `convex` is True. "
             f"Received: hint_weight={hint_weight}"
         )
     if fine_top is not None and combine == "swap":
         raise ValueError(
-            "`fine_top` is for combine='fine_only'; with 'swap' fine vectors go to `top`. "
+            "`fine_top` must be None unless combine='fine_only': with 'swap', `top` receives the "
+            "fine vectors. "
             f"Received: fine_top={fine_top.name!r}"
         )

@@ -1,4 +1,7 @@
-"""The layers above a map: which places their answer hangs on, and what it is when few change."""
+"""Entropy saliency of a classifier, and its output after a few features have changed.
+
+Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 2.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,43 +10,44 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.graph.classifier import says_probabilities
+from keras_attention.graph.classifier import outputs_probabilities
 from keras_attention.graph.functional import is_functional
 from keras_attention.graph.symbolic_vjp import Reversible, UnusualLayerError, Values
 from keras_attention.graph.vjp_rules import NORMED, Rows
 from keras_attention.ops.dynamic_capacity import (
-    chosen,
     entropy_gradient,
     entropy_saliency,
-    saliency_of,
-    swapped_convolution,
-    vectors_at,
+    gather_vectors,
+    gradient_norm,
+    select_outputs,
+    update_convolution,
 )
 
 Tensor = Any
-WAYS = ("auto", "derived", "autodiff")
+SALIENCY_METHODS = ("auto", "derived", "autodiff")
 
 
-class SalientTop:
-    """Looks through the layers above a map.
+class EntropySaliency:
+    """Computes the saliency of feature maps for a classifier (equations 2, 3 and 10).
 
     Args:
-        top: A built Keras model from the map to probabilities or logits.
-        way: `"derived"` for a backward pass of forward operations, `"autodiff"` for the backend's
-            gradients, `"auto"` for the first where the layers of `top` allow it.
-        from_logits: Whether `top` returns logits; None finds out by its last layer.
-        outputs: Which of several answers count; None for all.
-        epsilon: Added to the squared norm.
-        data_format: Of the map.
+        top: Built Keras model from a feature map to probabilities or logits.
+        method: `"derived"` for a backward pass built from forward operations, `"autodiff"` for
+            gradients of the backend, `"auto"` for the first if the layers of `top` support it.
+        from_logits: If True, `top` returns logits; None determines it from its last layer.
+        outputs: Indices of the outputs whose entropy is used; None for all.
+        epsilon: Added to the squared norm of the gradient.
+        data_format: Data format of the map.
 
     Raises:
-        ValueError: Where what is asked for cannot be.
+        ValueError: If the method does not support `top`, or if it is unknown whether `top` returns
+            logits.
     """
 
     def __init__(
         self,
         top: keras.Model,
-        way: str,
+        method: str,
         from_logits: bool | None,
         outputs: Sequence[int] | None,
         epsilon: float,
@@ -51,53 +55,54 @@ class SalientTop:
     ):
         self.top, self.outputs, self.epsilon = top, outputs, epsilon
         self.data_format = data_format
-        self.from_logits = _says_logits(top, outputs) if from_logits is None else from_logits
-        self.reversible: Any = None if way == "autodiff" else self._reversible(way)
+        self.from_logits = _returns_logits(top, outputs) if from_logits is None else from_logits
+        self.symbolic_vjp: Any = None if method == "autodiff" else self._derive(method)
 
-    def _reversible(self, way: str) -> Reversible | None:
+    def _derive(self, method: str) -> Reversible | None:
         try:
             if self.data_format == "channels_first":
-                raise UnusualLayerError("Channels are first.")
+                raise UnusualLayerError("the data format is channels_first")
             return Reversible(self.top)
         except ValueError as error:
-            if way == "auto":
+            if method == "auto":
                 return None
             raise ValueError(
-                "`saliency='derived'` needs a functional or sequential `top` of convolution, batch "
-                "normalization, usual activations, pooling and dense layers, channels last; "
-                f"'autodiff' takes any. Received: top={self.top.name!r}: {error}"
+                "`top` must be a functional or sequential model of convolution, batch "
+                "normalization, activation, pooling and dense layers with channels last if "
+                f"`saliency` is 'derived'. Received: top={self.top.name!r} ({error}). Use "
+                "saliency='autodiff' for other models."
             ) from error
 
-    def look(self, features: Tensor) -> tuple[Tensor, Values | None]:
-        """Computes the saliency in inference.
+    def compute(self, features: Tensor) -> tuple[Tensor, Values | None]:
+        """Computes the saliency with `top` in inference mode.
 
         Args:
-            features: The map.
+            features: The feature map.
 
         Returns:
-            The saliency, and what the steps of the top hold, where they are known.
+            The saliency, and the intermediate values of `top` (None with gradients of the backend).
         """
-        if self.reversible is None:
-            return self._by_gradients(features, training=False), None
-        values = self.reversible.forward(features)
-        answers = self.reversible.answers(values)
-        gradients: list[Tensor] = [None] * len(answers)
-        for index in range(len(answers)) if self.outputs is None else self.outputs:
-            gradients[index] = entropy_gradient(answers[index], self.from_logits)
-        gradient = self.reversible.sparse_backward(values, gradients)
+        if self.symbolic_vjp is None:
+            return self._gradient_saliency(features, training=False), None
+        values = self.symbolic_vjp.forward(features)
+        predictions = self.symbolic_vjp.answers(values)
+        gradients: list[Tensor] = [None] * len(predictions)
+        for index in range(len(predictions)) if self.outputs is None else self.outputs:
+            gradients[index] = entropy_gradient(predictions[index], self.from_logits)
+        gradient = self.symbolic_vjp.sparse_backward(values, gradients)
         if isinstance(gradient, NORMED):
             return ops.stop_gradient(ops.sqrt(gradient.squares() + self.epsilon)), values
         if isinstance(gradient, Rows):
             gradient = gradient.whole(features)
-        return saliency_of(gradient, self.epsilon, self.data_format), values
+        return gradient_norm(gradient, self.epsilon, self.data_format), values
 
-    def look_in_training(self, features: Tensor) -> Tensor:
-        """Computes the saliency by the statistics of the batch, which are not kept."""
+    def compute_in_training(self, features: Tensor) -> Tensor:
+        """Computes the saliency with batch statistics; moving statistics are not updated."""
         state = [(variable, variable.value) for variable in self.top.variables]
         with keras.StatelessScope(state):
-            return self._by_gradients(features, training=True)
+            return self._gradient_saliency(features, training=True)
 
-    def _by_gradients(self, features: Tensor, training: bool) -> Tensor:
+    def _gradient_saliency(self, features: Tensor, training: bool) -> Tensor:
         return entropy_saliency(
             lambda values: self.top(values, training=training),
             features,
@@ -107,29 +112,31 @@ class SalientTop:
             data_format=self.data_format,
         )
 
-    def updated(
+    def updated_output(
         self, values: Values, maps: Tensor, positions: Tensor, vectors: Tensor
     ) -> Any | None:
-        """The answer for a map with other vectors at some places, by what they change.
+        """Computes the output of `top` after some vectors of its input have changed.
+
+        Only the effect of the change on the first convolution is computed.
 
         Args:
-            values: What `look` returned.
-            maps: The map that it looked at.
-            positions: `(B, k, 2)`.
-            vectors: `(B, k, D)`.
+            values: The intermediate values that `compute` returned.
+            maps: The map that it was called on.
+            positions: Positions of the new vectors, `(B, k, 2)`.
+            vectors: The new vectors, `(B, k, D)`.
 
         Returns:
-            What the top would return; None where that is less work.
+            The output of `top`, or None if computing it from scratch takes fewer operations.
         """
-        first = self.reversible.first
+        first = self.symbolic_vjp.first
         if first is None:
             return None
         step, wire = first
-        places, count = values[wire].shape[1:3], positions.shape[1]
-        if None not in places and count is not None and self.saved(count, places) <= 0:
+        sides, count = values[wire].shape[1:3], positions.shape[1]
+        if None not in sides and count is not None and self._saved(count, sides) <= 0:
             return None
-        change = ops.cast(vectors, maps.dtype) - vectors_at(maps, positions)
-        products = swapped_convolution(
+        change = ops.cast(vectors, maps.dtype) - gather_vectors(maps, positions)
+        products = update_convolution(
             values[wire],
             ops.cast(change, values[wire].dtype),
             positions,
@@ -137,65 +144,64 @@ class SalientTop:
             step.layer.strides,
             step.before(ops.shape(maps)[1:3]),
         )
-        answers = self.reversible.answers(self.reversible.forward(known={wire: products}))
+        predictions = self.symbolic_vjp.answers(self.symbolic_vjp.forward(known={wire: products}))
         is_sequential = isinstance(self.top, keras.Sequential)
         structure = self.top.outputs[0] if is_sequential else self.top.output
-        return keras.tree.pack_sequence_as(structure, answers)
+        return keras.tree.pack_sequence_as(structure, predictions)
 
-    def saved(self, patches: int, places: Sequence[int]) -> int:
-        """The multiply-accumulates that an update needs less than the first convolution.
+    def saved_macs(self, patches: int, features: Sequence[Any]) -> int:
+        """Counts the multiply-accumulates that an update saves for one image.
 
         Args:
-            patches: Vectors that change.
-            places: Height and width of the convolution's output.
+            patches: Number of vectors that change.
+            features: Shape of the map.
         """
-        if self.reversible is None or self.reversible.first is None:
+        if self.symbolic_vjp is None or self.symbolic_vjp.first is None:
             return 0
-        layer = self.reversible.first[0].layer
-        kernel, height_width = math.prod(layer.kernel.shape), math.prod(places)
+        outputs = self.symbolic_vjp.first[0].layer.compute_output_shape(features)
+        return self._saved(patches, outputs[1:3])
+
+    def _saved(self, patches: int, sides: Sequence[int]) -> int:
+        layer = self.symbolic_vjp.first[0].layer
+        kernel, pixels = math.prod(layer.kernel.shape), math.prod(sides)
         pairs = zip(layer.kernel_size, layer.strides, strict=True)
         reads = math.prod(-(-size // step) for size, step in pairs)
-        return height_width * (kernel - patches * reads * layer.filters) - patches * kernel
-
-    def places_of(self, features: Any) -> Any:
-        """Height and width of the first convolution's output for a map; of none of the map."""
-        if self.reversible is None or self.reversible.first is None:
-            return features[1:3]
-        return self.reversible.first[0].layer.compute_output_shape(features)[1:3]
+        return pixels * (kernel - patches * reads * layer.filters) - patches * kernel
 
 
-def _says_logits(top: keras.Model, outputs: Sequence[int] | None) -> bool:
+def _returns_logits(top: keras.Model, outputs: Sequence[int] | None) -> bool:
     if not is_functional(top):
         raise ValueError(
-            "`from_logits` must be True or False where `top` is no functional or sequential "
-            f"model: it does not say what it returns. Received: top={top.name!r}, from_logits=None"
+            "`from_logits` must be True or False if `top` is not a functional or sequential model, "
+            "because its activation is unknown. "
+            f"Received: top={top.name!r}, from_logits=None"
         )
-    every = range(len(top.outputs)) if outputs is None else outputs
-    said = {says_probabilities(top, index) for index in every}
-    if len(said) != 1:
+    indices = range(len(top.outputs)) if outputs is None else outputs
+    kinds = {outputs_probabilities(top, index) for index in indices}
+    if len(kinds) != 1:
         raise ValueError(
-            "`top` must return probabilities only, or logits only. "
-            f"Received: {top.name!r} with some of both"
+            "`top` must return either probabilities or logits. "
+            f"Received: top={top.name!r} with outputs of both kinds"
         )
-    return not said.pop()
+    return not kinds.pop()
 
 
-def check_outputs(outputs: Sequence[int] | None, answers: Any) -> None:
-    """Raises ValueError where chosen answers are not there, or have one class.
+def validate_outputs(outputs: Sequence[int] | None, predictions: Any) -> None:
+    """Raises a ValueError for indices that `top` does not have, and for outputs of one class.
 
     Args:
-        outputs: Which of several answers count.
-        answers: What the top returns, as Keras tensors.
+        outputs: Indices of the outputs whose entropy is used; None for all.
+        predictions: Outputs of `top`, as Keras tensors.
     """
-    flat = keras.tree.flatten(answers)
+    flat = keras.tree.flatten(predictions)
     count = len(flat)
     if outputs is not None and not all(0 <= index < count for index in outputs):
         raise ValueError(
-            f"`outputs` must be from 0 to {count - 1}, as `top` returns {count}. "
+            f"`outputs` must be indices from 0 to {count - 1}: `top` has {count} outputs. "
             f"Received: outputs={tuple(outputs)}"
         )
-    if any(answer.shape[-1] == 1 for answer in chosen(answers, outputs)):
+    if any(prediction.shape[-1] == 1 for prediction in select_outputs(predictions, outputs)):
         raise ValueError(
-            "`top` must return two classes or more: one alone has no entropy. "
-            f"Received: {[tuple(ops.shape(answer)) for answer in flat]}"
+            "`top` must return at least two classes, because one class has no entropy. "
+            f"Received: {[tuple(ops.shape(prediction)) for prediction in flat]}"
         )

@@ -1,11 +1,18 @@
-"""Attention to some of a sequence's values at each step."""
+"""Recurrent attention: masks the features of a sequence at each step.
+
+Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-D.
+"""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attention.utils.validation import check_not_empty, map_spec, taken_map
+from keras_attention.utils.tensor_validation import (
+    convert_input,
+    map_input_spec,
+    validate_not_empty,
+)
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -13,13 +20,13 @@ Shape = tuple[int | None, ...]
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RecurrentAttention(keras.layers.StackedRNNCells):
-    """A recurrent cell that sees its input through a mask, made from what it remembers.
+    """Recurrent attention cell: multiplies the inputs of a cell by a mask computed from its state.
 
-    `a_t = sigmoid(x_t W_x + h_(t-1) W_h + b)`, and the wrapped cell reads `a_t * x_t`. It is a cell
-    itself: put it into `keras.layers.RNN`.
+    `a_t = sigmoid(x_t W_x + h_(t-1) W_h + b)`, and the wrapped cell receives `a_t * x_t`. The layer
+    is a cell itself: pass it to `keras.layers.RNN`.
 
     Args:
-        cell: Any Keras cell whose first state is a vector, such as `keras.layers.LSTMCell(64)`.
+        cell: Keras cell whose first state is a vector, such as `keras.layers.LSTMCell(64)`.
         kernel_initializer: Initializer of `W_x`.
         recurrent_initializer: Initializer of `W_h`.
         bias_initializer: Initializer of `b`.
@@ -27,21 +34,21 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
 
     Call arguments:
         inputs: One step, `(B, features)`.
-        states: Those of the cell, in a list.
+        states: List of the states of the cell.
 
     Weights:
         kernel: `W_x`, `(features, features)`.
         recurrent_kernel: `W_h`, `(units, features)`.
-        bias: `b`, `(features,)`; the cell's weights follow.
+        bias: `b`, `(features,)`. The weights of the cell follow.
 
     Input shape:
-        `(B, features)`; of the `RNN` around it `(B, T, features)`.
+        `(B, features)`; `(B, T, features)` for the `RNN` layer around it.
 
     Output shape:
-        The cell's.
+        Same as that of the cell.
 
     Raises:
-        ValueError: For what is no cell, or one whose state is no vector.
+        ValueError: For a `cell` that is not a Keras cell, or whose state is not a vector.
 
     Example:
     >>> layer = keras.layers.RNN(RecurrentAttention(keras.layers.LSTMCell(8)))
@@ -49,7 +56,7 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
     (2, 8)
 
     Reference:
-        The competitor RAN of Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-D.
+        RAN, a baseline in Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-D.
     """
 
     def __init__(
@@ -66,7 +73,7 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
                 "`cell` must be a Keras cell, such as keras.layers.LSTMCell(64). "
                 f"Received: cell={cell!r}"
             )
-        # A stack of one: Keras's RNN then looks after the dropout masks of the cell inside.
+        # As a stack of one cell, so that Keras's RNN resets the dropout masks of the inner cell.
         super().__init__([cell], **kwargs)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
@@ -78,16 +85,16 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
         return self.cells[0]
 
     def build(self, input_shape: Shape) -> None:
-        check_not_empty(self, input_shape)
+        validate_not_empty(self, input_shape)
         super().build(input_shape)
         features, units = input_shape[-1], keras.tree.flatten(self.cell.state_size)[0]
         if not isinstance(units, int) or len(input_shape) != 2:
             raise ValueError(
-                "RecurrentAttention takes cells that read and remember vectors. Received: "
+                "`cell` must be a cell whose inputs and states are vectors. Received: "
                 f"cell={self.cell.name!r} with state_size={self.cell.state_size}, "
                 f"input_shape={tuple(input_shape)}"
             )
-        self.input_spec = map_spec(input_shape)
+        self.input_spec = map_input_spec(input_shape)
         self.kernel = self.add_weight(
             name="kernel", shape=(features, features), initializer=self.kernel_initializer
         )
@@ -99,12 +106,12 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
         )
 
     def call(self, inputs: Tensor, states: Any, training: bool = False, **kwargs: Any) -> Any:
-        inputs = taken_map(self, inputs)
+        inputs = convert_input(self, inputs)
         mask = self.attention(inputs, keras.tree.flatten(states)[0])
         attended = inputs * ops.cast(mask, inputs.dtype)
         outputs, after = super().call(attended, states, training=training, **kwargs)
-        # Keras unwraps the states of a stack of one; with masked steps they have to stay as they
-        # came, and of the type that they had, also where the cell has a precision of its own.
+        # Keras unwraps the states of a stack of one cell. RNN layers with masked steps need the
+        # structure and the dtype of the previous states, even if the cell has its own dtype policy.
         after = [
             ops.cast(new, old.dtype)
             for new, old in zip(keras.tree.flatten(after), keras.tree.flatten(states), strict=True)
@@ -113,14 +120,14 @@ class RecurrentAttention(keras.layers.StackedRNNCells):
         return outputs, keras.tree.pack_sequence_as(states, after)
 
     def attention(self, inputs: Tensor, previous: Tensor) -> Tensor:
-        """Computes the mask of one step or of all steps at once.
+        """Computes the mask of one step, or of all steps at once.
 
         Args:
             inputs: `(..., features)`.
-            previous: What the cell remembered before, `(..., units)`.
+            previous: Previous state of the cell, `(..., units)`.
 
         Returns:
-            Float32 tensor of the shape of `inputs`, from 0 to 1.
+            Float32 tensor of the shape of `inputs`, with values from 0 to 1.
         """
         logits = ops.matmul(inputs, self.kernel) + ops.matmul(previous, self.recurrent_kernel)
         return ops.sigmoid(ops.cast(logits + self.bias, "float32"))

@@ -1,4 +1,7 @@
-"""Attention to what changes from one layer to the next."""
+"""Scale-Space Attention: masks a layer's output where it differs most from its input.
+
+Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-C.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,21 +10,24 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.limits import check_reach, checked_weight
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
     needs_resizing,
-    resized_like,
+    resize_like,
     same_convolution,
     weighted_extrema,
 )
+from keras_attention.utils.data_format import (
+    channel_axis,
+    spatial_shape,
+    standardize_data_format,
+)
+from keras_attention.utils.tensor_validation import convert_input, validate_input_shape
 from keras_attention.utils.validation import (
-    checked_shape,
-    flag,
+    boolean,
     one_of,
     positive_integers,
-    standard_data_format,
-    taken_map,
+    validate_dilation_rate,
 )
 
 Tensor = Any
@@ -29,32 +35,34 @@ Shape = tuple[int | None, ...]
 
 SMOOTHINGS = ("dense", "depthwise", None)
 RANKS = (1, 2)
-RANKS_OF_MAPS = (3, 4)
+MAP_RANKS = (3, 4)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SANBlock(keras.Layer):
-    """Multiplies a layer's output by a mask of where it differs most from the previous layer's.
+    """Scale-Space Attention block: multiplies a layer's output by a mask of its largest changes.
 
-    The difference between the two outputs (eq. 5 to 8), weighted by soft extrema (eq. 9, 10), is
-    smoothed by a convolution (eq. 11); its sigmoid is the mask (eq. 12, 4). Where `y_prev` is a
-    whole number of times larger than `y` it is average-pooled, else resized bilinearly.
+    The difference between the outputs of two layers (eq. 5 to 8), weighted by soft extrema (eq. 9,
+    10), is smoothed by a convolution (eq. 11); the sigmoid of that is the mask (eq. 12, 4). If the
+    size of `y_prev` is a multiple of the size of `y`, `y_prev` is average-pooled, else it is
+    resized bilinearly.
 
     Args:
-        kernel_size: Of the smoothing convolution, one integer or one an axis: that of the layer
-            whose output is attended (section III-C3). 3 by default.
-        dilation_rate: Steps between that kernel's taps: 1 (default) for SAN-c, 4 for SAN-d; the
-            paper gives no number, 4 is that of BAM, after which SAN-d is named (section IV-D).
-        activation: Of the smoothing; None (default) is linear. The text calls for negative values,
-            which a ReLU in eq. 11 would not leave: no mask would be under 0.5.
-        absolute: Whether the difference has no sign (table IX, "Abs").
-        channel_alignment: Whether `y_prev` is averaged over its channels (table IX, "CCA"); without
-            it `y_prev` needs as many channels as `y`.
-        extrema: Whether the difference is weighted by soft extrema (table IX, "Extrema").
-        smoothing: `"dense"`, a convolution from all channels to all, `"depthwise"`, one kernel a
-            channel, or None for none (table IX, "Smoothing"). Eq. 11 does not say which; dense is
-            the plain reading.
-        use_bias: Whether the smoothing adds a bias, as in eq. 11.
+        kernel_size: Kernel size of the smoothing convolution, one integer or one per axis: the
+            kernel size of the layer whose output is attended (section III-C3). 3 by default.
+        dilation_rate: Dilation of that kernel: 1 (default) for SAN-c, 4 for SAN-d. The paper gives
+            no number; 4 is the dilation of BAM, which inspired SAN-d (section IV-D).
+        activation: Activation of the smoothing; None (default) is linear. The text requires
+            negative values, which a ReLU in eq. 11 would remove: no mask value would be below 0.5.
+        absolute: If True (default), the absolute difference is used (table IX, "Abs").
+        channel_alignment: If True (default), `y_prev` is averaged over its channels (table IX,
+            "CCA"). If False, `y_prev` needs the same number of channels as `y`.
+        extrema: If True (default), the difference is weighted by soft extrema (table IX,
+            "Extrema").
+        smoothing: `"dense"` for a convolution over all channels, `"depthwise"` for one kernel per
+            channel, or None for no smoothing (table IX, "Smoothing"). Eq. 11 does not specify it;
+            dense is the literal reading.
+        use_bias: If True (default), the smoothing adds a bias, as in eq. 11.
         kernel_initializer: Initializer of the smoothing's kernel.
         bias_initializer: Initializer of its bias.
         kernel_regularizer: Regularizer of its kernel.
@@ -62,24 +70,24 @@ class SANBlock(keras.Layer):
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
-        inputs: `[y_prev, y]`: outputs of the previous layer and of this one. For the first layer
-            `y_prev` is its input.
-        return_attention: Whether to return the mask too, of the shape of `y`, float32.
+        inputs: `[y_prev, y]`, the outputs of the previous layer and of this layer. For the first
+            layer of a network, `y_prev` is its input.
+        return_attention: If True, the mask is also returned, of the shape of `y`, float32.
 
     Weights:
         kernel: `(k, C, C)` for sequences or `(k, k, C, C)` for images, `(..., C, 1)` if depthwise.
         bias: `(C,)`.
 
     Input shape:
-        `y`: `(B, T, C)` or `(B, H, W, C)`, channels second with channels first; `y_prev`: the same
-        but for the number of channels and the sides. Sides may be None.
+        `y`: `(B, T, C)` or `(B, H, W, C)`, or with channels first. `y_prev`: the same, except for
+        the number of channels and the spatial sizes. Spatial sizes may be None.
 
     Output shape:
-        That of `y`. Masks of sequences pass through; they do not keep what is masked from its
-        neighbors.
+        Same as the shape of `y`. Masks of sequences pass through; masked steps still contribute to
+        the mask of their neighbors.
 
     Raises:
-        ValueError: For options that do not exist, or inputs that do not fit each other.
+        ValueError: For unknown options, or inputs whose shapes are not compatible.
 
     Example:
     >>> y_prev, y = ops.ones((2, 8, 6, 3)), ops.ones((2, 8, 6, 16))
@@ -108,35 +116,36 @@ class SANBlock(keras.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        # How many numbers there must be is known when the layer is built.
+        # `build` repeats a single integer along all axes.
         self.kernel_size = positive_integers("kernel_size", kernel_size, RANKS)
         self.dilation_rate = positive_integers("dilation_rate", dilation_rate, RANKS)
         self.activation = keras.activations.get(activation)
-        self.absolute = flag("absolute", absolute)
-        self.channel_alignment = flag("channel_alignment", channel_alignment)
-        self.extrema = flag("extrema", extrema)
+        self.absolute = boolean("absolute", absolute)
+        self.channel_alignment = boolean("channel_alignment", channel_alignment)
+        self.extrema = boolean("extrema", extrema)
         self.smoothing = one_of("smoothing", smoothing, SMOOTHINGS)
-        self.use_bias = flag("use_bias", use_bias)
+        self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
         self.supports_masking = True
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        given = self._checked(input_shape)[1]
-        shape = checked_shape(self, given, self._channel_axis, RANKS_OF_MAPS)
-        channels, rank = shape[self._channel_axis], len(shape) - 2
+        axis = channel_axis(self.data_format)
+        _, shape = self._validate_pair(input_shape)
+        shape = validate_input_shape(self, shape, axis, MAP_RANKS)
+        channels, rank = shape[axis], len(shape) - 2
         kernel_size = positive_integers("kernel_size", self.kernel_size, rank)
         self._dilations = positive_integers("dilation_rate", self.dilation_rate, rank)
-        check_reach(self._dilations, self._sides_of(shape))
-        self._takes = rank, channels
+        validate_dilation_rate(self._dilations, spatial_shape(shape, self.data_format))
+        self._built_for = rank, channels
         if self.smoothing is None:
             return
         last = 1 if self.smoothing == "depthwise" else channels
         self.kernel = self.add_weight(
             name="kernel",
-            shape=checked_weight((*kernel_size, channels, last), kernel_size=kernel_size),
+            shape=(*kernel_size, channels, last),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
@@ -145,17 +154,17 @@ class SANBlock(keras.Layer):
             self.bias = self.add_weight(name="bias", shape=(channels,), initializer=initializer)
 
     def call(self, inputs: Any, return_attention: bool = False) -> Any:
-        several = isinstance(inputs, (list, tuple))
-        # A layer that is built may be called on other shapes.
-        self._checked([tensor.shape for tensor in inputs] if several else inputs.shape)
-        y_prev, y = (taken_map(self, tensor) for tensor in inputs)
+        # A built layer may be called on other shapes.
+        is_list = isinstance(inputs, (list, tuple))
+        self._validate_pair([tensor.shape for tensor in inputs] if is_list else inputs.shape)
+        y_prev, y = (convert_input(self, tensor) for tensor in inputs)
         smoothed = self._smooth(self._extrema(y_prev, y))
         mask = ops.sigmoid(ops.cast(smoothed, "float32"))
         outputs = y * ops.cast(mask, y.dtype)
         return (outputs, mask) if return_attention else outputs
 
-    def steps(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Computes all that the paper's figure 4 shows.
+    def intermediates(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Computes the intermediate maps of the paper's figure 4.
 
         Args:
             inputs: `[y_prev, y]`.
@@ -168,21 +177,21 @@ class SANBlock(keras.Layer):
         extrema = self._extrema(y_prev, y)
         smoothed = self._smooth(extrema)
         options = (self.absolute, self.channel_alignment, self.data_format)
-        steps = {
-            "difference": difference_of_convolutions(self._matched(y_prev, y), y, *options),
+        maps = {
+            "difference": difference_of_convolutions(self._resize_previous(y_prev, y), y, *options),
             "extrema": extrema,
             "smoothed": smoothed,
             "mask": ops.sigmoid(ops.cast(smoothed, "float32")),
         }
-        return {name: ops.cast(value, "float32") for name, value in steps.items()}
+        return {name: ops.cast(value, "float32") for name, value in maps.items()}
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Gives the mask of the features, or that of the previous layer's output."""
+        """Returns the mask of `y`, or that of `y_prev`."""
         known = [mask for mask in reversed(previous_mask or []) if mask is not None]
         return known[0] if known else None
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
-        return tuple(self._checked(input_shape)[1])
+        return tuple(self._validate_pair(input_shape)[1])
 
     def compute_output_spec(self, inputs: Sequence[Tensor], return_attention: bool = False) -> Any:
         shape = self.compute_output_shape([tensor.shape for tensor in inputs])
@@ -190,9 +199,9 @@ class SANBlock(keras.Layer):
         return (outputs, keras.KerasTensor(shape, dtype="float32")) if return_attention else outputs
 
     def macs(self, input_shape: Sequence[Sequence[int]], executed: bool = False) -> int:
-        """Counts the smoothing's multiplications for one example, and the products with maps."""
+        """Counts the multiply-accumulates of the smoothing and of the products, for one example."""
         shape = list(input_shape[1])
-        channels = shape.pop(self._channel_axis)
+        channels = shape.pop(channel_axis(self.data_format))
         kernel = 0 if self.smoothing is None else math.prod(self.kernel.shape)
         return math.prod(shape[1:]) * (kernel + channels * (1 + self.extrema))
 
@@ -213,25 +222,18 @@ class SANBlock(keras.Layer):
             "data_format": self.data_format,
         }
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
-    def _sides_of(self, shape: Shape) -> Shape:
-        return shape[1:-1] if self.data_format == "channels_last" else shape[2:]
-
     def _extrema(self, y_prev: Tensor, y: Tensor) -> Tensor:
         options = (self.absolute, self.channel_alignment, self.extrema, self.data_format)
-        return weighted_extrema(self._matched(y_prev, y), y, *options)
+        return weighted_extrema(self._resize_previous(y_prev, y), y, *options)
 
-    def _matched(self, y_prev: Tensor, y: Tensor) -> Tensor:
-        """The previous output at the size of this one; its mean comes first, to resize less."""
+    def _resize_previous(self, y_prev: Tensor, y: Tensor) -> Tensor:
+        """Resizes `y_prev` to the size of `y`, after averaging channels so that less is resized."""
         if not needs_resizing(y_prev.shape, y.shape, self.data_format):
             return y_prev
         if self.channel_alignment:
             y_prev = ops.cast(y_prev, "float32")
-            y_prev = ops.mean(y_prev, axis=self._channel_axis, keepdims=True)
-        return resized_like(y_prev, y, self.data_format)
+            y_prev = ops.mean(y_prev, axis=channel_axis(self.data_format), keepdims=True)
+        return resize_like(y_prev, y, self.data_format)
 
     def _smooth(self, inputs: Tensor) -> Tensor:
         if self.smoothing is None:
@@ -245,38 +247,40 @@ class SANBlock(keras.Layer):
         )
         if self.use_bias:
             shape = [1] * len(outputs.shape)
-            shape[self._channel_axis] = -1
+            shape[channel_axis(self.data_format)] = -1
             outputs = ops.add(outputs, ops.reshape(self.bias, shape))
         return self.activation(outputs)
 
-    def _checked(self, input_shape: Any) -> tuple[Shape, Shape]:
+    def _validate_pair(self, input_shape: Any) -> tuple[Shape, Shape]:
         shapes = input_shape if isinstance(input_shape, (list, tuple)) else ()
         is_pair = len(shapes) == 2 and all(hasattr(shape, "__len__") for shape in shapes)
         if not is_pair:
             raise ValueError(
-                "SANBlock takes a list of two: [y_prev, y], outputs of the previous layer and of "
-                f"this one. Received: input_shape={input_shape}"
+                "The input of SANBlock must be a list [y_prev, y], the outputs of the previous "
+                f"layer and of this layer. Received: input_shape={input_shape}"
             )
         previous, shape = tuple(shapes[0]), tuple(shapes[1])
-        if len(shape) not in RANKS_OF_MAPS or len(previous) != len(shape):
+        if len(shape) not in MAP_RANKS or len(previous) != len(shape):
             raise ValueError(
-                "SANBlock takes [y_prev, y], both sequences (3 axes) or both images (4). "
+                "`y_prev` and `y` must both be sequences (3 axes) or both be images (4 axes). "
                 f"Received: y_prev of shape {previous}, y of shape {shape}"
             )
         if None not in (previous[0], shape[0]) and previous[0] != shape[0]:
             raise ValueError(
-                "SANBlock takes [y_prev, y] of the same batch. "
+                "`y_prev` and `y` must have the same batch size. "
                 f"Received: y_prev of shape {previous}, y of shape {shape}"
             )
-        axis = self._channel_axis
+        axis = channel_axis(self.data_format)
         if not self.channel_alignment and previous[axis] != shape[axis]:
             raise ValueError(
-                "Without channel_alignment SANBlock takes [y_prev, y] of as many channels each. "
+                "`y_prev` and `y` must have the same number of channels if `channel_alignment` "
+                "is False. "
                 f"Received: y_prev of shape {previous}, y of shape {shape}"
             )
-        if self.built and self._takes != (len(shape) - 2, shape[axis]):
+        if self.built and self._built_for != (len(shape) - 2, shape[axis]):
             raise ValueError(
-                f"SANBlock {self.name!r} is built for y of {self._takes[0]} sides and "
-                f"{self._takes[1]} channels. Received: y of shape {shape}"
+                f"`y` must have {self._built_for[0]} spatial axes and {self._built_for[1]} "
+                f"channels, which SANBlock {self.name!r} was built for. "
+                f"Received: y of shape {shape}"
             )
         return previous, shape

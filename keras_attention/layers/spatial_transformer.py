@@ -1,4 +1,7 @@
-"""A layer that learns where and how to look at an image, by an affine warp."""
+"""Spatial transformer: a learned affine warp of each image.
+
+Reference: Jaderberg et al., Spatial Transformer Networks (2015).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +10,17 @@ import keras
 from keras import ops
 
 from keras_attention.ops.spatial_transformer import spatial_transform
-from keras_attention.utils.validation import (
-    checked_shape,
-    map_spec,
-    positive_integers,
-    standard_data_format,
-    taken_map,
+from keras_attention.utils.data_format import (
+    channel_axis,
+    map_shape,
+    standardize_data_format,
 )
+from keras_attention.utils.tensor_validation import (
+    convert_input,
+    map_input_spec,
+    validate_input_shape,
+)
+from keras_attention.utils.validation import positive_integers
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -23,39 +30,40 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SpatialTransformer(keras.Layer):
-    """Warps each image by an affine transform that a network reads off it (sections 3.1 to 3.3).
+    """Spatial transformer layer: warps images by predicted affine transforms (section 3).
 
-    `localization` looks at the images and returns features; a dense layer of 6 units, which this
-    layer adds, turns them into the transform. Its kernel starts at zero and its bias at the
-    identity: whatever the localization, the images pass unchanged at first. A localization that
-    ends in 6 units of its own gets that layer too.
+    `localization` computes features of the images; a dense layer of 6 units, which this layer adds,
+    maps them to the transform. Its kernel is initialized to zero and its bias to the identity, so
+    that images initially pass unchanged, whatever the localization network. A localization network
+    with 6 outputs of its own gets that dense layer too.
 
     Args:
         localization: A Keras layer or model from the images, in this layer's data format, to
             `(B, features)`.
-        output_size: Height and width of the result in pixels, one integer or a pair; None
-            (default) for those of the input.
+        output_size: Height and width of the output in pixels, one integer or a pair. None (default)
+            for those of the input.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
-        inputs: Images or activations.
-        return_attention: Whether to return the transforms too, `(B, 2, 3)`, float32. Rows are x
-            and y of the input, columns factors of x, y and 1 of the output; -1 and 1 are the
-            borders.
+        inputs: Images or feature maps.
+        return_attention: If True, the transforms are also returned, `(B, 2, 3)`, float32. The rows
+            are x and y of the input, the columns the factors of x, y and 1 of the output; -1 and 1
+            are the borders.
 
     Weights:
-        Those of `localization`, then kernel `(features, 6)` and bias `(6,)`, float32 always.
+        Weights of `localization`, then kernel `(features, 6)` and bias `(6,)`, always float32.
 
     Input shape:
-        `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None where the
-        localization allows it.
+        `(B, H, W, C)`, or `(B, C, H, W)` with channels first. H and W may be None if the
+        localization network allows it.
 
     Output shape:
-        `(B, H_out, W_out, C)` or `(B, C, H_out, W_out)`; zero where it shows what lies outside.
+        `(B, H_out, W_out, C)` or `(B, C, H_out, W_out)`. Pixels that lie outside the input are
+        zero.
 
     Raises:
-        ValueError: For a localization that is no layer or does not return a vector of known
+        ValueError: For a localization that is not a layer or does not return a vector of known
             length, or sizes that are not positive.
 
     Example:
@@ -87,9 +95,9 @@ class SpatialTransformer(keras.Layer):
         self.output_size = (
             None if output_size is None else positive_integers("output_size", output_size, 2)
         )
-        self.data_format = standard_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        # In float32: half precision cannot place an image to the pixel.
+        # In float32: half precision cannot represent positions to the pixel.
         self.affine = keras.layers.Dense(
             6,
             kernel_initializer="zeros",
@@ -99,8 +107,9 @@ class SpatialTransformer(keras.Layer):
         )
 
     def build(self, input_shape: Shape) -> None:
-        input_shape = checked_shape(self, input_shape, self._channel_axis)
-        self.input_spec = map_spec(input_shape, self._channel_axis)
+        axis = channel_axis(self.data_format)
+        input_shape = validate_input_shape(self, input_shape, axis)
+        self.input_spec = map_input_spec(input_shape, axis)
         if not self.localization.built:
             self.localization.build(input_shape)
         shape = self.localization.compute_output_shape(input_shape)
@@ -112,20 +121,16 @@ class SpatialTransformer(keras.Layer):
         self.affine.build(shape)
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
-        inputs = taken_map(self, inputs)
+        inputs = convert_input(self, inputs)
         transforms = self.transforms(inputs)
         outputs = spatial_transform(inputs, transforms, self.output_size, self.data_format)
         return (outputs, transforms) if return_attention else outputs
 
-    @property
-    def _channel_axis(self) -> int:
-        return -1 if self.data_format == "channels_last" else 1
-
     def transforms(self, inputs: Tensor) -> Tensor:
-        """Reads the transforms off images.
+        """Predicts the transforms of images.
 
         Args:
-            inputs: Images or activations.
+            inputs: Images or feature maps.
 
         Returns:
             Float32 tensor `(B, 2, 3)`.
@@ -135,9 +140,8 @@ class SpatialTransformer(keras.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         if self.output_size is None:
             return tuple(input_shape)
-        if self.data_format == "channels_last":
-            return (input_shape[0], *self.output_size, input_shape[-1])
-        return (*input_shape[:2], *self.output_size)
+        channels = input_shape[channel_axis(self.data_format)]
+        return map_shape(input_shape[0], self.output_size, channels, self.data_format)
 
     def compute_output_spec(self, inputs: Any, return_attention: bool = False) -> Any:
         shape = self.compute_output_shape(inputs.shape)

@@ -12,13 +12,9 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.utils.validation import (
-    check_channels,
-    non_negative_number,
-    one_of,
-    standard_data_format,
-    takes,
-)
+from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.tensor_validation import validate_arguments, validate_channels
+from keras_attention.utils.validation import non_negative_number, one_of
 
 Tensor = Any
 MASKS = ("softmax", "sigmoid")
@@ -32,7 +28,7 @@ _TURNED_FROM = 100_000
 Size = tuple[int, int]
 
 
-@takes(logits="_ _ _ _")
+@validate_arguments(logits="_ _ _ _")
 def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
     """Makes each head's mask a distribution over the places (eq. 1), in float32.
 
@@ -48,11 +44,11 @@ def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
     >>> [round(float(value), 6) for value in ops.sum(masks, axis=(1, 2))[0]]
     [1.0, 1.0, 1.0]
     """
-    places = (1, 2) if standard_data_format(data_format) == "channels_last" else (2, 3)
+    places = (1, 2) if standardize_data_format(data_format) == "channels_last" else (2, 3)
     return _softmax(ops.cast(logits, "float32"), places)
 
 
-@takes(masks="_ _ _ _")
+@validate_arguments(masks="_ _ _ _")
 def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
     """How much the heads look at the same places: their regularizer, before its weight.
 
@@ -72,11 +68,11 @@ def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
     (0.03125, 0.5)
     """
     masks = ops.cast(masks, "float32")
-    if standard_data_format(data_format) == "channels_last":
+    if standardize_data_format(data_format) == "channels_last":
         masks = ops.transpose(masks, (0, 3, 1, 2))
     # A map of one row has no 2x2 pixels: they are averaged along the other side.
     window = tuple(1 if side == 1 else 2 for side in masks.shape[2:])
-    return backend.fused(_overlap, window)(masks)
+    return backend.jit_elementwise(_overlap, window)(masks)
 
 
 def _overlap(window: tuple[int, int], masks: Tensor) -> Tensor:
@@ -89,7 +85,7 @@ def _overlap(window: tuple[int, int], masks: Tensor) -> Tensor:
     return ops.mean(ops.square(products * (1.0 - ops.eye(heads))))
 
 
-@takes(features="_ _ _ _", kernel="_ _ _ _")
+@validate_arguments(features="_ _ _ _", kernel="_ _ _ _")
 def attend(
     features: Tensor, kernel: Tensor, mask: str = "softmax", data_format: str | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -115,8 +111,8 @@ def attend(
     ((2, 4, 6, 5), (2, 4, 9, 8))
     """
     one_of("mask", mask, MASKS)
-    last = standard_data_format(data_format) == "channels_last"
-    check_channels("features", features, kernel, standard_data_format(data_format))
+    last = standardize_data_format(data_format) == "channels_last"
+    validate_channels("features", features, kernel, standardize_data_format(data_format))
     size, heads = tuple(kernel.shape[:2]), kernel.shape[3]
     count, channels = math.prod(size), kernel.shape[2]
     height, width = ops.shape(features)[1:3] if last else ops.shape(features)[2:4]
@@ -134,8 +130,8 @@ def attend(
     return masks, sums
 
 
-@takes(sums="_ K T C", kernel="_ _ C _")
-def attended(sums: Tensor, kernel: Tensor) -> Tensor:
+@validate_arguments(sums="_ K T C", kernel="_ _ C _")
+def head_outputs(sums: Tensor, kernel: Tensor) -> Tensor:
     """Each head's weighted sum of its own convolution (eq. 2, 3 and 5).
 
     Args:
@@ -147,7 +143,7 @@ def attended(sums: Tensor, kernel: Tensor) -> Tensor:
 
     Example:
     >>> _, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
-    >>> tuple(attended(sums, ops.ones((3, 3, 8, 4 * 10))).shape)
+    >>> tuple(head_outputs(sums, ops.ones((3, 3, 8, 4 * 10))).shape)
     (2, 4, 10)
     """
     _check_kernels(sums, kernel)
@@ -163,8 +159,8 @@ def attended(sums: Tensor, kernel: Tensor) -> Tensor:
     return ops.sum(every * own, axis=2)
 
 
-@takes(sums="_ K T C", outputs="_ _ C _", scores="_ _ C K")
-def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+@validate_arguments(sums="_ K T C", outputs="_ _ C _", scores="_ _ C K")
+def gated_output(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of the heads, weighted by their gates (eq. 4 and 5).
 
     Args:
@@ -177,16 +173,16 @@ def gated(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor
 
     Example:
     >>> _, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
-    >>> answer, gates = gated(sums, ops.ones((3, 3, 8, 4 * 10)), ops.ones((3, 3, 8, 4)))
+    >>> answer, gates = gated_output(sums, ops.ones((3, 3, 8, 4 * 10)), ops.ones((3, 3, 8, 4)))
     >>> tuple(answer.shape), [float(gate) for gate in gates[0]]
     ((2, 10), [0.25, 0.25, 0.25, 0.25])
     """
-    answers, scored = attended(sums, outputs), attended(sums, scores)[:, :, 0]
+    answers, scored = head_outputs(sums, outputs), head_outputs(sums, scores)[:, :, 0]
     gates = _softmax(ops.tanh(scored), -1)
     return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), gates
 
 
-@takes(scores="_ _")
+@validate_arguments(scores="_ _")
 def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
     """Shares of the hypotheses in the answer (eq. 7), in float32.
 
@@ -212,8 +208,8 @@ def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
     return passed / (LEAST_GATE + ops.sum(passed, axis=-1, keepdims=True))
 
 
-@takes(hypotheses="B N L", gates="B N")
-def aggregate(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
+@validate_arguments(hypotheses="B N L", gates="B N")
+def aggregate_hypotheses(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
     """The answer: the hypotheses, each with its share (eq. 8).
 
     Args:
@@ -226,7 +222,7 @@ def aggregate(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
         `(B, L)`, float32.
 
     Example:
-    >>> answer = aggregate(ops.zeros((2, 3, 4)), ops.ones((2, 3)) / 3, "probability")
+    >>> answer = aggregate_hypotheses(ops.zeros((2, 3, 4)), ops.ones((2, 3)) / 3, "probability")
     >>> [float(value) for value in answer[0]]
     [0.25, 0.25, 0.25, 0.25]
     """
@@ -248,8 +244,8 @@ def _check_kernels(sums: Tensor, kernel: Tensor) -> None:
 @cache
 def _masks_and_spread(mask: str, size: tuple[int, int]) -> Callable[[Tensor], Any]:
     """From products with the taps to masks, and to masks as the taps see them, and back."""
-    forward = backend.fused(_forward, mask, size)
-    backward = backend.fused(_backward, mask, size)
+    forward = backend.jit_elementwise(_forward, mask, size)
+    backward = backend.jit_elementwise(_backward, mask, size)
 
     @ops.custom_gradient
     def masks_and_spread(taps: Tensor) -> Any:
@@ -296,7 +292,7 @@ def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
     bytes, a small sum among large ones is zero.
     """
     sizes = logits.shape[1:]
-    if not backend.fuses() and None not in sizes:
+    if not backend.fusion_enabled() and None not in sizes:
         if axes == -1:
             return ops.softmax(logits)
         if axes == (2, 3):
@@ -391,8 +387,8 @@ def _margin(size: int) -> tuple[int, int]:
     return size // 2, size // 2
 
 
-@takes(inputs="...", scale=non_negative_number)
-def scaled_gradient(inputs: Tensor, scale: float) -> Tensor:
+@validate_arguments(inputs="...", scale=non_negative_number)
+def scale_gradient(inputs: Tensor, scale: float) -> Tensor:
     """Passes a tensor on as it is, and its gradient times a factor.
 
     Args:
@@ -403,7 +399,7 @@ def scaled_gradient(inputs: Tensor, scale: float) -> Tensor:
         The same values.
 
     Example:
-    >>> float(scaled_gradient(ops.convert_to_tensor(3.0), 0.1))
+    >>> float(scale_gradient(ops.convert_to_tensor(3.0), 0.1))
     3.0
     """
     if scale == 0.0:

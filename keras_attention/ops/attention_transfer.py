@@ -12,15 +12,13 @@ import keras
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.utils.validation import (
-    at_least_one,
-    one_of,
-    positive_number,
-    same_shape,
-    some_sides,
-    standard_data_format,
-    takes,
+from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.tensor_validation import (
+    compatible_shapes,
+    side_lengths,
+    validate_arguments,
 )
+from keras_attention.utils.validation import at_least_one, one_of, positive_number
 
 Tensor = Any
 
@@ -33,7 +31,7 @@ LEAST_NORM = 1e-12
 LARGEST_SQUARED, MOST_ACTIVITY = 1e15, 1e37
 
 
-@takes(features="_ _ ... _", p=at_least_one)
+@validate_arguments(features="_ _ ... _", p=at_least_one)
 def attention_map(
     features: Tensor,
     p: float = 2,
@@ -65,7 +63,7 @@ def attention_map(
     [0.995, 0.1]
     """
     activity = channel_activity(features, p, reduce, data_format)
-    return normalized_map(ops.reshape(activity, (ops.shape(activity)[0], -1)), normalization)
+    return normalize_map(ops.reshape(activity, (ops.shape(activity)[0], -1)), normalization)
 
 
 def channel_activity(
@@ -84,7 +82,7 @@ def channel_activity(
     9.0
     """
     reduction = getattr(ops, one_of("reduce", reduce, REDUCTIONS))
-    axis = -1 if standard_data_format(data_format) == "channels_last" else 1
+    axis = -1 if standardize_data_format(data_format) == "channels_last" else 1
     # Half precision would not hold squares of more than 256.
     values = at_least_float32(features)
     if p == 2:
@@ -96,7 +94,7 @@ def channel_activity(
     return ops.minimum(reduction(ops.power(sizes, p), axis=axis), MOST_ACTIVITY)
 
 
-def watched_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
+def attach_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
     """Passes features on, and says their mean square over the channels.
 
     What comes back to the features is computed only when all of it has arrived.
@@ -109,7 +107,7 @@ def watched_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
         The features, and their activity in float32 or more, with one channel.
 
     Example:
-    >>> float(watched_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]))[1][0, 0, 0, 0])
+    >>> float(attach_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]))[1][0, 0, 0, 0])
     5.0
     """
     return _watched(axis)(ops.convert_to_tensor(features))
@@ -144,7 +142,7 @@ def at_least_float32(values: Tensor) -> Tensor:
     return ops.cast(values, keras.backend.result_type(dtype, "float32"))
 
 
-def normalized_map(maps: Tensor, normalization: str | None = "l2") -> Tensor:
+def normalize_map(maps: Tensor, normalization: str | None = "l2") -> Tensor:
     """Divides each example's map by its norm, but by 1e-12 at least.
 
     Args:
@@ -152,7 +150,7 @@ def normalized_map(maps: Tensor, normalization: str | None = "l2") -> Tensor:
         normalization: `"l2"`, `"l1"` or None.
 
     Example:
-    >>> [round(float(value), 2) for value in normalized_map(ops.convert_to_tensor([[3.0, 4.0]]))[0]]
+    >>> [round(float(value), 2) for value in normalize_map(ops.convert_to_tensor([[3.0, 4.0]]))[0]]
     [0.6, 0.8]
     """
     one_of("normalization", normalization, NORMALIZATIONS)
@@ -172,7 +170,7 @@ def _with_squares(maps: Tensor) -> Tensor:
     return maps / ops.where(most > LARGEST_SQUARED, most, ops.ones_like(most))
 
 
-def paired_maps(
+def paired_attention_maps(
     teacher: Tensor,
     student: Tensor,
     p: float = 2,
@@ -202,16 +200,16 @@ def paired_maps(
         ValueError: For features of another number of axes, or another `resize`.
 
     Example:
-    >>> maps = paired_maps(ops.ones((2, 7, 8, 5)), ops.ones((2, 3, 9, 4)))
+    >>> maps = paired_attention_maps(ops.ones((2, 7, 8, 5)), ops.ones((2, 3, 9, 4)))
     >>> [tuple(one.shape) for one in maps]
     [(2, 24), (2, 24)]
     """
     one_of("resize", resize, RESIZES)
-    data_format = standard_data_format(data_format)
+    data_format = standardize_data_format(data_format)
     pair = [ops.convert_to_tensor(features) for features in (teacher, student)]
     shapes = [tuple(features.shape) for features in pair]
     alike = len(shapes[0]) == len(shapes[1]) >= 3 and 0 not in (*shapes[0], *shapes[1])
-    if not (alike and same_shape(shapes[0][:1], shapes[1][:1])):
+    if not (alike and compatible_shapes(shapes[0][:1], shapes[1][:1])):
         raise ValueError(
             "Features of teacher and student must be maps of the same examples, with as many axes, "
             "(B, H, W, channels). "
@@ -219,17 +217,17 @@ def paired_maps(
         )
     if resize == "average":
         sides = _smaller([_sides(features, data_format) for features in pair])
-        pair = [average_pooled(features, sides, data_format) for features in pair]
+        pair = [adaptive_average_pool(features, sides, data_format) for features in pair]
     activities = [channel_activity(features, p, reduce, data_format) for features in pair]
     if resize == "bilinear":
         sides = _smaller([_sides(activity[..., None]) for activity in activities])
         activities = [_interpolated(activity, sides) for activity in activities]
     flat = [ops.reshape(activity, (ops.shape(activity)[0], -1)) for activity in activities]
-    return normalized_map(flat[0], normalization), normalized_map(flat[1], normalization)
+    return normalize_map(flat[0], normalization), normalize_map(flat[1], normalization)
 
 
-@takes(features="_ _ ... _", sides=some_sides)
-def average_pooled(
+@validate_arguments(features="_ _ ... _", sides=side_lengths)
+def adaptive_average_pool(
     features: Tensor, sides: Sequence[Any], data_format: str | None = None
 ) -> Tensor:
     """Takes means over equal shares of the sides, which may cover pixels of two.
@@ -243,10 +241,10 @@ def average_pooled(
 
     Example:
     >>> rows = ops.reshape(ops.arange(3, dtype="float32"), (1, 3, 1, 1))
-    >>> [float(value) for value in average_pooled(rows, (2, 1))[0, :, 0, 0]]
+    >>> [float(value) for value in adaptive_average_pool(rows, (2, 1))[0, :, 0, 0]]
     [0.5, 1.5]
     """
-    data_format = standard_data_format(data_format)
+    data_format = standardize_data_format(data_format)
     if len(sides) != len(features.shape) - 2:
         raise ValueError(
             f"`sides` must be {len(features.shape) - 2}, one for each axis between examples and "
@@ -297,7 +295,7 @@ def _smaller(pair: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     )
 
 
-@takes(teacher="B C", student="B C", temperature=positive_number)
+@validate_arguments(teacher="B C", student="B C", temperature=positive_number)
 def distillation_divergence(teacher: Tensor, student: Tensor, temperature: float = 4.0) -> Tensor:
     """`T^2 * KL(softmax(teacher / T) || softmax(student / T))` of each example.
 

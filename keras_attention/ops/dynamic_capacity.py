@@ -12,29 +12,31 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.ops.attention_transfer import at_least_float32
+from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.tensor_validation import (
+    function_argument,
+    side_length,
+    validate_arguments,
+)
 from keras_attention.utils.validation import (
-    a_function,
-    flag,
+    boolean,
     is_integer,
     non_negative_number,
-    one_side,
     positive_integers,
-    standard_data_format,
-    takes,
 )
 
 Tensor = Any
 # The least probability whose logarithm is taken, as in the authors' code.
-LEAST = 1e-10
+SMALLEST_PROBABILITY = 1e-10
 # Of a patch: 4,096 along each side.
-MOST_PIXELS = 2**24
+LARGEST_PATCH = 2**24
 # What gradients in half precision are multiplied by on their way, so that small ones last.
 _HALF_SCALE = 1024.0
 # Below zero with any place added, and no overflow of int32 with another.
 NOWHERE = -(2**29)
 
 
-@takes(values="... _", from_logits=flag)
+@validate_arguments(values="... _", from_logits=boolean)
 def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
     """Computes `H = -sum p log p` over the last axis, in nats (equation 2).
 
@@ -53,10 +55,12 @@ def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
     if from_logits:
         logarithms = ops.log_softmax(values, axis=-1)
         return -ops.sum(ops.exp(logarithms) * logarithms, axis=-1)
-    return ops.sum(values * -ops.log(ops.clip(values, LEAST, 1.0)), axis=-1)
+    return ops.sum(values * -ops.log(ops.clip(values, SMALLEST_PROBABILITY, 1.0)), axis=-1)
 
 
-@takes(top=a_function, features="_ _ _ _", from_logits=flag, epsilon=non_negative_number)
+@validate_arguments(
+    top=function_argument, features="_ _ _ _", from_logits=boolean, epsilon=non_negative_number
+)
 def entropy_saliency(
     top: Callable[[Tensor], Any],
     features: Tensor,
@@ -95,15 +99,15 @@ def entropy_saliency(
     scale = _HALF_SCALE if dtype in ("float16", "bfloat16") else 1.0
 
     def uncertainty(values: Tensor) -> Tensor:
-        answers = chosen(top(values), outputs)
+        answers = select_outputs(top(values), outputs)
         return scale * sum(ops.sum(entropy(answer, from_logits)) for answer in answers)
 
     gradient = backend.input_gradient(uncertainty, ops.stop_gradient(features))
     gradient = at_least_float32(gradient) / scale
-    return saliency_of(gradient, epsilon, data_format)
+    return gradient_norm(gradient, epsilon, data_format)
 
 
-def saliency_of(gradient: Tensor, epsilon: float = 0.0, data_format: str | None = None) -> Tensor:
+def gradient_norm(gradient: Tensor, epsilon: float = 0.0, data_format: str | None = None) -> Tensor:
     """Computes the norm of a gradient over the channels (equation 3).
 
     Args:
@@ -115,10 +119,10 @@ def saliency_of(gradient: Tensor, epsilon: float = 0.0, data_format: str | None 
         `(B, H, W)`. No gradient flows through it.
 
     Example:
-    >>> [float(m) for m in saliency_of(ops.convert_to_tensor([[[[3.0, 4.0]]]]))[0, 0]]
+    >>> [float(m) for m in gradient_norm(ops.convert_to_tensor([[[[3.0, 4.0]]]]))[0, 0]]
     [5.0]
     """
-    axis = -1 if standard_data_format(data_format) == "channels_last" else 1
+    axis = -1 if standardize_data_format(data_format) == "channels_last" else 1
     squares = ops.sum(ops.square(gradient), axis=axis)
     return ops.stop_gradient(ops.sqrt(squares + epsilon))
 
@@ -139,14 +143,14 @@ def entropy_gradient(answer: Tensor, from_logits: bool = False) -> Tensor:
     """
     answer = at_least_float32(answer)
     if not from_logits:
-        return -(ops.log(ops.clip(answer, LEAST, 1.0)) + 1.0)
+        return -(ops.log(ops.clip(answer, SMALLEST_PROBABILITY, 1.0)) + 1.0)
     logarithms = ops.log_softmax(answer, axis=-1)
     probabilities = ops.exp(logarithms)
     entropies = -ops.sum(probabilities * logarithms, axis=-1, keepdims=True)
     return -probabilities * (logarithms + entropies)
 
 
-def chosen(answers: Any, outputs: Sequence[int] | None) -> list[Tensor]:
+def select_outputs(answers: Any, outputs: Sequence[int] | None) -> list[Tensor]:
     """The answers that count, of one or of a nest of several."""
     flat = keras.tree.flatten(answers)
     if outputs is None:
@@ -162,7 +166,7 @@ def chosen(answers: Any, outputs: Sequence[int] | None) -> list[Tensor]:
     return [flat[index] for index in outputs]
 
 
-@takes(saliency="_ _ _", patches=one_side)
+@validate_arguments(saliency="_ _ _", patches=side_length)
 def top_positions(saliency: Tensor, patches: Any) -> Tensor:
     """Finds the places of highest saliency, without suppression; of equal ones the first.
 
@@ -191,7 +195,7 @@ def top_positions(saliency: Tensor, patches: Any) -> Tensor:
     return ops.stack([indices // width, indices % width], axis=-1)
 
 
-@takes(images="B _ _ _", positions="int B k 2")
+@validate_arguments(images="B _ _ _", positions="int B k 2")
 def gather_patches(
     images: Tensor,
     positions: Tensor,
@@ -224,12 +228,12 @@ def gather_patches(
     [[0, 4], [0, 8]]
     """
     height, width = positive_integers("patch_size", patch_size, 2)
-    if height * width > MOST_PIXELS:
+    if height * width > LARGEST_PATCH:
         raise ValueError(
-            f"`patch_size` must be at most {MOST_PIXELS} pixels. Received: patch_size={patch_size}"
+            f"`patch_size` must be at most {LARGEST_PATCH} pixels. Received: patch_size={patch_size}"
         )
     steps = positive_integers("stride", stride, 2)
-    if standard_data_format(data_format) == "channels_first":
+    if standardize_data_format(data_format) == "channels_first":
         images = ops.transpose(images, (0, 2, 3, 1))
         found = gather_patches(images, positions, patch_size, stride, offset, "channels_last")
         return ops.transpose(found, (0, 1, 4, 2, 3))
@@ -261,8 +265,8 @@ def _blocks(columns: int | None, stride: int, offset: Any) -> tuple[int, int]:
     return stride, -int(offset[1]) % stride
 
 
-@takes(features="B _ _ D", positions="int B k 2", vectors="B k D")
-def swap(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
+@validate_arguments(features="B _ _ D", positions="int B k 2", vectors="B k D")
+def swap_vectors(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
     """Puts vectors in the place of those of a map (equations 7 and 8).
 
     Args:
@@ -274,7 +278,7 @@ def swap(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
         The map with `k` other vectors. What was there gets no gradient.
 
     Example:
-    >>> refined = swap(ops.zeros((1, 2, 3, 1)), ops.convert_to_tensor([[[1, 2]]]), [[[5.0]]])
+    >>> refined = swap_vectors(ops.zeros((1, 2, 3, 1)), ops.convert_to_tensor([[[1, 2]]]), [[[5.0]]])
     >>> [float(value) for value in refined[0, 1, :, 0]]
     [0.0, 0.0, 5.0]
     """
@@ -286,7 +290,7 @@ def swap(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
     return ops.reshape(refined, shape)
 
 
-def vectors_at(features: Tensor, positions: Tensor) -> Tensor:
+def gather_vectors(features: Tensor, positions: Tensor) -> Tensor:
     """Reads vectors of a map.
 
     Args:
@@ -297,7 +301,7 @@ def vectors_at(features: Tensor, positions: Tensor) -> Tensor:
         `(B, k, D)`.
 
     Example:
-    >>> tuple(vectors_at(ops.ones((2, 4, 4, 3)), ops.zeros((2, 5, 2), "int32")).shape)
+    >>> tuple(gather_vectors(ops.ones((2, 4, 4, 3)), ops.zeros((2, 5, 2), "int32")).shape)
     (2, 5, 3)
     """
     shape = ops.shape(features)
@@ -305,8 +309,8 @@ def vectors_at(features: Tensor, positions: Tensor) -> Tensor:
     return ops.take(flat, _flat_places(positions, shape[1], shape[2]), axis=0)
 
 
-@takes(coarse="B k D", fine="B k D")
-def hint(coarse: Tensor, fine: Tensor) -> Tensor:
+@validate_arguments(coarse="B k D", fine="B k D")
+def hint_loss(coarse: Tensor, fine: Tensor) -> Tensor:
     """Computes the mean squared distance of coarse vectors from fine ones (equation 6).
 
     Args:
@@ -317,7 +321,7 @@ def hint(coarse: Tensor, fine: Tensor) -> Tensor:
         A scalar, float32: the squared distance, its mean over images and patches.
 
     Example:
-    >>> float(hint(ops.ones((2, 3, 4)), ops.zeros((2, 3, 4))))
+    >>> float(hint_loss(ops.ones((2, 3, 4)), ops.zeros((2, 3, 4))))
     4.0
     """
     coarse = at_least_float32(coarse)
@@ -355,7 +359,7 @@ def _offsets(offset: Any) -> Any:
     )
 
 
-def swapped_convolution(
+def update_convolution(
     products: Tensor,
     change: Tensor,
     positions: Tensor,
@@ -381,7 +385,7 @@ def swapped_convolution(
     >>> kernel = ops.ones((3, 3, 1, 1))
     >>> old = ops.conv(ops.zeros((1, 5, 5, 1)), kernel, padding="valid")
     >>> change, positions = ops.ones((1, 1, 1)), ops.convert_to_tensor([[[2, 0]]])
-    >>> new = swapped_convolution(old, change, positions, kernel, (1, 1))
+    >>> new = update_convolution(old, change, positions, kernel, (1, 1))
     >>> [float(ops.sum(new[0, :, column])) for column in range(3)]
     [3.0, 0.0, 0.0]
     """
@@ -395,7 +399,7 @@ def swapped_convolution(
     phases = strides[0] * strides[1]
     chosen = ops.cast(phase == ops.arange(phases, dtype="int32"), change.dtype)
     vectors = ops.expand_dims(change, -2) * ops.expand_dims(chosen, -1)
-    taps = rows_of_taps(ops.cast(kernel, change.dtype), strides, (2, 3, 4, 0, 1))
+    taps = group_taps_by_stride(ops.cast(kernel, change.dtype), strides, (2, 3, 4, 0, 1))
     matrix = ops.reshape(taps, (phases * channels, -1))
     added = ops.matmul(ops.reshape(vectors, (-1, phases * channels)), matrix)
     added = ops.reshape(added, (shape[0], -1, filters))
@@ -410,7 +414,7 @@ def swapped_convolution(
     return products + ops.reshape(backend.matmul(ops.cast(where, added.dtype), added), shape)
 
 
-def rows_of_taps(kernel: Tensor, strides: Sequence[int], order: Sequence[int]) -> Tensor:
+def group_taps_by_stride(kernel: Tensor, strides: Sequence[int], order: Sequence[int]) -> Tensor:
     """Sorts the vectors of a kernel's taps by how many strides away they are, and what is left.
 
     Args:
@@ -423,7 +427,7 @@ def rows_of_taps(kernel: Tensor, strides: Sequence[int], order: Sequence[int]) -
 
     Example:
     >>> kernel = ops.reshape(ops.arange(3), (1, 3, 1, 1))
-    >>> [int(row[0]) for row in rows_of_taps(kernel, (1, 2), (3, 1, 0, 2, 4))]
+    >>> [int(row[0]) for row in group_taps_by_stride(kernel, (1, 2), (3, 1, 0, 2, 4))]
     [0, 2, 1, 0]
     """
     (down, right), (height, width, channels, filters) = strides, kernel.shape

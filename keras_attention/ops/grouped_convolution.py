@@ -10,17 +10,17 @@ import numpy as np
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.ops.roi_grouping import checked_partition
+from keras_attention.ops.roi_grouping import validate_partition
 from keras_attention.ops.targeted import Activation, attend, targeted_convolution
-from keras_attention.utils.validation import (
-    a_function,
-    check_channels,
-    one_side,
+from keras_attention.utils.tensor_validation import (
+    function_argument,
+    height_and_width,
+    integer_pair,
     optional,
-    pair,
-    span,
-    takes,
-    two_sides,
+    pixel_range,
+    side_length,
+    validate_arguments,
+    validate_channels,
 )
 
 Tensor = Any
@@ -30,14 +30,14 @@ Range = tuple[Tensor, Tensor]
 Rectangle = tuple[Range, Range]
 
 
-@takes(
+@validate_arguments(
     inputs="_ _ _ _",
     kernel="_ _ _ C",
     window="_ _ C",
     rectangles="int C 2 2",
     bias="maybe C",
-    activation=optional(a_function),
-    dilation_rate=pair,
+    activation=optional(function_argument),
+    dilation_rate=integer_pair,
 )
 def sliced_targeted_convolution(
     inputs: Tensor,
@@ -81,8 +81,8 @@ def sliced_targeted_convolution(
     >>> tuple(y.shape)
     (2, 6, 5, 2)
     """
-    check_channels("inputs", inputs, kernel, data_format)
-    groups = checked_partition("groups", groups, kernel.shape[-1])
+    validate_channels("inputs", inputs, kernel, data_format)
+    groups = validate_partition("groups", groups, kernel.shape[-1])
     shape = ops.shape(inputs)
     sides = shape[1:3] if data_format == "channels_last" else shape[2:4]
     rest = (bias, activation, dilation_rate, data_format)
@@ -134,12 +134,12 @@ def _convolve_groups(
         inside = (bottom - top, right - left)
         axis = -1 if data_format == "channels_last" else 1
         placed = [
-            place(patch, _shift(rows, top), _shift(columns, left), inside, data_format)
+            pad_to_map(patch, _shift(rows, top), _shift(columns, left), inside, data_format)
             for patch, (rows, columns) in zip(patches, unions, strict=True)
         ]
         together = ops.concatenate(placed, axis=axis)
         together = backend.permute(together, np.argsort(order), axis)
-    return place(together, *hull, sides, data_format)
+    return pad_to_map(together, *hull, sides, data_format)
 
 
 def _readable(
@@ -230,7 +230,13 @@ def _take(values: Tensor, kernels: Sequence[int], axis: int) -> Tensor:
     return ops.take(values, np.array(kernels), axis=axis)
 
 
-@takes(inputs="_ _ _ _", kernel="_ _ _ _", rows=span, columns=span, dilation_rate=pair)
+@validate_arguments(
+    inputs="_ _ _ _",
+    kernel="_ _ _ _",
+    rows=pixel_range,
+    columns=pixel_range,
+    dilation_rate=integer_pair,
+)
 def sliced_convolution(
     inputs: Tensor,
     kernel: Tensor,
@@ -260,7 +266,7 @@ def sliced_convolution(
     >>> tuple(y.shape)
     (2, 5, 2, 4)
     """
-    check_channels("inputs", inputs, kernel, data_format)
+    validate_channels("inputs", inputs, kernel, data_format)
     first = 1 if data_format == "channels_last" else 2
     crops, pads = {}, {}
     for axis, (start, stop) in enumerate((rows, columns)):
@@ -280,8 +286,8 @@ def sliced_convolution(
     )
 
 
-@takes(patch="_ _ _ _", rows=span, columns=span, sides=two_sides)
-def place(
+@validate_arguments(patch="_ _ _ _", rows=pixel_range, columns=pixel_range, sides=height_and_width)
+def pad_to_map(
     patch: Tensor,
     rows: Range,
     columns: Range,
@@ -301,7 +307,7 @@ def place(
         The map, `(B, H, W, C)` or channels first.
 
     Example:
-    >>> tuple(place(ops.ones((1, 2, 3, 4)), (1, 3), (0, 3), (5, 6)).shape)
+    >>> tuple(pad_to_map(ops.ones((1, 2, 3, 4)), (1, 3), (0, 3), (5, 6)).shape)
     (1, 5, 6, 4)
     """
     first = 1 if data_format == "channels_last" else 2
@@ -315,7 +321,7 @@ def place(
     return backend.pad(patch, amounts, shape)
 
 
-@takes(bounds="int _ 2", side=one_side)
+@validate_arguments(bounds="int _ 2", side=side_length)
 def bounding_range(bounds: Tensor, side: Tensor) -> Range:
     """Finds the smallest range along an axis that holds all the given ones.
 

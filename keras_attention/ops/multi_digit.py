@@ -15,7 +15,8 @@ from keras import ops
 
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.ops.dynamic_capacity import entropy
-from keras_attention.utils.validation import several, standard_data_format, takes
+from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.tensor_validation import list_of, validate_arguments
 
 Tensor = Any
 
@@ -25,7 +26,7 @@ LEAST_ENTROPY = 1e-6
 LEAST_PROBABILITY = 1e-37
 
 
-@takes(probabilities="_ _ _ _")
+@validate_arguments(probabilities="_ _ _ _")
 def inverse_entropy_weights(probabilities: Tensor, data_format: str | None = None) -> Tensor:
     """Computes how much each place is to count: one over its entropy (equations 13 and 14).
 
@@ -43,13 +44,13 @@ def inverse_entropy_weights(probabilities: Tensor, data_format: str | None = Non
     >>> [round(float(weight), 3) for weight in ops.ravel(inverse_entropy_weights(maps[:, :1]))]
     [0.319, 0.681]
     """
-    if standard_data_format(data_format) == "channels_first":
+    if standardize_data_format(data_format) == "channels_first":
         probabilities = ops.transpose(probabilities, (0, 2, 3, 1))
     inverse = 1.0 / ops.maximum(entropy(probabilities), LEAST_ENTROPY)
     return inverse / ops.sum(inverse, axis=(1, 2), keepdims=True)
 
 
-@takes(answers=several("B _"), labels="int B _")
+@validate_arguments(answers=list_of("B _"), labels="int B _")
 def sequence_probability(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Computes the probability of a number (equation 9).
 
@@ -80,7 +81,7 @@ def sequence_probability(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
     return product
 
 
-@takes(answers=several("B _"))
+@validate_arguments(answers=list_of("B _"))
 def most_probable_sequence(answers: Sequence[Tensor]) -> Tensor:
     """Finds the number of the highest probability (equation 9).
 
@@ -109,7 +110,7 @@ def most_probable_sequence(answers: Sequence[Tensor]) -> Tensor:
     return ops.concatenate([last, ops.where(there, chosen, none)], axis=-1)
 
 
-@takes(answers=several("B _"), labels="int B _")
+@validate_arguments(answers=list_of("B _"), labels="int B _")
 def sequence_hits(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Says which numbers are right as a whole.
 

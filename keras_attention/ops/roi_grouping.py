@@ -88,14 +88,14 @@ class ConvolutionCost:
         return self.passes * 4.0 * batch * values * self.assembly / self.bytes_per_second
 
 
-def checked_partition(argument: str, groups: Any, count: int) -> Groups:
+def validate_partition(argument: str, groups: Any, count: int) -> Groups:
     """Returns groups of kernels that hold each of so many once.
 
     Raises:
         ValueError: For what is no partition, or an empty group.
 
     Example:
-    >>> checked_partition("groups", [[1], [0, 2]], 3)
+    >>> validate_partition("groups", [[1], [0, 2]], 3)
     ((1,), (0, 2))
     """
     try:
@@ -205,7 +205,7 @@ class _Price:
 
     def of_each(self, unions: Array, kernels: Array) -> Array:
         """Groups of the given rectangles `(..., 2, 2)` and numbers of kernels."""
-        unions = with_a_pixel(unions)
+        unions = at_least_one_pixel(unions)
         spans = unions[..., 1] - unions[..., 0]
         read = np.minimum(spans[..., 0] + self.halo[0], self.sides[0])
         read = read * np.minimum(spans[..., 1] + self.halo[1], self.sides[1]) * self.channels
@@ -214,17 +214,17 @@ class _Price:
 
     def of_all(self, rectangles: Array, groups: Groups) -> float:
         """A whole partition, with putting the groups together."""
-        unions = np.stack([union_of(rectangles[list(group)]) for group in groups])
+        unions = np.stack([union_rectangle(rectangles[list(group)]) for group in groups])
         kernels = np.array([len(group) for group in groups])
         total = self.of_each(unions, kernels).sum()
         if len(groups) > 1:
-            hull = union_of(unions)
+            hull = union_rectangle(unions)
             values = np.prod(hull[:, 1] - hull[:, 0]) * len(rectangles)
             total += self.cost.assembly_seconds(values, self.batch)
         return float(total)
 
 
-def union_of(rectangles: Array) -> Array:
+def union_rectangle(rectangles: Array) -> Array:
     """Finds the smallest rectangle that holds all the given ones.
 
     Args:
@@ -234,14 +234,14 @@ def union_of(rectangles: Array) -> Array:
         Int array `(..., 2, 2)`.
 
     Example:
-    >>> union_of(np.array([[[1, 3], [0, 2]], [[2, 5], [1, 2]]])).tolist()
+    >>> union_rectangle(np.array([[[1, 3], [0, 2]], [[2, 5], [1, 2]]])).tolist()
     [[1, 5], [0, 2]]
     """
     low, high = rectangles[..., 0].min(axis=-2), rectangles[..., 1].max(axis=-2)
     return np.stack([low, high], axis=-1)
 
 
-def with_a_pixel(rectangles: Array) -> Array:
+def at_least_one_pixel(rectangles: Array) -> Array:
     """Gives empty rectangles a pixel of the map, so that what sees nothing stays computable.
 
     Args:
@@ -251,7 +251,7 @@ def with_a_pixel(rectangles: Array) -> Array:
         Int array of the same shape.
 
     Example:
-    >>> with_a_pixel(np.array([[8, 8], [2, 5]])).tolist()
+    >>> at_least_one_pixel(np.array([[8, 8], [2, 5]])).tolist()
     [[7, 8], [2, 5]]
     """
     low = np.minimum(rectangles[..., 0], np.maximum(rectangles[..., 1] - 1, 0))
@@ -260,7 +260,7 @@ def with_a_pixel(rectangles: Array) -> Array:
 
 def _distinct(rectangles: Array) -> tuple[Array, list[list[int]]]:
     """Kernels of the same rectangle, or of close ones where there are too many."""
-    rectangles = with_a_pixel(rectangles)
+    rectangles = at_least_one_pixel(rectangles)
     coarse, step = rectangles, 1
     while True:
         _, group = np.unique(coarse.reshape(len(coarse), -1), axis=0, return_inverse=True)
@@ -270,7 +270,7 @@ def _distinct(rectangles: Array) -> tuple[Array, list[list[int]]]:
         step *= 2
         coarse = rectangles // step
     members = [np.flatnonzero(group == index).tolist() for index in range(group.max() + 1)]
-    return np.stack([union_of(rectangles[kernels]) for kernels in members]), members
+    return np.stack([union_rectangle(rectangles[kernels]) for kernels in members]), members
 
 
 def _merge(
@@ -281,7 +281,7 @@ def _merge(
 
     def savings(index: int) -> Array:
         """What merging a group with each of the others saves."""
-        together = union_of(np.stack([unions, np.broadcast_to(unions[index], unions.shape)], 1))
+        together = union_rectangle(np.stack([unions, np.broadcast_to(unions[index], unions.shape)], 1))
         return alone + alone[index] - seconds(together, kernels + kernels[index])
 
     alive: Array = np.ones(len(members), bool)
@@ -292,7 +292,7 @@ def _merge(
         if table[first, second] <= 0:
             break
         members[first] = members[first] + members[second]
-        unions[first] = union_of(unions[[first, second]])
+        unions[first] = union_rectangle(unions[[first, second]])
         kernels[first] += kernels[second]
         alone[first] = seconds(unions[first], kernels[first])
         alive[second] = False

@@ -16,12 +16,14 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.utils.validation import flag, standard_data_format, takes
+from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.tensor_validation import validate_arguments
+from keras_attention.utils.validation import boolean
 
 Tensor = Any
 
 
-@takes(y_prev="B _ ... _", y="B _ ... _", absolute=flag, channel_alignment=flag)
+@validate_arguments(y_prev="B _ ... _", y="B _ ... _", absolute=boolean, channel_alignment=boolean)
 def difference_of_convolutions(
     y_prev: Tensor,
     y: Tensor,
@@ -53,7 +55,7 @@ def difference_of_convolutions(
     return ops.cast(ops.abs(change) if absolute else change, y.dtype)
 
 
-@takes(doc="_ _ ... _")
+@validate_arguments(doc="_ _ ... _")
 def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
     """The share of a place's neighbors that are not above it (eq. 10).
 
@@ -74,10 +76,12 @@ def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
     """
     doc = ops.convert_to_tensor(doc)
     axis = _channel_axis(data_format)
-    return ops.stop_gradient(backend.fused(_shares, axis)(ops.stop_gradient(doc)))
+    return ops.stop_gradient(backend.jit_elementwise(_shares, axis)(ops.stop_gradient(doc)))
 
 
-@takes(y_prev="B _ ... _", y="B _ ... _", absolute=flag, channel_alignment=flag, extrema=flag)
+@validate_arguments(
+    y_prev="B _ ... _", y="B _ ... _", absolute=boolean, channel_alignment=boolean, extrema=boolean
+)
 def weighted_extrema(
     y_prev: Tensor,
     y: Tensor,
@@ -114,8 +118,8 @@ def _weighted_extrema(
     absolute: bool, channel_alignment: bool, extrema: bool, axis: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The function and its gradient, which reads the shares off the result where it can."""
-    forward = backend.fused(_weighted, absolute, channel_alignment, extrema, axis)
-    backward = backend.fused(_gradients, absolute, channel_alignment, extrema, axis)
+    forward = backend.jit_elementwise(_weighted, absolute, channel_alignment, extrema, axis)
+    backward = backend.jit_elementwise(_gradients, absolute, channel_alignment, extrema, axis)
 
     @ops.custom_gradient
     def weighted(y_prev: Tensor, y: Tensor) -> Any:
@@ -201,10 +205,10 @@ def _shares(axis: int, doc: Tensor) -> Tensor:
 
 
 def _channel_axis(data_format: str | None) -> int:
-    return -1 if standard_data_format(data_format) == "channels_last" else 1
+    return -1 if standardize_data_format(data_format) == "channels_last" else 1
 
 
-def resized_like(inputs: Tensor, like: Tensor, data_format: str | None = None) -> Tensor:
+def resize_like(inputs: Tensor, like: Tensor, data_format: str | None = None) -> Tensor:
     """Average-pools a map that is a whole number of times larger, resizes others bilinearly.
 
     Args:
@@ -217,10 +221,10 @@ def resized_like(inputs: Tensor, like: Tensor, data_format: str | None = None) -
 
     Example:
     >>> x = ops.reshape(ops.arange(8, dtype="float32"), (1, 4, 2, 1))
-    >>> [float(value) for value in resized_like(x, ops.ones((1, 2, 1, 5)))[0, :, 0, 0]]
+    >>> [float(value) for value in resize_like(x, ops.ones((1, 2, 1, 5)))[0, :, 0, 0]]
     [1.5, 5.5]
     """
-    data_format = standard_data_format(data_format)
+    data_format = standardize_data_format(data_format)
     if not needs_resizing(inputs.shape, like.shape, data_format):
         return inputs
     here, there = _sides(ops.shape(inputs), data_format), _sides(ops.shape(like), data_format)
@@ -311,10 +315,10 @@ def same_convolution(
     >>> tuple(outputs.shape), float(outputs[0, 0, 0, 0])
     ((1, 4, 4, 5), 2.0)
     """
-    data_format = standard_data_format(data_format)
+    data_format = standardize_data_format(data_format)
     sides = inputs.shape[1:-1] if data_format == "channels_last" else inputs.shape[2:]
     index = tuple(
-        slice(*seeing_taps(side, size, step))
+        slice(*visible_taps(side, size, step))
         for side, size, step in zip(sides, kernel.shape, dilation_rate, strict=False)
     )
     convolve = ops.depthwise_conv if depthwise else ops.conv
@@ -327,7 +331,7 @@ def same_convolution(
     )
 
 
-def seeing_taps(side: int | None, size: int, step: int) -> tuple[int, int]:
+def visible_taps(side: int | None, size: int, step: int) -> tuple[int, int]:
     """Finds the taps that see a map of a side at all, as a half-open range.
 
     Args:
@@ -340,7 +344,7 @@ def seeing_taps(side: int | None, size: int, step: int) -> tuple[int, int]:
         that the zeros around the map stay on the sides where they were.
 
     Example:
-    >>> seeing_taps(4, 3, 4), seeing_taps(5, 3, 4)
+    >>> visible_taps(4, 3, 4), visible_taps(5, 3, 4)
     ((1, 2), (0, 3))
     """
     if side is None or size % 2 == 0:

@@ -12,12 +12,12 @@ from typing import Any
 
 from keras import ops
 
-from keras_attention.utils.validation import optional, takes, two_sides
+from keras_attention.utils.tensor_validation import height_and_width, optional, validate_arguments
 
 Tensor = Any
 
 
-@takes(transforms="B 2 3", source=two_sides, target=two_sides)
+@validate_arguments(transforms="B 2 3", source=height_and_width, target=height_and_width)
 def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]) -> Tensor:
     """Finds the places of the input that the pixels of the output show (section 3.2, eq. 1).
 
@@ -48,7 +48,7 @@ def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]
     return ops.stack([row, column], axis=-1)
 
 
-@takes(images="B _ _ C", points="B _ _ 2")
+@validate_arguments(images="B _ _ C", points="B _ _ 2")
 def bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
     """Reads images between their pixels; outside they are zero (section 3.3, eq. 5).
 
@@ -84,7 +84,7 @@ def bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
     return ops.cast(upper + lower, images.dtype)
 
 
-@takes(images="B _ _ _", transforms="B 2 3", size=optional(two_sides))
+@validate_arguments(images="B _ _ _", transforms="B 2 3", size=optional(height_and_width))
 def spatial_transform(
     images: Tensor,
     transforms: Tensor,

@@ -12,24 +12,23 @@ from typing import Any
 
 from keras import ops
 
-from keras_attention.utils.validation import (
-    a_function,
-    check_channels,
-    flag,
-    one_of,
-    one_side,
+from keras_attention.utils.tensor_validation import (
+    function_argument,
+    integer_pair,
     optional,
-    pair,
-    some_sides,
-    takes,
+    side_length,
+    side_lengths,
+    validate_arguments,
+    validate_channels,
 )
+from keras_attention.utils.validation import boolean, one_of
 
 Tensor = Any
-LEAST_SCALE = 1e-30
+SMALLEST_WINDOW_SCALE = 1e-30
 Activation = Callable[[Tensor], Tensor] | None
 
 
-@takes(length=one_side, center="C", scale="C")
+@validate_arguments(length=side_length, center="C", scale="C")
 def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Samples one Gaussian window per kernel along one axis (eq. 2 and 12).
 
@@ -51,7 +50,7 @@ def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return ops.exp(-0.5 * ops.square(_deviations(length, center, scale)))
 
 
-@takes(length=one_side, center="C", scale="C")
+@validate_arguments(length=side_length, center="C", scale="C")
 def cauchy_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Samples one Cauchy window per kernel along one axis (eq. 3).
 
@@ -80,7 +79,7 @@ WINDOWS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-@takes(length=one_side, center="C", scale="C")
+@validate_arguments(length=side_length, center="C", scale="C")
 def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     """Gives the pixels of each kernel's region of interest along one axis (eq. 15).
 
@@ -107,7 +106,7 @@ def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return ops.cast(ops.clip(bounds, 0.0, side), "int32")
 
 
-@takes(sides=some_sides, center="rank C", scale="rank C")
+@validate_arguments(sides=side_lengths, center="rank C", scale="rank C")
 def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tensor:
     """Gives each kernel's region of interest along every axis.
 
@@ -130,7 +129,7 @@ def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tenso
     return ops.stack(bounds, axis=1)
 
 
-@takes(length=one_side, bounds="int C 2")
+@validate_arguments(length=side_length, bounds="int C 2")
 def roi_indicator(length: int, bounds: Tensor) -> Tensor:
     """Marks the pixels inside each kernel's region of interest along one axis.
 
@@ -151,7 +150,7 @@ def roi_indicator(length: int, bounds: Tensor) -> Tensor:
     return ops.cast(inside, "float32")
 
 
-@takes(sides=some_sides, center="rank C", scale="rank C", clip=flag)
+@validate_arguments(sides=side_lengths, center="rank C", scale="rank C", clip=boolean)
 def separable_window(
     sides: Sequence[int], center: Tensor, scale: Tensor, window: str = "cauchy", clip: bool = False
 ) -> Tensor:
@@ -198,7 +197,7 @@ def _deviations(length: int, center: Tensor, scale: Tensor) -> Tensor:
     center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
     pixels = ops.expand_dims(ops.arange(length, dtype="float32"), axis=-1)
     # Of no width at all: 1 at the peak and 0 elsewhere.
-    scale = ops.where(scale == 0.0, LEAST_SCALE, scale)
+    scale = ops.where(scale == 0.0, SMALLEST_WINDOW_SCALE, scale)
     return (pixels - center * side) / (scale * side / 2.0)
 
 
@@ -207,13 +206,13 @@ def _float32(values: Tensor) -> Tensor:
     return ops.cast(ops.convert_to_tensor(values), "float32")
 
 
-@takes(
+@validate_arguments(
     inputs="_ _ _ _",
     kernel="_ _ _ C",
     window="_ _ C",
     bias="maybe C",
-    activation=optional(a_function),
-    dilation_rate=pair,
+    activation=optional(function_argument),
+    dilation_rate=integer_pair,
 )
 def targeted_convolution(
     inputs: Tensor,
@@ -243,7 +242,7 @@ def targeted_convolution(
     >>> tuple(targeted_convolution(x, kernel, ops.ones((6, 5, 4))).shape)
     (2, 6, 5, 4)
     """
-    check_channels("inputs", inputs, kernel, data_format)
+    validate_channels("inputs", inputs, kernel, data_format)
     outputs = ops.conv(
         inputs,
         ops.cast(kernel, inputs.dtype),

@@ -1,6 +1,6 @@
-"""Axes of feature maps in both data formats."""
+"""Axes and shapes of feature maps in both data formats."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,48 +19,60 @@ def standardize_data_format(value: str | None) -> str:
     return one_of("data_format", value, ("channels_last", "channels_first"))
 
 
-@dataclass(frozen=True)
-class MapFormat:
-    """Position of the channels in feature maps.
+def is_channels_last(data_format: str | None = None) -> bool:
+    """Returns True for `"channels_last"`."""
+    return standardize_data_format(data_format) == "channels_last"
 
-    Attributes:
-        data_format: `"channels_last"` or `"channels_first"`.
+
+def channel_axis(data_format: str | None = None) -> int:
+    """Returns the index of the channel axis: -1 for channels last, 1 for channels first."""
+    return -1 if is_channels_last(data_format) else 1
+
+
+def spatial_axes(rank: int, data_format: str | None = None) -> tuple[int, ...]:
+    """Returns the indices of the spatial axes.
+
+    Args:
+        rank: Number of axes of the tensor, 4 for images.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+
+    Example:
+    >>> spatial_axes(4, "channels_last"), spatial_axes(4, "channels_first")
+    ((1, 2), (2, 3))
     """
+    first = 1 if is_channels_last(data_format) else 2
+    return tuple(range(first, first + rank - 2))
 
-    data_format: str
 
-    @property
-    def is_last(self) -> bool:
-        """True if the channels are the last axis."""
-        return self.data_format == "channels_last"
+def spatial_shape(shape: Sequence[Any], data_format: str | None = None) -> tuple[Any, ...]:
+    """Returns the spatial sizes in the shape of a batch of maps.
 
-    @property
-    def channel_axis(self) -> int:
-        """Index of the channel axis."""
-        return -1 if self.is_last else 1
+    Example:
+    >>> spatial_shape((None, 3, 5, 4), "channels_first")
+    (5, 4)
+    """
+    return tuple(shape[1:-1] if is_channels_last(data_format) else shape[2:])
 
-    def sides(self, shape: Any) -> Any:
-        """Height, width and channels in the shape of a map."""
-        return tuple(shape[1:]) if self.is_last else (*shape[2:], shape[1])
 
-    def shape(self, batch: Any, height: Any, width: Any, channels: Any) -> Shape:
-        """Shape of a map.
+def map_shape(
+    batch: Any, sides: Sequence[Any], channels: Any, data_format: str | None = None
+) -> Shape:
+    """Returns the shape of a batch of maps.
 
-        Example:
-        >>> MapFormat("channels_first").shape(None, 5, 4, 3)
-        (None, 3, 5, 4)
-        """
-        last = self.is_last
-        return (batch, height, width, channels) if last else (batch, channels, height, width)
+    Example:
+    >>> map_shape(None, (5, 4), 3, "channels_first")
+    (None, 3, 5, 4)
+    """
+    if is_channels_last(data_format):
+        return (batch, *sides, channels)
+    return (batch, channels, *sides)
 
-    def length(self, shape: Any) -> Any:
-        """Number of features: `D` of vectors `(B, D)`, channels of a map."""
-        return shape[-1] if len(shape) == 2 else self.sides(shape)[2]
 
-    def to_last(self, maps: Tensor) -> Tensor:
-        """Transposes maps to channels last."""
-        return maps if self.is_last else ops.transpose(maps, (0, 2, 3, 1))
+def to_channels_last(maps: Tensor, data_format: str | None = None) -> Tensor:
+    """Transposes images from a data format to channels last."""
+    return maps if is_channels_last(data_format) else ops.transpose(maps, (0, 2, 3, 1))
 
-    def from_last(self, maps: Tensor) -> Tensor:
-        """Transposes maps from channels last to this data format."""
-        return maps if self.is_last else ops.transpose(maps, (0, 3, 1, 2))
+
+def from_channels_last(maps: Tensor, data_format: str | None = None) -> Tensor:
+    """Transposes images from channels last to a data format."""
+    return maps if is_channels_last(data_format) else ops.transpose(maps, (0, 3, 1, 2))

@@ -12,6 +12,8 @@ import numpy as np
 
 # Backends use 32-bit integers for sizes.
 LARGEST_INTEGER = 2**31 - 1
+# Dilation that is accepted on maps of any size.
+LARGEST_DILATION = 64
 
 
 def did_you_mean(name: str, allowed: Iterable[str | None], count: int = 1) -> str:
@@ -165,3 +167,25 @@ def layer_names(argument: str, value: Any) -> list[str]:
     if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
         return list(value)
     raise ValueError(f"`{argument}` must be a list of layer names. Received: {argument}={value!r}")
+
+
+def validate_dilation_rate(dilation_rate: Sequence[int], sides: Sequence[int | None]) -> None:
+    """Raises a ValueError if a convolution is dilated far beyond its map.
+
+    TensorFlow pads the map by the dilation. For extreme rates this ends the process instead of
+    raising an error (`tests/utils/test_validation.py`).
+
+    Args:
+        dilation_rate: Dilation per axis.
+        sides: Spatial sizes of the map, None for unknown ones.
+
+    Example:
+    >>> validate_dilation_rate((4, 4), (2, 2))
+    """
+    for rate, side in zip(dilation_rate, sides, strict=True):
+        if side is not None and rate > max(2 * side, LARGEST_DILATION):
+            raise ValueError(
+                "`dilation_rate` must be at most twice the side of the map, or "
+                f"{LARGEST_DILATION}. Received: dilation_rate={tuple(dilation_rate)} for a map "
+                f"of {tuple(sides)}"
+            )

@@ -3,13 +3,13 @@
 import pytest
 
 import keras_attention as ka
-from tests import model_rows
+from tests import model_cases
 from tests.fuzz.arguments import spoiled
 from tests.fuzz.hunt import hunt, tries
 from tests.fuzz.values import values
 from tests.fuzz.verdict import taken
 
-CASES = {case.name: case for case in reversed(model_rows.MODEL_CASES)}
+CASES = {case.name: case for case in reversed(model_cases.MODEL_CASES)}
 
 
 @tries

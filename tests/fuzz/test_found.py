@@ -8,7 +8,7 @@ import keras_attention as ka
 from keras_attention import datasets
 from tests.fuzz.data import array, is_finite
 from tests.fuzz.test_layers import gradients_of
-from tests.layer_rows import LAYER_CASES
+from tests.layer_cases import LAYER_CASES
 
 layers, ops, losses, build = ka.layers, ka.ops, ka.losses, ka.applications.build
 MAPS, ONE_TAP = array((2, 6, 5, 3)), array((1, 1, 3, 4))
@@ -47,7 +47,7 @@ FOUND = {
     "more sides than rows": lambda: ops.roi_rectangles((4, 3), [[0.5]], [[0.5]]),
     "a number for a function": lambda: ops.input_gradient(-1, MAPS),
     "other channels than the kernel's": lambda: ops.attend(MAPS, np.ones((3, 3, 4, 2))),
-    "other taps than the kernel's": lambda: ops.attended(
+    "other taps than the kernel's": lambda: ops.head_outputs(
         array((2, 4, 9, 3)), np.ones((1, 1, 3, 4))
     ),
     "two sizes": lambda: ops.difference_of_convolutions(MAPS, array((2, 6, 4, 3))),

@@ -12,7 +12,7 @@ from tests.fuzz.data import SIZES, array, arrays, is_finite
 from tests.fuzz.hunt import hunt, tries
 from tests.fuzz.values import values
 from tests.fuzz.verdict import Refused, taken
-from tests.layer_rows import LAYER_CASES
+from tests.layer_cases import LAYER_CASES
 
 # Keras's own RNN around a cell answers what is no sequence.
 FED = [case for case in LAYER_CASES if case.name != "RecurrentAttention"]

@@ -11,7 +11,7 @@ import keras_attention as ka
 from tests.fuzz.arguments import spoiled
 from tests.fuzz.data import arrays
 from tests.fuzz.hunt import hunt, tries
-from tests.fuzz.op_rows import MISSING, OP_ROWS
+from tests.fuzz.op_cases import MISSING, OP_CASES
 from tests.fuzz.verdict import Refused, taken
 
 # Places that are data: what lies outside of a map cannot be known when a graph is made.
@@ -36,22 +36,22 @@ def test_every_function_is_here():
 
 
 @tries
-@pytest.mark.parametrize("name", OP_ROWS)
+@pytest.mark.parametrize("name", OP_CASES)
 def test_arguments(name, examples):
     function = getattr(ka.ops, name)
 
     def check(arguments):
         taken(lambda: answered(function, arguments), arguments)
 
-    assert set(OP_ROWS[name]) <= set(inspect.signature(function).parameters)
-    hunt(examples, check, arguments=spoiled(function, OP_ROWS[name]))
+    assert set(OP_CASES[name]) <= set(inspect.signature(function).parameters)
+    hunt(examples, check, arguments=spoiled(function, OP_CASES[name]))
 
 
 @tries
-@pytest.mark.parametrize("name", OP_ROWS)
+@pytest.mark.parametrize("name", OP_CASES)
 def test_tensors(name, examples):
     """Of every shape, kind and size; none gives NaN."""
-    function, fine = getattr(ka.ops, name), OP_ROWS[name]
+    function, fine = getattr(ka.ops, name), OP_CASES[name]
     tensors = {
         argument: arrays(value.shape)
         for argument, value in fine.items()

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests import harness, layer_rows
+from tests import harness, layer_cases
 
-every_layer = pytest.mark.parametrize("case", layer_rows.LAYER_CASES, ids=str)
+every_layer = pytest.mark.parametrize("case", layer_cases.LAYER_CASES, ids=str)
 # Cells have no data format, and Keras's test calls a layer without states.
-LAYERS = [case for case in layer_rows.LAYER_CASES if not case.wrap]
+LAYERS = [case for case in layer_cases.LAYER_CASES if not case.wrap]
 every_format = pytest.mark.parametrize("case", LAYERS, ids=str)
 
 
 def test_every_public_layer_has_a_row():
-    assert {case.name for case in layer_rows.LAYER_CASES} == set(ka.layers.__all__)
+    assert {case.name for case in layer_cases.LAYER_CASES} == set(ka.layers.__all__)
 
 
 @every_format

@@ -116,12 +116,12 @@ def test_golden_aggregate(gates, name):
     data = golden("warn_gate_aggregate.npz")
     hypotheses = np.concatenate([data[f"agg/out{index}"] for index in range(4)], axis=1)
     shares = ka.ops.global_gates(data["agg/gate_logits"], gates)
-    answer = ka.ops.aggregate(hypotheses, shares)
+    answer = ka.ops.aggregate_hypotheses(hypotheses, shares)
     np.testing.assert_allclose(answer, data[f"agg/{name}"], **TOLERANCE)
     loss = ka.losses.NegativeLogLikelihood()(data["labels"], answer)
     assert float(loss) == pytest.approx(float(data[f"agg/nll_{name}"]), rel=1e-5)
     equal = ka.ops.global_gates(data["agg/gate_logits"], "mean")
-    np.testing.assert_allclose(ka.ops.aggregate(hypotheses, equal), data["agg/none"], **TOLERANCE)
+    np.testing.assert_allclose(ka.ops.aggregate_hypotheses(hypotheses, equal), data["agg/none"], **TOLERANCE)
 
 
 def head_and_inputs(rng, depth=2, classes=3, **options):
@@ -138,7 +138,7 @@ def test_gates_of_zero_leave_what_the_network_says(rng):
     hypotheses = rng.normal(size=(4, 3, 5)).astype("float32")
     only_network = np.tile([0.0, 0.0, 1.0], (4, 1))
     for space, act in (("log", keras.ops.log_softmax), ("probability", keras.ops.softmax)):
-        answer = ka.ops.aggregate(hypotheses, only_network, space)
+        answer = ka.ops.aggregate_hypotheses(hypotheses, only_network, space)
         np.testing.assert_allclose(answer, act(hypotheses[:, -1]), atol=1e-6)
 
 
@@ -158,7 +158,7 @@ def test_gates_without_normalization_see_each_image_alone(gates, rng):
 
 def test_penalty_of_a_head_is_the_mean_of_its_modules(rng):
     head, inputs = head_and_inputs(rng, depth=3, overlap_weight=0.5)
-    overlaps = [float(ka.ops.head_overlap(masks)) for masks in head.steps(*inputs)["masks"]]
+    overlaps = [float(ka.ops.head_overlap(masks)) for masks in head.intermediates(*inputs)["masks"]]
     head(*inputs, training=True)
     assert sum(map(float, head.losses)) == pytest.approx(0.5 * sum(overlaps) / 3, rel=1e-4)
 
@@ -231,7 +231,7 @@ def test_weighted_sums_are_those_of_the_convolutions(seed, sides, size, mask):
     maps = np.asarray(keras.ops.conv(x, outputs, padding="same")).reshape(2, *sides, 2, 4)
     said = np.einsum("bhwk,bhwkl->bkl", expected, maps)
     said = said / (1 if mask == "softmax" else sides[0] * sides[1])
-    np.testing.assert_allclose(ka.ops.attended(sums, outputs), said, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ka.ops.head_outputs(sums, outputs), said, rtol=1e-3, atol=1e-4)
 
 
 @given(seed=st.integers(0, 2**31))
@@ -321,12 +321,12 @@ def test_large_kernels_give_the_same_sums(rng, monkeypatch):
     """Of which one is turned around first, since products in vain would take longer."""
     sums = rng.normal(size=(3, 2, 9, 5)).astype("float32")
     kernel = rng.normal(size=(3, 3, 5, 2 * 4)).astype("float32")
-    small = ka.ops.attended(sums, kernel)
+    small = ka.ops.head_outputs(sums, kernel)
     expected = np.einsum("bktc,tckl->bkl", sums, kernel.reshape(9, 5, 2, 4))
     np.testing.assert_allclose(small, expected, rtol=1e-4, atol=1e-4)
     module = sys.modules["keras_attention.ops.attend_rectify"]
     monkeypatch.setattr(module, "_TURNED_FROM", 0)
-    np.testing.assert_allclose(ka.ops.attended(sums, kernel), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ka.ops.head_outputs(sums, kernel), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_in_other_formats_softmax_is_one_operation_of_equal_value(rng):
@@ -337,6 +337,6 @@ def test_in_other_formats_softmax_is_one_operation_of_equal_value(rng):
         lambda: ka.ops.global_gates(logits[:, :, 0, 0]),
     )
     for call in calls:
-        with backend.without_fusion():
+        with backend.fusion_disabled():
             plain = call()
         np.testing.assert_allclose(plain, call(), atol=1e-6)

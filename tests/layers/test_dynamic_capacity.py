@@ -11,7 +11,7 @@ from keras import ops
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.ops.dynamic_capacity import vectors_at
+from keras_attention.ops.dynamic_capacity import gather_vectors
 from tests import harness
 
 layers = keras.layers
@@ -58,10 +58,10 @@ def step_by_step(layer, x):
     features = layer.coarse(x)
     saliency = ka.ops.entropy_saliency(layer.top, features)
     positions = ka.ops.top_positions(saliency, layer.patches)
-    place = layer.place
+    place = layer.patch_grid
     patches = ka.ops.gather_patches(x, positions, place.size, place.stride, place.offset)
     vectors = ops.stack([layer.fine(patches[image]) for image in range(len(x))])
-    return layer.top(ka.ops.swap(features, positions, vectors)), saliency, positions
+    return layer.top(ka.ops.swap_vectors(features, positions, vectors)), saliency, positions
 
 
 @pytest.mark.parametrize("saliency", ["derived", "autodiff", "auto"])
@@ -111,7 +111,7 @@ def test_nothing_else_is_read_again(seed, patches):
     top = top_model(layers.GlobalAveragePooling2D())
     layer, x = refiner(top=top, patches=patches, combine="fine_only"), photographs(rng, 1)
     answer, _, positions = layer(x, return_attention=True)
-    place, seen = layer.place, np.zeros(SHAPE, bool)
+    place, seen = layer.patch_grid, np.zeros(SHAPE, bool)
     for row, column in np.asarray(positions)[0]:
         top_row, left = row * place.stride[0] - place.offset[0], column * place.stride[1]
         left -= place.offset[1]
@@ -124,14 +124,14 @@ def test_nothing_else_is_read_again(seed, patches):
 
 
 def test_place_is_derived_from_the_coarse_layers():
-    place = refiner(patch_size=8).place
+    place = refiner(patch_size=8).patch_grid
     assert (place.stride, place.size, place.offset) == ((3, 3), (8, 8), (1, 1))
     same = ka.layers.PatchRefiner(
         coarse_model((24, 24, 1), padding="same"), fine_model(), top_model(), patch_size=(9, 5)
     )
     same.build((None, 24, 24, 1))
-    assert same.place.offset == (2 + 1, 0 + 1)
-    told = refiner(patch_size=8, offset=(2, -1), stride=4).place
+    assert same.patch_grid.offset == (2 + 1, 0 + 1)
+    told = refiner(patch_size=8, offset=(2, -1), stride=4).patch_grid
     assert (told.stride, told.offset) == ((4, 4), (2, -1))
 
 
@@ -160,7 +160,7 @@ def test_more_patches_than_places_are_refused_or_said(rng, caplog):
 
 
 def fine_at(layer, x, positions):
-    place = layer.place
+    place = layer.patch_grid
     patches = ka.ops.gather_patches(x, positions, place.size, place.stride, place.offset)
     return layer.fine(ops.reshape(patches, (-1, *place.size, 1)))
 
@@ -199,7 +199,7 @@ def test_the_hint_reaches_the_coarse_layers_alone(rng):
     assert any("coarse" in path for path, gradient in found.items() if gradient is not None)
     features, (_, _, positions) = layer.coarse(x), step_by_step(layer, x)
     fine = ops.reshape(fine_at(layer, x, positions), (3, 3, 6))
-    distance = np.square(np.asarray(vectors_at(features, positions)) - np.asarray(fine))
+    distance = np.square(np.asarray(gather_vectors(features, positions)) - np.asarray(fine))
     assert float(layer.losses[0]) == pytest.approx(2.0 * distance.sum(-1).mean(), rel=1e-5)
     assert float(layer.hint_metric.result()) == pytest.approx(distance.sum(-1).mean(), rel=1e-5)
 
@@ -266,7 +266,7 @@ def test_saliency_by_the_statistics_of_the_batch(rng):
     for learned, chosen in ((layer, places), (plain, others)):
         first, norm = learned.top.layers[:2]
         fine = ops.reshape(fine_at(learned, x, chosen), (3, 3, 6))
-        maps = first(ka.ops.swap(learned.coarse(x), chosen, fine))
+        maps = first(ka.ops.swap_vectors(learned.coarse(x), chosen, fine))
         expected = 0.01 * np.asarray(maps).mean((0, 1, 2))
         np.testing.assert_allclose(norm.moving_mean, expected, atol=1e-6)
 

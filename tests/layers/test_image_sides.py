@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.applications.multi_digit import EntropyPooling, LeastSides, ScaledImages
+from keras_attention.applications.multi_digit import EntropyPooling, PadToMinimumSize, ResizeByFactor
 from tests.harness import ON_TENSORFLOW, to_channels_first, to_channels_last
 
 SIZES = [(3, 9), (8, 4), (5, 7), (1, 1), (12, 20)]
@@ -15,7 +15,7 @@ SIZES = [(3, 9), (8, 4), (5, 7), (1, 1), (12, 20)]
 @pytest.mark.parametrize("sides", SIZES)
 def test_zeros_below_and_to_the_right(sides, rng):
     x = rng.uniform(size=(2, *sides, 3)).astype("float32")
-    padded = np.asarray(LeastSides((5, 7))(x))
+    padded = np.asarray(PadToMinimumSize((5, 7))(x))
     assert padded.shape == (2, max(sides[0], 5), max(sides[1], 7), 3)
     np.testing.assert_array_equal(padded[:, : sides[0], : sides[1]], x)
     assert padded.sum() == pytest.approx(x.sum(), rel=1e-5)
@@ -24,10 +24,10 @@ def test_zeros_below_and_to_the_right(sides, rng):
 def test_half_the_size_is_the_mean_of_four(rng):
     x = rng.uniform(size=(2, 6, 8, 3)).astype("float32")
     means = x.reshape(2, 3, 2, 4, 2, 3).mean(axis=(2, 4))
-    np.testing.assert_allclose(ScaledImages(0.5)(x), means, atol=1e-6)
+    np.testing.assert_allclose(ResizeByFactor(0.5)(x), means, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [partial(ScaledImages, 0.7), partial(LeastSides, 6)])
+@pytest.mark.parametrize("make", [partial(ResizeByFactor, 0.7), partial(PadToMinimumSize, 6)])
 @pytest.mark.parametrize("sides", SIZES[:3])
 def test_sizes_known_and_unknown(make, sides, rng):
     x = rng.uniform(size=(2, *sides, 3)).astype("float32")
@@ -50,7 +50,7 @@ def test_sizes_known_and_unknown(make, sides, rng):
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX knows all sizes")
 def test_channels_stay_known(rng):
     inputs = keras.Input((None, None, 3))
-    for layer in (ScaledImages(0.5), LeastSides(9)):
+    for layer in (ResizeByFactor(0.5), PadToMinimumSize(9)):
         assert layer(inputs).shape == (None, None, None, 3)
 
 
@@ -78,8 +78,8 @@ def test_mean_by_entropy_in_half_precision(rng):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ScaledImages(0), "Received: scale=0"),
-        (lambda: LeastSides((0, 3)), r"Received: least=\(0, 3\)"),
+        (lambda: ResizeByFactor(0), "Received: scale=0"),
+        (lambda: PadToMinimumSize((0, 3)), r"Received: least=\(0, 3\)"),
         (lambda: EntropyPooling("last"), "Received: data_format='last'"),
     ],
 )

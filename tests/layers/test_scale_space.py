@@ -90,7 +90,7 @@ def test_steps(rng):
     pair = [rng.normal(size=(2, 6, 5, 3)).astype("float32") for _ in range(2)]
     layer = ka.layers.SANBlock()
     _, mask = layer(pair, return_attention=True)
-    steps = {name: numpy(value) for name, value in layer.steps(pair).items()}
+    steps = {name: numpy(value) for name, value in layer.intermediates(pair).items()}
     assert list(steps) == ["difference", "extrema", "smoothed", "mask"]
     np.testing.assert_allclose(steps["mask"], mask, atol=1e-6)
     np.testing.assert_allclose(1 / (1 + np.exp(-steps["smoothed"])), mask, atol=1e-6)

@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.ops.attention_transfer import average_pooled, paired_maps, watched_activity
+from keras_attention.ops.attention_transfer import adaptive_average_pool, paired_attention_maps, attach_activity
 from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import examples
 
@@ -67,7 +67,7 @@ def test_maps_have_any_number_of_axes(rng, axes):
 @given(st.integers(0, 99), SIDES, SIDES, st.integers(1, 4), st.integers(1, 4))
 def test_pooling_takes_the_means_of_shares(seed, height, width, rows, columns):
     features = drawn(seed, 1, height, width, 2)
-    pooled = np.asarray(average_pooled(features, (rows, columns)))
+    pooled = np.asarray(adaptive_average_pool(features, (rows, columns)))
     for row in range(rows):
         for column in range(columns):
             inside = features[
@@ -83,10 +83,10 @@ def test_pooling_takes_the_means_of_shares(seed, height, width, rows, columns):
 def test_the_larger_side_becomes_the_smaller(rng, resize, data_format):
     teacher, student = rng.normal(size=(2, 8, 3, 5)), rng.normal(size=(2, 5, 7, 4))
     options = {"resize": resize, "normalization": None}
-    expected = paired_maps(teacher, student, data_format="channels_last", **options)
+    expected = paired_attention_maps(teacher, student, data_format="channels_last", **options)
     if data_format == "channels_first":
         teacher, student = np.moveaxis(teacher, -1, 1), np.moveaxis(student, -1, 1)
-    maps = paired_maps(teacher, student, data_format=data_format, **options)
+    maps = paired_attention_maps(teacher, student, data_format=data_format, **options)
     for one, other in zip(maps, expected, strict=True):
         assert one.shape == (2, 15)
         np.testing.assert_allclose(one, other, rtol=1e-5)
@@ -96,7 +96,7 @@ def test_average_pools_features_and_bilinear_maps():
     """Opposite activations leave nothing in the mean, but do in the mean of squares."""
     features = ops.convert_to_tensor([[[[1.0]], [[-1.0]]]])
     for resize, expected in (("average", 0.0), ("bilinear", 1.0)):
-        maps = paired_maps(features, ops.ones((1, 1, 1, 1)), resize=resize, normalization=None)
+        maps = paired_attention_maps(features, ops.ones((1, 1, 1, 1)), resize=resize, normalization=None)
         assert float(maps[0][0, 0]) == expected
 
 
@@ -107,19 +107,19 @@ def test_sizes_may_be_known_when_it_runs_only(rng, resize):
 
     anything = tf.TensorSpec((None, None, None, 3))
     compiled = tf.function(
-        lambda teacher, student: paired_maps(teacher, student, resize=resize),
+        lambda teacher, student: paired_attention_maps(teacher, student, resize=resize),
         input_signature=[anything, anything],
     )
     for sides in ((4, 6), (5, 3)):
         pair = rng.normal(size=(2, *sides, 3)), rng.normal(size=(2, 4, 4, 3))
         pair = [array.astype("float32") for array in pair]
-        for one, other in zip(compiled(*pair), paired_maps(*pair, resize=resize), strict=True):
+        for one, other in zip(compiled(*pair), paired_attention_maps(*pair, resize=resize), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_features_of_other_ranks_are_refused():
     with pytest.raises(ValueError, match=r"as many axes.*\(2, 3, 4\)"):
-        paired_maps(np.zeros((2, 3, 3, 4)), np.zeros((2, 3, 4)))
+        paired_attention_maps(np.zeros((2, 3, 3, 4)), np.zeros((2, 3, 4)))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_pullback_keeps_what_a_call_changes(rng):
     layer = keras.layers.BatchNormalization(momentum=0.5)
     x = ops.convert_to_tensor(rng.normal(1.0, 1.0, size=(8, 3)).astype("float32"))
     layer.build(x.shape)
-    (outputs, twice), pull = backend.with_pullback(
+    (outputs, twice), pull = backend.vjp(
         lambda values: (layer(values, training=True), 2 * values), x, layer.variables
     )
     np.testing.assert_allclose(layer.moving_mean, 0.5 * np.mean(x, axis=0), rtol=1e-5)
@@ -186,6 +186,6 @@ def test_watched_maps_get_both_gradients(rng):
 
     found, expected = (
         ka.ops.input_gradient(lambda features, watch=watch: value(features, watch), x)
-        for watch in (watched_activity, plain)
+        for watch in (attach_activity, plain)
     )
     np.testing.assert_allclose(found, expected, rtol=1e-5)

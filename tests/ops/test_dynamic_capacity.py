@@ -10,9 +10,9 @@ from keras import ops
 import keras_attention as ka
 from keras_attention.ops.dynamic_capacity import (
     entropy_gradient,
-    saliency_of,
-    swapped_convolution,
-    vectors_at,
+    gradient_norm,
+    update_convolution,
+    gather_vectors,
 )
 from tests.golden import golden
 from tests.harness import examples
@@ -57,9 +57,9 @@ def test_golden_refinement():
     np.testing.assert_array_equal(flat, places)
     logits = keras.Model(top.inputs[0], top.layers[-2].output)
     kernel, bias = top.layers[-1].get_weights()
-    refined = ka.ops.swap(coarse, positions, data["fine"])
+    refined = ka.ops.swap_vectors(coarse, positions, data["fine"])
     np.testing.assert_allclose(logits(refined) @ kernel + bias, data["logits_merged"], atol=1e-4)
-    distance = ka.ops.hint(vectors_at(coarse, positions), data["fine"])
+    distance = ka.ops.hint_loss(gather_vectors(coarse, positions), data["fine"])
     assert float(distance) * 16 == pytest.approx(float(data["hint_eq6_sum"]), rel=1e-5)
 
 
@@ -112,8 +112,8 @@ def test_small_gradients_last_in_half_precision(dtype, rng):
 
 def test_saliency_of_nothing_is_zero_and_epsilon_is_added():
     nothing = ops.zeros((1, 2, 2, 3))
-    assert float(ops.max(saliency_of(nothing))) == 0.0
-    assert float(ops.max(saliency_of(nothing, 1e-8))) == pytest.approx(1e-4)
+    assert float(ops.max(gradient_norm(nothing))) == 0.0
+    assert float(ops.max(gradient_norm(nothing, 1e-8))) == pytest.approx(1e-4)
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 12))
@@ -176,10 +176,10 @@ def test_a_swapped_map_differs_at_these_places_only(rng):
     features = rng.normal(size=(2, 4, 5, 3)).astype("float32")
     positions = np.array([[[0, 0], [3, 4]], [[2, 1], [1, 2]]])
     vectors = rng.normal(size=(2, 2, 3)).astype("float32")
-    refined = ops.convert_to_numpy(ka.ops.swap(features, positions, vectors))
+    refined = ops.convert_to_numpy(ka.ops.swap_vectors(features, positions, vectors))
     changed = np.argwhere((refined != features).any(-1))
     assert {tuple(place) for place in changed} == {(0, 0, 0), (0, 3, 4), (1, 2, 1), (1, 1, 2)}
-    np.testing.assert_array_equal(vectors_at(refined, positions), vectors)
+    np.testing.assert_array_equal(gather_vectors(refined, positions), vectors)
 
 
 def test_what_was_overwritten_gets_no_gradient(rng):
@@ -187,7 +187,7 @@ def test_what_was_overwritten_gets_no_gradient(rng):
     positions = ops.convert_to_tensor([[[1, 2], [0, 0]]])
     vectors = ops.zeros((1, 2, 2))
     gradient = ka.ops.input_gradient(
-        lambda x: ops.sum(ka.ops.swap(x, positions, vectors)), features
+        lambda x: ops.sum(ka.ops.swap_vectors(x, positions, vectors)), features
     )
     expected = np.ones((3, 3, 2))
     expected[1, 2] = expected[0, 0] = 0.0
@@ -209,11 +209,11 @@ def test_swapped_convolution_is_the_convolution_of_the_swapped_map(seed, kernel,
     flat = np.stack([rng.permutation(42)[:4] for _ in range(2)])
     positions = np.stack([flat // 7, flat % 7], axis=-1)
     vectors = rng.normal(size=(2, 4, 2)).astype("float32")
-    old, new = layer(features), layer(ka.ops.swap(features, positions, vectors))
+    old, new = layer(features), layer(ka.ops.swap_vectors(features, positions, vectors))
     sides = zip((6, 7), kernel, strides, strict=True)
     before = [0, 0]
     if padding == "same":
         before = [max(window - (side % step or step), 0) // 2 for side, window, step in sides]
-    change = vectors - vectors_at(features, positions)
-    found = swapped_convolution(old, change, positions, layer.kernel, strides, before)
+    change = vectors - gather_vectors(features, positions)
+    found = update_convolution(old, change, positions, layer.kernel, strides, before)
     np.testing.assert_allclose(found, new, atol=1e-5)

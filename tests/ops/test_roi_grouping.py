@@ -7,7 +7,7 @@ from keras_attention.ops.roi_grouping import (
     ConvolutionCost,
     group_rois,
     grouping_seconds,
-    union_of,
+    union_rectangle,
 )
 
 SIDE = 12
@@ -57,4 +57,4 @@ def test_kernels_that_look_at_the_same_place_stay_together():
 
 def test_union():
     rectangles = np.array([[[1, 3], [2, 9]], [[0, 2], [4, 5]]])
-    assert union_of(rectangles).tolist() == [[0, 3], [2, 9]]
+    assert union_rectangle(rectangles).tolist() == [[0, 3], [2, 9]]

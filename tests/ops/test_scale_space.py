@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.ops.scale_space import resized_like, same_convolution
+from keras_attention.ops.scale_space import resize_like, same_convolution
 from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import ON_TENSORFLOW
 
@@ -102,7 +102,7 @@ def test_weighted_extrema_and_their_gradient(
 def test_without_fusion_nothing_changes(rng):
     y_prev, y = rng.normal(size=(2, 2, 6, 5, 3)).astype("float32")
     fused = gradients(ka.ops.weighted_extrema, y_prev, y)
-    with backend.without_fusion():
+    with backend.fusion_disabled():
         plain = gradients(ka.ops.weighted_extrema, y_prev, y)
     for value, want in zip(fused, plain, strict=True):
         np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
@@ -138,17 +138,17 @@ def test_half_precision_sees_the_same_extrema(dtype, rng):
 )
 def test_resizing(shape, like, reference, rng):
     x, other = rng.normal(size=shape).astype("float32"), np.zeros(like, "float32")
-    resized = numpy(resized_like(x, other))
+    resized = numpy(resize_like(x, other))
     assert resized.shape == (*like[:-1], shape[-1])
     if reference is not None:
         np.testing.assert_allclose(resized, reference(x), rtol=1e-5, atol=1e-6)
-    first = resized_like(np.moveaxis(x, -1, 1), np.moveaxis(other, -1, 1), "channels_first")
+    first = resize_like(np.moveaxis(x, -1, 1), np.moveaxis(other, -1, 1), "channels_first")
     np.testing.assert_allclose(np.moveaxis(numpy(first), 1, -1), resized, atol=1e-6)
     if ON_TENSORFLOW:  # where sides are tensors
         import tensorflow as tf
 
         free = [tf.TensorSpec([*[None] * (x.ndim - 1), size[-1]]) for size in (shape, like)]
-        unknown = tf.function(lambda a, b: resized_like(a, b), input_signature=free)
+        unknown = tf.function(lambda a, b: resize_like(a, b), input_signature=free)
         np.testing.assert_allclose(unknown(x, other), resized, atol=1e-6)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.ops import bounding_range, place
+from keras_attention.ops import bounding_range, pad_to_map
 from keras_attention.ops.grouped_convolution import sliced_convolution
 
 
@@ -31,7 +31,7 @@ def test_the_rectangle_is_that_of_the_whole_convolution(rectangle, kernel_size, 
     whole = np.asarray(ops.conv(x, kernel, padding="same", dilation_rate=dilation))
     part = sliced_convolution(ops.convert_to_tensor(x), kernel, rows, columns, dilation)
     np.testing.assert_allclose(part, whole[:, slice(*rows), slice(*columns)], atol=1e-5)
-    back = np.asarray(place(part, rows, columns, (height, width)))
+    back = np.asarray(pad_to_map(part, rows, columns, (height, width)))
     assert back.shape == whole.shape
     mask = np.zeros((height, width, 1))
     mask[slice(*rows), slice(*columns)] = 1

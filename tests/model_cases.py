@@ -7,7 +7,7 @@ from unittest import mock
 import keras_attention as ka
 from keras_attention.applications import densenet
 from tests.harness import ON_TENSORFLOW
-from tests.layer_rows import BAM_IDLE
+from tests.layer_cases import BAM_IDLE
 
 # Of the six in a block of DN40, which are all alike.
 FEW_LAYERS = 2
@@ -58,7 +58,7 @@ IDLE_COARSE = tuple(
         *(f"conv{index}" for index in range(1, 6)),
         "hidden1",
         "hidden2",
-        "answers",
+        "outputs",
     )
     for weight in ("kernel", "bias")
 )
