@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,26 +22,28 @@ class Docstrings(griffe.Extension):
     """Rewrites docstrings as they are read."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrites what a function, class or module says of itself."""
+        """Rewrites the docstring of a function, class or module."""
         if obj.docstring:
-            obj.docstring.value = rewritten(completed(obj.docstring.value))
+            obj.docstring.value = rewritten(completed(obj.docstring.value, Path(obj.filepath)))
 
 
-def completed(text: str) -> str:
+def completed(text: str, module: Path = CONVENTIONS) -> str:
     """Replaces `{common_arguments}` and the like, as `register` does when a builder is imported."""
-    for name, arguments in _shared_arguments().items():
-        lines = "\n".join(f"    {line}" for line in arguments.strip().splitlines())
-        text = text.replace(f"    {{{name}}}", lines)
-    return text
+    shared = {**_shared_docstrings(CONVENTIONS), **_shared_docstrings(module)}
+
+    def indented(match: re.Match[str]) -> str:
+        return textwrap.indent(completed(shared[match[2]].strip(), module), match[1])
+
+    return re.sub(rf"^( *)\{{({'|'.join(shared)})\}}$", indented, text, flags=re.MULTILINE)
 
 
 @cache
-def _shared_arguments() -> dict[str, str]:
-    """Reads the constant from the source, without importing Keras."""
-    for node in ast.parse(CONVENTIONS.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHARED_ARGUMENTS":
+def _shared_docstrings(module: Path) -> dict[str, str]:
+    """Reads the constant from the source of a module, without importing Keras."""
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHARED_DOCSTRINGS":
             return ast.literal_eval(node.value)
-    raise LookupError(f"SHARED_ARGUMENTS must be defined in {CONVENTIONS}")
+    return {}
 
 
 def rewritten(text: str) -> str:

@@ -23,7 +23,6 @@ from keras_attention.applications.conventions import (
 from keras_attention.applications.registry import register
 from keras_attention.layers.attend_rectify import AttendRectifyHead
 from keras_attention.layers.spatial_transformer import SpatialTransformer
-from keras_attention.limits import checked_weight
 from keras_attention.utils.validation import boolean, positive_integer
 
 # Channels of the convolutions as multiples of `filters`.
@@ -83,11 +82,7 @@ def ClutteredCNN(
         units: Units of the first dense layer. Defaults to 256.
         weight_decay: L2 weight of all kernels. Defaults to 0, as in the paper.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> plain, attentive = ClutteredCNN(0), ClutteredCNN(4)
@@ -97,7 +92,6 @@ def ClutteredCNN(
     decay = l2(weight_decay, "weight_decay")
     inputs = image_input(input_shape, (40, 40, 1), input_tensor, known_sides=include_top)
     filters = positive_integer("filters", filters)
-    checked_weight((3, 3, filters, filters), filters=filters)
     x = inputs
     if boolean("spatial_transformer", spatial_transformer):
         x = SpatialTransformer(_localization(filters), name="transformer")(x)
@@ -105,7 +99,8 @@ def ClutteredCNN(
     attended_maps = deepest_maps(attention_depth, maps, smallest=0)
     if not include_top:
         return build_model(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
-    x = flatten(maps[-1], positive_integer("units", units))
+    units = positive_integer("units", units)
+    x = flatten(maps[-1])
     x = _dense(units, decay)(x)
     if not attended_maps:
         x = classifier(x, classes, classifier_activation, decay)

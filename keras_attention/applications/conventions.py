@@ -1,6 +1,5 @@
 """Code and documentation that all builders share, after the conventions of keras.applications."""
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import keras
 
 from keras_attention.layers.attend_rectify import AttendRectifyHead, apply_head_activation
-from keras_attention.limits import checked_weight
 from keras_attention.utils.validation import (
     boolean,
     fraction,
@@ -26,8 +24,8 @@ LARGEST_SIDE = 2**14
 # More than in any image dataset; the classifier on 1,024 channels then has a kernel of 1 GiB.
 LARGEST_CLASSES = 2**18
 POOLINGS = (None, "avg", "max")
-# Replaces the names in braces in the docstrings of builders.
-SHARED_ARGUMENTS = {
+# Texts that replace names in braces in the docstrings of builders.
+SHARED_DOCSTRINGS = {
     "common_arguments": """
 classes: Number of classes, the units of the last layer.
 classifier_activation: Activation of the last layer. None returns logits.
@@ -51,6 +49,13 @@ scale_l2: L2 weight of the scales in the first block, for trainings as long as t
 beta: Factor of `scale_l2` from each block to the next (section 4.3).
 roi: `"slice"`, `"mask"` or `"full"`, see `TargetLayer`.
 roi_groups: Number of shared regions of interest per layer; None for one region per kernel.
+""",
+    "returns": """
+Returns:
+    A `keras.Model` from images, with values in `[0, 1]` by convention, to float32 probabilities.
+
+Raises:
+    ValueError: For an invalid argument.
 """,
 }
 
@@ -137,7 +142,6 @@ def classifier(
     bias_regularizer: Any = None,
 ) -> Tensor:
     """Adds the last dense layer, in float32 with any dtype policy for exact probabilities."""
-    checked_weight((x.shape[-1], classes), classes=classes)
     return keras.layers.Dense(
         positive_integer("classes", classes),
         activation=activation,
@@ -149,9 +153,8 @@ def classifier(
     )(x)
 
 
-def flatten(x: Tensor, units: int) -> Tensor:
+def flatten(x: Tensor) -> Tensor:
     """Flattens a map."""
-    checked_weight((math.prod(x.shape[1:]), units), input_shape=tuple(x.shape[1:]), units=units)
     return keras.layers.Flatten(name="flatten")(x)
 
 

@@ -160,11 +160,7 @@ def DN10(
         {common_arguments}
         weight_decay: L2 weight of all kernels (section 4.2).
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> model = DN10(input_shape=(None, None, 3), classes=43)
@@ -209,11 +205,7 @@ def TDN10(
         min_roi_size: Smallest region of interest in pixels. None uses the kernel size, 3.
         weight_decay: L2 weight of all kernels (section 4.2).
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> model = TDN10(input_shape=(56, 56, 1), roi_groups=3)

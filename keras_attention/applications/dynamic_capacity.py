@@ -66,11 +66,7 @@ def DCNCoarse(
         weight_decay: Weight decay of all kernels, as it appears in their gradients. Defaults to
             5e-4, as in the authors' code.
 
-    Returns:
-        A `keras.Model` from images to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> DCNCoarse().get_layer("coarse").output.shape, DCNCoarse(include_top=False).output_shape
@@ -114,11 +110,7 @@ def DCNFine(
         weight_decay: Weight decay of all kernels, as it appears in their gradients. Defaults to
             5e-4, as in the authors' code.
 
-    Returns:
-        A `keras.Model` from images to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> [DCNFine((side, side, 1), include_top=False).output_shape for side in (100, 14)]
@@ -204,11 +196,7 @@ def DCN(
         weight_decay: Weight decay of the kernels of new layers, as it appears in their gradients.
             Defaults to 5e-4, as in the authors' code.
 
-    Returns:
-        A `keras.Model` from images to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> model = DCN((None, None, 1), patches=4)

@@ -57,11 +57,7 @@ def LeNet5(
         {attention_arguments}
         weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> model = LeNet5(attention="san-c")
@@ -90,7 +86,7 @@ def LeNet5(
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any) -> Tensor:
-    x = flatten(x, UNITS[0])
+    x = flatten(x)
     for index, units in enumerate(UNITS, start=1):
         x = keras.layers.Dense(
             units, activation="tanh", kernel_regularizer=decay, name=f"hidden{index}"

@@ -26,7 +26,6 @@ from keras_attention.applications.conventions import (
 from keras_attention.applications.dynamic_capacity import open_input
 from keras_attention.applications.registry import register
 from keras_attention.layers.dynamic_capacity import PatchRefiner
-from keras_attention.limits import checked_weight
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.ops.multi_digit import (
     LEAST_PROBABILITY,
@@ -391,7 +390,6 @@ class MultiDigitParts:
                 f"`width` must be at least 1 / {COARSE[0][0]}, so that a channel is left. "
                 f"Received: width={self.width!r}"
             )
-        checked_weight((self._channels(HIDDEN),) * 2, width=self.width)
         fraction("dropout", self.dropout)
         fraction("hidden_dropout", self.hidden_dropout)
 

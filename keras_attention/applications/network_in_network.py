@@ -19,7 +19,6 @@ from keras_attention.applications.conventions import (
     weight_decay_regularizer,
 )
 from keras_attention.applications.registry import register
-from keras_attention.limits import checked_weight
 from keras_attention.utils.validation import boolean, fraction, positive_integer, positive_number
 
 CIFAR = (32, 32, 3)
@@ -29,6 +28,24 @@ CIFAR = (32, 32, 3)
 THIN = ((104, 88, 56), (104, 104, 104), (104, 104))
 WIDE = ((232, 192, 128), (232, 232, 232), (232, 232))
 KERNEL_SIZES = (3, 1, 1)
+SHARED_DOCSTRINGS = {
+    "nin_arguments": """
+Args:
+    input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
+    {common_arguments}
+    batch_normalization: If True (default, section 4.1), the first eight convolutions are
+        normalized; otherwise they have biases, for gradient-based attention.
+    relu_before_pool: If True, ReLU precedes both pooling layers. None (default) means the same
+        as `batch_normalization`, the best choice in section 4.1.3.
+    dropout: Dropout rate after both pooling layers. Defaults to 0, because the paper mentions
+        none; Lin et al. use 0.5.
+    width: Factor of the channels, which may be below 1. Defaults to 1.
+    weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
+        5e-4, as in the authors' code for CIFAR. Section 4.1.3 uses 0.
+
+{returns}
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -59,8 +76,6 @@ class NetworkInNetwork:
                 f"`width` must be at least 1 / {fewest}, so that a channel is left. "
                 f"Received: width={self.width!r}"
             )
-        most = int(max(map(max, self.channels)) * float(self.width))
-        checked_weight((*[KERNEL_SIZES[0]] * 2, most, most), width=self.width)
         boolean("batch_normalization", self.batch_normalization)
         if self.relu_before_pool is not None:
             boolean("relu_before_pool", self.relu_before_pool)
@@ -152,24 +167,7 @@ def NINThin(
 
         NINThin(batch_normalization=False, weight_decay=0)
 
-    Args:
-        input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
-        {common_arguments}
-        batch_normalization: If True (default, section 4.1), the first eight convolutions are
-            normalized; otherwise they have biases, for gradient-based attention.
-        relu_before_pool: If True, ReLU precedes both pooling layers. None (default) means the same
-            as `batch_normalization`, the best choice in section 4.1.3.
-        dropout: Dropout rate after both pooling layers. Defaults to 0, because the paper mentions
-            none; Lin et al. use 0.5.
-        width: Factor of the channels, which may be below 1. Defaults to 1.
-        weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
-            5e-4, as in the authors' code for CIFAR. Section 4.1.3 uses 0.
-
-    Returns:
-        A `keras.Model` from images to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {nin_arguments}
 
     Example:
     >>> model = NINThin()
@@ -219,24 +217,7 @@ def NINWide(
 
         NINWide(relu_before_pool=False)
 
-    Args:
-        input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
-        {common_arguments}
-        batch_normalization: If True (default, section 4.1), the first eight convolutions are
-            normalized; otherwise they have biases, for gradient-based attention.
-        relu_before_pool: If True, ReLU precedes both pooling layers. None (default) means the same
-            as `batch_normalization`, the best choice in section 4.1.3.
-        dropout: Dropout rate after both pooling layers. Defaults to 0, because the paper mentions
-            none; Lin et al. use 0.5.
-        width: Factor of the channels, which may be below 1. Defaults to 1.
-        weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
-            5e-4, as in the authors' code for CIFAR. Section 4.1.3 uses 0.
-
-    Returns:
-        A `keras.Model` from images to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {nin_arguments}
 
     Example:
     >>> model = NINWide((None, None, 3))

@@ -3,12 +3,13 @@
 import functools
 import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_attention.applications.conventions import SHARED_ARGUMENTS, validate_common_arguments
+from keras_attention.applications.conventions import SHARED_DOCSTRINGS, validate_common_arguments
 from keras_attention.utils.tensor_validation import wrap_function
 from keras_attention.utils.validation import did_you_mean
 
@@ -26,20 +27,19 @@ def register(builder: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         validate(arguments.arguments)
         return builder(*args, **kwargs)
 
-    builder.__doc__ = complete_docstring(builder.__doc__ or "", SHARED_ARGUMENTS)
+    shared = {**SHARED_DOCSTRINGS, **builder.__globals__.get("SHARED_DOCSTRINGS", {})}
+    builder.__doc__ = complete_docstring(builder.__doc__ or "", shared)
     _BUILDERS[name] = wrap_function(builder, validated)
     return _BUILDERS[name]
 
 
-def complete_docstring(text: str, arguments: dict[str, str]) -> str:
-    """Replaces lines such as `{common_arguments}` by their text, with the same indentation."""
+def complete_docstring(text: str, shared: dict[str, str]) -> str:
+    """Replaces lines such as `{common_arguments}` by shared texts, with the same indentation."""
 
     def indented(match: re.Match[str]) -> str:
-        lines = arguments[match[2]].strip().splitlines()
-        return "\n".join(match[1] + line for line in lines)
+        return textwrap.indent(complete_docstring(shared[match[2]].strip(), shared), match[1])
 
-    names = "|".join(map(re.escape, arguments))
-    return re.sub(rf"^( *)\{{({names})\}}$", indented, text, flags=re.MULTILINE)
+    return re.sub(rf"^( *)\{{({'|'.join(shared)})\}}$", indented, text, flags=re.MULTILINE)
 
 
 def list_models() -> list[str]:

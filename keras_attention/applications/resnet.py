@@ -25,7 +25,6 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import AttentionBlocks
 from keras_attention.applications.registry import register
-from keras_attention.limits import checked_weight
 from keras_attention.utils.validation import one_of, positive_integer
 
 # Number of blocks in each stage.
@@ -35,6 +34,24 @@ EXPANSION = 4
 STEMS = ("cifar", "imagenet")
 # Images with smaller sides use the "cifar" stem, which keeps their size.
 SMALLEST_IMAGENET_SIDE = 64
+SHARED_DOCSTRINGS = {
+    "resnet_details": """
+Layers for attention transfer: `stage1` to `stage4`, the last ReLU of each stage, before an
+attention layer that may follow.
+
+Args:
+    input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None.
+    {common_arguments}
+    {attention_arguments}
+    stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 convolution with stride 2 and max
+        pooling with stride 2. None uses the first if both sides are known and below 64 pixels.
+    width: Channels of the stem and the first stage; each other stage doubles them. Defaults to
+        64.
+    weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
+
+{returns}
+""",
+}
 
 
 @register
@@ -61,24 +78,7 @@ def ResNet18(
     11,689,512 trainable parameters with 1000 classes at 224x224x3, 11,173,962 with 10 classes at
     32x32x3.
 
-    Layers for attention transfer: `stage1` to `stage4`, the last ReLU of each stage, before an
-    attention layer that may follow.
-
-    Args:
-        input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None.
-        {common_arguments}
-        {attention_arguments}
-        stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 convolution with stride 2 and max
-            pooling with stride 2. None uses the first if both sides are known and below 64 pixels.
-        width: Channels of the stem and the first stage; each other stage doubles them. Defaults to
-            64.
-        weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
-
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {resnet_details}
 
     Example:
     >>> model = ResNet18((32, 32, 3), 10, attention="bam")
@@ -118,24 +118,7 @@ def ResNet34(
     21,797,672 trainable parameters with 1000 classes at 224x224x3, 21,282,122 with 10 classes at
     32x32x3.
 
-    Layers for attention transfer: `stage1` to `stage4`, the last ReLU of each stage, before an
-    attention layer that may follow.
-
-    Args:
-        input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None.
-        {common_arguments}
-        {attention_arguments}
-        stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 convolution with stride 2 and max
-            pooling with stride 2. None uses the first if both sides are known and below 64 pixels.
-        width: Channels of the stem and the first stage; each other stage doubles them. Defaults to
-            64.
-        weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
-
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {resnet_details}
 
     Example:
     >>> model = ResNet34((32, 32, 3), 10, attention="bam")
@@ -175,24 +158,7 @@ def ResNet50(
     pooling. 25,557,032 trainable parameters with 1000 classes at 224x224x3, 23,520,842 with 10
     classes at 32x32x3.
 
-    Layers for attention transfer: `stage1` to `stage4`, the last ReLU of each stage, before an
-    attention layer that may follow.
-
-    Args:
-        input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None.
-        {common_arguments}
-        {attention_arguments}
-        stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 convolution with stride 2 and max
-            pooling with stride 2. None uses the first if both sides are known and below 64 pixels.
-        width: Channels of the stem and the first stage; each other stage doubles them. Defaults to
-            64.
-        weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
-
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {resnet_details}
 
     Example:
     >>> model = ResNet50((32, 32, 3), 10, attention="bam")
@@ -235,7 +201,6 @@ class ResNet:
         """Builds the network without its top; the stages end with layers `stage1` to `stage4`."""
         one_of("stem", stem, (None, *STEMS))
         width = positive_integer("width", self.width)
-        checked_weight((3, 3, *[width * 2 ** (len(self.blocks) - 1)] * 2), width=width)
         x = self._stem(images, stem or _stem_for(images))
         for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):

@@ -53,11 +53,7 @@ def CNN6(
         weight_decay: L2 weight of all kernels (section 4.2).
         dropout: Dropout rate after the last hidden layer (section 4.3).
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> model = CNN6(input_shape=(28, 28, 1))
@@ -119,11 +115,7 @@ def TKN6(
         weight_decay: L2 weight of all kernels (section 4.2).
         dropout: Dropout rate after the last hidden layer (section 4.3).
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> model = TKN6(input_shape=(28, 28, 1), window="gaussian", beta=4)
@@ -167,7 +159,7 @@ def _smallest_roi(sides: Shape) -> tuple[int, ...]:
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = flatten(x, UNITS[0])
+    x = flatten(x)
     for index, units in enumerate(UNITS):
         x = keras.layers.Dense(
             units,

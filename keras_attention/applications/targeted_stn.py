@@ -207,7 +207,7 @@ def _hidden(x: Tensor, units: int, decay: Any, name: str) -> Tensor:
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = flatten(x, UNITS)
+    x = flatten(x)
     x = _hidden(x, UNITS, decay, "hidden")
     x = keras.layers.Dropout(fraction("dropout", dropout), name="dropout")(x)
     return classifier(x, classes, activation, decay)

@@ -21,7 +21,6 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import AttentionBlocks
 from keras_attention.applications.registry import register
-from keras_attention.limits import checked_weight
 from keras_attention.utils.validation import fraction, positive_integer
 
 # Channels of each block as a multiple of those of the first.
@@ -30,6 +29,22 @@ GROWTH = (1, 2, 4, 8, 8)
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 KERNEL_SIZE = 3
 HIDDEN_LAYERS = 2
+SHARED_DOCSTRINGS = {
+    "vgg_details": """
+Args:
+    input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None only with
+        `include_top=False`.
+    {common_arguments}
+    {attention_arguments}
+    width: Channels of the first block; the others have up to 8 times as many. Defaults to 64,
+        as in VGG.
+    units: Units of both hidden dense layers. Defaults to 4096, as in VGG for ImageNet.
+    weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
+    dropout: Dropout rate after the hidden layers. Defaults to 0.5, as in VGG.
+
+{returns}
+""",
+}
 
 
 @register
@@ -58,22 +73,7 @@ def VGG16(
     initialized as in He et al. (2015), because the network does not train otherwise without
     normalization.
 
-    Args:
-        input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None only with
-            `include_top=False`.
-        {common_arguments}
-        {attention_arguments}
-        width: Channels of the first block; the others have up to 8 times as many. Defaults to 64,
-            as in VGG.
-        units: Units of both hidden dense layers. Defaults to 4096, as in VGG for ImageNet.
-        weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
-        dropout: Dropout rate after the hidden layers. Defaults to 0.5, as in VGG.
-
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {vgg_details}
 
     Example:
     >>> model = VGG16((32, 32, 3), 10, include_top=False, attention="cbam", placement="full")
@@ -116,22 +116,7 @@ def VGG19(
     initialized as in He et al. (2015), because the network does not train otherwise without
     normalization.
 
-    Args:
-        input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None only with
-            `include_top=False`.
-        {common_arguments}
-        {attention_arguments}
-        width: Channels of the first block; the others have up to 8 times as many. Defaults to 64,
-            as in VGG.
-        units: Units of both hidden dense layers. Defaults to 4096, as in VGG for ImageNet.
-        weight_decay: L2 weight of all kernels. Defaults to 0, as in the SAN paper.
-        dropout: Dropout rate after the hidden layers. Defaults to 0.5, as in VGG.
-
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {vgg_details}
 
     Example:
     >>> model = VGG19((32, 32, 3), 10, include_top=False, attention="cbam", placement="full")
@@ -152,7 +137,6 @@ def _features(
     x: Tensor, counts: Sequence[int], width: int, attention_blocks: AttentionBlocks, decay: Any
 ) -> Tensor:
     width = positive_integer("width", width)
-    checked_weight((KERNEL_SIZE, KERNEL_SIZE, *[width * GROWTH[-1]] * 2), width=width)
     for block, (count, growth) in enumerate(zip(counts, GROWTH, strict=True), start=1):
         for index in range(1, count + 1):
             name = f"block{block}_conv{index}"
@@ -179,8 +163,7 @@ def _convolution(filters: int, decay: Any, name: str) -> keras.Layer:
 def _top(
     x: Tensor, units: int, classes: int, activation: Any, decay: Any, dropout: float
 ) -> Tensor:
-    checked_weight((units, units), units=units)
-    x = flatten(x, units)
+    x = flatten(x)
     for index in range(1, HIDDEN_LAYERS + 1):
         x = keras.layers.Dense(
             units,

@@ -25,7 +25,6 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers.attend_rectify import AttendRectifyHead
-from keras_attention.limits import checked_weight
 from keras_attention.utils.validation import fraction, is_integer, one_of, positive_number
 
 CIFAR = (32, 32, 3)
@@ -73,11 +72,7 @@ def WideResNet(
         weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
             5e-4, as in both papers.
 
-    Returns:
-        A `keras.Model` from images to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> WideResNet(16, 1).count_params()
@@ -158,11 +153,7 @@ def WARN(
         weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
             5e-4, as in the paper.
 
-    Returns:
-        A `keras.Model` from images to float32 probabilities.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> model = WARN(10, 1, attention_depth=2, input_shape=(None, None, 3))
@@ -232,7 +223,6 @@ class WideBlocks:
                 f"`width` must be at least 1 / {STEM_CHANNELS}, so that a channel is left. "
                 f"Received: width={self.width!r}"
             )
-        checked_weight((3, 3, *[self._channels(GROUPS)] * 2), width=self.width)
 
     def features(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Builds the network without its top.
