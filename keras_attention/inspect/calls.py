@@ -1,16 +1,20 @@
-"""Which layers a model calls, and on what shapes."""
+"""Records which layers a model calls, and their arguments, shapes and outputs."""
 
-from collections.abc import Iterator, Sequence
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import keras
 
 from keras_attention.utils.validation import is_integer, keras_model
 
 Shape = Sequence[int]
+# Called after a layer with the layer, its arguments, its outputs and the layers that called it.
+OnCall = Callable[[keras.Layer, tuple[Any, ...], dict[str, Any], Any, list[keras.Layer]], None]
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,10 @@ class Call:
 
     Attributes:
         layer: The layer.
-        input_shape: Shape of its first argument, with the batch; a nest of shapes for many.
-        output_shape: Shape of its result.
-        callers: The layers inside whose calls it happened, the outermost first.
+        input_shape: Shape of the layer's first argument, including the batch axis; a nested
+            structure of shapes for several tensors.
+        output_shape: Shape of the output, or a nested structure of shapes.
+        callers: The layers inside whose calls this one took place, the outermost first.
     """
 
     layer: keras.Layer
@@ -31,163 +36,245 @@ class Call:
 
 
 def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
-    """Runs a model on one zero image and lists the calls of its layers, the inner before the outer.
+    """Runs a model on one image of zeros and lists the calls of its layers.
+
+    Calls are listed in the order in which they return: layers before those that contain them.
+    Layers that a call creates without storing them in the model are not listed.
 
     Args:
-        model: Any Keras model, nested, with shared layers, or subclassed.
-        input_shape: Shape without the batch, `(H, W, channels)` for one image; a list, tuple or
-            dict of shapes for several inputs. None takes the model's own.
-
-    Returns:
-        The calls in the order in which they end.
+        model: Functional, sequential or subclassed Keras model. It may contain nested models and
+            shared layers.
+        input_shape: Shape without the batch axis, such as `(H, W, channels)`; a list, tuple or
+            dictionary of shapes for several inputs. Default: the input shape of the model.
 
     Raises:
-        ValueError: Where a size is not known, or the shape does not fit the model.
+        ValueError: If a size is unknown or the shape does not fit the model.
     """
-    inputs = _zeros(keras_model("model", model), input_shape)
-    if not model.built:
-        model(inputs, training=False)  # building calls the layers too
-    calls: list[Call] = []
-    with _recording(calls):
-        model(inputs, training=False)
-    return calls
+    inputs = _zero_inputs(keras_model("model", model), input_shape)
+    layers = _layers_and_built(model)
+    calls = _recorded_calls(model, inputs)
+    # A first call may create layers, which are not observed yet, and building layers calls them
+    # with symbolic tensors. In these cases, a second call gives the list.
+    return calls if _layers_and_built(model) == layers else _recorded_calls(model, inputs)
 
 
-def call_on_images(model: keras.Model, layer: keras.Layer, images: Any) -> tuple[Any, Any]:
-    """Runs a model on images and keeps what one of its layers takes and returns.
+def layer_inputs_and_outputs(
+    model: keras.Model, layer: keras.Layer, images: Any
+) -> tuple[Any, Any]:
+    """Runs a model on images and returns the inputs and the outputs of one of its layers.
 
     Args:
-        model: Any Keras model.
-        layer: A layer that the model calls; of several calls the last counts.
-        images: The model's input.
+        model: A Keras model.
+        layer: A layer that the model calls. The last call counts if there are several.
+        images: Input of the model.
 
     Returns:
-        The layer's first argument and its result.
+        The layer's first argument, and its output (the first one of several).
     """
-    args, kwargs, outputs = arguments_on_images(model, layer, images)
+    args, kwargs, outputs = layer_arguments(model, layer, images)
     return args[0] if args else next(iter(kwargs.values())), outputs
 
 
-def arguments_on_images(
+def layer_arguments(
     model: keras.Model, layer: keras.Layer, images: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-    """Runs a model on images and keeps all arguments of one of its layers, and its result.
+    """Runs a model on images and returns all arguments of one of its layers.
 
     Args:
-        model: Any Keras model.
-        layer: A layer that the model calls; of several calls the last counts.
-        images: The model's input.
+        model: A Keras model.
+        layer: A layer that the model calls. The last call counts if there are several.
+        images: Input of the model.
 
     Returns:
-        The arguments without a name, those with one, and the result, the first of several.
+        The positional arguments, the keyword arguments, and the output (the first one of several).
     """
-    kept: list[Any] = []
-    plain_call = keras.Layer.__call__
+    captured: list[Any] = []
 
-    def keeping_call(called: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        outputs = plain_call(called, *args, **kwargs)
+    def capture(called: keras.Layer, args: Any, kwargs: Any, outputs: Any, callers: Any) -> None:
         if called is layer:
-            kept[:] = args, kwargs, outputs
-        return outputs
+            captured[:] = args, kwargs, outputs
 
-    with mock.patch.object(keras.Layer, "__call__", keeping_call):
+    with _observe_calls(model, capture):
         model(images, training=False)
-    args, kwargs, outputs = kept
+    args, kwargs, outputs = captured
     return args, kwargs, outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def outputs_on_images(
+def layer_outputs(
     model: keras.Model, names: Sequence[str], images: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """Runs a model on images and keeps what it returns, and what some of its layers do.
+    """Runs a model on images and returns its predictions and the outputs of some of its layers.
 
     Args:
-        model: Any Keras model.
-        names: Of the layers, in models inside too; of several calls of a name the last counts.
-        images: The model's input.
+        model: A Keras model.
+        names: Names of layers, also of layers in nested models. The last call of a name counts if
+            there are several.
+        images: Input of the model.
 
     Returns:
-        The model's result, and those of the layers by name, without names that are not called.
+        The output of the model, and a dictionary from name to output. Names that the model does not
+        call are missing.
 
     Example:
     >>> import keras_attention as ka
     >>> network = ka.applications.WideResNet(10, 1, "at")
-    >>> answer, found = outputs_on_images(network, ["group3"], keras.ops.zeros((1, 32, 32, 3)))
-    >>> tuple(answer.shape), tuple(found["group3"].shape)
+    >>> images = keras.ops.zeros((1, 32, 32, 3))
+    >>> predictions, outputs = layer_outputs(network, ["group3"], images)
+    >>> tuple(predictions.shape), tuple(outputs["group3"].shape)
     ((1, 10), (1, 8, 8, 64))
     """
-    kept: dict[str, Any] = {}
-    plain_call = keras.Layer.__call__
+    captured: dict[str, Any] = {}
 
-    def keeping_call(called: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        outputs = plain_call(called, *args, **kwargs)
+    def capture(called: keras.Layer, args: Any, kwargs: Any, outputs: Any, callers: Any) -> None:
         if called.name in names:
-            kept[called.name] = outputs
-        return outputs
+            captured[called.name] = outputs
 
-    with mock.patch.object(keras.Layer, "__call__", keeping_call):
-        answer = model(images, training=False)
-    return answer, kept
+    with _observe_calls(model, capture):
+        predictions = model(images, training=False)
+    return predictions, captured
+
+
+def _recorded_calls(model: keras.Model, inputs: Any) -> list[Call]:
+    calls: list[Call] = []
+
+    def append(layer: Any, args: Any, kwargs: Any, outputs: Any, callers: Any) -> None:
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        calls.append(Call(layer, _shapes(first), _shapes(outputs), tuple(callers)))
+
+    with _observe_calls(model, append):
+        model(inputs, training=False)
+    return calls
+
+
+def _layers_and_built(model: keras.Model) -> list[tuple[keras.Layer, bool]]:
+    return [(layer, layer.built) for layer in model._flatten_layers()]
+
+
+@dataclass
+class _Observer:
+    """Function that a thread runs after each call, and the layers whose calls are active."""
+
+    on_call: OnCall
+    active: list[keras.Layer]
+
+    def records(self, layer: keras.Layer) -> bool:
+        """Returns False for methods that are called without `Layer.__call__`.
+
+        `TimeDistributed` calls `layer.call` for each step, and methods of a layer may call others
+        of the same layer.
+        """
+        caller = self.active[-1] if self.active else None
+        if isinstance(caller, keras.layers.TimeDistributed):
+            return caller.layer is not layer
+        return caller is not layer
+
+
+# Observer of the current thread.
+_OBSERVER: ContextVar[_Observer | None] = ContextVar("_OBSERVER", default=None)
+# Number of threads that observe a layer, and methods that had been set on the instance before, by
+# the identity of the layer.
+_OBSERVED: dict[int, tuple[int, dict[str, Any]]] = {}
+_LOCK = threading.Lock()
+# Methods that run a layer; the second one runs quantized layers.
+_METHODS = ("call", "quantized_call")
 
 
 @contextmanager
-def _recording(calls: list[Call]) -> Iterator[None]:
-    plain_call = keras.Layer.__call__
-    callers: list[keras.Layer] = []
+def _observe_calls(model: keras.Model, on_call: OnCall) -> Iterator[None]:
+    """Runs `on_call` after every call of the model's layers in this thread.
 
-    def recorded_call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        callers.append(layer)
+    The layers' `call` methods are replaced on the instances, not on their classes, and restored at
+    the end, also after an error. Other models, and calls from other threads, are not affected.
+    """
+    layers = model._flatten_layers()
+    observed = []
+    token = _OBSERVER.set(_Observer(on_call, []))
+    try:
+        for layer in layers:
+            _start_observing(layer)
+            observed.append(layer)
+        yield
+    finally:
+        for layer in observed:
+            _stop_observing(layer)
+        _OBSERVER.reset(token)
+
+
+def _start_observing(layer: keras.Layer) -> None:
+    with _LOCK:
+        count, own = _OBSERVED.get(id(layer), (0, {}))
+        if not count:
+            # Through `__dict__`, because `Layer.__setattr__` tracks attributes.
+            own = {name: layer.__dict__[name] for name in _METHODS if name in layer.__dict__}
+            methods = {name: _observed_method(layer, getattr(layer, name)) for name in _METHODS}
+            layer.__dict__.update(methods)
+        _OBSERVED[id(layer)] = count + 1, own
+
+
+def _stop_observing(layer: keras.Layer) -> None:
+    with _LOCK:
+        count, own = _OBSERVED.pop(id(layer))
+        if count > 1:
+            _OBSERVED[id(layer)] = count - 1, own
+            return
+        for name in _METHODS:
+            del layer.__dict__[name]
+        layer.__dict__.update(own)
+
+
+def _observed_method(layer: keras.Layer, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        observer = _OBSERVER.get()
+        if observer is None or not observer.records(layer):
+            return method(*args, **kwargs)
+        observer.active.append(layer)
         try:
-            outputs = plain_call(layer, *args, **kwargs)
+            outputs = method(*args, **kwargs)
         finally:
-            callers.pop()
-        first = args[0] if args else next(iter(kwargs.values()), None)
-        calls.append(Call(layer, _shapes(first), _shapes(outputs), tuple(callers)))
+            observer.active.pop()
+        observer.on_call(layer, args, kwargs, outputs, observer.active)
         return outputs
 
-    with mock.patch.object(keras.Layer, "__call__", recorded_call):
-        yield
+    return observed
 
 
-def _checked_shape(input_shape: Any) -> tuple[Any, ...]:
-    # Also a shape of TensorFlow, as data sets say theirs.
-    listed = isinstance(input_shape, (list, tuple)) or hasattr(input_shape, "as_list")
-    sides = tuple(input_shape) if listed else ()
-    if sides and all(side is None or (is_integer(side) and int(side) > 0) for side in sides):
-        return sides
-    raise ValueError(
-        "`input_shape` must be a tuple of positive integers, such as (28, 28, 1). "
-        f"Received: input_shape={input_shape!r}"
-    )
-
-
-def _zeros(model: keras.Model, input_shape: Any) -> Any:
-    known = _known_inputs(model)
+def _zero_inputs(model: keras.Model, input_shape: Any) -> Any:
+    """Zeros for one example, in the structure of the model's inputs."""
+    known = _symbolic_inputs(model)
     if known is None:
         if input_shape is None:
             raise ValueError(
-                f"{model.name!r} has no fixed inputs: pass `input_shape`, such as (28, 28, 1). "
-                "Received: input_shape=None"
+                "`input_shape` must be passed for a model without fixed inputs. Received: "
+                f"input_shape=None for {model.name!r}. Pass a shape such as (28, 28, 1)."
             )
-        return keras.ops.zeros((1, *_checked_shape(input_shape)))
+        return keras.ops.zeros((1, *_validated_shape(input_shape)))
     single = not isinstance(known, (list, tuple, dict))
     flat = keras.tree.flatten(known)
     if input_shape is None:
         shapes = [tensor.shape[1:] for tensor in flat]
     elif single:
-        shapes = [_checked_shape(input_shape)]
+        shapes = [_validated_shape(input_shape)]
     else:
         shapes = _flat_shapes(input_shape)
     if len(shapes) != len(flat):
         raise ValueError(
-            f"`input_shape` must be {len(flat)} shapes, one an input of {model.name!r}. "
+            f"`input_shape` must contain {len(flat)} shapes, one for each input of {model.name!r}. "
             f"Received: input_shape={input_shape!r}"
         )
-    zeros = [_zero(model, tensor, shape) for tensor, shape in zip(flat, shapes, strict=True)]
+    zeros = [_zeros_like(model, tensor, shape) for tensor, shape in zip(flat, shapes, strict=True)]
     return keras.tree.pack_sequence_as(known, zeros)
 
 
-def _zero(model: keras.Model, tensor: Any, shape: Shape) -> Any:
+def _symbolic_inputs(model: keras.Model) -> Any:
+    """The model's symbolic inputs in the structure that its call expects, or None."""
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        return None
+    return inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def _zeros_like(model: keras.Model, tensor: Any, shape: Shape) -> Any:
     if len(shape) == len(tensor.shape):
         shape = shape[1:]
     allowed = tuple(tensor.shape[1:])
@@ -196,27 +283,31 @@ def _zero(model: keras.Model, tensor: Any, shape: Shape) -> Any:
     )
     if not fits:
         raise ValueError(
-            f"`input_shape` must give all sizes and fit {allowed}, the input of {model.name!r}. "
-            f"Received: input_shape={tuple(shape)}"
+            f"`input_shape` must give all sizes and fit {allowed}, the input shape of "
+            f"{model.name!r}. Received: input_shape={tuple(shape)}"
         )
     return keras.ops.zeros((1, *shape), dtype=tensor.dtype)
 
 
-def _known_inputs(model: keras.Model) -> Any:
-    """The symbolic inputs in the structure that the model takes; None where there are none."""
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return None
-    return inputs[0] if isinstance(model, keras.Sequential) else model.input
+def _validated_shape(input_shape: Any) -> tuple[Any, ...]:
+    # `tf.TensorShape` is iterable but no tuple; data sets have it in their `element_spec`.
+    is_sequence = isinstance(input_shape, (list, tuple)) or hasattr(input_shape, "as_list")
+    sizes = tuple(input_shape) if is_sequence else ()
+    if sizes and all(size is None or (is_integer(size) and int(size) > 0) for size in sizes):
+        return sizes
+    raise ValueError(
+        "`input_shape` must be a tuple of positive integers, such as (28, 28, 1). "
+        f"Received: input_shape={input_shape!r}"
+    )
 
 
 def _flat_shapes(nest: Any) -> list[tuple[int, ...]]:
     if isinstance(nest, dict):
         return [shape for key in sorted(nest) for shape in _flat_shapes(nest[key])]
     if not isinstance(nest, (list, tuple)):
-        return [_checked_shape(nest)]
+        return [_validated_shape(nest)]
     if all(size is None or is_integer(size) for size in nest):
-        return [_checked_shape(nest)]
+        return [_validated_shape(nest)]
     return [shape for item in nest for shape in _flat_shapes(item)]
 
 

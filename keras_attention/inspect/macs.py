@@ -1,19 +1,22 @@
-"""Counting multiply-accumulates.
+"""Multiply-accumulates of models, and tables that compare models.
 
-One multiply-accumulate counts 1; additive biases of convolutions count nothing, those of dense
-layers 1 per unit, and normalisation 1 per element, as in the tables of Attentive Regularization
-and Targeted Kernel Networks.
+A multiply-accumulate counts 1. Biases of convolutions count nothing, biases of dense layers 1 per
+unit, and normalization 1 per element, as in the tables of Attentive Regularization and Targeted
+Kernel Networks.
 """
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+from rich.table import Table
 
 from keras_attention.inspect.calls import Call, trace_calls
+from keras_attention.utils.validation import dictionary, keras_model
 
+# Computes the count of a call. The second argument is the option `executed` of `count_macs`.
 Rule = Callable[[Call, bool], int]
 
 
@@ -26,22 +29,23 @@ def count_macs(
 ) -> int | dict[str, int]:
     """Counts the multiply-accumulates of a forward pass for one image.
 
-    Layers that look at a part of the map only are counted with the regions that they have now.
+    Layers that compute only a region of their output count their current regions of interest.
 
     Args:
         model: Any Keras model.
-        input_shape: `(H, W, channels)`; a nest of shapes for several inputs. None takes the
-            model's own.
-        per_layer: Whether to return each layer's count.
-        executed: False counts what the method needs, as the papers' tables do; True what this
-            program computes for it, such as the rectangle that holds a group's regions.
+        input_shape: `(H, W, channels)`, or a nested structure of shapes for several inputs.
+            Default: the input shape of the model.
+        per_layer: If True, returns the count of each layer.
+        executed: If False (default), counts what the method needs, as the papers' tables do. If
+            True, counts what this implementation computes, such as the rectangle that contains the
+            regions of a group of kernels.
 
     Returns:
-        The total, or a dictionary from the layers' names to their counts, in the order of calls;
-        layers that are called twice count twice, those that count nothing are left out.
+        The total, or a dictionary from layer name to count in the order of the calls. A layer that
+        is called several times has the sum of its calls. Layers with a count of 0 are left out.
 
     Raises:
-        ValueError: Where the model's sizes are not known and `input_shape` does not give them.
+        ValueError: If the model does not define its input size and `input_shape` is missing.
 
     Example:
     >>> import keras_attention as ka
@@ -52,28 +56,109 @@ def count_macs(
     names: dict[int, str] = {}
     for call in trace_calls(model, input_shape):
         rule = _rule(call.layer)
-        if rule is None or any(_counts_its_parts(caller) for caller in call.callers):
+        if rule is None or any(_includes_sublayers(caller) for caller in call.callers):
             continue
         key = id(call.layer)
         counts[key] = counts.get(key, 0) + rule(call, executed)
         names[key] = call.layer.name
-    _warn_of_layers_without_rule(model, counts)
+    _warn_about_unknown_layers(model, counts)
     counts = {key: macs for key, macs in counts.items() if macs}
     if not per_layer:
         return sum(counts.values())
-    return _by_name(counts, names)
+    return _by_unique_name(counts, names)
+
+
+def summary_table(
+    models: Mapping[str, keras.Model],
+    input_shape: Any = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+    title: str | None = None,
+) -> Table:
+    """Compares models by trainable parameters, multiply-accumulates and values of your own.
+
+    Args:
+        models: Dictionary from the name in the table to the model.
+        input_shape: `(H, W, channels)` for the multiply-accumulates. Default: the input shape of
+            each model.
+        columns: Further columns, a dictionary from heading to a list with a value for each model.
+        title: Title above the table.
+
+    Returns:
+        A `rich.table.Table`, for `rich.print` or a notebook.
+
+    Raises:
+        ValueError: If a column does not have a value for each model.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> table = summary_table({"DN10": ka.applications.DN10()}, columns={"error %": [0.48]})
+    >>> [column.header for column in table.columns]
+    ['model', 'parameters', 'MACs', 'error %']
+    """
+    models, columns = dictionary("models", models), dictionary("columns", columns or {})
+    for heading, values in columns.items():
+        if len(values) != len(models):
+            raise ValueError(
+                f"Each column must have {len(models)} values, one for each model. "
+                f"Received: columns[{heading!r}] with {len(values)} values"
+            )
+    table = Table(title=title)
+    table.add_column("model")
+    for heading in ("parameters", "MACs", *columns):
+        table.add_column(heading, justify="right")
+    for row, (name, model) in enumerate(models.items()):
+        macs: Any = count_macs(model, input_shape)
+        cells = [f"{trainable_parameters(model):,}", short_number(int(macs))]
+        cells += [_cell(values[row]) for values in columns.values()]
+        table.add_row(name, *cells)
+    return table
+
+
+def trainable_parameters(model: keras.Model) -> int:
+    """Counts the trainable parameters of a model."""
+    weights = keras_model("model", model).trainable_weights
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+def short_number(value: float) -> str:
+    """Formats a count with three digits and a unit, as in the papers' tables.
+
+    Example:
+    >>> short_number(368_367_114), short_number(44_746)
+    ('368M', '44.7K')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if value >= size:
+            return (
+                f"{value / size:.3g}{unit}" if value < 1000 * size else f"{value / size:.0f}{unit}"
+            )
+    return f"{value:.0f}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _rule(layer: keras.Layer) -> Rule | None:
-    if _has(layer, "macs"):
+    if _has_method(layer, "macs"):
         return lambda call, executed: int(call.layer.macs(call.input_shape, executed=executed))
-    if _has(layer, "work"):
-        return _work
-    return next((rule for kinds, rule in _RULES if isinstance(layer, kinds)), None)
+    if _has_method(layer, "inner_calls"):
+        return _inner_calls
+    return next((rule for classes, rule in _RULES if isinstance(layer, classes)), None)
 
 
-def _warn_of_layers_without_rule(model: keras.Model, counted: dict[int, int]) -> None:
-    """Names what has matrices, or kernels, that no rule has counted."""
+def _has_method(layer: keras.Layer, name: str) -> bool:
+    return callable(getattr(layer, name, None))
+
+
+def _includes_sublayers(layer: keras.Layer) -> bool:
+    """Returns True if the count of a layer contains that of the layers inside it."""
+    own_rule = _has_method(layer, "macs") or _has_method(layer, "inner_calls")
+    return own_rule or isinstance(layer, keras.layers.RNN)
+
+
+def _warn_about_unknown_layers(model: keras.Model, counted: dict[int, int]) -> None:
+    """Warns about layers with kernels that no rule has counted."""
     inside: set[int] = set()
     for layer in model._flatten_layers():
         if id(layer) in counted:
@@ -86,28 +171,14 @@ def _warn_of_layers_without_rule(model: keras.Model, counted: dict[int, int]) ->
     )
     if unknown:
         warnings.warn(
-            f"These layers count as 0 MACs, there is no rule for them: {', '.join(unknown)}. "
-            "A method `macs(input_shape, executed=False)` of the layer would be one.",
+            f"These layers count as 0 MACs, because no rule exists for them: {', '.join(unknown)}. "
+            "To count them, add a method `macs(input_shape, executed=False)` to their class.",
             stacklevel=3,
         )
 
 
-def _has(layer: keras.Layer, method: str) -> bool:
-    return callable(getattr(layer, method, None))
-
-
-def _counts_its_parts(layer: keras.Layer) -> bool:
-    return _has(layer, "macs") or _has(layer, "work") or isinstance(layer, keras.layers.RNN)
-
-
-def _work(call: Call, executed: bool) -> int:
-    """What a layer says of the models inside: how often each runs, on what, and what it adds."""
-    parts, more = call.layer.work(call.input_shape, executed=executed)
-    counts = [times * count_macs(part, shape, executed=executed) for part, shape, times in parts]
-    return int(sum(counts)) + more
-
-
-def _by_name(counts: dict[int, int], names: dict[int, str]) -> dict[str, int]:
+def _by_unique_name(counts: dict[int, int], names: dict[int, str]) -> dict[str, int]:
+    """Appends a number to the names that several layers share."""
     result: dict[str, int] = {}
     for key, macs in counts.items():
         name, number = names[key], 2
@@ -117,13 +188,20 @@ def _by_name(counts: dict[int, int], names: dict[int, str]) -> dict[str, int]:
     return result
 
 
+def _inner_calls(call: Call, executed: bool) -> int:
+    """Counts the models that a layer runs inside, and what the layer itself adds."""
+    inner, more = call.layer.inner_calls(call.input_shape, executed=executed)
+    counts = [times * count_macs(model, shape, executed=executed) for model, shape, times in inner]
+    return int(sum(counts)) + more
+
+
 def _pixels(layer: keras.Layer, shape: tuple[int, ...]) -> int:
     last = layer.data_format == "channels_last"
     return math.prod(shape[1:-1] if last else shape[2:])
 
 
 def _convolution(call: Call, executed: bool) -> int:
-    # A kernel's shape holds the channels of one group only, so groups need no extra care.
+    # The shape of a grouped kernel contains the channels of one group only.
     return _pixels(call.layer, call.output_shape) * math.prod(call.layer.kernel.shape)
 
 
@@ -143,7 +221,7 @@ def _dense(call: Call, executed: bool) -> int:
 
 
 def _recurrent(call: Call, executed: bool) -> int:
-    """At each step every weight of the cell's kernels counts once."""
+    """Counts each weight of the cell's kernels once per time step."""
     weights = (weight for weight in call.layer.cell.weights if "bias" not in weight.name)
     return call.input_shape[1] * sum(math.prod(weight.shape) for weight in weights)
 
@@ -156,7 +234,7 @@ def _nothing(call: Call, executed: bool) -> int:
     return 0
 
 
-# The first kind that fits counts: the special ones come first.
+# The first class that fits applies, so subclasses precede their base classes.
 _RULES: tuple[tuple[Any, Rule], ...] = (
     ((keras.layers.SeparableConv1D, keras.layers.SeparableConv2D), _separable_convolution),
     (

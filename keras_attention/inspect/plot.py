@@ -1,38 +1,70 @@
-"""Pictures of attention."""
+"""Figures of a model's attention."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_attention.inspect import (
-    activations,
-    attend_rectify,
-    attention_transfer,
-    dynamic_capacity,
-    masks,
-    recurrent_attention,
-    scale_space,
-    spatial_transformer,
-    windows,
+from keras_attention.inspect.activation_maps import (
+    draw_distiller,
+    draw_maps,
+    find_maps,
+    is_distiller,
+    validate_map_layers,
 )
 from keras_attention.inspect.calls import Call, trace_calls
-from keras_attention.utils.io import write_whole
+from keras_attention.inspect.masks import (
+    draw_attention,
+    draw_heads,
+    draw_masks,
+    draw_recurrent,
+    draw_scale_space,
+    find_attention,
+    find_heads,
+    find_masks,
+    find_recurrent,
+    find_scale_space,
+)
+from keras_attention.inspect.regions import (
+    draw_patches,
+    draw_transformers,
+    draw_windows,
+    find_patches,
+    find_transformers,
+    find_windows,
+)
+from keras_attention.utils.io import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Each finds its mechanism among a model's calls and draws it; the first that does comes first.
-_PAINTERS = (
-    windows,
-    attend_rectify,
-    dynamic_capacity,
-    spatial_transformer,
-    scale_space,
-    masks,
-    recurrent_attention,
+
+class Mechanism(NamedTuple):
+    """Functions that draw one kind of attention mechanism.
+
+    Attributes:
+        find: Selects the calls of the mechanism from all calls of a model.
+        draw: Draws these calls; its arguments are the calls, the model, the images, the model
+            before training or None, and the title or None.
+    """
+
+    find: Callable[[Sequence[Call]], list[Call]]
+    draw: Callable[..., "Figure"]
+
+
+# The first mechanism that a model contains is drawn.
+_MECHANISMS = (
+    Mechanism(find_windows, draw_windows),
+    Mechanism(find_heads, draw_heads),
+    Mechanism(find_patches, draw_patches),
+    Mechanism(find_transformers, draw_transformers),
+    Mechanism(find_scale_space, draw_scale_space),
+    Mechanism(find_masks, draw_masks),
+    Mechanism(find_recurrent, draw_recurrent),
+    # Fallback for every other layer with `return_attention`.
+    Mechanism(find_attention, draw_attention),
 )
 
 
@@ -45,57 +77,63 @@ def plot_attention(
     before: keras.Model | None = None,
     title: str | None = None,
 ) -> "Figure":
-    """Draws where a model attends, by the first of these mechanisms that it holds.
+    """Draws the attention of a model on images.
 
-    - Attention windows (`TargetLayer`, `AttentiveRegularization`), a row a layer: the windows of
-      up to 12 kernels before training and now, and all regions of interest over the first image
-      (figure 4 of Chitta, Targeted Kernel Networks, 2018).
-    - `AttendRectifyHead`, the first one, a row for each of up to 3 images: what the heads of each
-      module look at, the deepest first, with what each head counts; what each module and the
-      network itself count in the answer, and the class that each of them predicts, beside the
-      answer. Of an `AttentionModule` alone, its heads and their gates.
-    - `PatchRefiner`, the first one, a row for each of up to 3 images: the image with the patches
-      that are looked at finely, the most salient in bold, and what the network says of it first and
-      then; the saliency of each place; and the patches in that order (figures 3 and 6 of Almahairi
-      et al., Dynamic Capacity Networks, 2016).
-    - `SpatialTransformer`: up to 6 images with the frame that it looks at, and what it passes on.
-    - `SANBlock`, the first one, a row for each of up to 3 images: the outputs of both layers, their
-      difference, extrema, smoothed extrema and mask (figure 4 of Garg et al., SAN, 2020), as the 16
-      channels whose mask varies most, or over time.
-    - `CBAM` and `BAM`, the first one, a row an image: the mean map, the mask by channels, by places
-      and as 16 channels, and the map that leaves.
-    - `RecurrentAttention` in `keras.layers.RNN`, the first one, a row a sequence: what the layer
-      reads, the mask over time and their product.
+    The figure shows the first of these mechanisms that the model contains:
 
-    Of any other layer that makes a map, named by `layer`, it draws the attention of activations, a
-    row for each of up to 3 images: the mean over the channels of the squared map, divided by its
-    norm, and the same over the image, interpolated (figure 4 of Zagoruyko and Komodakis, Paying
-    More Attention to Attention, 2017). A list of names shows each so, mechanism or not.
+    - Attention windows (`TargetLayer`, `AttentiveRegularization`), a row for each layer: the
+      windows of up to 12 kernels before training and now, and the regions of interest of all
+      kernels on the first image (figure 4 of Chitta, Targeted Kernel Networks, 2018).
+    - `AttendRectifyHead`, the first one, a row for each of up to 3 images: the masks and gates of
+      the heads of each module, the deepest feature map first; the gates of the modules and of the
+      network itself; and the class that each of them predicts. For an `AttentionModule` alone: its
+      heads and their gates.
+    - `PatchRefiner`, the first one, a row for each of up to 3 images: the image with the selected
+      patches, the most salient in bold, and the classes predicted from the coarse and the refined
+      map; the saliency; and the patches by saliency (figures 3 and 6 of Almahairi et al., Dynamic
+      Capacity Networks, 2016).
+    - `SpatialTransformer`: up to 6 images with the frame that is sampled, and the warped images.
+    - `SANBlock`, the first one, a row for each of up to 3 images: both input maps, their
+      difference, extrema, smoothed extrema and mask (figure 4 of Garg et al., SAN, 2020), as the
+      16 channels with the most variable mask, or over time.
+    - `CBAM` and `BAM`, the first one, a row for each of up to 3 images: the mean input map, the
+      mask by channel, by position and as 16 channels, and the mean output map.
+    - `RecurrentAttention` in `keras.layers.RNN`, the first one, a row for each of up to 3
+      sequences: the input of the layer, the mask over time, and their product.
+    - Any other layer with `return_attention`, the first one, a row for each of up to 3 images: the
+      attention that it returns.
 
-    Of a `training.AttentionDistiller` it draws, for each pair of layers, the student's map beside
-    the teacher's, as the loss compares them: its power, reduction and normalization, and of the
-    smaller size where they differ (figure 6 there). All maps of a pair share one scale, so that
-    the same color is the same value in student and teacher. Under the last pair are the classes
-    that the networks predict.
+    With `layer`, the figure shows the activation-based attention of any layer whose output is a
+    feature map, a row for each of up to 3 images: the mean of the squared map over the channels,
+    divided by its norm, by itself and interpolated over the image (figure 4 of Zagoruyko and
+    Komodakis, Paying More Attention to Attention, 2017). The name of a layer with one of the
+    mechanisms above shows the mechanism; in a list of names, all layers are shown by their
+    activations.
+
+    For a `training.AttentionDistiller`, the figure shows the student's and the teacher's attention
+    map for each pair of layers, computed as in the loss: with its power, reduction and
+    normalization, and at the smaller of two sizes (figure 6 of the same paper). All maps of a pair
+    share a color scale. The predicted classes are below the last pair.
 
     Args:
-        model: A Keras model that holds at least one attention mechanism, or any with `layer`; or an
+        model: Keras model that contains an attention mechanism, or any model with `layer`; or an
             `AttentionDistiller`.
-        images: `(B, H, W, channels)` in `[0, 1]`, or sequences `(B, T, features)`: the model's
-            input; None for a blank one of the model's own size.
-        path: Where to write a PNG (or what the suffix says); None writes nothing.
-        layer: Name of the layer to show, whatever its mechanism, or none; or a list of names. Of
-            a distiller, the student's name of a pair. None as above, and for all pairs.
-        before: The model before training, the student of a distiller, shown beside `model`; of
-            windows, a fresh copy of `model` where None is given, of all else nothing.
-        title: Line above the picture.
+        images: Input of the model, `(B, H, W, channels)` in `[0, 1]`, or sequences
+            `(B, T, features)`. Default: an image of zeros in the model's input size.
+        path: Path of a file to write. The suffix selects the format, PNG without a suffix. Default:
+            no file.
+        layer: Name of the layer to show, or a list of names. For a distiller: names of student
+            layers in `pairs`. Default: the first mechanism, or all pairs.
+        before: Model before training (for a distiller: the student), shown beside `model`. Default:
+            for attention windows a newly initialized copy of `model`, otherwise none.
+        title: Title of the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: When the model holds no mechanism and no layer is given, when `layer` neither
-            attends nor makes a map, or for images of another shape.
+        ValueError: If the model contains no mechanism and `layer` is None, if the output of `layer`
+            is no feature map, or if the images do not fit the model.
 
     Example:
     >>> import keras_attention as ka
@@ -107,59 +145,59 @@ def plot_attention(
     >>> [axes.get_title().splitlines()[-1] for axes in figure.axes[:3]]
     ['image', '8 x 8', 'over the image']
     """
-    figure = _figure(model, images, layer, before, title)
+    figure = _draw(model, images, layer, before, title)
     if path is not None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = path.suffix[1:] or "png"
-        write_whole(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=120))
+        write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=120))
     return figure
 
 
 def has_attention(model: keras.Model, input_shape: Any = None) -> bool:
-    """Whether `plot_attention` finds something to draw.
+    """Returns True if `plot_attention` can draw the model without the argument `layer`.
 
     Args:
         model: A Keras model.
-        input_shape: `(H, W, channels)` or `(T, features)`; None takes the model's own.
+        input_shape: `(H, W, channels)` or `(T, features)`. Default: the input shape of the model.
 
     Example:
     >>> import keras_attention as ka
     >>> has_attention(ka.applications.TDN10()), has_attention(ka.applications.DN10())
     (True, False)
     """
-    if attention_transfer.is_distiller(model):
+    if is_distiller(model):
         return bool(model.pairs)
     calls = trace_calls(model, input_shape)
-    return any(painter.find(calls) for painter in _PAINTERS)
+    return any(mechanism.find(calls) for mechanism in _MECHANISMS)
 
 
-def _figure(
+def _draw(
     model: Any,
     images: Any,
     layer: str | Sequence[str] | None,
     before: keras.Model | None,
     title: str | None,
 ) -> "Figure":
-    if attention_transfer.is_distiller(model):
-        images = _checked_images(model.student, images)
-        return attention_transfer.draw(model, images, layer, before, title)
-    images = _checked_images(model, images)
+    if is_distiller(model):
+        images = _validate_images(model.student, images)
+        return draw_distiller(model, images, layer, before, title)
+    images = _validate_images(model, images)
     calls = trace_calls(model, images.shape[1:])
-    found = [(painter, painter.find(calls)) for painter in _PAINTERS]
-    attending = list(dict.fromkeys(call.layer.name for _, kept in found for call in kept))
-    if layer is None or (isinstance(layer, str) and layer in attending):
-        painter, kept = _painter_and_calls(model, calls, found, layer)
-        return painter.draw(kept, model, images, before, title)
-    names = activations.checked_names(layer, calls, attending)
-    return activations.draw(calls, names, model, images, before, title)
+    found = [(mechanism, mechanism.find(calls)) for mechanism in _MECHANISMS]
+    names = list(dict.fromkeys(call.layer.name for _, kept in found for call in kept))
+    if layer is None or (isinstance(layer, str) and layer in names):
+        mechanism, kept = _select_mechanism(model, calls, found, layer)
+        return mechanism.draw(kept, model, images, before, title)
+    return draw_maps(calls, validate_map_layers(layer, calls, names), model, images, before, title)
 
 
-def _checked_images(model: keras.Model, images: Any) -> np.ndarray:
+def _validate_images(model: keras.Model, images: Any) -> np.ndarray:
     if images is None:
         if None in model.input_shape[1:]:
             raise ValueError(
-                f"`images` must be given: {model.name!r} takes any size. Received: images=None"
+                "`images` must be passed for a model that accepts any image size. Received: "
+                f"images=None for {model.name!r}"
             )
         images = np.zeros((1, *model.input_shape[1:]))
     images = np.asarray(images, dtype="float32")
@@ -167,26 +205,29 @@ def _checked_images(model: keras.Model, images: Any) -> np.ndarray:
     ranks = (len(inputs[0].shape),) if inputs else (3, 4)
     if images.ndim not in ranks or images.ndim not in (3, 4) or len(images) == 0:
         raise ValueError(
-            "`images` must have the shape (B, H, W, channels), or (B, T, features) where "
-            f"{model.name!r} takes sequences, with at least one image. "
-            f"Received: images.shape={images.shape}"
+            "`images` must have the shape (B, H, W, channels), or (B, T, features) for a model of "
+            "sequences, and contain at least one image. "
+            f"Received: images.shape={images.shape} for {model.name!r}"
         )
     return images
 
 
-def _painter_and_calls(
-    model: keras.Model, calls: list[Call], found: list[tuple[Any, list[Call]]], layer: str | None
-) -> tuple[Any, list[Call]]:
-    """The painter that comes first, with the calls to draw: all that it finds, or the layer's."""
-    for painter, by_painter in found:
-        kept = [call for call in by_painter if layer in (None, call.layer.name)]
+def _select_mechanism(
+    model: keras.Model,
+    calls: list[Call],
+    found: list[tuple[Mechanism, list[Call]]],
+    layer: str | None,
+) -> tuple[Mechanism, list[Call]]:
+    """The first mechanism, with all its calls or those of the named layer."""
+    for mechanism, of_mechanism in found:
+        kept = [call for call in of_mechanism if layer in (None, call.layer.name)]
         if kept:
-            return painter, kept
+            return mechanism, kept
     kinds = sorted({type(call.layer).__name__ for call in calls})
-    maps = activations.find(calls)
-    such = f", such as {maps[-1].layer.name!r}" if maps else ""
+    maps = find_maps(calls)
+    example = f", such as {maps[-1].layer.name!r}" if maps else ""
     raise ValueError(
-        "`model` must hold an attention mechanism of keras_attention, such as a TargetLayer; or "
-        f"`layer` must name one that makes a map{such}, to show the attention of its activations. "
+        "`model` must contain an attention mechanism of keras_attention, such as a TargetLayer, or "
+        f"`layer` must be the name of a layer whose output is a feature map{example}. "
         f"Received: {model.name!r} with layers {', '.join(kinds)}"
     )

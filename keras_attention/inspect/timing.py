@@ -1,25 +1,31 @@
-"""Fair timing on a noisy machine: alternate, take medians, report ratios."""
+"""Timing on a machine with other load: interleaved calls, medians and ratios."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
 
-def alternated(
+def interleaved_timing(
     calls: Mapping[str, Callable[[], object]], rounds: int = 15, warm_up: int = 3
 ) -> dict[str, float]:
-    """Times calls that take turns.
+    """Measures the median wall-clock time of functions that are called in turn.
+
+    Each round calls every function once, so that a slow phase of the machine affects all of them
+    alike, and ratios of the medians are comparable.
 
     Args:
-        calls: What to time, by name; each must wait for its result.
-        rounds: How often each is timed.
-        warm_up: First rounds that do not count: tracing, caches.
+        calls: Functions without arguments by name. Each must wait for its result, for example by
+            converting it to NumPy.
+        rounds: Number of measured rounds.
+        warm_up: Number of rounds before the first measured one, which trace the functions and fill
+            caches.
 
     Returns:
-        Median seconds by name.
+        Dictionary from name to median time in seconds.
 
     Example:
-    >>> times = alternated({"short": lambda: time.sleep(0), "long": lambda: time.sleep(0.01)}, 3)
+    >>> calls = {"short": lambda: time.sleep(0), "long": lambda: time.sleep(0.01)}
+    >>> times = interleaved_timing(calls, rounds=3)
     >>> times["short"] < times["long"]
     True
     """

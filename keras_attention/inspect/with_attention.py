@@ -1,4 +1,4 @@
-"""A model that returns, beside its answer, where it attends."""
+"""Models that return their attention maps beside their predictions."""
 
 import inspect
 from typing import Any
@@ -6,35 +6,39 @@ from typing import Any
 import keras
 
 Tensor = Any
-Named = list[tuple[str, Tensor]]
+NamedTensors = list[tuple[str, Tensor]]
 
-# What a layer may be asked to return after its output, in this order.
-ASKED = ("return_attention", "return_gates")
+# Options of a layer's call that add outputs, in the order of these outputs.
+OPTIONS = ("return_attention", "return_gates")
 
 
 def with_attention(model: keras.Model) -> keras.Model:
-    """Makes a model of the same inputs and weights that returns the attention maps too.
+    """Makes a model with the same inputs and weights that also returns the attention maps.
 
-    Every call of a layer that takes `return_attention` is asked for its map, and for its gates
-    where the layer takes `return_gates`; so are those in functional and sequential models inside.
-    What comes after the first of them is called once more, on what they then return: nothing is
-    computed twice, and `model` stays as it was.
+    Layers whose call has an option `return_attention` return their map, and their gates if the call
+    has an option `return_gates`, also in nested functional and sequential models. These layers and
+    all that follow them are called once more to form the new model. It computes each layer once, as
+    `model` does, and `model` does not change.
 
     Args:
-        model: A functional or sequential Keras model that is built. What other layers and
-            subclassed models hold inside is not asked.
+        model: Functional or sequential Keras model that is built. Layers inside other layers and
+            inside subclassed models do not return their maps.
 
     Returns:
-        A `keras.Model` whose output is a dictionary. The model's own output is `"predictions"`, of
-        several `"predictions1"` and so on; those of a dictionary keep their names. A layer's map is
-        `"<layer>_attention"`; of a layer with gates the masks are `"<layer>_masks"`, or
-        `"<layer>_masks1"` and so on where it returns a list of them, and the gates
-        `"<layer>_gates"`; of a `PatchRefiner` there are `"<layer>_saliency"` and
-        `"<layer>_positions"`. The names of layers in a model inside begin with that model's name
-        and `_`. Where a name would come twice, as of a layer called twice, the second ends in `_2`.
+        A `keras.Model` whose output is a dictionary:
+
+        - `"predictions"` is the output of `model`; `"predictions1"` and so on if there are several.
+          Outputs in a dictionary keep their names.
+        - `"<layer>_attention"` is the attention map of a layer.
+        - `"<layer>_masks"` are the masks of a layer with gates (`"<layer>_masks1"` and so on for a
+          list of masks), and `"<layer>_gates"` its gates.
+        - `"<layer>_saliency"` and `"<layer>_positions"` are those of a `PatchRefiner`.
+
+        Names of layers in a nested model begin with the name of that model and `_`. A name that
+        occurs again, for example because a layer is called twice, ends in `_2`.
 
     Raises:
-        ValueError: For a model that is neither functional nor sequential, or without such a layer.
+        ValueError: If the model is neither functional nor sequential, or has no such layer.
 
     Example:
     >>> import keras_attention as ka
@@ -47,91 +51,92 @@ def with_attention(model: keras.Model) -> keras.Model:
             "`model` must be a functional or sequential Keras model that is built. "
             f"Received: model={model!r}"
         )
-    outputs, found = _Repetition({}).of(model)
-    if not found:
+    outputs, maps = _AttentionGraph({}).rebuild(model)
+    if not maps:
         raise ValueError(
-            "`model` must hold a layer that takes `return_attention`, by itself or in a functional "
-            f"or sequential model inside. Received: {model.name!r} without one"
+            "`model` must contain a layer with a call option `return_attention`, outside other "
+            f"layers and subclassed models. Received: {model.name!r} without such a layer"
         )
-    named = _unique([*_named_outputs(outputs), *found])
+    named = _unique_names([*_named_outputs(outputs), *maps])
     return keras.Model(_inputs(model), named, name=model.name)
 
 
-class _Repetition:
-    """Calls what depends on a mechanism again, in a model and in the models inside.
+class _AttentionGraph:
+    """Repeats the calls of layers that depend on a mechanism, in a model and in nested models.
 
     Args:
-        made: What was made in the stead of a layer, by its identity: for a layer that is called
-            twice once.
+        replacements: Replacement of each layer and nested model by its identity, so that a layer
+            that is called twice has one replacement.
     """
 
-    def __init__(self, made: dict[int, Any]):
-        self.made = made
-        self.found: Named = []
+    def __init__(self, replacements: dict[int, Any]):
+        self.replacements = replacements
+        self.maps: NamedTensors = []
 
-    def of(self, model: keras.Model) -> tuple[Any, Named]:
-        """The outputs of the calls made again, as the model has them, and the maps by name."""
+    def rebuild(self, model: keras.Model) -> tuple[Any, NamedTensors]:
+        """Returns the new outputs in the structure of the model's, and the named maps."""
         graph = model._functional if isinstance(model, keras.Sequential) else model
         by_depth = graph._nodes_by_depth
         nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-        values = {id(tensor): tensor for node in nodes for tensor in node.outputs}
+        tensors = {id(tensor): tensor for node in nodes for tensor in node.outputs}
         for node in nodes:
             if not node.is_input:
-                new = self._outputs(node, values)
-                values.update(zip(map(id, node.outputs), keras.tree.flatten(new), strict=True))
-        outputs = keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)
-        return outputs, self.found
+                new = self._outputs(node, tensors)
+                tensors.update(zip(map(id, node.outputs), keras.tree.flatten(new), strict=True))
+        outputs = keras.tree.map_structure(lambda old: tensors[id(old)], graph._outputs_struct)
+        return outputs, self.maps
 
-    def _outputs(self, node: Any, values: dict[int, Tensor]) -> Any:
-        """What stands for the outputs of a call: the same where nothing before it has changed."""
+    def _outputs(self, node: Any, tensors: dict[int, Tensor]) -> Any:
+        """Returns the new outputs of a call: the old ones if none of its inputs is new."""
         layer = node.operation
-        args, kwargs = node.arguments.fill_in(values)
-        if _is_asked(layer):
-            return self._asked(layer, args, kwargs)
-        if _has_graph(layer) and self._inside(layer)[1]:
-            attending, names = self._inside(layer)
+        args, kwargs = node.arguments.fill_in(tensors)
+        if _has_attention_option(layer):
+            return self._call_with_attention(layer, args, kwargs)
+        if _has_graph(layer) and self._nested_model(layer)[1]:
+            attending, names = self._nested_model(layer)
             outputs, maps = attending(*args, **kwargs)
-            self.found += [(name, maps[name]) for name in names]
+            self.maps += [(name, maps[name]) for name in names]
             return outputs
-        if all(values[id(tensor)] is tensor for tensor in node.input_tensors):
+        if all(tensors[id(tensor)] is tensor for tensor in node.input_tensors):
             return node.outputs
         return layer(*args, **kwargs)
 
-    def _asked(self, layer: keras.Layer, args: Any, kwargs: Any) -> Any:
-        """Calls a layer for its maps, and returns what it returned before."""
-        wanted = [name for name in ASKED if name in inspect.signature(layer.call).parameters]
-        twin = self.made.setdefault(id(layer), _twin(layer))
-        outputs = twin(*args, **{**kwargs, **dict.fromkeys(wanted, True)})
+    def _call_with_attention(self, layer: keras.Layer, args: Any, kwargs: Any) -> Any:
+        """Calls a layer with all options, keeps the maps, and returns the original outputs."""
+        options = [name for name in OPTIONS if name in inspect.signature(layer.call).parameters]
+        copy = self.replacements.setdefault(id(layer), _uncalled_copy(layer))
+        outputs = copy(*args, **{**kwargs, **dict.fromkeys(options, True)})
         names = getattr(layer, "attention_names", None)
         if names is not None:
             named = zip(names, outputs[1:], strict=True)
-            self.found += [(f"{layer.name}_{name}", tensor) for name, tensor in named]
+            self.maps += [(f"{layer.name}_{name}", tensor) for name, tensor in named]
             return outputs if kwargs.get("return_attention") else outputs[:1]
-        self.found += _named_maps(layer.name, *outputs[1:])
-        kept = [True, *(bool(kwargs.get(name)) for name in wanted)]
+        self.maps += _named_maps(layer.name, *outputs[1:])
+        kept = [True, *(bool(kwargs.get(name)) for name in options)]
         return [output for output, keep in zip(outputs, kept, strict=True) if keep]
 
-    def _inside(self, model: keras.Model) -> tuple[keras.Model, list[str]]:
-        """A model that returns its outputs and a dictionary of its maps, and their names."""
-        if id(model) not in self.made:
-            outputs, found = _Repetition(self.made).of(model)
-            maps = _unique([(f"{model.name}_{name}", tensor) for name, tensor in found])
+    def _nested_model(self, model: keras.Model) -> tuple[keras.Model, list[str]]:
+        """Returns a model with its outputs and a dictionary of maps, and the names of the maps."""
+        if id(model) not in self.replacements:
+            outputs, found = _AttentionGraph(self.replacements).rebuild(model)
+            maps = _unique_names([(f"{model.name}_{name}", tensor) for name, tensor in found])
             new = keras.Model(_inputs(model), [outputs, maps], name=model.name) if maps else model
-            self.made[id(model)] = new, list(maps)
-        return self.made[id(model)]
+            self.replacements[id(model)] = new, list(maps)
+        return self.replacements[id(model)]
 
 
-def _twin(layer: keras.Layer) -> keras.Layer:
-    """A layer of the same variables that has not been called yet.
+def _uncalled_copy(layer: keras.Layer) -> keras.Layer:
+    """Returns a layer that shares the variables and has no nodes.
 
-    Keras takes the first call of a layer for all of them, so it cannot return more in a later one.
+    Keras derives the number of outputs from the first call of a layer, so the layer itself cannot
+    return more outputs in a later call.
     """
-    twin = object.__new__(type(layer))
-    twin.__dict__.update(layer.__dict__, _inbound_nodes=[], _outbound_nodes=[])
-    return twin
+    copy = object.__new__(type(layer))
+    copy.__dict__.update(layer.__dict__, _inbound_nodes=[], _outbound_nodes=[])
+    return copy
 
 
-def _is_asked(layer: Any) -> bool:
+def _has_attention_option(layer: Any) -> bool:
     return (
         isinstance(layer, keras.Layer)
         and "return_attention" in inspect.signature(layer.call).parameters
@@ -139,7 +144,7 @@ def _is_asked(layer: Any) -> bool:
 
 
 def _has_graph(model: Any) -> bool:
-    """Whether a model says how its layers are called."""
+    """Returns True for functional models, and for sequential models that are built."""
     return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
 
 
@@ -147,7 +152,7 @@ def _inputs(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def _named_outputs(outputs: Any) -> Named:
+def _named_outputs(outputs: Any) -> NamedTensors:
     if isinstance(outputs, dict):
         return list(outputs.items())
     flat = keras.tree.flatten(outputs)
@@ -156,7 +161,7 @@ def _named_outputs(outputs: Any) -> Named:
     return [(f"predictions{number}", tensor) for number, tensor in enumerate(flat, start=1)]
 
 
-def _named_maps(layer: str, maps: Any, gates: Tensor = None) -> Named:
+def _named_maps(layer: str, maps: Any, gates: Tensor = None) -> NamedTensors:
     if gates is None:
         return [(f"{layer}_attention", maps)]
     named = [(f"{layer}_masks", maps)]
@@ -165,8 +170,8 @@ def _named_maps(layer: str, maps: Any, gates: Tensor = None) -> Named:
     return [*named, (f"{layer}_gates", gates)]
 
 
-def _unique(named: Named) -> dict[str, Tensor]:
-    """A dictionary; a name that is taken gets a number."""
+def _unique_names(named: NamedTensors) -> dict[str, Tensor]:
+    """Makes a dictionary; a name that exists already gets a number."""
     result: dict[str, Tensor] = {}
     for base, tensor in named:
         name, number = base, 1

@@ -8,7 +8,7 @@ from tests.harness import slow_on_jax
 
 
 def network(layer):
-    """A layer that attends, and three classes."""
+    """A classifier with three classes."""
     parts = [keras.Input((8, 8, 1)), layer, keras.layers.GlobalAveragePooling2D()]
     return keras.Sequential([*parts, keras.layers.Dense(3, activation="softmax")])
 
@@ -31,10 +31,10 @@ def fit(model, rng, callbacks=(), epochs=3):
 def test_frames_of_training(kind, rng, tmp_path):
     model, path = MODELS[kind](), tmp_path / "new" / "attention.gif"
     images = rng.uniform(size=(1, *model.input_shape[1:]))
-    animation = ka.inspect.AttentionAnimation(images, path, every=2, seconds=0.1)
+    animation = ka.inspect.AttentionAnimation(images, path, frequency=2, duration=0.1)
     fit(model, rng, [animation], epochs=4)
     with Image.open(path) as picture:
-        assert picture.n_frames == 3, "before, after two epochs, after four"
+        assert picture.n_frames == 3, "before training, after two and after four epochs"
         durations = []
         for frame in range(3):
             picture.seek(frame)
@@ -46,7 +46,7 @@ def test_frames_of_training(kind, rng, tmp_path):
     assert [one.name for one in path.parent.iterdir()] == ["attention.gif"]
 
 
-def test_what_is_learned_does_not_change(rng, tmp_path):
+def test_training_gives_the_same_weights(rng, tmp_path):
     layers = [ka.layers.TargetLayer(3, 3), keras.layers.GlobalAveragePooling2D()]
     layers += [keras.layers.Dropout(0.5), keras.layers.Dense(3, activation="softmax")]
 
@@ -57,8 +57,8 @@ def test_what_is_learned_does_not_change(rng, tmp_path):
         return fit(model, np.random.default_rng(1), callbacks).get_weights()
 
     images = rng.uniform(size=(1, 6, 6, 1))
-    watched = train(ka.inspect.AttentionAnimation(images, tmp_path / "a.gif"))
-    for one, other in zip(watched, train(), strict=True):
+    animated = train(ka.inspect.AttentionAnimation(images, tmp_path / "a.gif"))
+    for one, other in zip(animated, train(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -70,35 +70,35 @@ def test_one_file_for_each_fit(rng, tmp_path):
         assert len(animation.frames) == 1 + epochs
 
 
-def test_goes_on_in_another_process(rng, tmp_path):
-    """With the frames so far, and the windows of the network that training began with."""
+def test_resumes_in_another_process(rng, tmp_path):
+    """The animation keeps its frames, and the windows before training."""
     model, images = MODELS["windows"](), rng.uniform(size=(1, 8, 8, 1))
 
-    def begun(animation):
+    def begin(animation):
         animation.set_model(model)
         animation.on_train_begin()
         return animation
 
-    def learn():
+    def train():
         for layer in (one for one in model.layers if isinstance(one, ka.layers.TargetLayer)):
             layer.center.assign_add(layer.scale)
 
-    def ended(animation, first):
+    def finish(animation, first):
         for epoch in (first, first + 1):
-            learn()
+            train()
             animation.on_epoch_end(epoch)
         animation.on_train_end()
 
-    whole = begun(ka.inspect.AttentionAnimation(images, tmp_path / "whole.gif"))
-    learn()
+    whole = begin(ka.inspect.AttentionAnimation(images, tmp_path / "whole.gif"))
+    train()
     whole.on_epoch_end(0)
     state, kept = whole.get_state(), model.get_weights()
-    ended(whole, 1)
+    finish(whole, 1)
 
     model.set_weights(kept)
-    resumed = begun(ka.inspect.AttentionAnimation(images, tmp_path / "resumed.gif"))
+    resumed = begin(ka.inspect.AttentionAnimation(images, tmp_path / "resumed.gif"))
     resumed.set_state(state)
-    ended(resumed, 1)
+    finish(resumed, 1)
     assert (tmp_path / "resumed.gif").read_bytes() == (tmp_path / "whole.gif").read_bytes()
 
 
@@ -106,8 +106,8 @@ def test_goes_on_in_another_process(rng, tmp_path):
     ("arguments", "message"),
     [
         ({"path": "a.jpg"}, r"`path`.*'\.gif'.*Received.*'\.jpg'"),
-        ({"every": 0}, "`every`.*Received: every=0"),
-        ({"seconds": 0.0}, "`seconds`.*Received: seconds=0.0"),
+        ({"frequency": 0}, "`frequency`.*Received: frequency=0"),
+        ({"duration": 0.0}, "`duration`.*Received: duration=0.0"),
         ({"dpi": 1.5}, "`dpi`.*Received: dpi=1.5"),
     ],
 )
@@ -121,6 +121,6 @@ def test_bad_arguments(arguments, message):
 def test_models_without_attention(rng, tmp_path):
     model = ka.applications.DN10((8, 8, 1), classes=3)
     animation = ka.inspect.AttentionAnimation(rng.uniform(size=(1, 8, 8, 1)), tmp_path / "a.gif")
-    with pytest.raises(ValueError, match="must hold an attention mechanism"):
+    with pytest.raises(ValueError, match="must contain an attention mechanism"):
         fit(model, rng, [animation])
     assert not list(tmp_path.iterdir())

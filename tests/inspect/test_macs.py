@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests import harness, model_rows
+from tests import harness, model_cases
 
 L = keras.layers
 LARGE = [("WideResNet", 40, 8.1), ("WARN", 40, 8.2)]
@@ -21,7 +21,7 @@ LARGE = [("WideResNet", 40, 8.1), ("WARN", 40, 8.2)]
         ("STN", (32, 32, 3), 145),
     ],
 )
-def test_counts_of_the_paper(name, input_shape, millions):
+def test_counts_of_targeted_kernel_networks(name, input_shape, millions):
     model = ka.applications.build(name, input_shape=input_shape)
     assert ka.inspect.count_macs(model) == pytest.approx(millions * 1e6, rel=0.01)
 
@@ -39,14 +39,14 @@ def test_counts_of_attend_and_rectify(name, depth, billions):
     assert ka.inspect.count_macs(model) == pytest.approx(billions * 1e9, rel=0.015)
 
 
-def test_a_shape_may_be_that_of_a_data_set():
+def test_shapes_of_data_sets():
     images, _ = ka.datasets.load("digits", "test", 4, size=28).element_spec
     model = keras.Sequential([keras.Input((None, None, 1)), L.Conv2D(2, 3, padding="same")])
     assert ka.inspect.count_macs(model, images.shape[1:]) == 28 * 28 * 9 * 2
 
 
 def test_attention_modules():
-    """Convolutions for attention, scores and classes; here without those for the classes."""
+    """The counts contain the convolutions for attention and for the scores of the gates."""
     options = {"input_shape": (16, 16, 3), "weight_decay": 0.0}
     model = ka.applications.WARN(10, 1, attention_depth=2, attention_width=4, **options)
     per_layer = ka.inspect.count_macs(model, per_layer=True)
@@ -82,7 +82,7 @@ def profiled_macs(model):
 
 @pytest.mark.skipif(not harness.ON_TENSORFLOW, reason="TensorFlow's profiler")
 @pytest.mark.parametrize("name", ["CNN6", "DN10"])
-def test_counts_of_the_tensorflow_profiler(name):
+def test_models_count_as_in_the_tensorflow_profiler(name):
     model = ka.applications.build(name, input_shape=(28, 28, 1))
     # The profiler counts ReLU, pooling and biases too, and normalisation more than once.
     assert ka.inspect.count_macs(model) == pytest.approx(profiled_macs(model), rel=0.02)
@@ -100,19 +100,19 @@ def test_counts_of_the_tensorflow_profiler(name):
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_rules_of_the_tensorflow_profiler(layer):
+def test_layers_count_as_in_the_tensorflow_profiler(layer):
     clone = layer.from_config({**layer.get_config(), "use_bias": False})
     model = keras.Sequential([keras.Input((12, 14, 4)), clone])
     assert ka.inspect.count_macs(model) == pytest.approx(profiled_macs(model), rel=1e-3)
 
 
-def test_groups_of_a_convolution_see_their_channels_only():
+def test_grouped_convolutions():
     grouped = L.Conv2D(6, (3, 2), groups=2, padding="same")  # the profiler counts it as 0
     model = keras.Sequential([keras.Input((5, 7, 4)), grouped])
     assert ka.inspect.count_macs(model) == 5 * 7 * 6 * (3 * 2 * 4 // 2)
 
 
-def test_parts_of_a_spatial_transformer_count():
+def test_spatial_transformers():
     per_layer = ka.inspect.count_macs(ka.applications.STN(), per_layer=True)
     first, again = 16 * 16 * 7 * 7 * 3 * 16, 32 * 32 * 7 * 7 * 3 * 128
     assert per_layer["conv1"] == first, "the localization network comes first, at half the size"
@@ -122,8 +122,8 @@ def test_parts_of_a_spatial_transformer_count():
 
 @pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
 def test_targeted_models_count_their_regions(name):
-    dense = ka.inspect.count_macs(model_rows.ModelCase(name).make(input_shape=(16, 16, 1)))
-    model = model_rows.ModelCase(name).make(input_shape=(16, 16, 1))
+    dense = ka.inspect.count_macs(model_cases.ModelCase(name).make(input_shape=(16, 16, 1)))
+    model = model_cases.ModelCase(name).make(input_shape=(16, 16, 1))
     targets = [layer for layer in model.layers if hasattr(layer, "rois")]
     assert ka.inspect.count_macs(model) == dense
     for layer in targets:
@@ -146,7 +146,7 @@ def test_shared_and_nested_layers_count_every_call():
     assert ka.inspect.count_macs(model, per_layer=True) == {"shared": 3 * 64 * 81}
 
 
-def test_layers_of_one_name_stay_apart():
+def test_layers_with_the_same_name():
     parts = [
         keras.Sequential([keras.Input((4,)), L.Dense(n, use_bias=False, name="dense")], name=str(n))
         for n in (2, 3)
@@ -175,7 +175,7 @@ def test_unknown_size():
         ka.inspect.count_macs(model, (28, 28, 3))
 
 
-def test_layers_without_a_rule_are_named():
+def test_layers_without_a_rule():
     model = keras.Sequential([keras.Input((5, 3)), L.EinsumDense("abc,cd->abd", (None, 4))])
     with pytest.warns(UserWarning, match=r"count as 0 MACs.*EinsumDense"):
         ka.inspect.count_macs(model)
@@ -195,7 +195,7 @@ def test_recurrent_layers(layer, macs):
 
 
 def test_scale_space_attention():
-    """The smoothing, and two products for each value; as the tables of the networks have it."""
+    """The count contains the smoothing and two products per value, as the paper's tables do."""
     inputs = keras.Input((6, 5, 3))
     model = keras.Model(inputs, ka.layers.SANBlock()([inputs, inputs]))
     assert ka.inspect.count_macs(model) == 6 * 5 * (9 * 3 * 3 + 2 * 3)
@@ -213,5 +213,29 @@ def test_subclassed_models():
             return self.convolution(inputs)
 
     assert ka.inspect.count_macs(Small(), (4, 5, 1)) == 20 * 18
-    with pytest.raises(ValueError, match="pass `input_shape`"):
+    with pytest.raises(ValueError, match="`input_shape` must be passed"):
         ka.inspect.count_macs(Small())
+
+
+def test_summary_table():
+    models = {name: ka.applications.build(name) for name in ("DN10", "TDN10")}
+    table = ka.inspect.summary_table(models, columns={"error %": [0.48, "-"]}, title="ours")
+    cells = {column.header: list(column.cells) for column in table.columns}
+    assert cells == {
+        "model": ["DN10", "TDN10"],
+        "parameters": ["44,746", "45,034"],
+        "MACs": ["11.3M", "11.3M"],
+        "error %": ["0.48", "-"],
+    }
+
+
+def test_columns_of_another_length():
+    with pytest.raises(ValueError, match=r"must have 1 values.*'error %'. with 2"):
+        ka.inspect.summary_table({"DN10": ka.applications.DN10()}, columns={"error %": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (999, "999"), (1e3, "1K"), (45.2e6, "45.2M"), (1.47e9, "1.47G")]
+)
+def test_short_numbers(value, text):
+    assert ka.inspect.short_number(value) == text

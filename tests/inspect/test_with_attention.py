@@ -1,4 +1,4 @@
-"""Models that return their attention maps beside their answers."""
+"""Models that return their attention maps beside their predictions."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def numbers(outputs):
 
 
 def check(model, images, names):
-    """The model's own answers, float32 maps of these names, and the same from a file."""
+    """Compares the predictions with the model's, and checks names and precision of the maps."""
     attending = ka.inspect.with_attention(model)
     outputs = numbers(attending(images))
     assert list(attending.output) == names
@@ -41,8 +41,8 @@ def test_head(data_format, policy, rng, tmp_path):
     inputs = keras.Input(shape)
     logits = L.Dense(5)(L.Flatten()(inputs))
     pooled = L.GlobalAveragePooling2D()(inputs)
-    answer = ka.layers.AttendRectifyHead(5, name="rectify")([inputs, inputs], logits, pooled)
-    model = keras.Model(inputs, L.Softmax(dtype="float32")(answer))
+    outputs = ka.layers.AttendRectifyHead(5, name="rectify")([inputs, inputs], logits, pooled)
+    model = keras.Model(inputs, L.Softmax(dtype="float32")(outputs))
     images = rng.uniform(size=(3, *shape)).astype("float32")
     attending, outputs = check(model, images, ["predictions", *head_names(2)])
     assert outputs["rectify_masks2"].shape == ((3, 8, 12, 4) if last else (3, 4, 8, 12))
@@ -52,13 +52,15 @@ def test_head(data_format, policy, rng, tmp_path):
     keras.tree.map_structure(np.testing.assert_array_equal, outputs, numbers(again(images)))
 
 
-def test_the_mechanism_runs_once_and_the_model_stays(rng):
+def test_layers_run_once_and_the_model_does_not_change(rng):
     model = ka.applications.ClutteredCNN(filters=2, units=4)
     before, nodes = model.get_config(), len(model.get_layer("conv1")._inbound_nodes)
     names = ["predictions", *head_names(4)]
     attending, _ = check(model, rng.uniform(size=(2, 40, 40, 1)), names)
     assert ka.inspect.count_macs(attending) == ka.inspect.count_macs(model)
-    assert len(model.get_layer("conv1")._inbound_nodes) == nodes, "what comes before is not called"
+    assert len(model.get_layer("conv1")._inbound_nodes) == nodes, (
+        "layers before the mechanism are not called"
+    )
     assert model.get_config() == before
     assert ka.inspect.has_attention(attending)
 
@@ -104,16 +106,16 @@ def test_sequential_and_nested_models(rng, tmp_path):
     keras.tree.map_structure(np.testing.assert_array_equal, outputs, numbers(again(images)))
 
 
-@pytest.mark.parametrize("asked", [{"return_attention": True}, {"return_gates": True}])
-def test_calls_that_return_maps_already(asked, rng):
+@pytest.mark.parametrize("option", ["return_attention", "return_gates"])
+def test_calls_that_return_maps_already(option, rng):
     inputs = keras.Input((6, 6, 4), name="a")
-    answer, found = ka.layers.AttentionModule(3, name="module")(inputs, **asked)
-    model = keras.Model({"a": inputs}, {"said": answer, "found": found})
+    logits, maps = ka.layers.AttentionModule(3, name="module")(inputs, **{option: True})
+    model = keras.Model({"a": inputs}, {"logits": logits, "maps": maps})
     images = {"a": rng.uniform(size=(2, 6, 6, 4)).astype("float32")}
     outputs = numbers(ka.inspect.with_attention(model)(images))
-    name = "module_masks" if "return_attention" in asked else "module_gates"
-    np.testing.assert_array_equal(outputs["found"], outputs[name])
-    assert sorted(outputs) == ["found", "module_gates", "module_masks", "said"]
+    name = "module_masks" if option == "return_attention" else "module_gates"
+    np.testing.assert_array_equal(outputs["maps"], outputs[name])
+    assert sorted(outputs) == ["logits", "maps", "module_gates", "module_masks"]
 
 
 def test_several_outputs_in_a_list(rng):
@@ -123,9 +125,9 @@ def test_several_outputs_in_a_list(rng):
     assert sorted(outputs) == ["cbam_attention", "predictions1", "predictions2"]
 
 
-def test_models_that_cannot_be():
+def test_models_without_attention_or_graph():
     plain = keras.Sequential([keras.Input((4,)), L.Dense(2)], name="plain")
-    with pytest.raises(ValueError, match=r"that takes `return_attention`.*Received: 'plain'"):
+    with pytest.raises(ValueError, match=r"call option `return_attention`.*Received: 'plain'"):
         ka.inspect.with_attention(plain)
     with pytest.raises(ValueError, match=r"functional or sequential.*Received: model="):
         ka.inspect.with_attention(keras.Sequential([ka.layers.BAM()]))

@@ -1,0 +1,248 @@
+"""Figures with a row per example and a column per quantity, and the style of all figures."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+# Lightness rises with the value, so that the map is legible in gray and to the color-blind.
+COLORMAP = "cividis"
+# Images are shown with 0 in black and 1 in white.
+GRAY = "gray"
+# Frames and points drawn over images, from the color-blind safe palette of Okabe and Ito (2008).
+FRAME_COLOR, POINT_COLOR = "#d55e00", "#56b4e9"
+# Font sizes in points.
+TITLE_SIZE, HEADING_SIZE, NAME_SIZE, LABEL_SIZE, TICK_SIZE = 12, 10, 9, 8, 7
+# Number of examples in a figure.
+ROWS_SHOWN = 3
+# Size of a panel in inches, and the height that a line of notes below it adds.
+PANEL_WIDTH, PANEL_HEIGHT, NOTE_HEIGHT = 2.0, 1.9, 0.4
+# White of an image below an attention map, so that it stays darker than high attention.
+BACKGROUND_BRIGHTNESS = 0.45
+# Opacity of an attention map over an image, at 0 and at its maximum.
+OPACITY = (0.2, 0.85)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a figure.
+
+    Attributes:
+        title: Title above the column.
+        images: Values of shape `(rows, height, width)`, NaN for empty pixels, or colors of shape
+            `(rows, height, width, 3)`. Without `is_image`, the lowest and the highest value of all
+            rows get the ends of the colormap.
+        axis_names: Names of the horizontal and the vertical axis, such as `("step", "feature")`,
+            `""` for an axis without a meaning. None for images, which get square pixels and no
+            axes.
+        is_image: If True, the values are drawn as gray or color images in `[0, 1]`, without a
+            color bar.
+        color_scale: Neighboring columns with the same name share the colors and a color bar.
+        quantity: Label of the color bar.
+        notes: A line below each panel.
+    """
+
+    title: str
+    images: np.ndarray
+    axis_names: tuple[str, str] | None = None
+    is_image: bool = False
+    color_scale: str = ""
+    quantity: str = ""
+    notes: Sequence[str] = ()
+
+
+def input_column(inputs: np.ndarray, layer: Any) -> Column:
+    """Column of the model's input.
+
+    Args:
+        inputs: Images in the data format of `layer`, or sequences `(B, T, features)`.
+        layer: A layer of the model.
+    """
+    if inputs.ndim == 3:
+        axis_names = ("step", "feature")
+        return Column("sequence", inputs.swapaxes(1, 2), axis_names, quantity="value")
+    return Column("image", display_images(inputs, layer), is_image=True)
+
+
+def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
+    """Draws columns of panels with a color bar below each column, or below each shared scale.
+
+    Args:
+        columns: Columns from left to right, all with the same number of rows. The title of the
+            first one names the rows.
+        title: Title of the figure.
+    """
+    from matplotlib.figure import Figure
+
+    count = len(columns[0].images)
+    # Without the additional height, the notes would overlap the row below.
+    height = PANEL_HEIGHT + NOTE_HEIGHT * any(column.notes for column in columns)
+    size = (PANEL_WIDTH * len(columns) + 0.4, height * count + 1.5)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(count, len(columns), squeeze=False)
+    for indices in _group_by_scale(columns):
+        _draw_columns(figure, [columns[index] for index in indices], grid[:, indices])
+    for index, axes in enumerate(grid[:, 0], start=1):
+        label = axes.get_ylabel()
+        row = f"{columns[0].title} {index}"
+        axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=NAME_SIZE)
+    figure.suptitle(title, fontsize=TITLE_SIZE)
+    return figure
+
+
+def _group_by_scale(columns: Sequence[Column]) -> list[list[int]]:
+    """Indices of the columns, grouped by shared color scale."""
+    groups: list[list[int]] = []
+    for index, column in enumerate(columns):
+        scale = column.color_scale
+        if groups and scale and scale == columns[index - 1].color_scale:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _draw_columns(figure: "Figure", columns: Sequence[Column], grid: np.ndarray) -> None:
+    """Draws columns that share a color scale into axes of shape `(rows, columns)`."""
+    from matplotlib.colors import Normalize
+
+    is_image = columns[0].is_image
+    colors, scale = (GRAY, Normalize(0.0, 1.0)) if is_image else (COLORMAP, Normalize())
+    values = np.concatenate([np.ravel(column.images) for column in columns])
+    scale.autoscale_None(np.ma.masked_invalid(values))
+    for column, column_axes in zip(columns, grid.T, strict=True):
+        for axes, image in zip(column_axes, column.images, strict=True):
+            mesh = axes.imshow(image, cmap=colors, norm=scale, interpolation="nearest")
+            _label_axes(axes, column.axis_names)
+        for axes, note in zip(column_axes, column.notes, strict=False):
+            axes.set_xlabel(f"{axes.get_xlabel()}\n{note}".strip(), fontsize=LABEL_SIZE)
+        column_axes[0].set_title(column.title, fontsize=HEADING_SIZE)
+    if not is_image:
+        options: dict[str, Any] = {"location": "bottom", "panchor": False, "shrink": 0.9}
+        bar = figure.colorbar(mesh, ax=list(grid.ravel()), aspect=16 * len(columns), **options)
+        ticks = _color_bar_ticks(scale)
+        bar.set_ticks(ticks, labels=_tick_labels(ticks), fontsize=LABEL_SIZE)
+        bar.set_label(columns[0].quantity, fontsize=LABEL_SIZE)
+
+
+def _label_axes(axes: "Axes", names: tuple[str, str] | None) -> None:
+    if names is None:
+        hide_ticks(axes)
+        return
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_aspect("auto")
+    axes.set_xlabel(names[0], fontsize=LABEL_SIZE)
+    axes.set_ylabel(names[1], fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    if not names[1]:
+        axes.set_yticks([])
+
+
+def _color_bar_ticks(scale: "Normalize") -> list[float]:
+    """Both ends of the scale, and 0 if it is far enough from them."""
+    low, high = float(scale.vmin or 0.0), float(scale.vmax or 0.0)
+    margin = (high - low) / 5
+    return sorted({low, high, *([0.0] if low + margin < 0.0 < high - margin else [])})
+
+
+def _tick_labels(ticks: Sequence[float]) -> list[str]:
+    """Formats numbers with as many digits as distinguish them, at most four."""
+    span = ticks[-1] - ticks[0]
+    digits = min(4, max(0, 1 - math.floor(math.log10(span)))) if span > 0.0 else 2
+    return [f"{round(tick, digits) + 0.0:.{digits}f}" for tick in ticks]
+
+
+def show_image(axes: "Axes", image: Any, **options: Any) -> Any:
+    """Draws an image `(H, W)` or `(H, W, 3)` in `[0, 1]`, without rescaling its values."""
+    scale: dict[str, Any] = {"cmap": GRAY, "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"}
+    return axes.imshow(image, **{**scale, **options})
+
+
+def hide_ticks(axes: "Axes") -> None:
+    """Removes ticks and borders, which images do not need."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_anchor("N")  # aligns the titles of mosaics with different numbers of rows
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def to_channels_last(array: Any, layer: Any) -> np.ndarray:
+    """Converts a feature map or sequence of a layer to a float32 array with channels last."""
+    array = keras.ops.convert_to_numpy(keras.ops.cast(array, "float32"))
+    # Recurrent layers have no data format: images of such models are in Keras's global format.
+    data_format = getattr(layer, "data_format", keras.config.image_data_format())
+    return array if data_format == "channels_last" else np.moveaxis(array, 1, -1)
+
+
+def display_images(inputs: np.ndarray, layer: Any) -> np.ndarray:
+    """Converts a model's input to images `(B, H, W)` or `(B, H, W, 3)` in `[0, 1]`."""
+    if inputs.ndim == 3:  # sequences, with time on the horizontal axis
+        return np.clip(inputs.swapaxes(1, 2), 0.0, 1.0)
+    return np.stack([display_image(image) for image in to_channels_last(inputs, layer)])
+
+
+def display_image(image: np.ndarray) -> np.ndarray:
+    """Clips an image to `[0, 1]`; images without three channels become gray."""
+    colors = image if image.shape[-1] == 3 else image.mean(axis=-1)
+    return np.clip(colors, 0.0, 1.0)
+
+
+def most_variable_channels(maps: np.ndarray, count: int) -> np.ndarray:
+    """Returns the sorted indices of the channels of `(B, ..., channels)` with the largest spread.
+
+    The spread is the standard deviation over the positions, averaged over the batch.
+    """
+    positions = tuple(range(1, maps.ndim - 1))
+    spread = maps.std(axis=positions).mean(axis=0)
+    return np.sort(np.argsort(-spread, kind="stable")[:count])
+
+
+def mosaic(maps: np.ndarray, columns: int) -> np.ndarray:
+    """Arranges the channels of `(H, W, channels)` as tiles in rows, with NaN between them."""
+    height, width, count = maps.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    gap_y, gap_x = max(1, height // 14), max(1, width // 14)
+    canvas = np.full((rows * (height + gap_y) - gap_y, columns * (width + gap_x) - gap_x), np.nan)
+    for index in range(count):
+        top = (index // columns) * (height + gap_y)
+        left = (index % columns) * (width + gap_x)
+        canvas[top : top + height, left : left + width] = maps[..., index]
+    return canvas
+
+
+def square_mosaics(maps: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """Arranges the selected channels of each map of `(B, H, W, channels)` as a mosaic."""
+    columns = math.ceil(math.sqrt(len(channels)))
+    return np.stack([mosaic(image[..., channels], columns) for image in maps])
+
+
+def channel_count(shown: int, total: int) -> str:
+    """Describes how many channels of a map are shown.
+
+    Example:
+    >>> channel_count(16, 64), channel_count(6, 6), channel_count(1, 1)
+    ('16 of 64 channels', '6 channels', '1 channel')
+    """
+    if shown < total:
+        return f"{shown} of {total} channels"
+    return f"{total} channel{'s' * (total > 1)}"
+
+
+def resize_to_image(maps: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
+    """Resizes maps `(H, W, K)` to the size of an image, each relative to its own maximum."""
+    shares = maps / np.maximum(maps.max(axis=(0, 1)), np.finfo("float32").tiny)
+    options: dict[str, Any] = {"interpolation": "bilinear", "data_format": "channels_last"}
+    return keras.ops.convert_to_numpy(keras.ops.image.resize(shares, sides, **options))
