@@ -20,8 +20,8 @@ from keras_attention.distillation.gradient_attention import (
     flip_horizontally,
     gradient_terms,
 )
-from keras_attention.graph.features import graph_with, tap
-from keras_attention.graph.functional import traced
+from keras_attention.graph.features import layer_output
+from keras_attention.graph.functional import to_functional
 from keras_attention.losses.attention_transfer import (
     AttentionTransferLoss,
     HintLoss,
@@ -115,7 +115,7 @@ class AttentionDistiller(keras.Model):
         from_logits: bool | None = None,
         name: str = "attention_distiller",
     ):
-        networks = traced(student), None if teacher is None else traced(teacher)
+        networks = to_functional(student), None if teacher is None else to_functional(teacher)
         # Both models cast their inputs themselves.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.student = student
@@ -549,7 +549,7 @@ def _check_maps(student: keras.Model, teacher: Any, pairs: Sequence[Pair]) -> No
 def _output_shapes(student: keras.Model, teacher: Any, pair: Pair) -> list[tuple[int | None, ...]]:
     """Returns the output shapes of the layers of a pair."""
     return [
-        tuple(tap(graph_with(model, [name]), name).shape)
+        tuple(layer_output(model, name).shape)
         for model, name in zip((student, teacher), pair, strict=True)
     ]
 

@@ -10,8 +10,8 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.distillation.gradient_attention import cross_entropies
-from keras_attention.graph.classifier import says_probabilities
-from keras_attention.graph.features import cut, names_before, tapped, tapped_behind
+from keras_attention.graph.classifier import outputs_probabilities
+from keras_attention.graph.features import feature_extractor, names_before, split_model
 from keras_attention.layers.attend_rectify import SMALLEST_PROBABILITY
 from keras_attention.ops.attention_transfer import at_least_float32, attach_activity
 
@@ -85,11 +85,9 @@ class ModelOutputs:
     def logits(self) -> Tensor:
         """The output as logits in float32 or higher precision; log-probabilities are logits."""
         outputs = at_least_float32(self.outputs)
-        return (
-            ops.log(ops.maximum(outputs, SMALLEST_PROBABILITY))
-            if self.are_probabilities
-            else outputs
-        )
+        if not self.are_probabilities:
+            return outputs
+        return ops.log(ops.maximum(outputs, SMALLEST_PROBABILITY))
 
     def gradient(self, y: Tensor) -> Tensor:
         """Computes J, the gradient of each example's cross-entropy (equation 3)."""
@@ -132,17 +130,12 @@ class FeatureExtractor:
         self.model = model
         self.names = list(dict.fromkeys(names))
         self.with_outputs = with_outputs or with_gradient
-        if mean_squares is None:
-            self._extractor = tapped(model, self.names, self.with_outputs)
-        else:
-            make_layer = partial(ChannelMeanSquare, mean_squares)
-            self._extractor = tapped_behind(
-                model, self.names, lambda _: make_layer(), self.with_outputs
-            )
+        make_layer = None if mean_squares is None else partial(ChannelMeanSquare, mean_squares)
+        self._extractor = feature_extractor(model, self.names, self.with_outputs, make_layer)
         self._with_gradient = with_gradient
         self._parts: tuple[keras.Model, keras.Model] | None = None
         if gradient_layer is not None:
-            self._parts = cut(model, self.names, gradient_layer)
+            self._parts = split_model(model, self.names, gradient_layer)
             before = names_before(model, self.names, gradient_layer)
             self._names_of_parts = [*before, *(name for name in self.names if name not in before)]
         if with_gradient and len(keras.tree.flatten(model.input)) != 1:
@@ -151,7 +144,7 @@ class FeatureExtractor:
                 f"Received: {model.name!r} with {len(keras.tree.flatten(model.input))} inputs"
             )
         if from_logits is None:
-            self._are_probabilities = self.with_outputs and says_probabilities(model)
+            self._are_probabilities = self.with_outputs and outputs_probabilities(model)
         else:
             self._are_probabilities = not from_logits
 

@@ -1,1 +1,1 @@
-"""Reading how a Keras model calls its layers, for what has to run, invert or place them."""
+"""Reads and rebuilds functional models. No other package walks the nodes of a model."""

@@ -1,4 +1,4 @@
-"""Finds the classifier of a model: what it reads, its weights, and the last map before it."""
+"""The classifier of a model: its weights, its inputs, and the last feature map before it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.graph.functional import functional, is_functional, nodes
-from keras_attention.graph.structure import COLLAPSES, Graph
+from keras_attention.graph.functional import Node, functional_graph, is_functional, nodes
+from keras_attention.graph.structure import GLOBAL_REDUCTIONS, Graph
 
 Tensor = Any
-# What may come after a classifier's products without changing what they are.
-_FOLLOWS = (
+# Layers that may follow the matrix product of a classifier.
+_CLASSIFIER_FOLLOWERS = (
     keras.layers.Activation,
     keras.layers.Flatten,
     keras.layers.Reshape,
     keras.layers.Softmax,
 )
-# What returns the values that it reads, or means of them, by the names of layers and operations.
+# Layers and operations whose outputs are their inputs, or means of them.
 _KEEPS_PROBABILITIES = (
     "Activation",
     "Average",
@@ -35,57 +35,56 @@ _KEEPS_PROBABILITIES = (
 
 @dataclass(frozen=True)
 class Classifier:
-    """The last products of a model.
+    """The last matrix product of a model.
 
     Attributes:
-        map_node: The call that makes the last map.
-        read: The vector that the products read; None for the mean of the last map.
-        kernel: `(C, classes)`; None where the model has no top.
-        bias: `(classes,)`.
+        map_node: Node that produces the last feature map.
+        inputs: Vector that the classifier reads; None for the mean of the last feature map.
+        kernel: Array of shape `(C, classes)`; None if the model has no classifier.
+        bias: Array of shape `(classes,)`; None if the model has no classifier.
     """
 
-    map_node: Any
-    read: Tensor = None
+    map_node: Node
+    inputs: Tensor = None
     kernel: np.ndarray | None = None
     bias: np.ndarray | None = None
 
     @property
     def classes(self) -> int | None:
-        """How many classes it tells apart; None without a top."""
+        """Number of classes; None if the model has no classifier."""
         return None if self.kernel is None else self.kernel.shape[1]
 
 
 def find_classifier(model: keras.Model) -> Classifier:
-    """Looks for a last dense layer, or a 1x1 convolution on means in its stead.
+    """Finds the last dense layer of a model, or a 1x1 convolution on pooled features.
 
     Args:
-        model: A functional model with one output. Where neither is the last, it has no top.
+        model: Functional model with one output. If its last matrix product is neither, the model is
+            taken as one without a classifier.
 
     Raises:
-        ValueError: For a model of several outputs, or without a map.
+        ValueError: If the model has several outputs, or no feature map.
     """
     if len(model.outputs) != 1:
         raise ValueError(
-            "`model` must have one output, the classes or the features. "
-            f"Received: {model.name!r} with {len(model.outputs)}"
+            "`model` must have one output, the predictions or the features. "
+            f"Received: model={model.name!r} with {len(model.outputs)} outputs"
         )
     graph = Graph(model)
-    node = last = graph.maker(model.outputs[0])
-    while node is not None and isinstance(node.operation, _FOLLOWS):
-        node = graph.before(node)
+    node = last = graph.producer(model.outputs[0])
+    while node is not None and isinstance(node.operation, _CLASSIFIER_FOLLOWERS):
+        node = graph.predecessor(node)
     layer = node.operation if node is not None else None
     if isinstance(layer, keras.layers.Dense) and len(node.outputs[0].shape) == 2:
-        return Classifier(
-            _last_map(graph, node, model), node.input_tensors[0], *_weights(layer, layer.kernel)
-        )
+        weights = _weights(layer, layer.kernel)
+        return Classifier(_last_map(graph, node, model), node.input_tensors[0], *weights)
     if isinstance(layer, keras.layers.Conv2D) and not graph.is_map(node):
-        kernel = keras.ops.reshape(layer.kernel, layer.kernel.shape[-2:])
-        name = "rectify_features"
-        read = keras.layers.Flatten(name=name)(node.input_tensors[0])
-        return Classifier(_last_map(graph, node, model), read, *_weights(layer, kernel))
-    found = _last_map(graph, last, model)
+        weights = _weights(layer, keras.ops.reshape(layer.kernel, layer.kernel.shape[-2:]))
+        inputs = keras.layers.Flatten(name="rectify_features")(node.input_tensors[0])
+        return Classifier(_last_map(graph, node, model), inputs, *weights)
+    map_node = _last_map(graph, last, model)
     is_vector = len(model.outputs[0].shape) == 2
-    return Classifier(found, model.outputs[0] if is_vector else None)
+    return Classifier(map_node, model.outputs[0] if is_vector else None)
 
 
 def _weights(layer: keras.Layer, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -95,49 +94,49 @@ def _weights(layer: keras.Layer, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
     return kernel, keras.ops.convert_to_numpy(keras.ops.cast(layer.bias, "float32"))
 
 
-def _last_map(graph: Graph, node: Any, model: keras.Model) -> Any:
-    """The call whose map is collapsed before the classifier, also to one of 1x1 pixels."""
-    here = node
-    while here is not None:
-        before = graph.before(here)
-        if isinstance(here.operation, COLLAPSES) and before is not None:
-            return before
-        here = before
+def _last_map(graph: Graph, node: Node | None, model: keras.Model) -> Node:
+    """Returns the node whose map is reduced before the classifier; it may have 1x1 pixels."""
+    current = node
+    while current is not None:
+        predecessor = graph.predecessor(current)
+        if isinstance(current.operation, GLOBAL_REDUCTIONS) and predecessor is not None:
+            return predecessor
+        current = predecessor
     while node is not None and not graph.is_map(node):
-        node = graph.before(node)
+        node = graph.predecessor(node)
     if node is None:
         raise ValueError(
-            "`model` must have a map (B, H, W, C) before its classifier. "
-            f"Received: {model.name!r} without one"
+            "`model` must have a feature map (B, H, W, C) before its classifier. "
+            f"Received: model={model.name!r} without one"
         )
     return node
 
 
-def says_probabilities(model: keras.Model, output: int = 0) -> bool:
-    """Whether a softmax is the last that happens to what a model returns, or means of it.
+def outputs_probabilities(model: keras.Model, output: int = 0) -> bool:
+    """Returns True if an output of a model is that of a softmax, or a mean of such outputs.
 
     Args:
-        model: A functional or sequential model.
-        output: Which of several outputs.
+        model: Functional or sequential model.
+        output: Index of the output among several.
 
     Example:
     >>> import keras_attention as ka
-    >>> says_probabilities(ka.applications.DN10(classifier_activation=None))
+    >>> outputs_probabilities(ka.applications.DN10(classifier_activation=None))
     False
     """
-    graph = functional(model)
-    return _after_softmax(graph, graph.outputs[output]) is True
+    graph = functional_graph(model)
+    return _follows_softmax(graph, graph.outputs[output]) is True
 
 
-def _after_softmax(graph: keras.Model, tensor: Any) -> bool | None:
-    """None where nothing happens to the model's input."""
-    makers = {id(made): node for node in nodes(graph) for made in node.outputs}
-    while (node := makers.get(id(tensor))) is not None:
+def _follows_softmax(graph: keras.Model, tensor: Tensor) -> bool | None:
+    """Returns None if only layers that keep probabilities lie between the input and the tensor."""
+    producers = {id(output): node for node in nodes(graph) for output in node.outputs}
+    while (node := producers.get(id(tensor))) is not None:
         operation = node.operation
         if is_functional(operation):
-            inner = functional(operation)
-            place = [id(made) for made in node.outputs].index(id(tensor))
-            found = _after_softmax(inner, inner.outputs[place])
+            nested = functional_graph(operation)
+            index = [id(output) for output in node.outputs].index(id(tensor))
+            found = _follows_softmax(nested, nested.outputs[index])
             if found is not None:
                 return found
         else:

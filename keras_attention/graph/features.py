@@ -1,172 +1,177 @@
-"""A model that returns, beside its answer, the maps that some of its layers make."""
+"""Feature extraction: models that also return the outputs of some of their layers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-from keras_attention.graph.functional import functional, inputs_like, run, unrolled
+from keras_attention.graph.functional import (
+    Node,
+    flatten_nested,
+    functional_graph,
+    inputs_like,
+    replay,
+)
 from keras_attention.graph.structure import Graph
-from keras_attention.utils.validation import nearest
+from keras_attention.utils.validation import did_you_mean
 
 Tensor = Any
-# Names in an error, of those that a model has.
-SHOWN = 12
+# Number of layer names that an error lists.
+LISTED_NAMES = 12
 
 
-def tapped(model: keras.Model, names: Sequence[str], answer: bool = True) -> keras.Model:
-    """Makes a model of the same inputs and layers that also returns what some layers put out.
-
-    Nothing is computed twice, and `model` stays as it was. Layers of functional and sequential
-    models inside are found by their own names.
-
-    Args:
-        model: A functional or sequential Keras model that is built.
-        names: Of layers that are called once.
-        answer: Whether to return the model's own output; without, what follows the last tap is
-            not computed.
-
-    Returns:
-        A model whose output is `[answer, [output of each name]]`, or the list alone.
-
-    Raises:
-        ValueError: For another model, or a name of no layer (names the nearest), of one that is
-            called more than once or puts out more than one tensor.
-
-    Example:
-    >>> import keras_attention as ka
-    >>> with_maps = tapped(ka.applications.WideResNet(10, 1, "at"), ["group1", "group3"])
-    >>> [tuple(maps.shape) for maps in with_maps.output[1]]
-    [(None, 32, 32, 16), (None, 8, 8, 64)]
-    """
-    graph = graph_with(model, names)
-    maps = [tap(graph, name) for name in names]
-    outputs = [graph._outputs_struct, maps] if answer else maps
-    return keras.Model(graph.input, outputs, name=f"{model.name}_tapped")
-
-
-def tapped_behind(
+def feature_extractor(
     model: keras.Model,
     names: Sequence[str],
-    make: Callable[[str], keras.layers.Layer],
-    answer: bool = True,
+    with_outputs: bool = True,
+    make_layer: Callable[[], keras.layers.Layer] | None = None,
 ) -> keras.Model:
-    """As `tapped`, but returns what layers put behind those say of their outputs.
+    """Creates a model that also returns the outputs of some layers; the layers are shared.
+
+    Each layer is computed once, and `model` does not change. Layers of nested functional and
+    sequential models are found by their own names.
 
     Args:
-        model: A functional or sequential Keras model that is built.
-        names: Of layers that are called once, and make one tensor each.
-        make: Makes a layer for a name that returns two tensors: its input, which goes on through
-            the network, and what is to be returned.
-        answer: Whether to return the model's own output.
+        model: Functional or sequential Keras model that is built.
+        names: Names of layers that are called once and return one tensor.
+        with_outputs: If True, the outputs of `model` are returned too. If False, layers that no
+            feature depends on are left out.
+        make_layer: Function that creates a layer to insert after each named layer. It returns two
+            tensors: its input, which the following layers read, and the feature that is returned.
 
     Returns:
-        A model whose output is `[answer, [what was made of each name]]`, or the list alone.
+        A model whose output is `[outputs of model, features]`, or `features` alone, where
+        `features` is a list with one tensor for each name.
+
+    Raises:
+        ValueError: If `model` is neither functional nor sequential, a name is unknown, or a layer
+            is called more than once or returns several tensors.
 
     Example:
     >>> import keras_attention as ka
-    >>> from keras_attention.distillation.features import ChannelActivity
-    >>> with_maps = tapped_behind(
-    ...     ka.applications.WideResNet(10, 1, "at"), ["group3"], lambda name: ChannelActivity()
-    ... )
-    >>> with_maps.output[1][0].shape
-    (None, 8, 8, 1)
+    >>> extractor = feature_extractor(ka.applications.WideResNet(10, 1, "at"), ["group1", "group3"])
+    >>> [tuple(features.shape) for features in extractor.output[1]]
+    [(None, 32, 32, 16), (None, 8, 8, 64)]
     """
-    graph = graph_with(model, names)
-    made: dict[str, Tensor] = {}
-
-    def behind(name: str) -> Callable[[Tensor], Tensor]:
-        def call(features: Tensor) -> Tensor:
-            through, made[name] = make(name)(features)
-            return through
-
-        return call
-
-    inputs = inputs_like(graph)
-    outputs = run(graph, inputs, behind={name: behind(name) for name in names})
-    maps = [made[name] for name in names]
-    return keras.Model(
-        inputs, [outputs, maps] if answer else maps, name=f"{model.name}_tapped_behind"
-    )
+    graph = _graph_with(model, names)
+    features = [_output_of(graph, name) for name in names]
+    inputs, outputs = graph.input, graph.output
+    if make_layer is not None:
+        inputs = inputs_like(graph)
+        outputs, features = _insert(graph, names, make_layer, inputs)
+    outputs = [outputs, features] if with_outputs else features
+    return keras.Model(inputs, outputs, name=f"{model.name}_features")
 
 
-def cut(model: keras.Model, names: Sequence[str], at: str) -> tuple[keras.Model, keras.Model]:
-    """Cuts a model in two at the output of a layer, as `tapped` finds it.
+def _insert(
+    graph: keras.Model,
+    names: Sequence[str],
+    make_layer: Callable[[], keras.layers.Layer],
+    inputs: Any,
+) -> tuple[Any, list[Tensor]]:
+    """Replays a model with a layer after each named layer; returns its outputs and the features."""
+    features: dict[str, Tensor] = {}
+
+    def call(node: Node, /, *args: Any, **kwargs: Any) -> Any:
+        outputs = node.operation(*args, **kwargs)
+        name = node.operation.name
+        if name in names:
+            outputs, features[name] = make_layer()(keras.tree.flatten(outputs)[0])
+        return outputs
+
+    outputs = replay(graph, inputs, call)
+    return outputs, [features[name] for name in names]
+
+
+def split_model(
+    model: keras.Model, names: Sequence[str], at: str
+) -> tuple[keras.Model, keras.Model]:
+    """Splits a model at the output of a layer into two models that also return features.
 
     Args:
-        model: A functional or sequential Keras model that is built.
-        names: Of more layers whose outputs are wanted.
-        at: Name of the layer.
+        model: Functional or sequential Keras model that is built.
+        names: Names of layers whose outputs are returned, as in `feature_extractor`.
+        at: Name of the layer at which the model is split.
 
     Returns:
-        A model from the inputs to `[output of at, outputs of names up to there]`, and one from
-        `[output of at, inputs]` to `[answer, outputs of the other names]`.
+        A model from the inputs to `[output of at, features before it]`, and a model from `[output
+        of at, inputs]` to `[outputs of model, features after it]`.
 
     Example:
     >>> import keras_attention as ka
     >>> network = ka.applications.WideResNet(10, 1, "at")
-    >>> first, second = cut(network, ["group1", "group3"], at="group2")
+    >>> first, second = split_model(network, ["group1", "group3"], at="group2")
     >>> [maps.shape[-1] for maps in first.output[1]], [maps.shape[-1] for maps in second.output[1]]
     ([16], [64])
     """
-    graph = graph_with(model, [at, *names])
-    place = tap(graph, at)
+    graph = _graph_with(model, [at, *names])
+    output = _output_of(graph, at)
     before = names_before(model, names, at)
-    lower = [tap(graph, name) for name in names if name in before]
-    upper = [tap(graph, name) for name in names if name not in before]
-    first = keras.Model(graph.input, [place, lower], name=f"{model.name}_until_{at}")
-    whole = keras.Model([place, graph.input], [graph._outputs_struct, upper])
-    return first, whole
+    lower = [_output_of(graph, name) for name in names if name in before]
+    upper = [_output_of(graph, name) for name in names if name not in before]
+    first = keras.Model(graph.input, [output, lower], name=f"{model.name}_until_{at}")
+    second = keras.Model([output, graph.input], [graph.output, upper])
+    return first, second
 
 
 def names_before(model: keras.Model, names: Sequence[str], at: str) -> list[str]:
-    """Which layers another one depends on, and itself.
+    """Returns the names of the layers that a layer depends on, including its own name.
 
     Example:
     >>> import keras_attention as ka
     >>> names_before(ka.applications.WideResNet(10, 1, "at"), ["group1", "group3"], "group2")
     ['group1']
     """
-    graph = graph_with(model, [at, *names])
-    calls = Graph(graph)
-    waiting, reached = [tap(graph, at)], set()
-    while waiting:
-        node = calls.maker(waiting.pop())
+    model = _graph_with(model, [at, *names])
+    graph = Graph(model)
+    pending, reached = [_output_of(model, at)], set()
+    while pending:
+        node = graph.producer(pending.pop())
         if node is not None and id(node) not in reached:
             reached.add(id(node))
-            waiting += node.input_tensors
-    return [name for name in names if id(calls.maker(tap(graph, name))) in reached]
+            pending += node.input_tensors
+    return [name for name in names if id(graph.producer(_output_of(model, name))) in reached]
 
 
-def graph_with(model: keras.Model, names: Sequence[str]) -> keras.Model:
-    """The model as a graph that calls these layers; laid out where models inside hold them."""
-    graph = functional(model)
-    own = {node.operation.name for node in Graph(graph).nodes}
-    return graph if own.issuperset(names) else unrolled(graph)
-
-
-def tap(graph: keras.Model, name: str) -> Tensor:
-    """What the layer of a name puts out in a functional model.
+def layer_output(model: keras.Model, name: str) -> Tensor:
+    """Returns the symbolic output of a layer, also of a layer in a nested model.
 
     Raises:
-        ValueError: As `tapped` does.
+        ValueError: As `feature_extractor`.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> layer_output(ka.applications.WideResNet(10, 1, "at"), "group3").shape
+    (None, 8, 8, 64)
     """
-    calls = Graph(graph)
-    found = [node for node in calls.nodes if node.operation.name == name]
+    return _output_of(_graph_with(model, [name]), name)
+
+
+def _graph_with(model: keras.Model, names: Sequence[str]) -> keras.Model:
+    """Returns the graph of a model; without nested models if they contain some of the names."""
+    graph = functional_graph(model)
+    top_level = {node.operation.name for node in Graph(graph).nodes}
+    return graph if top_level.issuperset(names) else flatten_nested(graph)
+
+
+def _output_of(model: keras.Model, name: str) -> Tensor:
+    graph = Graph(model)
+    found = [node for node in graph.nodes if node.operation.name == name]
     if len(found) == 1 and len(found[0].outputs) == 1:
         return found[0].outputs[0]
     if not found:
+        names = [node.operation.name for node in graph.nodes]
         raise ValueError(
-            f"Expected the name of a layer of {graph.name!r}. Received: {name!r}."
-            + (nearest(name, [node.operation.name for node in calls.nodes], 3) or _maps(calls))
+            f"The name must be that of a layer of {model.name!r}. Received: {name!r}."
+            + (did_you_mean(name, names, 3) or _list_maps(graph))
         )
     raise ValueError(
-        f"Expected a layer that {graph.name!r} calls once, for one tensor. "
-        f"Received: {name!r}, called {len(found)} times for {len(found[0].outputs)} each"
+        f"The layer must be called once by {model.name!r} and return one tensor. "
+        f"Received: {name!r}, called {len(found)} times, with {len(found[0].outputs)} outputs"
     )
 
 
-def _maps(calls: Graph) -> str:
-    """The layers that reduce or end a stage say most; a few of all that make maps."""
-    names = [place.node.operation.name for place in calls.before_reductions()]
-    return f" Maps before reductions: {', '.join(names[:SHOWN])}" if names else ""
+def _list_maps(graph: Graph) -> str:
+    """Names some layers that end a stage of the network, which are the usual choices."""
+    names = [point.node.operation.name for point in graph.before_reductions()]
+    return f" Maps before reductions: {', '.join(names[:LISTED_NAMES])}" if names else ""

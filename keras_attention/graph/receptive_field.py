@@ -1,13 +1,13 @@
-"""Which pixels of an image a place of a map sees."""
+"""Receptive fields: the pixels of an image that each position of a feature map depends on."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from keras_attention.graph.functional import functional, is_functional, nodes
+from keras_attention.graph.functional import Node, functional_graph, is_functional, nodes
 
-# What reads each place by itself, by the names of layers and operations.
+# Layers and operations that compute each position from the same position of their inputs.
 _POINTWISE = (
     "Absolute",
     "Activation",
@@ -16,7 +16,7 @@ _POINTWISE = (
     "Average",
     "BatchNormalization",
     "Cast",
-    "ChannelActivity",
+    "ChannelMeanSquare",
     "Clip",
     "Concatenate",
     "Divide",
@@ -50,48 +50,57 @@ _POINTWISE = (
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Place `i` of a map sees the pixels from `i * stride + start`, `size` of them, on each axis.
+    """Receptive field of a map: position `i` depends on `size` pixels from `i * stride + start`.
 
     Attributes:
-        stride: Pixels from one place to the next, `(rows, columns)`.
-        size: Pixels that a place sees.
-        start: First pixel that place 0 sees; negative where padding is.
+        stride: Pixels between neighbouring positions, `(rows, columns)`.
+        size: Number of pixels that a position depends on, `(rows, columns)`.
+        start: First pixel that position 0 depends on; negative if it lies in padding.
     """
 
     stride: tuple[int, int] = (1, 1)
     size: tuple[int, int] = (1, 1)
     start: tuple[int, int] = (0, 0)
 
-    def then(self, window: Any, steps: Any, before: Any) -> "ReceptiveField":
-        """The field behind windows over the map, with `before` of them padded at the start."""
-        pairs = zip(self.stride, self.size, self.start, window, steps, before, strict=True)
-        made = [
-            (stride * step, size + (wide - 1) * stride, start - pad * stride)
-            for stride, size, start, wide, step, pad in pairs
+    def then(self, window: Any, strides: Any, padding: Any) -> "ReceptiveField":
+        """Returns the field after windows that slide over the map.
+
+        Args:
+            window: Sizes of the window.
+            strides: Strides of the window.
+            padding: Pixels of padding before the first row and the first column.
+        """
+        axes = zip(self.stride, self.size, self.start, window, strides, padding, strict=True)
+        fields = [
+            (stride * step, size + (length - 1) * stride, start - before * stride)
+            for stride, size, start, length, step, before in axes
         ]
-        return ReceptiveField(*zip(*made, strict=True))
+        return ReceptiveField(*zip(*fields, strict=True))
 
     def merged(self, other: "ReceptiveField") -> "ReceptiveField":
-        """The field of what reads two maps at the same place."""
+        """Returns the field of an operation that reads two maps at the same position."""
         if self.stride != other.stride:
-            raise ValueError(f"Maps of strides {self.stride} and {other.stride} meet.")
-        pairs = zip(self.start, self.size, other.start, other.size, strict=True)
-        spans = [(min(a, c), max(a + b, c + d)) for a, b, c, d in pairs]
+            raise ValueError(
+                "Feature maps that are merged must have equal strides. "
+                f"Received: strides {self.stride} and {other.stride}"
+            )
+        axes = zip(self.start, self.size, other.start, other.size, strict=True)
+        spans = [(min(a, c), max(a + b, c + d)) for a, b, c, d in axes]
         (top, bottom), (left, right) = spans
         return ReceptiveField(self.stride, (bottom - top, right - left), (top, left))
 
 
 def receptive_field(model: keras.Model) -> ReceptiveField:
-    """Finds what the places of a model's map see of its image.
+    """Computes the receptive field of a model from one image to one feature map.
 
     Args:
-        model: A functional or sequential model from one image to one map, of convolutions,
-            pooling, padding, cropping, and layers that read each place by itself. Padding
-            "same" behind strides depends on the size of the image: where the model leaves it
-            open, it is that of sides which all strides divide.
+        model: Functional or sequential model of convolutions, pooling, padding, cropping, and
+            layers that act on each position separately. The padding of strided layers with "same"
+            padding depends on the image size; if the model leaves the size open, sizes that all
+            strides divide are assumed.
 
     Raises:
-        ValueError: For a model of other layers.
+        ValueError: If the model has several inputs or outputs, or other layers.
 
     Example:
     >>> model = keras.Sequential([
@@ -101,28 +110,31 @@ def receptive_field(model: keras.Model) -> ReceptiveField:
     >>> receptive_field(model)
     ReceptiveField(stride=(4, 4), size=(11, 11), start=(0, 0))
     """
-    graph = functional(model)
+    graph = functional_graph(model)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise ValueError(f"{model.name!r} must have one input and one output.")
-    return _behind(graph, ReceptiveField())
+        raise ValueError(
+            "`model` must have one input and one output. Received: "
+            f"model={model.name!r} with {len(graph.inputs)} and {len(graph.outputs)}"
+        )
+    return _field_after_model(graph, ReceptiveField())
 
 
-def _behind(graph: keras.Model, field: ReceptiveField) -> ReceptiveField:
+def _field_after_model(graph: keras.Model, field: ReceptiveField) -> ReceptiveField:
     fields = {id(graph.inputs[0]): field}
     for node in nodes(graph):
-        seen = [fields[id(tensor)] for tensor in node.input_tensors]
-        together = seen[0]
-        for other in seen[1:]:
-            together = together.merged(other)
-        made = _of_call(node, together)
-        fields.update((id(tensor), made) for tensor in node.outputs)
+        inputs = [fields[id(tensor)] for tensor in node.input_tensors]
+        merged = inputs[0]
+        for other in inputs[1:]:
+            merged = merged.merged(other)
+        after = _field_after_node(node, merged)
+        fields.update((id(tensor), after) for tensor in node.outputs)
     return fields[id(graph.outputs[0])]
 
 
-def _of_call(node: Any, field: ReceptiveField) -> ReceptiveField:
+def _field_after_node(node: Node, field: ReceptiveField) -> ReceptiveField:
     layer = node.operation
     if is_functional(layer):
-        return _behind(functional(layer), field)
+        return _field_after_model(functional_graph(layer), field)
     if type(layer).__name__ in _POINTWISE:
         return field
     if isinstance(layer, keras.layers.ZeroPadding2D):
@@ -131,25 +143,28 @@ def _of_call(node: Any, field: ReceptiveField) -> ReceptiveField:
         return field.then((1, 1), (1, 1), [-before for before, _ in layer.cropping])
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if window is None or len(window) != 2 or "Transpose" in type(layer).__name__:
-        raise ValueError(f"{layer.name!r} ({type(layer).__name__}) has no known field.")
-    spread = getattr(layer, "dilation_rate", (1, 1))
-    wide = [(side - 1) * rate + 1 for side, rate in zip(window, spread, strict=True)]
-    steps = getattr(layer, "strides", (1, 1))
-    before = [0, 0]
+        raise ValueError(
+            "Receptive fields are known for convolutions, pooling, padding, cropping and pointwise "
+            f"layers. Received: {layer.name!r} ({type(layer).__name__})"
+        )
+    dilation = getattr(layer, "dilation_rate", (1, 1))
+    extent = [(size - 1) * rate + 1 for size, rate in zip(window, dilation, strict=True)]
+    strides = getattr(layer, "strides", (1, 1))
+    padding = [0, 0]
     if getattr(layer, "padding", "same") == "same":
         sides = _sides(layer, node.input_tensors[0].shape)
-        before = [padding_before(*part) for part in zip(sides, wide, steps, strict=True)]
-    return field.then(wide, steps, before)
+        padding = [padding_before(*axis) for axis in zip(sides, extent, strides, strict=True)]
+    return field.then(extent, strides, padding)
 
 
-def padding_before(side: int | None, window: int, step: int) -> int:
-    """Zeros before the first of a side's pixels, for padding "same".
+def padding_before(side: int | None, window: int, stride: int) -> int:
+    """Returns the number of zeros before the first pixel of an axis for "same" padding.
 
     Example:
     >>> padding_before(8, 3, 2), padding_before(7, 3, 2), padding_before(None, 3, 2)
     (0, 1, 0)
     """
-    rest = step if side is None or side % step == 0 else side % step
+    rest = stride if side is None or side % stride == 0 else side % stride
     return max(window - rest, 0) // 2
 
 

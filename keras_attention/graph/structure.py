@@ -1,4 +1,4 @@
-"""Reading a model's graph: what follows a convolution, what reduces a map."""
+"""The structure of a model's graph: producers and consumers of tensors, and insertion points."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 
-from keras_attention.graph.functional import nodes
+from keras_attention.graph.functional import Node, nodes
+
+Tensor = Any
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -16,8 +18,8 @@ CONVOLUTIONS = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
-# What belongs to a convolution before it: normalization and activation, each value by itself.
-FINISHES = (
+# Layers that belong to the convolution before them: normalization and activation.
+CONVOLUTION_FOLLOWERS = (
     keras.layers.Activation,
     keras.layers.BatchNormalization,
     keras.layers.ELU,
@@ -28,7 +30,7 @@ FINISHES = (
     keras.layers.ReLU,
 )
 PADDINGS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D)
-COLLAPSES = (
+GLOBAL_REDUCTIONS = (
     keras.layers.Flatten,
     keras.layers.GlobalAveragePooling1D,
     keras.layers.GlobalAveragePooling2D,
@@ -38,138 +40,155 @@ COLLAPSES = (
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a mechanism goes: after a call of a layer.
+class InsertionPoint:
+    """Position of a mechanism: after a node.
 
     Attributes:
-        node: The call whose output it refines.
-        convolution: The call of the convolution that this output comes from.
+        node: Node whose output the mechanism refines.
+        convolution: Node of the convolution that this output comes from.
     """
 
-    node: Any
-    convolution: Any
+    node: Node
+    convolution: Node
 
 
 class Graph:
-    """The calls of a functional model's layers."""
+    """Producers, consumers and depths of the nodes of a functional model.
+
+    Args:
+        model: Functional model.
+
+    Attributes:
+        nodes: Nodes in an order of execution.
+        outputs: Identities of the output tensors of the model.
+    """
 
     def __init__(self, model: keras.Model):
         self.nodes = nodes(model)
         self.outputs = {id(tensor) for tensor in model.outputs}
-        self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
-        self._readers: dict[int, list[Any]] = defaultdict(list)
-        self._levels: dict[int, int] = {}
+        self._producers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
+        self._consumers: dict[int, list[Node]] = defaultdict(list)
+        self._depths: dict[int, int] = {}
         self._reductions: dict[int, int] = {}
         for node in self.nodes:
             for tensor in node.input_tensors:
-                self._readers[id(tensor)].append(node)
-            before = [self._levels[id(maker)] for maker in self._before(node)]
-            self._levels[id(node)] = 1 + max(before, default=0)
-            before = [self._reductions[id(maker)] for maker in self._before(node)]
+                self._consumers[id(tensor)].append(node)
+            before = [self._depths[id(producer)] for producer in self._predecessors(node)]
+            self._depths[id(node)] = 1 + max(before, default=0)
+            before = [self._reductions[id(producer)] for producer in self._predecessors(node)]
             self._reductions[id(node)] = _reduces(node) + max(before, default=0)
 
-    def after_convolutions(self) -> list[Place]:
-        """After every convolution, its normalization and its activation."""
+    def after_convolutions(self) -> list[InsertionPoint]:
+        """Returns the points after every convolution, its normalization and its activation."""
         convolutions = [node for node in self.nodes if _is_convolution(node)]
-        places = [Place(self._finished(node), node) for node in convolutions]
-        return [place for place in places if _is_map(place.node) and not _is_answer(place.node)]
+        points = [InsertionPoint(self._last_follower(node), node) for node in convolutions]
+        return [
+            point
+            for point in points
+            if _is_map(point.node) and not _returns_probabilities(point.node)
+        ]
 
-    def before_reductions(self) -> list[Place]:
-        """Where a map that came from a convolution goes on in smaller ones only."""
-        places = []
+    def before_reductions(self) -> list[InsertionPoint]:
+        """Returns the points whose map comes from a convolution and is only read by reductions."""
+        points = []
         for node in self.nodes:
-            readers = self._readers_behind_padding(node)
-            reduced = readers and all(_reduces(reader) for reader in readers)
-            if reduced and _is_map(node) and not isinstance(node.operation, PADDINGS):
+            consumers = self._consumers_behind_padding(node)
+            is_reduced = consumers and all(_reduces(consumer) for consumer in consumers)
+            if is_reduced and _is_map(node) and not isinstance(node.operation, PADDINGS):
                 convolution = self._last_convolution(node)
                 if convolution is not None:
-                    places.append(Place(node, convolution))
-        return places
+                    points.append(InsertionPoint(node, convolution))
+        return points
 
-    def maps(self) -> list[Any]:
-        """The calls that return a map of an image."""
+    def maps(self) -> list[Node]:
+        """Returns the nodes that produce feature maps of images."""
         return [node for node in self.nodes if self.is_map(node)]
 
-    def is_map(self, node: Any) -> bool:
-        """Whether a call returns a map of an image."""
+    def is_map(self, node: Node) -> bool:
+        """Returns True if a node produces a feature map of an image."""
         return _is_map(node) and len(node.outputs[0].shape) == 4
 
-    def level(self, node: Any) -> int:
-        """How many calls lead to this one, on the longest way."""
-        return self._levels[id(node)]
+    def depth(self, node: Node) -> int:
+        """Returns the number of nodes on the longest path from an input to this node."""
+        return self._depths[id(node)]
 
-    def reductions(self, node: Any) -> int:
-        """How many of these calls make a map smaller."""
+    def reductions(self, node: Node) -> int:
+        """Returns the number of nodes on this path that make a map smaller."""
         return self._reductions[id(node)]
 
-    def maker(self, tensor: Any) -> Any:
-        """The call that made a tensor; None for an input."""
-        return self._makers.get(id(tensor))
+    def producer(self, tensor: Tensor) -> Node | None:
+        """Returns the node that produces a tensor; None for an input of the model."""
+        return self._producers.get(id(tensor))
 
-    def before(self, node: Any) -> Any:
-        """The call whose output a call reads, that of the longest way; None for an input."""
-        return max(self._before(node), key=self.level, default=None)
+    def consumers(self, node: Node) -> list[Node]:
+        """Returns the nodes that read the outputs of a node."""
+        return [consumer for tensor in node.outputs for consumer in self._consumers[id(tensor)]]
 
-    def readers(self, node: Any) -> list[Any]:
-        """The calls that read the output of a call."""
-        return [reader for tensor in node.outputs for reader in self._readers[id(tensor)]]
+    def predecessor(self, node: Node) -> Node | None:
+        """Returns the deepest node whose output a node reads; None if it reads inputs only."""
+        return max(self._predecessors(node), key=self.depth, default=None)
 
-    def convolution_of(self, node: Any) -> Any:
-        """A convolution on the way to a call, the nearest."""
-        here = node
-        while here is not None and not _is_convolution(here):
-            here = self.before(here)
-        if here is None:
+    def convolution_before(self, node: Node) -> keras.layers.Layer:
+        """Returns the nearest convolution on the path to a node.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        current: Node | None = node
+        while current is not None and not _is_convolution(current):
+            current = self.predecessor(current)
+        if current is None:
             raise ValueError(
-                "`model` must make its maps by convolutions. Received: "
-                f"{node.operation.name!r} without one before it"
+                "`model` must compute its feature maps by convolutions. Received: "
+                f"{node.operation.name!r} without a convolution before it"
             )
-        return here.operation
+        return current.operation
 
-    def _before(self, node: Any) -> list[Any]:
-        makers = [self._makers.get(id(tensor)) for tensor in node.input_tensors]
-        return [maker for maker in makers if maker is not None]
+    def _predecessors(self, node: Node) -> list[Node]:
+        producers = [self._producers.get(id(tensor)) for tensor in node.input_tensors]
+        return [producer for producer in producers if producer is not None]
 
-    def _finished(self, node: Any) -> Any:
-        """The last of the layers that finish a convolution."""
-        readers = self._readers[id(node.outputs[0])]
-        is_alone = len(readers) == 1 and id(node.outputs[0]) not in self.outputs
-        if is_alone and isinstance(readers[0].operation, FINISHES):
-            return self._finished(readers[0])
+    def _last_follower(self, node: Node) -> Node:
+        """Returns the last node of the normalization and activation after a convolution."""
+        consumers = self._consumers[id(node.outputs[0])]
+        has_one_reader = len(consumers) == 1 and id(node.outputs[0]) not in self.outputs
+        if has_one_reader and isinstance(consumers[0].operation, CONVOLUTION_FOLLOWERS):
+            return self._last_follower(consumers[0])
         return node
 
-    def _readers_behind_padding(self, node: Any) -> list[Any]:
+    def _consumers_behind_padding(self, node: Node) -> list[Node]:
         found = []
-        for reader in self._readers[id(node.outputs[0])] if len(node.outputs) == 1 else []:
-            is_padding = isinstance(reader.operation, PADDINGS)
-            found += self._readers_behind_padding(reader) if is_padding else [reader]
+        for consumer in self._consumers[id(node.outputs[0])] if len(node.outputs) == 1 else []:
+            is_padding = isinstance(consumer.operation, PADDINGS)
+            found += self._consumers_behind_padding(consumer) if is_padding else [consumer]
         return found
 
-    def _last_convolution(self, node: Any) -> Any:
-        """The convolution that a map comes from; where branches meet that of the longest.
+    def _last_convolution(self, node: Node) -> Node | None:
+        """Returns the deepest convolution that a map comes from.
 
-        None where the map was reduced since: what came before that is attended to already.
+        The search ends at reductions, because the maps before them have insertion points of their
+        own. Returns None if no convolution follows the last reduction.
         """
-        seen: set[int] = set()
-        waiting, found = [node], []
-        while waiting:
-            here = waiting.pop()
-            if id(here) in seen:
+        visited: set[int] = set()
+        pending, found = [node], []
+        while pending:
+            current = pending.pop()
+            if id(current) in visited:
                 continue
-            seen.add(id(here))
-            if _is_convolution(here) and _is_map(here):
-                found.append(here)
-            elif not _reduces(here):
-                waiting += self._before(here)
-        return max(found, key=lambda maker: self._levels[id(maker)], default=None)
+            visited.add(id(current))
+            if _is_convolution(current) and _is_map(current):
+                found.append(current)
+            elif not _reduces(current):
+                pending += self._predecessors(current)
+        return max(found, key=self.depth, default=None)
 
 
-def _is_convolution(node: Any) -> bool:
+def _is_convolution(node: Node) -> bool:
     return isinstance(node.operation, CONVOLUTIONS)
 
 
-def _is_map(node: Any) -> bool:
-    """A map has sides, and not all of them of 1 pixel, as what weighs channels has."""
+def _is_map(node: Node) -> bool:
+    """Returns True for feature maps with more than one pixel."""
     shape = node.outputs[0].shape
     if len(node.outputs) != 1 or len(shape) not in (3, 4):
         return False
@@ -178,12 +197,12 @@ def _is_map(node: Any) -> bool:
     return any(side != 1 for side in sides)
 
 
-def _is_answer(node: Any) -> bool:
-    """Whether probabilities come out: they are for the reader, not for a layer."""
+def _returns_probabilities(node: Node) -> bool:
+    """Returns True if the activation shows that the output is a prediction of the model."""
     activation = getattr(node.operation, "activation", None)
     return activation in (keras.activations.softmax, keras.activations.sigmoid)
 
 
-def _reduces(node: Any) -> bool:
+def _reduces(node: Node) -> bool:
     strides = keras.tree.flatten(getattr(node.operation, "strides", 1))
-    return isinstance(node.operation, COLLAPSES) or any(stride > 1 for stride in strides)
+    return isinstance(node.operation, GLOBAL_REDUCTIONS) or any(stride > 1 for stride in strides)

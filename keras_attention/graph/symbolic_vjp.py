@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.graph.functional import functional, is_functional, nodes
+from keras_attention.graph.functional import functional_graph, is_functional, nodes
 from keras_attention.graph.vjp_rules import (
     NORMED,
     Channels,
@@ -73,7 +73,7 @@ class Reversible:
     def __init__(self, model: keras.Model):
         self.steps: list[tuple[Step, Wire, Wire]] = []
         self._count = START
-        self.outputs = self._lay_out(functional(model), START)
+        self.outputs = self._lay_out(functional_graph(model), START)
         self._put_maxima_first()
 
     def _lay_out(self, graph: keras.Model, source: Wire) -> list[Wire]:
@@ -84,7 +84,7 @@ class Reversible:
                 raise UnusualLayerError(f"{node.operation.name!r} reads several tensors.")
             wire = wires[id(node.input_tensors[0])]
             if is_functional(node.operation):
-                made = self._lay_out(functional(node.operation), wire)
+                made = self._lay_out(functional_graph(node.operation), wire)
             else:
                 made = [self._chain(steps_of_call(node), wire)]
             wires.update((id(tensor), end) for tensor, end in zip(node.outputs, made, strict=True))

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.graph.receptive_field import padding_before
-from keras_attention.ops.dynamic_capacity import rows_of_taps
+from keras_attention.ops.dynamic_capacity import group_taps_by_stride
 
 Tensor = Any
 Gradient = Any  # A tensor, Rows, Blocks or Projected.
@@ -129,7 +129,7 @@ def rows_of_maxima(maps: Tensor, maxima: Tensor, gradient: Tensor) -> Rows:
 
 def pay() -> bool:
     """Whether rows may be kept: their number depends on values."""
-    return backend.supports_dynamic_shapes() and backend.fuses()
+    return backend.supports_dynamic_shapes() and backend.fusion_enabled()
 
 
 # What knows the norms of its places.
@@ -175,7 +175,7 @@ class Convolution(Step):
             return Projected(gradient, kernel)
         layer, sides = self.layer, ops.shape(x)[1:3]
         kernel = _cast(layer.kernel, gradient)
-        if backend.fuses() and not backend.supports_dynamic_shapes():
+        if backend.fusion_enabled() and not backend.supports_dynamic_shapes():
             whole = _folded(gradient, kernel, layer.strides)
         else:
             whole = ops.conv_transpose(
@@ -188,7 +188,7 @@ class Convolution(Step):
         layer, channels = self.layer, x.shape[-1]
         down, right = layer.strides
         kernel = _cast(layer.kernel, gradient.values)
-        kernel = rows_of_taps(kernel, layer.strides, (0, 1, 2, 3, 4))
+        kernel = group_taps_by_stride(kernel, layer.strides, (0, 1, 2, 3, 4))
         products = backend.matmul(gradient.values, kernel, transpose_y=True)
         sizes = zip(layer.kernel_size, layer.strides, strict=True)
         times = [-(-size // step) for size, step in sizes]

@@ -1,4 +1,4 @@
-"""Augments any classifier with attention modules and gates over what they and it say.
+"""Adds attention modules and confidence gates to any classifier.
 
 Reference: Rodriguez et al., Attend and Rectify (2018), sections 3 and 4.4.
 """
@@ -9,14 +9,15 @@ from typing import Any
 import keras
 
 from keras_attention.graph.classifier import Classifier, find_classifier
-from keras_attention.graph.functional import unrolled
+from keras_attention.graph.functional import Node, flatten_nested
 from keras_attention.graph.structure import Graph
-from keras_attention.layers.attend_rectify import AttendRectifyHead, answered
-from keras_attention.utils.validation import is_integer, nearest
+from keras_attention.layers.attend_rectify import AttendRectifyHead, apply_head_activation
+from keras_attention.utils.validation import did_you_mean, is_integer
 
 Tensor = Any
 
 HEAD, LOGITS, POOL = "rectify", "rectify_logits", "rectify_pool"
+PREDICTIONS = "rectify_predictions"
 
 
 def add_attend_rectify(
@@ -29,33 +30,33 @@ def add_attend_rectify(
     gradient_scale: float = 1.0,
     **options: Any,
 ) -> keras.Model:
-    """Puts attention modules on layers of a classifier, and gates over all that is said.
+    """Adds attention modules to layers of a classifier, and gates that combine all predictions.
 
-    The new model calls the layers of `model`: their weights are the same variables. Its classifier
-    is a new dense layer, `"rectify_logits"`, with the weights of the old one where that has as many
-    classes; the modules and gates are the layer `"rectify"`. What is new learns faster with
-    `training.LayerwiseOptimizer(keras.optimizers.SGD(1e-3), {"rectify": 10, "rectify_logits": 10})`
-    (section 4.4).
+    The new model calls the layers of `model`, so their weights are the same variables. Its
+    classifier is a new dense layer, `"rectify_logits"`, with the weights of the old one if that has
+    as many classes. The attention modules and the gates are the layer `"rectify"`. The new layers
+    learn faster with `training.LayerwiseOptimizer(keras.optimizers.SGD(1e-3), {"rectify": 10,
+    "rectify_logits": 10})` (section 4.4).
 
     Args:
-        model: A functional or sequential classifier of images, with or without its top, such as any
-            of keras.applications; also one with models inside.
-        layers: Names of the layers whose maps are attended to, in any order; or how many: the
-            attention depth, counted from the last map backwards over those that the next layer
-            makes smaller.
-        classes: How many classes to tell apart.
-        heads: Heads of each module; 4 by default, the paper's best.
-        classifier_activation: Of the answer; `"softmax"` by default. None leaves the sum of the
-            logarithms of probabilities, for `losses.NegativeLogLikelihood`.
-        gradient_scale: Of the gradients from the modules and gates into the old layers: 1 by
-            default; 0 blocks them (section 4.3).
+        model: Functional or sequential image classifier, with or without its top, such as any model
+            of keras.applications. It can contain nested models.
+        layers: Names of the layers whose feature maps are attended to, in any order, or their
+            number (the attention depth): these are then the last layers whose map is reduced in
+            size by the following layer.
+        classes: Number of classes.
+        heads: Attention heads of each module; 4 by default, the best number in the paper.
+        classifier_activation: Activation of the output; `"softmax"` by default. With None, the
+            output is the sum of the log-probabilities, for `losses.NegativeLogLikelihood`.
+        gradient_scale: Factor of the gradients from the modules and gates into the old layers; 1
+            by default. 0 blocks them (section 4.3).
         **options: More arguments of `layers.AttendRectifyHead`.
 
     Returns:
-        The new `keras.Model`, from the same inputs to `(B, classes)`, float32.
+        The new `keras.Model` with outputs of shape `(B, classes)` in float32.
 
     Raises:
-        ValueError: For layers or a depth that are not there, or a model without maps.
+        ValueError: If a layer is unknown, the depth is too large, or `model` has no feature maps.
 
     Example:
     >>> import keras_attention as ka
@@ -63,25 +64,25 @@ def add_attend_rectify(
     >>> model.output_shape, len(model.get_layer("rectify").modules)
     ((None, 7), 2)
     """
-    flat = unrolled(model)
+    flat = flatten_nested(model)
     graph, classifier = Graph(flat), find_classifier(flat)
-    _check_names(flat)
-    maps = [node.outputs[0] for node in _tapped(graph, layers)]
-    first = graph.convolution_of(classifier.map_node)
-    options.setdefault("data_format", first.data_format)
-    options.setdefault("dtype", first.dtype_policy)
+    _validate_names(flat)
+    maps = [node.outputs[0] for node in _attended_nodes(graph, layers)]
+    convolution = graph.convolution_before(classifier.map_node)
+    options.setdefault("data_format", convolution.data_format)
+    options.setdefault("dtype", convolution.dtype_policy)
     head = AttendRectifyHead(classes, heads, gradient_scale=gradient_scale, name=HEAD, **options)
-    features = _pooled(graph, classifier.map_node, first.data_format)
+    features = _pooled_features(graph, classifier.map_node, convolution.data_format)
     logits = _logits(classifier, features, head.classes)
-    answer = head(maps, logits, features)
-    outputs = answered(answer, head.space, classifier_activation, "rectify_predictions")
+    outputs = head(maps, logits, features)
+    outputs = apply_head_activation(outputs, head.space, classifier_activation, PREDICTIONS)
     return keras.Model(flat.input, outputs, name=model.name)
 
 
-def _tapped(graph: Graph, layers: Any) -> list[Any]:
-    """The calls whose maps are attended to, the deepest first."""
+def _attended_nodes(graph: Graph, layers: Any) -> list[Node]:
+    """Returns the nodes whose maps are attended to, the deepest first."""
     if is_integer(layers):
-        return _last_places(graph, int(layers))
+        return _last_reduced_nodes(graph, int(layers))
     names = [layers] if isinstance(layers, str) else layers
     if not isinstance(names, (list, tuple)) or not names or len(set(names)) < len(names):
         raise ValueError(
@@ -92,51 +93,50 @@ def _tapped(graph: Graph, layers: Any) -> list[Any]:
     for name in names:
         if name not in nodes:
             raise ValueError(
-                f"`layers` must name layers that return maps. Received: {name!r}."
-                + nearest(str(name), nodes)
+                f"`layers` must name layers that return feature maps. Received: {name!r}."
+                + did_you_mean(str(name), nodes)
             )
-    return sorted((nodes[name] for name in names), key=graph.level, reverse=True)
+    return sorted((nodes[name] for name in names), key=graph.depth, reverse=True)
 
 
-def _last_places(graph: Graph, depth: int) -> list[Any]:
-    places = sorted((place.node for place in graph.before_reductions()), key=graph.level)
-    # Where several branches are reduced at once, the one of the longest way.
-    nodes = list({graph.reductions(node): node for node in places}.values())
-    if 1 <= depth <= len(nodes):
-        return sorted(nodes, key=graph.level, reverse=True)[:depth]
+def _last_reduced_nodes(graph: Graph, count: int) -> list[Node]:
+    points = sorted((point.node for point in graph.before_reductions()), key=graph.depth)
+    # If several branches are reduced at the same stage, the deepest node is used.
+    nodes = list({graph.reductions(node): node for node in points}.values())
+    if 1 <= count <= len(nodes):
+        return sorted(nodes, key=graph.depth, reverse=True)[:count]
     names = ", ".join(node.operation.name for node in nodes)
     raise ValueError(
-        f"`layers`, as a depth, must be from 1 to {len(nodes)}: maps that the next layer makes "
-        f"smaller come from {names or 'no layer'}. Received: layers={depth}"
+        f"`layers`, as a number, must be from 1 to {len(nodes)}. The layers whose map is reduced "
+        f"in size by the following layer are: {names or 'none'}. Received: layers={count}"
     )
 
 
-def _pooled(graph: Graph, node: Any, data_format: str) -> Tensor:
-    """The mean of the last map: that which the model takes already, or a new one."""
-    for reader in graph.readers(node):
-        pool = reader.operation
+def _pooled_features(graph: Graph, node: Node, data_format: str) -> Tensor:
+    """Returns the mean of the last feature map, that of an existing layer if there is one."""
+    for consumer in graph.consumers(node):
+        pool = consumer.operation
         if isinstance(pool, keras.layers.GlobalAveragePooling2D) and not pool.keepdims:
-            return reader.outputs[0]
+            return consumer.outputs[0]
     pool = keras.layers.GlobalAveragePooling2D(data_format=data_format, name=POOL)
     return pool(node.outputs[0])
 
 
 def _logits(classifier: Classifier, features: Tensor, classes: int) -> Tensor:
-    """What a new dense layer says, with the old weights where it may have them."""
+    """Applies the new dense layer, with the old weights if the number of classes is the same."""
     layer = keras.layers.Dense(
         classes, kernel_initializer="he_normal", dtype="float32", name=LOGITS
     )
-    read = features if classifier.read is None else classifier.read
-    logits = layer(read)
+    logits = layer(features if classifier.inputs is None else classifier.inputs)
     if classifier.classes == classes and classifier.kernel is not None:
         layer.set_weights([classifier.kernel, classifier.bias])
     return logits
 
 
-def _check_names(model: keras.Model) -> None:
-    taken = {layer.name for layer in model.layers} & {HEAD, LOGITS}
-    if taken:
+def _validate_names(model: keras.Model) -> None:
+    existing = {layer.name for layer in model.layers} & {HEAD, LOGITS}
+    if existing:
         raise ValueError(
-            f"`model` must not be augmented already. Received: {model.name!r} with a layer "
-            f"{sorted(taken)[0]!r}"
+            "`model` must not contain attention modules of add_attend_rectify already. "
+            f"Received: model={model.name!r} with a layer {sorted(existing)[0]!r}"
         )

@@ -1,4 +1,4 @@
-"""Puts SAN, CBAM or BAM into any functional model.
+"""Inserts SAN, CBAM or BAM into a model.
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-C.
 """
@@ -9,10 +9,20 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.graph.functional import functional, inputs_like, is_functional
-from keras_attention.graph.structure import PADDINGS, Graph, Place
-from keras_attention.layers.by_name import IMAGE_ATTENTIONS, attended
-from keras_attention.utils.validation import flag, one_of
+from keras_attention.graph.functional import (
+    Node,
+    copy_model,
+    first_tensor,
+    functional_graph,
+    inputs_like,
+    is_functional,
+    levels,
+    nodes,
+    replay,
+)
+from keras_attention.graph.structure import PADDINGS, Graph, InsertionPoint
+from keras_attention.layers.attention_by_name import IMAGE_ATTENTIONS, apply_attention
+from keras_attention.utils.validation import boolean, one_of
 
 Tensor = Any
 PLACEMENTS = {"bottleneck": Graph.before_reductions, "full": Graph.after_convolutions}
@@ -27,30 +37,31 @@ def add_attention(
     identity: bool = False,
     **options: Any,
 ) -> keras.Model:
-    """Copies a model with a mechanism put between its layers.
+    """Copies a model and inserts attention layers.
 
-    Names, order and values of the old weights are kept; `model` stays as it was. What a layer's
-    output is compared with, by SAN, is what its convolution reads.
+    The copy keeps the names, the order and the values of the old weights, and all other state of
+    the layers; `model` does not change. SAN compares the output of a layer with the input of the
+    convolution that computed it.
 
     Args:
-        model: A functional or sequential Keras model, also one with models inside.
+        model: Functional or sequential Keras model; nested models are included.
         name: `"san-c"`, `"san-d"`, `"cbam"` or `"bam"`.
-        placement: `"bottleneck"` (default), before each layer that makes the map smaller, where
-            nothing goes on at the map's own size; or `"full"`, after every convolution with its
-            normalization and activation. Maps of one pixel are left out, as in squeeze and
-            excitation.
-        identity: Whether the copy computes at first what `model` does: each mechanism then has a
-            share in what goes on that is learned and 0 at first.
-        **options: More arguments of `SANBlock`, `CBAM` or `BAM`. Without `reduction` CBAM and BAM
-            have a hidden unit for 16 channels, 4 at least; without `kernel_size` SAN's smoothing
-            has that of the convolution, or 3 where this has 1.
+        placement: `"bottleneck"` (default) inserts before layers that reduce the size of a map,
+            if no other layer reads the map; `"full"` inserts after every convolution with its
+            normalization and activation. Maps of one pixel, as in squeeze-and-excitation blocks,
+            are left out.
+        identity: If True, the copy computes the same outputs as `model` until it is trained: the
+            attended map is added with a learned factor that is initially 0 (`ReZero`).
+        **options: More arguments of `SANBlock`, `CBAM` or `BAM`. By default CBAM and BAM have one
+            hidden unit per 16 channels, but at least 4 units, and SAN smooths with the kernel size
+            of the convolution, or 3 after a 1x1 convolution.
 
     Returns:
         The new `keras.Model`.
 
     Raises:
-        ValueError: For names that do not exist, a model without a place for attention, or one that
-            is neither functional nor sequential.
+        ValueError: If a name is unknown, `model` is neither functional nor sequential, cannot be
+            copied, or has no position for attention.
 
     Example:
     >>> import keras_attention as ka
@@ -58,140 +69,160 @@ def add_attention(
     >>> [layer.name for layer in model.layers if "attention" in layer.name]
     ['conv1_attention', 'conv2_attention', 'conv3_attention']
     """
-    functional(model)
+    functional_graph(model)
     one_of("name", name, IMAGE_ATTENTIONS)
     one_of("placement", placement, tuple(PLACEMENTS))
-    addition = _Addition(name, placement, flag("identity", identity), options)
-    new_model = addition.into(model)
-    if not addition.count:
+    insertion = _Insertion(name, placement, boolean("identity", identity), options)
+    new_model = insertion.into(copy_model(model))
+    if not insertion.count:
         raise ValueError(
-            f"`model` must hold a convolution with a map to attend to, for placement={placement!r}."
-            f" Received: {model.name!r} without one"
+            "`model` must contain a convolution with a feature map to attend to, for "
+            f"placement={placement!r}. Received: model={model.name!r} without one"
         )
-    return new_model
+    return copy_model(new_model)
 
 
-class _Addition:
-    """One mechanism, to be put into a model and the models inside."""
+class _Insertion:
+    """Inserts one mechanism into a model and its nested models.
+
+    Attributes:
+        count: Number of attention layers created.
+    """
 
     def __init__(self, name: str, placement: str, identity: bool, options: Mapping[str, Any]):
         self.name, self.placement, self.identity = name, placement, identity
         self.options, self.count = options, 0
-        self._copies: dict[int, Any] = {}
+        self._nested: dict[int, keras.Model] = {}
 
     def into(self, model: keras.Model) -> keras.Model:
-        """The copy of one model, with its weights."""
-        graph = functional(model)
-        copy = _Copy(self, graph, model.name)
-        if copy.keeps_order():
-            return copy.model
-        for layer in graph.layers:
-            self._copies.pop(id(layer), None)
-        return _Copy(self, graph, model.name, levels=True).model
+        """Returns the new model, which calls the layers of the old one; the old one if none fits.
 
-    def copy_of(self, layer: Any) -> Any:
-        """The copy of a layer, the same for each of its calls."""
-        if id(layer) not in self._copies:
-            before, copy = self.count, None
-            if is_functional(layer):
-                copy = self.into(layer)
-            if self.count == before:  # nothing was added: its own kind is kept
-                copy = type(layer).from_config(layer.get_config())
-            self._copies[id(layer)] = copy
-        return self._copies[id(layer)]
+        Keras orders layers by their distance from the outputs. Where attention in one branch would
+        change the order of the weights, the other branches get layers that do nothing.
+        """
+        graph = functional_graph(model)
+        nested = {
+            id(layer): self._into_nested(layer) for layer in graph.layers if is_functional(layer)
+        }
+        points = PLACEMENTS[self.placement](Graph(graph))
+        if not points and all(nested[id(old)] is old for old in graph.layers if id(old) in nested):
+            return model
+        weighted = [nested.get(id(layer), layer) for layer in graph.layers if layer.weights]
+        new_model = self._rebuild(graph, model.name, nested, points)
+        if not _has_order(new_model, weighted):
+            new_model = self._rebuild(graph, model.name, nested, points, _level_with(graph, points))
+        return new_model
 
-    def refine(self, convolution: keras.Layer, y_prev: Tensor, y: Tensor, name: str) -> Tensor:
-        """The output to go on with."""
+    def _into_nested(self, model: keras.Model) -> keras.Model:
+        if id(model) not in self._nested:
+            self._nested[id(model)] = self.into(model)
+        return self._nested[id(model)]
+
+    def _rebuild(
+        self,
+        graph: keras.Model,
+        name: str,
+        nested: Mapping[int, keras.Model],
+        points: Sequence[InsertionPoint],
+        delayed: Sequence[Node] = (),
+    ) -> keras.Model:
+        """Repeats the calls of a graph and inserts attention.
+
+        Args:
+            graph: Functional model.
+            name: Name of the new model.
+            nested: Replacements of nested models, by identity.
+            points: Positions of attention.
+            delayed: Nodes that are followed by as many identity layers as attention adds.
+        """
+        point_of = {id(point.node): point for point in points}
+        delayed_ids = {id(node) for node in delayed}
+        unique_name = _UniqueNames(graph)
+        # Inputs of nodes by node, and of padding layers by their output.
+        inputs_of: dict[int, Tensor] = {}
+        unpadded: dict[int, Tensor] = {}
+
+        def call(node: Node, /, *args: Any, **kwargs: Any) -> Any:
+            layer = node.operation
+            first = first_tensor(args, kwargs)
+            # Padding belongs to the convolution after it.
+            inputs_of[id(node)] = first = unpadded.get(id(first), first)
+            outputs = nested.get(id(layer), layer)(*args, **kwargs)
+            if isinstance(layer, PADDINGS):
+                unpadded[id(outputs)] = first
+            if id(node) in point_of:
+                convolution = point_of[id(node)].convolution
+                attention_name = unique_name(f"{layer.name}_attention")
+                y_prev = inputs_of[id(convolution)]
+                return self._attend(convolution.operation, y_prev, outputs, attention_name)
+            if id(node) in delayed_ids and len(node.outputs) == 1:
+                for _ in range(1 + self.identity):
+                    outputs = keras.layers.Identity(name=unique_name(f"{layer.name}_level"))(
+                        outputs
+                    )
+            return outputs
+
+        inputs = inputs_like(graph)
+        return keras.Model(inputs, replay(graph, inputs, call), name=name)
+
+    def _attend(self, convolution: keras.Layer, y_prev: Tensor, y: Tensor, name: str) -> Tensor:
         options = {"dtype": convolution.dtype_policy, **self.options}
         options.setdefault("data_format", convolution.data_format)
         self.count += 1
-        refined = attended(self.name, y_prev, y, convolution.kernel_size, name, options)
+        attended = apply_attention(self.name, y_prev, y, convolution.kernel_size, name, options)
         if not self.identity:
-            return refined
-        return ReZero(dtype=convolution.dtype_policy, name=f"{name}_share")([y, refined])
+            return attended
+        return ReZero(dtype=convolution.dtype_policy, name=f"{name}_rezero")([y, attended])
 
 
-class _Copy:
-    """The calls of one graph, made again on the copies of its layers.
+class _UniqueNames:
+    """Makes layer names that a model does not have yet, by adding numbers."""
 
-    Keras orders layers by their distance from the outputs. With `levels`, branches beside a
-    mechanism get layers that do nothing, as many as the mechanism has: all distances grow alike,
-    and the order stays.
-    """
+    def __init__(self, graph: keras.Model):
+        self._names = {layer.name for layer in graph.layers}
+        self._names |= {node.operation.name for node in nodes(graph)}
 
-    def __init__(self, addition: _Addition, graph: keras.Model, name: str, levels: bool = False):
-        self._addition, self._graph = addition, graph
-        places = PLACEMENTS[addition.placement](Graph(graph))
-        self._places: dict[int, Place] = {id(place.node): place for place in places}
-        self._beside: set[int] = set()
-        if levels:
-            for nodes in graph._nodes_by_depth.values():
-                if any(id(node) in self._places for node in nodes):
-                    self._beside.update(id(node) for node in nodes)
-        self._read: dict[int, Tensor] = {}
-        self._unpadded: dict[int, Tensor] = {}
-        self._taken = {layer.name for layer in graph.layers}
-        inputs = inputs_like(graph)
-        values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
-        for node in Graph(graph).nodes:
-            self._call(node, values)
-        outputs = keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)
-        self.model = keras.Model(inputs, outputs, name=name)
-
-    def _call(self, node: Any, values: dict[int, Tensor]) -> None:
-        """Repeats a call, and refines what comes out where it is the place."""
-        layer, copy = node.operation, self._addition.copy_of(node.operation)
-        args, kwargs = node.arguments.fill_in(values)
-        first = values[id(node.input_tensors[0])]
-        # A convolution reads what was before its padding.
-        self._read[id(node)] = first = self._unpadded.get(id(first), first)
-        new = copy(*args, **kwargs)
-        if isinstance(layer, PADDINGS):
-            self._unpadded[id(new)] = first
-        if type(copy) is type(layer) and len(copy.weights) == len(layer.weights):
-            copy.set_weights(layer.get_weights())
-        if id(node) in self._places:
-            place = self._places[id(node)]
-            y_prev = self._read[id(place.convolution)]
-            name = self._name(f"{layer.name}_attention")
-            new = self._addition.refine(place.convolution.operation, y_prev, new, name)
-        elif id(node) in self._beside and len(node.outputs) == 1:
-            for _ in range(1 + self._addition.identity):
-                new = keras.layers.Identity(name=self._name(f"{layer.name}_level"))(new)
-        values.update(zip(map(id, node.outputs), keras.tree.flatten(new), strict=True))
-
-    def keeps_order(self) -> bool:
-        """Whether the layers with weights come in the order of the old ones."""
-        copies = [self._addition.copy_of(old) for old in self._graph.layers if old.weights]
-        wanted = {id(copy): number for number, copy in enumerate(copies)}
-        order = [wanted[id(layer)] for layer in self.model.layers if id(layer) in wanted]
-        return order == sorted(order)
-
-    def _name(self, base: str) -> str:
-        """The name, with a number where the model has it already."""
+    def __call__(self, base: str) -> str:
         name, number = base, 1
-        while name in self._taken:
+        while name in self._names:
             number += 1
             name = f"{base}_{number}"
-        self._taken.add(name)
+        self._names.add(name)
         return name
+
+
+def _has_order(model: keras.Model, layers: Sequence[keras.Layer]) -> bool:
+    """Returns True if the model has these layers in this order, apart from others."""
+    position = {id(layer): index for index, layer in enumerate(layers)}
+    order = [position[id(layer)] for layer in model.layers if id(layer) in position]
+    return order == sorted(order)
+
+
+def _level_with(graph: keras.Model, points: Sequence[InsertionPoint]) -> list[Node]:
+    """Returns the nodes at the same distance from the outputs as insertion points."""
+    refined = {id(point.node) for point in points}
+    found: list[Node] = []
+    for level in levels(graph):
+        if any(id(node) in refined for node in level):
+            found += [node for node in level if id(node) not in refined]
+    return found
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ReZero(keras.Layer):
-    """Adds a learned share of the way from a map to its refinement; the share is 0 at first.
+    """Adds a refinement to a map with a learned factor that is initially 0.
 
-    A pre-trained network that a mechanism is put into so starts where it was: the first step of
-    training moves the share, the next ones the mechanism.
+    A pre-trained network with inserted attention so starts with its old outputs: the first training
+    step changes the factor, the following ones the attention layer.
 
     Call arguments:
-        inputs: `[before, after]`, of the same shape.
+        inputs: `[before, after]`, two tensors of the same shape.
 
     Weights:
-        share: A scalar, 0 at first.
+        alpha: Scalar; 0 at first.
 
     Output shape:
-        That of both.
+        The shape of both inputs.
 
     Example:
     >>> layer = ReZero()
@@ -199,15 +230,19 @@ class ReZero(keras.Layer):
     [1.0, 1.0]
 
     Reference:
-        Bachlechner et al., ReZero is All You Need (2020), of residual branches.
+        Bachlechner et al., ReZero is All You Need (2020), for residual branches.
     """
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        self.share = self.add_weight(name="share", shape=(), initializer="zeros")
+        self.alpha = self.add_weight(name="alpha", shape=(), initializer="zeros")
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         before, after = inputs
-        return before + ops.cast(self.share, before.dtype) * (after - before)
+        return before + ops.cast(self.alpha, before.dtype) * (after - before)
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return tuple(input_shape[0])
+
+    def get_config(self) -> dict[str, Any]:
+        # Without this method, Keras records the constructor's arguments, which omits dtype policies.
+        return super().get_config()

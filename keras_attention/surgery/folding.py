@@ -1,36 +1,44 @@
-"""Batch normalization of inference, put into the weights of the layer before it."""
+"""Folds batch normalization into the weights of the layers before it, for inference."""
 
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_attention.graph.functional import functional, inputs_like, is_functional
+from keras_attention.graph.functional import (
+    Node,
+    first_tensor,
+    functional_graph,
+    inputs_like,
+    is_functional,
+    replay,
+)
 from keras_attention.graph.structure import Graph
-from keras_attention.layers.dynamic_capacity import PARTS, PatchRefiner
+from keras_attention.layers.dynamic_capacity import MODEL_ARGUMENTS, PatchRefiner
 
 Tensor = Any
 
-# Layers of products whose kernels have the outputs last.
-FOLDS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
+# Layers whose kernels have the output channels last.
+FOLDABLE = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
 
 
 def fold_batch_normalization(model: keras.Model) -> keras.Model:
-    """Makes a model for inference without the batch normalizations that follow products.
+    """Creates an inference model in which batch normalization is part of convolutions.
 
-    A normalization behind a convolution or a dense layer without activation multiplies and shifts
-    what comes out, by constants in inference: so do another kernel and another bias. Models inside,
-    and those of a `PatchRefiner`, are folded too. Other normalizations stay.
+    In inference, batch normalization multiplies its inputs by constants and adds constants. If it
+    follows a convolution or a dense layer without activation, both are merged into the kernel and
+    the bias. This includes nested models and the models of a `PatchRefiner`. Other batch
+    normalization layers remain.
 
     Args:
-        model: A functional or sequential Keras model.
+        model: Functional or sequential Keras model.
 
     Returns:
-        A model of the same inputs and outputs, to rounding. Layers that do not change are shared
-        with `model`, which stays as it was; it is not for training.
+        A model with the same inputs, and the same outputs up to rounding. It shares the layers that
+        do not change with `model`, which stays as it is. It is not intended for training.
 
     Raises:
-        ValueError: For a model that is neither functional nor sequential.
+        ValueError: If `model` is neither functional nor sequential.
 
     Example:
     >>> model = keras.Sequential([
@@ -41,68 +49,65 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
     >>> [layer.name.split("_")[0] for layer in fold_batch_normalization(model).layers[1:]]
     ['conv2d']
     """
-    graph = functional(model)
-    calls = Graph(graph)
+    graph = functional_graph(model)
+    structure = Graph(graph)
+    replacements: dict[int, Any] = {}
+
+    def call(node: Node, /, *args: Any, **kwargs: Any) -> Any:
+        if _is_foldable(node, structure):
+            return first_tensor(args, kwargs)
+        layer = node.operation
+        if id(layer) not in replacements:
+            replacements[id(layer)] = _replacement(node, structure)
+        return replacements[id(layer)](*args, **kwargs)
+
     inputs = inputs_like(graph)
-    values = dict(zip(map(id, graph.inputs), keras.tree.flatten(inputs), strict=True))
-    made: dict[int, Any] = {}
-    for node in calls.nodes:
-        args, kwargs = node.arguments.fill_in(values)
-        if _is_folded(node, calls):
-            outputs = args[0]
-        else:
-            outputs = _layer_for(node, calls, made)(*args, **kwargs)
-        values.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
-    outputs = keras.tree.map_structure(lambda old: values[id(old)], graph._outputs_struct)
-    return keras.Model(inputs, outputs, name=model.name)
+    return keras.Model(inputs, replay(graph, inputs, call), name=model.name)
 
 
-def _is_folded(node: Any, calls: Graph) -> bool:
-    """Whether a call is a normalization that the layer before it takes over."""
+def _is_foldable(node: Node, structure: Graph) -> bool:
+    """Returns True if the node is a normalization that the layer before it can take over."""
     layer = node.operation
     if not isinstance(layer, keras.layers.BatchNormalization):
         return False
-    before = calls.maker(node.input_tensors[0])
-    if before is None or type(before.operation) not in FOLDS:
+    before = structure.producer(node.input_tensors[0])
+    if before is None or type(before.operation) not in FOLDABLE:
         return False
-    alone = calls.readers(before) == [node] and id(before.outputs[0]) not in calls.outputs
-    once = all(
-        sum(1 for n in calls.nodes if n.operation is one.operation) == 1 for one in (node, before)
+    is_only_reader = (
+        structure.consumers(before) == [node] and id(before.outputs[0]) not in structure.outputs
     )
-    linear = before.operation.activation is keras.activations.linear
-    linear = linear and before.operation.quantization_mode is None  # or its kernel is not its own
-    return alone and once and linear and _normalizes_outputs(layer, before)
+    is_called_once = all(
+        sum(other.operation is one.operation for other in structure.nodes) == 1
+        for one in (node, before)
+    )
+    is_linear = before.operation.activation is keras.activations.linear
+    # The kernel attribute of a quantized layer does not hold its weights.
+    is_linear = is_linear and before.operation.quantization_mode is None
+    return is_only_reader and is_called_once and is_linear and _normalizes_channels(layer, before)
 
 
-def _normalizes_outputs(layer: keras.Layer, before: Any) -> bool:
+def _normalizes_channels(layer: keras.layers.BatchNormalization, before: Node) -> bool:
     rank = len(before.outputs[0].shape)
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
     first = getattr(before.operation, "data_format", None) == "channels_first"
     return axis % rank == (1 if first else rank - 1)
 
 
-def _layer_for(node: Any, calls: Graph, made: dict[int, Any]) -> Any:
-    """The layer that is called instead: the same, or one with what was folded."""
-    layer = node.operation
-    if id(layer) not in made:
-        made[id(layer)] = _changed(node, calls)
-    return made[id(layer)]
-
-
-def _changed(node: Any, calls: Graph) -> Any:
+def _replacement(node: Node, structure: Graph) -> Any:
+    """Returns the operation to call for a node: the same one, or one with folded weights."""
     layer = node.operation
     if is_functional(layer):
         return fold_batch_normalization(layer)
     if isinstance(layer, PatchRefiner):
-        return _refiner(layer)
-    readers = calls.readers(node) if type(layer) in FOLDS else []
-    if len(readers) == 1 and _is_folded(readers[0], calls):
-        return _with_normalization(layer, readers[0].operation, node.input_tensors[0].shape)
+        return _fold_refiner(layer)
+    consumers = structure.consumers(node) if type(layer) in FOLDABLE else []
+    if len(consumers) == 1 and _is_foldable(consumers[0], structure):
+        return _fold_layer(layer, consumers[0].operation, node.input_tensors[0].shape)
     return layer
 
 
-def _with_normalization(layer: keras.Layer, normalization: keras.Layer, shape: Any) -> keras.Layer:
-    """A layer whose kernel and bias do what a normalization did behind it."""
+def _fold_layer(layer: keras.Layer, normalization: keras.Layer, shape: Any) -> keras.Layer:
+    """Returns a layer that computes a layer and the batch normalization after it."""
     factor = 1.0 / np.sqrt(_array(normalization.moving_variance) + normalization.epsilon)
     if normalization.scale:
         factor = factor * _array(normalization.gamma)
@@ -117,11 +122,11 @@ def _with_normalization(layer: keras.Layer, normalization: keras.Layer, shape: A
     return folded
 
 
-def _refiner(layer: PatchRefiner) -> PatchRefiner:
+def _fold_refiner(layer: PatchRefiner) -> PatchRefiner:
     config = layer.get_config()
-    for part in PARTS:
-        model = getattr(layer, part)
-        config[part] = fold_batch_normalization(model) if is_functional(model) else model
+    for argument in MODEL_ARGUMENTS:
+        model = getattr(layer, argument)
+        config[argument] = fold_batch_normalization(model) if is_functional(model) else model
     return PatchRefiner(**config)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from keras_attention.graph.functional import unrolled
+from keras_attention.graph.functional import flatten_nested
 from tests.harness import slow_on_jax
 
 L = keras.layers
@@ -85,7 +85,7 @@ def test_old_weights_are_shared_and_the_old_answer_is_one_of_the_hypotheses(make
         old, new = numpy(keras.ops.log(old)), numpy(keras.ops.log_softmax(new))
     np.testing.assert_allclose(old, new, atol=1e-5)
     shared = {id(weight) for weight in augmented.weights}
-    classifier = {id(weight) for weight in unrolled(model).get_layer("top").weights}
+    classifier = {id(weight) for weight in flatten_nested(model).get_layer("top").weights}
     assert all(id(weight) in shared | classifier for weight in model.weights)
     assert augmented.inputs[0].name == model.inputs[0].name
 
@@ -220,7 +220,7 @@ def test_half_precision_and_channels_first(rng):
         ([], "Received: layers="),
         (["a", "a"], "Received: layers="),
         (2.5, "Received: layers=2.5"),
-        (["top"], "must name layers that return maps. Received: 'top'"),
+        (["top"], "must name layers that return feature maps. Received: 'top'"),
         ("b_rlu", "Received: 'b_rlu'. Did you mean 'b_relu'"),
     ],
 )
@@ -240,5 +240,5 @@ def test_bad_models():
     with pytest.raises(ValueError, match="must have one output"):
         ka.surgery.add_attend_rectify(two, 1, 3)
     augmented = ka.surgery.add_attend_rectify(plain(), 1, 3)
-    with pytest.raises(ValueError, match="must not be augmented already"):
+    with pytest.raises(ValueError, match="must not contain attention modules"):
         ka.surgery.add_attend_rectify(augmented, 1, 3)

@@ -97,7 +97,7 @@ def test_layers_that_cannot_be_turned(layers, message):
 
 
 def test_models_without_convolutions():
-    with pytest.raises(ValueError, match="must hold a Conv2D layer"):
+    with pytest.raises(ValueError, match="must contain a Conv2D layer"):
         to_targeted(keras.Sequential([keras.Input((3,)), L.Dense(2)]))
     with pytest.raises(ValueError, match="functional or sequential"):
         to_targeted(keras.Sequential([L.Dense(2)]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.graph.functional import functional, nodes
+from keras_attention.graph.functional import functional_graph, nodes
 from keras_attention.layers import TargetLayer
 from keras_attention.surgery.compaction import convolutions, rules
 from keras_attention.surgery.compaction.convolutions import Target, target_of
@@ -64,7 +64,7 @@ def compact(
 
 
 def _check(model: Any) -> None:
-    functional(model)
+    functional_graph(model)
     if not _target_layers(model):
         raise ValueError(f"`model` must hold a TargetLayer. Received: {model.name!r} without one")
 

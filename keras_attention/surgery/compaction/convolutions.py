@@ -9,13 +9,13 @@ import keras
 import numpy as np
 
 from keras_attention.layers import TargetLayer
-from keras_attention.layers.compacted import EntryConvolution, RegionConvolution
+from keras_attention.layers.compacted import PixelDense, CroppedConv2D
 from keras_attention.ops.roi_grouping import (
     Groups,
     group_rois,
     grouping_seconds,
-    union_of,
-    with_a_pixel,
+    union_rectangle,
+    at_least_one_pixel,
 )
 from keras_attention.surgery.compaction.maps import (
     Entries,
@@ -73,15 +73,15 @@ def by_groups(target: Target, source: RegionMap, groups: Groups) -> RegionMap:
     # Pieces in the order of their places, so that those out of a group's reach lie at an end.
     pieces = tuple(sorted(source.pieces, key=lambda piece: piece.rectangle.sum(axis=1).tolist()))
     source = RegionMap(source.layout, pieces, source.name, source.steps)
-    unions = [union_of(target.rectangles[list(group)]) for group in groups]
+    unions = [union_rectangle(target.rectangles[list(group)]) for group in groups]
     reads = [_read(target, source, union) for union in unions]
-    everything = union_of(np.stack([read.rectangle for read in reads]))
+    everything = union_rectangle(np.stack([read.rectangle for read in reads]))
     tensor = source.assembled(everything)
     results = []
     for group, union, read in zip(groups, unions, reads, strict=True):
         kernels = np.array(group)
         channels = source.order()[slice(*read.channels)]
-        layer = RegionConvolution(
+        layer = CroppedConv2D(
             len(kernels),
             target.layer.kernel_size,
             read=read.rectangle - everything[:, :1],
@@ -127,7 +127,7 @@ def _read(target: Target, source: RegionMap, union: Array) -> _Read:
     if not meets:
         return _Read(inside, padding, (0, int(starts[1])))  # zeros, of which some have to be read
     channels = (int(starts[meets[0]]), int(starts[meets[-1] + 1]))
-    filled = union_of(np.stack([source.pieces[index].rectangle for index in meets]))
+    filled = union_rectangle(np.stack([source.pieces[index].rectangle for index in meets]))
     # A kernel must reach something: libraries want no more padding than that.
     spans = np.array([sum(reach) for reach in target.reach])
     wide = np.stack([inside[:, 0] - padding[:, 0], inside[:, 1] + padding[:, 1]], axis=-1)
@@ -196,7 +196,7 @@ class _Product:
         if constants.any():
             bias += _of_constants(target, constants, entries)
             bias -= constants[self.read.channels] @ matrix
-        layer = EntryConvolution(
+        layer = PixelDense(
             len(entries.rows),
             name=self.source.name(target.layer.name),
             **{**target.config(), "use_bias": bool(bias.any())},
@@ -241,7 +241,7 @@ def _of_constants(target: Target, constants: Array, entries: Entries) -> Array:
 
 def _readable(target: Target, entries: Entries) -> Entries:
     """The entries that some region reads."""
-    reads, _ = target.reads(union_of(target.rectangles))
+    reads, _ = target.reads(union_rectangle(target.rectangles))
     keep: Array = np.ones(len(entries.rows), bool)
     for axis in range(2):
         keep &= (entries[axis] >= reads[axis, 0]) & (entries[axis] < reads[axis, 1])
@@ -312,7 +312,7 @@ def target_of(layer: TargetLayer, sides: tuple[int, int]) -> Target:
     """Reads a target layer's weights and regions."""
     as_array = keras.ops.convert_to_numpy
     # A pixel of an empty region does no harm: the window is zero there.
-    rectangles = with_a_pixel(layer.rois(*sides).astype(int))
+    rectangles = at_least_one_pixel(layer.rois(*sides).astype(int))
     if layer.roi == "full":
         rectangles[:] = np.array([[0, sides[0]], [0, sides[1]]])
     return Target(

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_attention.layers.compacted import AssembleRegions, ScaleShift, TakeEntries
-from keras_attention.ops.roi_grouping import union_of
+from keras_attention.layers.compacted import AssembleRegions, ScaleShift, GatherPixels
+from keras_attention.ops.roi_grouping import union_rectangle
 
 Tensor = Any
 Array = Any
@@ -225,7 +225,7 @@ class EntryMap:
     def as_regions(self) -> RegionMap:
         """The same map as one rectangle."""
         channels = np.arange(self.layout.channels)
-        rectangle = union_of(self.layout.support)
+        rectangle = union_rectangle(self.layout.support)
         everywhere = np.broadcast_to(rectangle, (len(channels), 2, 2))
         sides = [int(stop - start) for start, stop in rectangle]
         tensor = keras.layers.Reshape((*sides, len(channels)), name=self.name("rectangle"))(
@@ -278,8 +278,8 @@ def _take(
 ) -> Tensor:
     """Picks entries by their indices; `total` stands for background."""
     absent = indices == total
-    layer = TakeEntries(
-        len(indices), absent=bool(absent.any()), dtype=layout.dtype, name=name("entries")
+    layer = GatherPixels(
+        len(indices), with_zero=bool(absent.any()), dtype=layout.dtype, name=name("entries")
     )
     tensor = layer(tensors)
     layer.set_weights([indices])

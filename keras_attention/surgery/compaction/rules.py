@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.layers.compacted import PoolEntries, ScaleShift, TakeEntries
+from keras_attention.layers.compacted import PoolPixels, ScaleShift, GatherPixels
 from keras_attention.surgery.compaction.maps import (
     Affine,
     Entries,
@@ -115,7 +115,7 @@ class _Pooling:
                 np.concatenate(columns),
                 np.tile(entries.channels, len(phases)),
             )
-            layer = PoolEntries(
+            layer = PoolPixels(
                 len(phases),
                 reduce,
                 dtype=self.layer.dtype_policy,
@@ -159,7 +159,7 @@ def global_average(layer: keras.layers.GlobalAveragePooling2D, source: Map) -> A
     order = np.argsort(regions.order())
     if len(means) == 1 and np.array_equal(order, np.arange(len(order))):
         return means[0]
-    together = TakeEntries(len(order), dtype=layer.dtype_policy, name=source.name("channels"))
+    together = GatherPixels(len(order), dtype=layer.dtype_policy, name=source.name("channels"))
     outputs = together(means)
     together.set_weights([order.astype("int32")])
     return outputs

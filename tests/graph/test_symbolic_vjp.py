@@ -115,7 +115,7 @@ def test_steps_go_back_as_gradients_do(top, rng):
 @every_top
 def test_and_by_operations_that_other_formats_have(top, rng):
     x = ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
-    with backend.without_fusion():
+    with backend.fusion_disabled():
         compare(model_of(top), x, rng.normal(size=(3, 3)).astype("float32"))
 
 
@@ -134,7 +134,7 @@ def test_sizes_that_only_a_tensor_knows(top, fused, rng):
         ones = [ops.ones_like(answer) for answer in reversible.answers(values)]
         if fused:
             return reversible.backward(values, ones)
-        with backend.without_fusion():
+        with backend.fusion_disabled():
             return reversible.backward(values, ones)
 
     for sides in ((9, 8), (12, 11), (10, 13)):

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.graph.classifier import says_probabilities
-from keras_attention.graph.features import cut, names_before, tapped
-from keras_attention.graph.functional import unrolled
+from keras_attention.graph.classifier import outputs_probabilities
+from keras_attention.graph.features import feature_extractor, names_before, split_model
+from keras_attention.graph.functional import flatten_nested
 
 layers = keras.layers
 
@@ -27,7 +27,7 @@ def images(rng):
 
 def test_taps_are_what_layers_put_out(rng):
     model, x = nested(), images(rng)
-    answer, (first, relu) = tapped(model, ["first", "relu"])(x)
+    answer, (first, relu) = feature_extractor(model, ["first", "relu"])(x)
     inner = model.get_layer("inner")
     np.testing.assert_allclose(answer, model(x), rtol=1e-6)
     np.testing.assert_allclose(first, inner.get_layer("first")(x), rtol=1e-6)
@@ -35,17 +35,19 @@ def test_taps_are_what_layers_put_out(rng):
 
 
 def test_without_the_answer_the_rest_is_left_out():
-    layers_called = [layer.name for layer in tapped(nested(), ["first"], answer=False).layers]
+    layers_called = [
+        layer.name for layer in feature_extractor(nested(), ["first"], with_outputs=False).layers
+    ]
     assert "top" not in layers_called
     assert "first" in layers_called
 
 
 def test_a_model_in_two_halves_is_the_model(rng):
     model, x = nested(), images(rng)
-    first, second = cut(model, ["first", "relu"], at="sum")
+    first, second = split_model(model, ["first", "relu"], at="sum")
     place, lower = first(x)
     answer, upper = second([place, x])
-    whole, (at_first, at_relu) = tapped(model, ["first", "relu"])(x)
+    whole, (at_first, at_relu) = feature_extractor(model, ["first", "relu"])(x)
     for one, other in ((answer, whole), (lower[0], at_first), (upper[0], at_relu)):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
@@ -60,14 +62,14 @@ def test_a_layer_is_before_itself():
 )
 def test_an_unknown_name_gets_near_ones(name, hint):
     with pytest.raises(ValueError, match=hint):
-        tapped(nested(), [name])
+        feature_extractor(nested(), [name])
 
 
 def test_a_layer_called_twice_is_no_tap():
     images, shared = keras.Input((4, 4, 2)), layers.Conv2D(2, 1, name="shared")
     model = keras.Model(images, shared(shared(images)))
     with pytest.raises(ValueError, match="called 2 times"):
-        tapped(model, ["shared"])
+        feature_extractor(model, ["shared"])
 
 
 def test_a_subclassed_model_is_refused():
@@ -76,7 +78,7 @@ def test_a_subclassed_model_is_refused():
             return inputs
 
     with pytest.raises(ValueError, match="functional or sequential"):
-        tapped(Own(), ["x"])
+        feature_extractor(Own(), ["x"])
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -85,7 +87,7 @@ def test_laid_out_layers_train_when_the_model_does(rng, training):
     inner = nested().get_layer("inner")
     outside = keras.Input((6, 6, 2))
     model = keras.Model(outside, inner(outside, training=False))
-    flat, x = unrolled(model), images(rng)
+    flat, x = flatten_nested(model), images(rng)
     np.testing.assert_allclose(flat(x, training=training), model(x, training=training), rtol=1e-5)
 
 
@@ -102,9 +104,9 @@ def test_laid_out_layers_train_when_the_model_does(rng, training):
     ],
 )
 def test_probabilities_are_what_a_softmax_ends(ends, expected):
-    assert says_probabilities(keras.Sequential([keras.Input((5,)), *ends])) is expected
+    assert outputs_probabilities(keras.Sequential([keras.Input((5,)), *ends])) is expected
 
 
 def test_an_operation_of_softmax_counts():
     inputs = keras.Input((5,))
-    assert says_probabilities(keras.Model(inputs, keras.ops.softmax(inputs)))
+    assert outputs_probabilities(keras.Model(inputs, keras.ops.softmax(inputs)))
