@@ -1,4 +1,4 @@
-"""Formulas as MathML, made when the site is built: a reader needs neither scripts nor a network."""
+"""Converts formulas to MathML when the site is built: pages need no scripts and no network."""
 
 import html
 import re
@@ -11,6 +11,6 @@ BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTA
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Puts MathML in the place of what the Markdown extension arithmatex has marked."""
+    """Replaces the formulas that the Markdown extension arithmatex has marked."""
     content = BLOCK.sub(lambda match: convert(html.unescape(match[1]), display="block"), content)
     return INLINE.sub(lambda match: convert(html.unescape(match[1])), content)
