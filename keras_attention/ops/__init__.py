@@ -1,19 +1,19 @@
-"""The papers' equations as pure functions on tensors: no weights, no state."""
+"""The papers' equations as pure functions of tensors, without weights or state."""
 
 from keras_attention.backend import input_gradient
 from keras_attention.ops.attend_rectify import (
     aggregate_hypotheses,
     attend,
-    head_outputs,
     gated_output,
     global_gates,
+    head_outputs,
     head_overlap,
     scale_gradient,
     spatial_softmax,
 )
 from keras_attention.ops.attention_transfer import (
-    attention_map,
     adaptive_average_pool,
+    attention_map,
     distillation_divergence,
 )
 from keras_attention.ops.dynamic_capacity import (
@@ -58,12 +58,11 @@ from keras_attention.ops.targeted import (
 )
 
 __all__ = [
+    "adaptive_average_pool",
     "affine_grid",
     "aggregate_hypotheses",
     "attend",
-    "head_outputs",
     "attention_map",
-    "adaptive_average_pool",
     "bilinear_sample",
     "bounding_range",
     "cauchy_window",
@@ -75,6 +74,7 @@ __all__ = [
     "gather_patches",
     "gaussian_window",
     "global_gates",
+    "head_outputs",
     "head_overlap",
     "hint_loss",
     "input_gradient",
@@ -99,3 +99,7 @@ __all__ = [
     "top_positions",
     "weighted_extrema",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,7 +1,7 @@
-"""Attention heads, and the gates that put their hypotheses together.
+"""Attention heads and the gates that combine their hypotheses.
 
-Reference: Rodriguez et al., Attend and Rectify (2018), equations 1 to 8. The regularizer: Zhao et
-al., Diversified visual attention networks (2017).
+References: Rodriguez et al., Attend and Rectify (2018), equations 1 to 8; for the regularizer, Zhao
+et al., Diversified visual attention networks (2017).
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.data_format import is_channels_last, spatial_axes, spatial_shape
 from keras_attention.utils.tensor_validation import validate_arguments, validate_channels
 from keras_attention.utils.validation import non_negative_number, one_of
 
@@ -20,40 +20,39 @@ Tensor = Any
 MASKS = ("softmax", "sigmoid")
 GATES = ("softmax", "sigmoid", "mean")
 SPACES = ("log", "probability")
-# What keeps the sum of sigmoid gates from 0, in the authors' code.
-LEAST_GATE = 1e-6
-# Numbers of a kernel. Smaller ones are faster where every head's sums meet every head's kernel and
-# what they have to do with each other is kept, larger ones where they are turned around first.
-_TURNED_FROM = 100_000
+# Keeps the sum of sigmoid gates above 0, as in the authors' code.
+GATE_EPSILON = 1e-6
+# Kernels with fewer values are faster in one product of all sums with all kernels, of which only
+# each head's own part is kept; larger kernels are faster in one product per head.
+_BATCHED_FROM = 100_000
 Size = tuple[int, int]
 
 
 @validate_arguments(logits="_ _ _ _")
 def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
-    """Makes each head's mask a distribution over the places (eq. 1), in float32.
+    """Computes the softmax of each head's mask over the positions (eq. 1), in float32.
 
     Args:
         logits: `(B, H, W, K)`, or `(B, K, H, W)` with channels first.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        Masks of that shape; each head's sum to 1.
+        Masks of the same shape; each one sums to 1.
 
     Example:
     >>> masks = spatial_softmax(ops.zeros((2, 4, 5, 3)))
     >>> [round(float(value), 6) for value in ops.sum(masks, axis=(1, 2))[0]]
     [1.0, 1.0, 1.0]
     """
-    places = (1, 2) if standardize_data_format(data_format) == "channels_last" else (2, 3)
-    return _softmax(ops.cast(logits, "float32"), places)
+    return _softmax(ops.cast(logits, "float32"), spatial_axes(4, data_format))
 
 
 @validate_arguments(masks="_ _ _ _")
 def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
-    """How much the heads look at the same places: their regularizer, before its weight.
+    """Computes the overlap of attention heads: their regularizer, without its weight.
 
-    With P the masks averaged over 2x2 pixels, the mean over images and pairs of heads of
-    `(P_i . P_j)^2`, where a head with itself counts as 0.
+    With P the masks averaged over 2x2 pixels, this is the mean over images and pairs of heads of
+    `(P_i . P_j)^2`, where the pair of a head with itself counts as 0.
 
     Args:
         masks: `(B, H, W, K)`, or `(B, K, H, W)` with channels first.
@@ -68,9 +67,9 @@ def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
     (0.03125, 0.5)
     """
     masks = ops.cast(masks, "float32")
-    if standardize_data_format(data_format) == "channels_last":
+    if is_channels_last(data_format):
         masks = ops.transpose(masks, (0, 3, 1, 2))
-    # A map of one row has no 2x2 pixels: they are averaged along the other side.
+    # Maps with a side of one pixel are averaged along the other side only.
     window = tuple(1 if side == 1 else 2 for side in masks.shape[2:])
     return backend.jit_elementwise(_overlap, window)(masks)
 
@@ -89,21 +88,22 @@ def _overlap(window: tuple[int, int], masks: Tensor) -> Tensor:
 def attend(
     features: Tensor, kernel: Tensor, mask: str = "softmax", data_format: str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Masks of the heads (eq. 1), and what they make of the features.
+    """Computes the masks of the heads (eq. 1) and the sums of features that they weight.
 
-    The sum over the places of a mask times a convolution of the features (eq. 3 and 5) is the
-    convolution's kernel times sums of the features, weighted by the mask as each tap sees it. These
-    sums do not depend on how many classes there are, nor does the cost of a pass over the map.
+    The sum over the positions of a mask times a convolution of the features (eq. 3 and 5) equals
+    the convolution's kernel times sums of the features, weighted by the mask shifted to each kernel
+    tap. These sums do not depend on the number of classes, and neither does the cost of computing
+    them.
 
     Args:
         features: `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
-        kernel: `(kh, kw, C, K)` of the convolution that attends; kh and kw odd.
-        mask: `"softmax"`; or `"sigmoid"`, with means over the places in the stead of sums.
+        kernel: Kernel of the attention convolution, `(kh, kw, C, K)`; kh and kw are odd.
+        mask: `"softmax"`, or `"sigmoid"` with means over the positions instead of sums.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        Masks `(B, K, H, W)`, whatever the data format, float32. Weighted sums
-        `(B, K, kh * kw, C)`, in the type of the features.
+        Masks, float32, `(B, K, H, W)` in both data formats, and weighted sums `(B, K, kh * kw, C)`
+        in the dtype of the features.
 
     Example:
     >>> masks, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
@@ -111,32 +111,32 @@ def attend(
     ((2, 4, 6, 5), (2, 4, 9, 8))
     """
     one_of("mask", mask, MASKS)
-    last = standardize_data_format(data_format) == "channels_last"
-    validate_channels("features", features, kernel, standardize_data_format(data_format))
+    last = is_channels_last(data_format)
+    validate_channels("features", features, kernel, "channels_last" if last else "channels_first")
     size, heads = tuple(kernel.shape[:2]), kernel.shape[3]
     count, channels = math.prod(size), kernel.shape[2]
-    height, width = ops.shape(features)[1:3] if last else ops.shape(features)[2:4]
-    places = height * width
-    flat = ops.reshape(features, (-1, places, channels) if last else (-1, channels, places))
-    kernels = ops.expand_dims(_by_taps(kernel, flat.dtype), 0)
+    height, width = spatial_shape(ops.shape(features), data_format)
+    pixels = height * width
+    flat = ops.reshape(features, (-1, pixels, channels) if last else (-1, channels, pixels))
+    kernels = ops.expand_dims(_kernel_of_taps(kernel, flat.dtype), 0)
     taps = backend.matmul(kernels, flat, transpose_y=last)
     taps = ops.reshape(taps, (-1, heads, count, height, width))
     masks, spread = _masks_and_spread(mask, size)(taps)
-    weights = ops.reshape(spread, (-1, heads * count, places))
+    weights = ops.reshape(spread, (-1, heads * count, pixels))
     sums = backend.matmul(weights, flat, transpose_y=not last)
     sums = ops.reshape(sums, (-1, heads, count, channels))
     if mask == "sigmoid":
-        sums = sums / ops.cast(places, sums.dtype)
+        sums = sums / ops.cast(pixels, sums.dtype)
     return masks, sums
 
 
 @validate_arguments(sums="_ K T C", kernel="_ _ C _")
 def head_outputs(sums: Tensor, kernel: Tensor) -> Tensor:
-    """Each head's weighted sum of its own convolution (eq. 2, 3 and 5).
+    """Computes each head's mask-weighted sum of its own convolution (eq. 2, 3 and 5).
 
     Args:
-        sums: `(B, K, kh * kw, C)`, what `attend` returns.
-        kernel: `(kh, kw, C, K * L)`, the kernels of L maps for each head, a head after the other.
+        sums: `(B, K, kh * kw, C)`, as returned by `attend`.
+        kernel: `(kh, kw, C, K * L)`: kernels of L maps per head, those of the first head first.
 
     Returns:
         `(B, K, L)`, float32.
@@ -146,50 +146,56 @@ def head_outputs(sums: Tensor, kernel: Tensor) -> Tensor:
     >>> tuple(head_outputs(sums, ops.ones((3, 3, 8, 4 * 10))).shape)
     (2, 4, 10)
     """
-    _check_kernels(sums, kernel)
+    _validate_kernel(sums, kernel)
+    return _head_outputs(sums, kernel)
+
+
+def _head_outputs(sums: Tensor, kernel: Tensor) -> Tensor:
     heads, inputs = sums.shape[1], sums.shape[2] * sums.shape[3]
     kernels = ops.reshape(ops.cast(kernel, sums.dtype), (inputs, heads, -1))
-    if math.prod(kernels.shape) > _TURNED_FROM:
+    if math.prod(kernels.shape) > _BATCHED_FROM:
         by_head = ops.reshape(ops.swapaxes(sums, 0, 1), (heads, -1, inputs))
         outputs = ops.matmul(by_head, ops.transpose(kernels, (1, 0, 2)))
         return ops.cast(ops.transpose(outputs, (1, 0, 2)), "float32")
-    every = ops.matmul(ops.reshape(sums, (-1, inputs)), ops.reshape(kernels, (inputs, -1)))
-    every = ops.reshape(ops.cast(every, "float32"), (-1, heads, heads, kernels.shape[2]))
+    pairs = ops.matmul(ops.reshape(sums, (-1, inputs)), ops.reshape(kernels, (inputs, -1)))
+    pairs = ops.reshape(ops.cast(pairs, "float32"), (-1, heads, heads, kernels.shape[2]))
     own = ops.expand_dims(ops.eye(heads), -1)
-    return ops.sum(every * own, axis=2)
+    return ops.sum(pairs * own, axis=2)
 
 
 @validate_arguments(sums="_ K T C", outputs="_ _ C _", scores="_ _ C K")
 def gated_output(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of the heads, weighted by their gates (eq. 4 and 5).
+    """Computes the mean of the heads' outputs, weighted by their gates (eq. 4 and 5).
 
     Args:
-        sums: `(B, K, kh * kw, C)`, what `attend` returns.
-        outputs: `(kh, kw, C, K * L)`, the kernels of the heads' logits, a head after the other.
-        scores: `(kh, kw, C, K)`, the kernels of their scores.
+        sums: `(B, K, kh * kw, C)`, as returned by `attend`.
+        outputs: Kernels of the logits, `(kh, kw, C, K * L)`, those of the first head first.
+        scores: Kernels of the scores, `(kh, kw, C, K)`.
 
     Returns:
-        `(B, L)` and the gates `(B, K)`, float32.
+        The mean, `(B, L)`, and the gates, `(B, K)`, float32.
 
     Example:
     >>> _, sums = attend(ops.ones((2, 6, 5, 8)), ops.ones((3, 3, 8, 4)))
-    >>> answer, gates = gated_output(sums, ops.ones((3, 3, 8, 4 * 10)), ops.ones((3, 3, 8, 4)))
-    >>> tuple(answer.shape), [float(gate) for gate in gates[0]]
+    >>> logits, gates = gated_output(sums, ops.ones((3, 3, 8, 4 * 10)), ops.ones((3, 3, 8, 4)))
+    >>> tuple(logits.shape), [float(gate) for gate in gates[0]]
     ((2, 10), [0.25, 0.25, 0.25, 0.25])
     """
-    answers, scored = head_outputs(sums, outputs), head_outputs(sums, scores)[:, :, 0]
-    gates = _softmax(ops.tanh(scored), -1)
-    return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), gates
+    _validate_kernel(sums, outputs)
+    _validate_kernel(sums, scores)
+    by_head, head_scores = _head_outputs(sums, outputs), _head_outputs(sums, scores)[:, :, 0]
+    gates = _softmax(ops.tanh(head_scores), -1)
+    return ops.sum(ops.expand_dims(gates, -1) * by_head, axis=1), gates
 
 
 @validate_arguments(scores="_ _")
 def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
-    """Shares of the hypotheses in the answer (eq. 7), in float32.
+    """Computes the gates of the hypotheses from their scores (eq. 7), in float32.
 
     Args:
-        scores: `(B, N)`, the tanh of what the last features say of each hypothesis.
-        gates: `"softmax"`; `"sigmoid"`, divided by 1e-6 more than their sum; or `"mean"`, equal
-            shares.
+        scores: `(B, N)`, the tanh of a dense layer on the last features (eq. 6).
+        gates: `"softmax"`; `"sigmoid"`, divided by their sum plus 1e-6; or `"mean"` for equal
+            gates.
 
     Returns:
         `(B, N)`.
@@ -204,46 +210,46 @@ def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
         return _softmax(scores, -1)
     if gates == "mean":
         return ops.ones_like(scores) / scores.shape[-1]
-    passed = ops.sigmoid(scores)
-    return passed / (LEAST_GATE + ops.sum(passed, axis=-1, keepdims=True))
+    values = ops.sigmoid(scores)
+    return values / (GATE_EPSILON + ops.sum(values, axis=-1, keepdims=True))
 
 
 @validate_arguments(hypotheses="B N L", gates="B N")
 def aggregate_hypotheses(hypotheses: Tensor, gates: Tensor, space: str = "log") -> Tensor:
-    """The answer: the hypotheses, each with its share (eq. 8).
+    """Computes the gated sum of the hypotheses (eq. 8).
 
     Args:
-        hypotheses: `(B, N, L)`, logits.
-        gates: `(B, N)`, their shares.
-        space: `"log"`, the sum of logarithms of probabilities, as in the authors' code: it is not
-            normalized; or `"probability"`, that of probabilities, as in the paper.
+        hypotheses: Logits `(B, N, L)`.
+        gates: `(B, N)`.
+        space: `"log"` for the sum of log-probabilities, as in the authors' code, which is not
+            normalized; or `"probability"` for the sum of probabilities, as in the paper.
 
     Returns:
         `(B, L)`, float32.
 
     Example:
-    >>> answer = aggregate_hypotheses(ops.zeros((2, 3, 4)), ops.ones((2, 3)) / 3, "probability")
-    >>> [float(value) for value in answer[0]]
+    >>> outputs = aggregate_hypotheses(ops.zeros((2, 3, 4)), ops.ones((2, 3)) / 3, "probability")
+    >>> [float(value) for value in outputs[0]]
     [0.25, 0.25, 0.25, 0.25]
     """
     one_of("space", space, SPACES)
-    act = ops.log_softmax if space == "log" else ops.softmax
-    shares = ops.cast(ops.expand_dims(gates, -1), "float32")
-    return ops.sum(shares * act(ops.cast(hypotheses, "float32"), axis=-1), axis=1)
+    activation = ops.log_softmax if space == "log" else ops.softmax
+    weights = ops.cast(ops.expand_dims(gates, -1), "float32")
+    return ops.sum(weights * activation(ops.cast(hypotheses, "float32"), axis=-1), axis=1)
 
 
-def _check_kernels(sums: Tensor, kernel: Tensor) -> None:
+def _validate_kernel(sums: Tensor, kernel: Tensor) -> None:
     (height, width, _, maps), (_, heads, taps, _) = kernel.shape, sums.shape
     if height * width != taps or maps % heads:
         raise ValueError(
-            f"The kernel must have {taps} taps and as many maps for each of {heads} heads. "
-            f"Received: a kernel of shape {tuple(kernel.shape)}, for sums of {tuple(sums.shape)}"
+            f"`kernel` must have kh * kw = {taps} and a multiple of {heads} maps. "
+            f"Received: kernel of shape {tuple(kernel.shape)}, sums of shape {tuple(sums.shape)}"
         )
 
 
 @cache
 def _masks_and_spread(mask: str, size: tuple[int, int]) -> Callable[[Tensor], Any]:
-    """From products with the taps to masks, and to masks as the taps see them, and back."""
+    """Returns the function from tap products to masks and shifted masks, with its own gradient."""
     forward = backend.jit_elementwise(_forward, mask, size)
     backward = backend.jit_elementwise(_backward, mask, size)
 
@@ -252,9 +258,9 @@ def _masks_and_spread(mask: str, size: tuple[int, int]) -> Callable[[Tensor], An
         masks, spread = forward(taps)
 
         def gradient(*upstream: Any) -> Tensor:
-            # JAX passes both as one.
-            by_masks, by_spread = upstream if len(upstream) == 2 else upstream[0]
-            return backward(masks, by_masks, by_spread)
+            # JAX passes both gradients as one tuple.
+            masks_gradient, spread_gradient = upstream if len(upstream) == 2 else upstream[0]
+            return backward(masks, masks_gradient, spread_gradient)
 
         return (masks, spread), gradient
 
@@ -264,32 +270,36 @@ def _masks_and_spread(mask: str, size: tuple[int, int]) -> Callable[[Tensor], An
 def _forward(mask: str, size: tuple[int, int], taps: Tensor) -> tuple[Tensor, Tensor]:
     logits = ops.cast(collect_taps(taps, size), "float32")
     softmax = mask == "softmax"
-    masks = spatial_softmax(logits, "channels_first") if softmax else ops.sigmoid(logits)
+    masks = _softmax(logits, (2, 3)) if softmax else ops.sigmoid(logits)
     return masks, ops.cast(spread_taps(masks, size), taps.dtype)
 
 
 def _backward(
-    mask: str, size: tuple[int, int], masks: Tensor, by_masks: Tensor, by_spread: Tensor
+    mask: str,
+    size: tuple[int, int],
+    masks: Tensor,
+    masks_gradient: Tensor,
+    spread_gradient: Tensor,
 ) -> Tensor:
-    upstream = by_masks + ops.cast(collect_taps(by_spread, size), "float32")
+    upstream = masks_gradient + ops.cast(collect_taps(spread_gradient, size), "float32")
     if mask == "softmax":
         upstream = upstream - ops.sum(upstream * masks, axis=(2, 3), keepdims=True)
     else:
         upstream = upstream * (1.0 - masks)
-    return ops.cast(spread_taps(upstream * masks, size), by_spread.dtype)
+    return ops.cast(spread_taps(upstream * masks, size), spread_gradient.dtype)
 
 
-def _by_taps(kernel: Tensor, dtype: Any) -> Tensor:
-    """`(K * kh * kw, C)`."""
+def _kernel_of_taps(kernel: Tensor, dtype: Any) -> Tensor:
+    """Reshapes a kernel to `(K * kh * kw, C)`."""
     taps = ops.transpose(ops.cast(kernel, dtype), (3, 0, 1, 2))
     return ops.reshape(taps, (-1, taps.shape[3]))
 
 
 def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
-    """In small steps: of a few scores, oneDNN's takes longer to start than to compute.
+    """Computes a softmax in elementary operations, faster than oneDNN's for a few scores.
 
-    Keras's own takes several axes of known sizes only. Other formats get it where they can: in
-    bytes, a small sum among large ones is zero.
+    Keras's softmax supports several axes only if their sizes are known. Export formats get Keras's
+    softmax where possible: in int8, a small sum of exponentials would be rounded to zero.
     """
     sizes = logits.shape[1:]
     if not backend.fusion_enabled() and None not in sizes:
@@ -298,53 +308,55 @@ def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
         if axes == (2, 3):
             flat = ops.reshape(logits, (-1, sizes[0], sizes[1] * sizes[2]))
             return ops.reshape(ops.softmax(flat), (-1, *sizes))
-    shares = ops.exp(logits - ops.max(logits, axis=axes, keepdims=True))
-    return shares / ops.sum(shares, axis=axes, keepdims=True)
+    values = ops.exp(logits - ops.max(logits, axis=axes, keepdims=True))
+    return values / ops.sum(values, axis=axes, keepdims=True)
 
 
 def collect_taps(taps: Tensor, kernel_size: Size) -> Tensor:
-    """Adds what every tap of a kernel brings to each place.
+    """Sums the contributions of all kernel taps at each position.
 
     Args:
-        taps: `(B, K, kh * kw, H, W)`: at every place, the products of what is there with the
-            kernels of K maps, a tap after the other, row by row.
+        taps: `(B, K, kh * kw, H, W)`: for every tap, row by row, the products of its kernel with
+            the features at each position.
         kernel_size: kh and kw, odd.
 
     Returns:
-        `(B, K, H, W)`, the convolution with zeros around.
+        The convolution with "same" padding, `(B, K, H, W)`.
 
     Example:
     >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 1, 3))
     >>> ops.convert_to_numpy(collect_taps(ops.repeat(row, 3, axis=2), (1, 3)))[0, 0, 0].tolist()
     [3.0, 7.0, 6.0]
     """
-    return _halves(kernel_size)[0](ops.convert_to_tensor(taps))
+    return _tap_functions(kernel_size)[0](ops.convert_to_tensor(taps))
 
 
 def spread_taps(maps: Tensor, kernel_size: Size) -> Tensor:
-    """Shifts maps to where each tap of a kernel reads for them.
+    """Shifts maps to the positions that each tap of a kernel reads.
 
-    A sum over all places of a map times a convolution is the convolution's kernel times sums of
-    these over what the convolution reads.
+    The sum over all positions of a map times a convolution is the convolution's kernel times sums
+    of its input, weighted by these shifted maps.
 
     Args:
         maps: `(B, K, H, W)`.
         kernel_size: kh and kw, odd.
 
     Returns:
-        `(B, K, kh * kw, H, W)`, with zeros where nothing is read.
+        `(B, K, kh * kw, H, W)`, zero at positions that a tap does not read.
 
     Example:
     >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 3))
     >>> ops.convert_to_numpy(spread_taps(row, (1, 3)))[0, 0, :, 0].tolist()
     [[2.0, 4.0, 0.0], [1.0, 2.0, 4.0], [0.0, 1.0, 2.0]]
     """
-    return _halves(kernel_size)[1](ops.convert_to_tensor(maps))
+    return _tap_functions(kernel_size)[1](ops.convert_to_tensor(maps))
 
 
 @cache
-def _halves(kernel_size: Size) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Both functions, each with the other as its gradient: no slice's gradient is a padded map."""
+def _tap_functions(
+    kernel_size: Size,
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Returns `collect` and `spread`. Each is the gradient of the other, so no slice is padded."""
 
     @ops.custom_gradient
     def collect(taps: Tensor) -> Any:
@@ -358,8 +370,8 @@ def _halves(kernel_size: Size) -> tuple[Callable[[Tensor], Tensor], Callable[[Te
 
 
 def _collect(taps: Tensor, kernel_size: Size) -> Tensor:
-    # Along the rows first: what is left to shift is a kernel's row of maps. All maps of all images
-    # together, as LiteRT knows no more than five axes.
+    # Rows are summed first, so that fewer maps have to be shifted along the columns. Images and
+    # maps share one axis, because LiteRT supports at most five axes.
     height, width = ops.shape(taps)[3:]
     rows, columns = kernel_size
     by_tap = ops.reshape(taps, (-1, rows, columns, height, width))
@@ -371,7 +383,7 @@ def _collect(taps: Tensor, kernel_size: Size) -> Tensor:
 
 
 def _spread(maps: Tensor, kernel_size: Size) -> Tensor:
-    # The last tap reads below and to the right, so its maps move up and to the left.
+    # The last tap reads pixels below and to the right, so its map is shifted up and to the left.
     height, width = ops.shape(maps)[2:]
     rows, columns = kernel_size
     flat = ops.reshape(maps, (-1, height, width))
@@ -389,10 +401,10 @@ def _margin(size: int) -> tuple[int, int]:
 
 @validate_arguments(inputs="...", scale=non_negative_number)
 def scale_gradient(inputs: Tensor, scale: float) -> Tensor:
-    """Passes a tensor on as it is, and its gradient times a factor.
+    """Returns a tensor unchanged, with its gradient multiplied by a factor.
 
     Args:
-        inputs: Any tensor of floats.
+        inputs: Tensor of floats.
         scale: The factor; 0 blocks gradients.
 
     Returns:

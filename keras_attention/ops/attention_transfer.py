@@ -1,4 +1,4 @@
-"""Attention maps of activations, and what teacher and student are compared by.
+"""Attention maps of activations, and losses between teacher and student.
 
 Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), equations 1 and 2,
 and its code.
@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.data_format import channel_axis, spatial_axes, spatial_shape
 from keras_attention.utils.tensor_validation import (
     compatible_shapes,
     side_lengths,
@@ -24,11 +24,13 @@ Tensor = Any
 
 REDUCTIONS = ("mean", "sum", "max")
 NORMALIZATIONS = ("l2", "l1", None)
-RESIZES = ("average", "bilinear")
-# The least norm that a map is divided by, as in the authors' code: a map of zeros stays one.
-LEAST_NORM = 1e-12
-# Above, squares of a map's values may not add up in float32; activities end at the second.
-LARGEST_SQUARED, MOST_ACTIVITY = 1e15, 1e37
+RESIZE_METHODS = ("average", "bilinear")
+# Smallest norm that a map is divided by, as in the authors' code; a map of zeros stays zero.
+SMALLEST_NORM = 1e-12
+# The sum of squares of larger values may overflow float32.
+LARGEST_SQUARED = 1e15
+# Activities are clipped to this value.
+LARGEST_ACTIVITY = 1e37
 
 
 @validate_arguments(features="_ _ ... _", p=at_least_one)
@@ -39,23 +41,23 @@ def attention_map(
     normalization: str | None = "l2",
     data_format: str | None = None,
 ) -> Tensor:
-    """How active each place of a map is: `|A|^p` over the channels, then normalized (equation 1).
+    """Computes the attention map of features: `|A|^p` over the channels, normalized (equation 1).
 
     Args:
-        features: `(B, H, W, C)`, or any number of axes in the place of H and W; channels second
-            with channels first.
+        features: `(B, H, W, C)`, or with any number of spatial axes; `(B, C, ...)` with channels
+            first.
         p: The power, 1 or more; 2 by default, as in the authors' code.
-        reduce: What is taken over the channels: `"mean"` (default, the code's), `"sum"` or `"max"`
-            (the paper's; with normalization the mean is the same as the sum).
-        normalization: `"l2"` (default) or `"l1"`, by the norm of each example's map; None leaves
-            the map as it is.
+        reduce: Reduction over the channels: `"mean"` (default, as in the code), `"sum"` or `"max"`
+            (as in the paper; after normalization, mean and sum are the same).
+        normalization: `"l2"` (default) or `"l1"`, the norm that each example's map is divided by;
+            None for no normalization.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        Maps in float32, or more, flattened: `(B, H * W)`; zeros where all features are.
+        Flattened maps `(B, H * W)` in float32 or wider; zero if all features are zero.
 
     Raises:
-        ValueError: For another reduction or normalization.
+        ValueError: For an unknown reduction or normalization.
 
     Example:
     >>> features = ops.convert_to_tensor([[[[3.0, 1.0], [0.0, 1.0]]]])
@@ -69,65 +71,65 @@ def attention_map(
 def channel_activity(
     features: Tensor, p: float = 2, reduce: str = "mean", data_format: str | None = None
 ) -> Tensor:
-    """`|A|^p` over the channels, in float32 or more: `(B, H, W)`.
+    """Computes `|A|^p` over the channels, in float32 or wider: `(B, H, W)`.
 
     Args:
-        features: As of `attention_map`, and so are the others.
+        features: Features, as in `attention_map`.
         p: The power.
-        reduce: What is taken over the channels.
-        data_format: Where the channels are.
+        reduce: Reduction over the channels.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Example:
     >>> float(channel_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]), reduce="max")[0, 0, 0])
     9.0
     """
     reduction = getattr(ops, one_of("reduce", reduce, REDUCTIONS))
-    axis = -1 if standardize_data_format(data_format) == "channels_last" else 1
-    # Half precision would not hold squares of more than 256.
+    axis = channel_axis(data_format)
+    # Squares of values above 256 overflow in half precision.
     values = at_least_float32(features)
     if p == 2:
-        return ops.minimum(reduction(ops.square(values), axis=axis), MOST_ACTIVITY)
+        return ops.minimum(reduction(ops.square(values), axis=axis), LARGEST_ACTIVITY)
     if p == 1:
-        # Not `abs`, whose gradient at 0 is 1 in JAX: a map of zeros would divide it by nothing.
+        # Not `abs`, whose gradient at 0 is 1 in JAX: the gradient of a zero map would be infinite.
         return reduction(values * ops.stop_gradient(ops.sign(values)), axis=axis)
-    sizes = ops.minimum(ops.abs(values), MOST_ACTIVITY ** (1 / p))
-    return ops.minimum(reduction(ops.power(sizes, p), axis=axis), MOST_ACTIVITY)
+    magnitudes = ops.minimum(ops.abs(values), LARGEST_ACTIVITY ** (1 / p))
+    return ops.minimum(reduction(ops.power(magnitudes, p), axis=axis), LARGEST_ACTIVITY)
 
 
 def attach_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
-    """Passes features on, and says their mean square over the channels.
+    """Returns features unchanged, together with their mean square over the channels.
 
-    What comes back to the features is computed only when all of it has arrived.
+    Both gradients are added in one operation, after both have been computed.
 
     Args:
-        features: `(B, H, W, C)`, or other axes in the place of H and W.
-        axis: That of the channels.
+        features: `(B, H, W, C)`, or with other spatial axes.
+        axis: Channel axis.
 
     Returns:
-        The features, and their activity in float32 or more, with one channel.
+        The features, and their activity with one channel, in float32 or wider.
 
     Example:
     >>> float(attach_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]))[1][0, 0, 0, 0])
     5.0
     """
-    return _watched(axis)(ops.convert_to_tensor(features))
+    return _attach_activity(axis)(ops.convert_to_tensor(features))
 
 
 @cache
-def _watched(axis: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def _attach_activity(axis: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     @ops.custom_gradient
-    def watched(features: Tensor) -> Any:
+    def attach(features: Tensor) -> Any:
         def gradient(*upstream: Any) -> Tensor:
-            of_features, of_activity = keras.tree.flatten(upstream)
-            share = (2.0 / features.shape[axis]) * of_activity
-            share = ops.cast(backend.after(share, of_features), features.dtype)
-            return of_features + share * features
+            features_gradient, activity_gradient = keras.tree.flatten(upstream)
+            factor = (2.0 / features.shape[axis]) * activity_gradient
+            factor = ops.cast(backend.after(factor, features_gradient), features.dtype)
+            return features_gradient + factor * features
 
         squares = ops.square(at_least_float32(features))
         activity = ops.mean(squares, axis=axis, keepdims=True)
-        return (features, ops.minimum(activity, MOST_ACTIVITY)), gradient
+        return (features, ops.minimum(activity, LARGEST_ACTIVITY)), gradient
 
-    return watched
+    return attach
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -143,7 +145,7 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 def normalize_map(maps: Tensor, normalization: str | None = "l2") -> Tensor:
-    """Divides each example's map by its norm, but by 1e-12 at least.
+    """Divides each example's map by its norm, or by 1e-12 if the norm is smaller.
 
     Args:
         maps: Float32, `(B, H * W)`.
@@ -156,18 +158,18 @@ def normalize_map(maps: Tensor, normalization: str | None = "l2") -> Tensor:
     one_of("normalization", normalization, NORMALIZATIONS)
     if normalization is None:
         return maps
-    maps = _with_squares(maps)
+    maps = _scale_down(maps)
     if normalization == "l1":
-        return maps / ops.maximum(ops.sum(ops.abs(maps), axis=-1, keepdims=True), LEAST_NORM)
+        return maps / ops.maximum(ops.sum(ops.abs(maps), axis=-1, keepdims=True), SMALLEST_NORM)
     squares = ops.sum(ops.square(maps), axis=-1, keepdims=True)
-    # The maximum comes before the root, whose gradient at zero is infinite.
-    return maps * ops.rsqrt(ops.maximum(squares, LEAST_NORM**2))
+    # The maximum is taken before the root, whose gradient at zero is infinite.
+    return maps * ops.rsqrt(ops.maximum(squares, SMALLEST_NORM**2))
 
 
-def _with_squares(maps: Tensor) -> Tensor:
-    """Maps of which a norm can be taken: it is of no scale, but float32 ends."""
-    most = ops.stop_gradient(ops.max(ops.abs(maps), axis=-1, keepdims=True))
-    return maps / ops.where(most > LARGEST_SQUARED, most, ops.ones_like(most))
+def _scale_down(maps: Tensor) -> Tensor:
+    """Divides maps of large values by their maximum, so that their norm does not overflow."""
+    largest = ops.stop_gradient(ops.max(ops.abs(maps), axis=-1, keepdims=True))
+    return maps / ops.where(largest > LARGEST_SQUARED, largest, ops.ones_like(largest))
 
 
 def paired_attention_maps(
@@ -179,49 +181,47 @@ def paired_attention_maps(
     resize: str = "average",
     data_format: str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The maps of a teacher and a student, brought to the same places where their sizes differ.
+    """Computes the attention maps of a teacher and a student at the same positions.
 
-    Along each axis the larger one is brought to the size of the smaller.
+    Along each axis the larger map is resized to the smaller one.
 
     Args:
-        teacher: Features as of `attention_map`.
-        student: Features as of `attention_map`, with channels and sides of their own.
-        p: As of `attention_map`, and so are the others.
-        reduce: What is taken over the channels.
-        normalization: By what each example's map is divided.
-        resize: `"average"` (default), which takes means of the features over the pixels that a
-            place covers, in part or in whole; or `"bilinear"`, which interpolates the map.
-        data_format: Where the channels are.
+        teacher: Features, as in `attention_map`.
+        student: Features, with their own number of channels and spatial sizes.
+        p: The power, as in `attention_map`.
+        reduce: Reduction over the channels.
+        normalization: Norm that each example's map is divided by.
+        resize: `"average"` (default), adaptive average pooling of the features; or `"bilinear"`,
+            interpolation of the maps.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        Two tensors `(B, places)`.
+        Two tensors `(B, positions)`.
 
     Raises:
-        ValueError: For features of another number of axes, or another `resize`.
+        ValueError: For features with different numbers of axes, or an unknown `resize`.
 
     Example:
     >>> maps = paired_attention_maps(ops.ones((2, 7, 8, 5)), ops.ones((2, 3, 9, 4)))
     >>> [tuple(one.shape) for one in maps]
     [(2, 24), (2, 24)]
     """
-    one_of("resize", resize, RESIZES)
-    data_format = standardize_data_format(data_format)
+    one_of("resize", resize, RESIZE_METHODS)
     pair = [ops.convert_to_tensor(features) for features in (teacher, student)]
     shapes = [tuple(features.shape) for features in pair]
-    alike = len(shapes[0]) == len(shapes[1]) >= 3 and 0 not in (*shapes[0], *shapes[1])
-    if not (alike and compatible_shapes(shapes[0][:1], shapes[1][:1])):
+    are_maps = len(shapes[0]) == len(shapes[1]) >= 3 and 0 not in (*shapes[0], *shapes[1])
+    if not (are_maps and compatible_shapes(shapes[0][:1], shapes[1][:1])):
         raise ValueError(
-            "Features of teacher and student must be maps of the same examples, with as many axes, "
-            "(B, H, W, channels). "
-            f"Received: {tuple(pair[0].shape)} and {tuple(pair[1].shape)}"
+            "`teacher` and `student` must have the same batch size and as many axes, "
+            f"(B, H, W, C). Received: shapes {shapes[0]} and {shapes[1]}"
         )
     if resize == "average":
-        sides = _smaller([_sides(features, data_format) for features in pair])
-        pair = [adaptive_average_pool(features, sides, data_format) for features in pair]
+        sides = _smaller([spatial_shape(ops.shape(x), data_format) for x in pair])
+        pair = [_adaptive_average_pool(features, sides, data_format) for features in pair]
     activities = [channel_activity(features, p, reduce, data_format) for features in pair]
     if resize == "bilinear":
-        sides = _smaller([_sides(activity[..., None]) for activity in activities])
-        activities = [_interpolated(activity, sides) for activity in activities]
+        sides = _smaller([ops.shape(activity)[1:] for activity in activities])
+        activities = [_resize_bilinear(activity, sides) for activity in activities]
     flat = [ops.reshape(activity, (ops.shape(activity)[0], -1)) for activity in activities]
     return normalize_map(flat[0], normalization), normalize_map(flat[1], normalization)
 
@@ -230,48 +230,55 @@ def paired_attention_maps(
 def adaptive_average_pool(
     features: Tensor, sides: Sequence[Any], data_format: str | None = None
 ) -> Tensor:
-    """Takes means over equal shares of the sides, which may cover pixels of two.
+    """Averages over windows of equal shares of the map, as PyTorch's adaptive average pooling.
 
-    A place `i` of `n` covers the pixels from `floor(i * H / n)` up to `ceil((i + 1) * H / n)`.
+    Position `i` of `n` is the mean of the pixels from `floor(i * H / n)` to `ceil((i + 1) * H /
+    n)`.
 
     Args:
-        features: `(B, H, W, C)`, or other axes in the place of H and W.
-        sides: The sizes wanted: integers, or scalar integer tensors.
-        data_format: Where the channels are.
+        features: `(B, H, W, C)`, or with other spatial axes.
+        sides: Output sizes: integers, or scalar integer tensors.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Example:
     >>> rows = ops.reshape(ops.arange(3, dtype="float32"), (1, 3, 1, 1))
     >>> [float(value) for value in adaptive_average_pool(rows, (2, 1))[0, :, 0, 0]]
     [0.5, 1.5]
     """
-    data_format = standardize_data_format(data_format)
     if len(sides) != len(features.shape) - 2:
         raise ValueError(
-            f"`sides` must be {len(features.shape) - 2}, one for each axis between examples and "
-            f"channels. Received: sides={sides!r}"
+            f"`sides` must have {len(features.shape) - 2} elements, one per spatial axis. "
+            f"Received: sides={sides!r}"
         )
-    first = 1 if data_format == "channels_last" else 2
-    for axis, (side, want) in enumerate(zip(_sides(features, data_format), sides, strict=True)):
-        if not (isinstance(side, int) and isinstance(want, int) and side == want):
-            features = _pooled_along(features, side, want, first + axis)
+    return _adaptive_average_pool(features, sides, data_format)
+
+
+def _adaptive_average_pool(
+    features: Tensor, sides: Sequence[Any], data_format: str | None
+) -> Tensor:
+    axes = spatial_axes(len(features.shape), data_format)
+    for axis, size in zip(axes, sides, strict=True):
+        side = ops.shape(features)[axis]
+        if not (isinstance(side, int) and isinstance(size, int) and side == size):
+            features = _pool_axis(features, side, size, axis)
     return features
 
 
-def _pooled_along(features: Tensor, side: Any, want: Any, axis: int) -> Tensor:
-    """Multiplies by a matrix whose row i has the shares of the pixels of place i."""
-    places, pixels = ops.arange(want)[:, None], ops.arange(side)[None, :]
-    starts, stops = places * side // want, ((places + 1) * side + want - 1) // want
+def _pool_axis(features: Tensor, side: Any, size: Any, axis: int) -> Tensor:
+    """Multiplies an axis by a matrix whose row i averages the pixels of position i."""
+    positions, pixels = ops.arange(size)[:, None], ops.arange(side)[None, :]
+    starts, stops = positions * side // size, ((positions + 1) * side + size - 1) // size
     covered = ops.cast((pixels >= starts) & (pixels < stops), features.dtype)
-    shares = covered / ops.sum(covered, axis=1, keepdims=True)
-    return ops.moveaxis(ops.tensordot(features, shares, axes=[[axis], [1]]), -1, axis)
+    weights = covered / ops.sum(covered, axis=1, keepdims=True)
+    return ops.moveaxis(ops.tensordot(features, weights, axes=[[axis], [1]]), -1, axis)
 
 
-def _interpolated(activity: Tensor, sides: Sequence[Any]) -> Tensor:
+def _resize_bilinear(activity: Tensor, sides: Sequence[Any]) -> Tensor:
     rank = len(activity.shape) - 1
     if rank > 2:
         raise ValueError(
-            '`resize="bilinear"` is for maps of one or two axes. '
-            f"Received: maps of shape {tuple(activity.shape)}"
+            "Maps must have one or two spatial axes if `resize` is 'bilinear'. "
+            f"Received: maps of shape {tuple(activity.shape)}. Use resize='average'."
         )
     if tuple(activity.shape[1:]) == tuple(sides):
         return activity
@@ -281,40 +288,34 @@ def _interpolated(activity: Tensor, sides: Sequence[Any]) -> Tensor:
     return resized[..., 0] if rank == 2 else resized[..., 0, 0]
 
 
-def _sides(features: Tensor, data_format: str = "channels_last") -> tuple[Any, ...]:
-    shape = ops.shape(features)
-    return tuple(shape[1:-1] if data_format == "channels_last" else shape[2:])
-
-
 def _smaller(pair: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """The smaller side of each axis; known ones stay integers."""
-    sides = zip(*pair, strict=True)
+    """Returns the smaller side of each axis; known ones stay integers."""
     return tuple(
-        min(both) if all(isinstance(side, int) for side in both) else ops.minimum(*both)
-        for both in sides
+        min(sides) if all(isinstance(side, int) for side in sides) else ops.minimum(*sides)
+        for sides in zip(*pair, strict=True)
     )
 
 
 @validate_arguments(teacher="B C", student="B C", temperature=positive_number)
 def distillation_divergence(teacher: Tensor, student: Tensor, temperature: float = 4.0) -> Tensor:
-    """`T^2 * KL(softmax(teacher / T) || softmax(student / T))` of each example.
+    """Computes `T^2 * KL(softmax(teacher / T) || softmax(student / T))` of each example.
 
     Args:
         teacher: Logits `(B, classes)`.
         student: Logits `(B, classes)`.
-        temperature: T, above 0; 4 by default, the paper's for residual networks.
+        temperature: T, above 0; 4 by default, the paper's value for residual networks.
 
     Returns:
-        `(B,)` in float32 or more, 0 where both say the same.
+        `(B,)` in float32 or wider; 0 if both distributions are equal.
 
     Example:
     >>> float(distillation_divergence(ops.zeros((1, 3)), ops.ones((1, 3)))[0])
     0.0
     """
     student = at_least_float32(student)
-    said, wanted = (
+    log_student, log_teacher = (
         ops.log_softmax(ops.cast(logits, student.dtype) / temperature, axis=-1)
         for logits in (student, teacher)
     )
-    divergence = ops.sum(ops.exp(wanted) * (wanted - said), axis=-1)
+    divergence = ops.sum(ops.exp(log_teacher) * (log_teacher - log_student), axis=-1)
     return temperature**2 * divergence

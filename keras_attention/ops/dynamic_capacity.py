@@ -1,4 +1,4 @@
-"""Entropy, saliency and what is read, refined and pooled where it is highest.
+"""Entropy, saliency, patches at salient positions, and refinement of feature maps.
 
 Reference: Almahairi et al., Dynamic Capacity Networks (2016).
 """
@@ -12,7 +12,11 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.ops.attention_transfer import at_least_float32
-from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.data_format import (
+    channel_axis,
+    is_channels_last,
+    to_channels_last,
+)
 from keras_attention.utils.tensor_validation import (
     function_argument,
     side_length,
@@ -26,14 +30,14 @@ from keras_attention.utils.validation import (
 )
 
 Tensor = Any
-# The least probability whose logarithm is taken, as in the authors' code.
+# Smaller probabilities are clipped before the logarithm, as in the authors' code.
 SMALLEST_PROBABILITY = 1e-10
-# Of a patch: 4,096 along each side.
+# Number of pixels of the largest patch, 4,096 along each side.
 LARGEST_PATCH = 2**24
-# What gradients in half precision are multiplied by on their way, so that small ones last.
+# Loss scale of half-precision gradients, so that small ones do not underflow.
 _HALF_SCALE = 1024.0
-# Below zero with any place added, and no overflow of int32 with another.
-NOWHERE = -(2**29)
+# Index of no position: negative after any position is added, and two of them fit into int32.
+NO_POSITION = -(2**29)
 
 
 @validate_arguments(values="... _", from_logits=boolean)
@@ -42,10 +46,10 @@ def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
 
     Args:
         values: Probabilities `(..., classes)`, or logits.
-        from_logits: Whether they are logits; False by default.
+        from_logits: If True, `values` are logits; False by default.
 
     Returns:
-        `(...)`, float32 or what is wider; 0 where one class is certain.
+        `(...)`, float32 or wider; 0 if one class has probability 1.
 
     Example:
     >>> [round(float(h), 4) for h in entropy(ops.convert_to_tensor([[0.5, 0.5], [0.9, 0.1]]))]
@@ -70,14 +74,14 @@ def entropy_saliency(
     epsilon: float = 0.0,
     data_format: str | None = None,
 ) -> Tensor:
-    """Computes how much the entropy of an answer changes with each place (equations 2, 3 and 10).
+    """Computes the sensitivity of the entropy to the features at each position (eq. 2, 3 and 10).
 
     Args:
-        top: From features to probabilities `(B, classes)`, or a list of several such answers,
-            whose entropies are added. It changes no state.
-        features: A map `(B, H, W, D)`, or `(B, D, H, W)` with channels first.
-        from_logits: Whether `top` returns logits; False by default.
-        outputs: Which of several answers count; None for all.
+        top: Function from features to probabilities `(B, classes)`, or to a list of several such
+            outputs, whose entropies are added. It must not change any state.
+        features: Feature map `(B, H, W, D)`, or `(B, D, H, W)` with channels first.
+        from_logits: If True, `top` returns logits; False by default.
+        outputs: Indices of the outputs whose entropy is used; None for all.
         epsilon: Added to the squared norm; 0 by default, 1e-8 in the authors' code.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
@@ -99,8 +103,8 @@ def entropy_saliency(
     scale = _HALF_SCALE if dtype in ("float16", "bfloat16") else 1.0
 
     def uncertainty(values: Tensor) -> Tensor:
-        answers = select_outputs(top(values), outputs)
-        return scale * sum(ops.sum(entropy(answer, from_logits)) for answer in answers)
+        predictions = select_outputs(top(values), outputs)
+        return scale * sum(ops.sum(entropy(one, from_logits)) for one in predictions)
 
     gradient = backend.input_gradient(uncertainty, ops.stop_gradient(features))
     gradient = at_least_float32(gradient) / scale
@@ -122,41 +126,40 @@ def gradient_norm(gradient: Tensor, epsilon: float = 0.0, data_format: str | Non
     >>> [float(m) for m in gradient_norm(ops.convert_to_tensor([[[[3.0, 4.0]]]]))[0, 0]]
     [5.0]
     """
-    axis = -1 if standardize_data_format(data_format) == "channels_last" else 1
-    squares = ops.sum(ops.square(gradient), axis=axis)
+    squares = ops.sum(ops.square(gradient), axis=channel_axis(data_format))
     return ops.stop_gradient(ops.sqrt(squares + epsilon))
 
 
-def entropy_gradient(answer: Tensor, from_logits: bool = False) -> Tensor:
-    """Computes how an answer's entropy changes with it.
+def entropy_gradient(predictions: Tensor, from_logits: bool = False) -> Tensor:
+    """Computes the gradient of the entropy with respect to the predictions.
 
     Args:
-        answer: Probabilities `(..., classes)`, or logits.
-        from_logits: Whether they are logits.
+        predictions: Probabilities `(..., classes)`, or logits.
+        from_logits: If True, `predictions` are logits.
 
     Returns:
-        `-(log p + 1)` of probabilities, `-p (log p + H)` of logits, float32.
+        `-(log p + 1)` for probabilities, `-p (log p + H)` for logits, float32.
 
     Example:
     >>> [round(float(g), 4) for g in entropy_gradient(ops.convert_to_tensor([0.5, 0.2]))]
     [-0.3069, 0.6094]
     """
-    answer = at_least_float32(answer)
+    predictions = at_least_float32(predictions)
     if not from_logits:
-        return -(ops.log(ops.clip(answer, SMALLEST_PROBABILITY, 1.0)) + 1.0)
-    logarithms = ops.log_softmax(answer, axis=-1)
+        return -(ops.log(ops.clip(predictions, SMALLEST_PROBABILITY, 1.0)) + 1.0)
+    logarithms = ops.log_softmax(predictions, axis=-1)
     probabilities = ops.exp(logarithms)
     entropies = -ops.sum(probabilities * logarithms, axis=-1, keepdims=True)
     return -probabilities * (logarithms + entropies)
 
 
-def select_outputs(answers: Any, outputs: Sequence[int] | None) -> list[Tensor]:
-    """The answers that count, of one or of a nest of several."""
-    flat = keras.tree.flatten(answers)
+def select_outputs(predictions: Any, outputs: Sequence[int] | None) -> list[Tensor]:
+    """Returns the selected outputs of a model as a list, all for None."""
+    flat = keras.tree.flatten(predictions)
     if outputs is None:
         return flat
-    several = isinstance(outputs, (list, tuple))
-    if not several or not all(
+    is_list = isinstance(outputs, (list, tuple))
+    if not is_list or not all(
         is_integer(index) and 0 <= int(index) < len(flat) for index in outputs
     ):
         raise ValueError(
@@ -168,26 +171,26 @@ def select_outputs(answers: Any, outputs: Sequence[int] | None) -> list[Tensor]:
 
 @validate_arguments(saliency="_ _ _", patches=side_length)
 def top_positions(saliency: Tensor, patches: Any) -> Tensor:
-    """Finds the places of highest saliency, without suppression; of equal ones the first.
+    """Finds the positions of highest saliency, without suppression; the first of equal ones.
 
     Args:
         saliency: `(B, H, W)`.
-        patches: How many, at most `H * W`.
+        patches: Number of positions, at most `H * W`.
 
     Returns:
-        `(B, patches, 2)`, int32: row and column, the highest first.
+        `(B, patches, 2)`, int32: row and column, highest saliency first.
 
     Example:
     >>> saliency = ops.convert_to_tensor([[[0.0, 3.0], [3.0, 1.0]]])
-    >>> [[int(i) for i in place] for place in top_positions(saliency, 3)[0]]
+    >>> [[int(i) for i in position] for position in top_positions(saliency, 3)[0]]
     [[0, 1], [1, 0], [1, 1]]
     """
     width = ops.shape(saliency)[2]
     flat = ops.reshape(saliency, (ops.shape(saliency)[0], -1))
-    places = flat.shape[1]
-    if isinstance(patches, int) and places is not None and patches > places:
+    pixels = flat.shape[1]
+    if isinstance(patches, int) and pixels is not None and patches > pixels:
         raise ValueError(
-            f"`patches` must be at most the places of the map, {places}. "
+            f"`patches` must be at most the number of positions of the map, {pixels}. "
             f"Received: patches={patches}"
         )
     _, indices = ops.top_k(flat, patches)
@@ -204,22 +207,22 @@ def gather_patches(
     offset: int | Sequence[int] | Tensor = 0,
     data_format: str | None = None,
 ) -> Tensor:
-    """Cuts patches out of images at places of a map; nothing else is read.
+    """Gathers patches of images at positions of a feature map, without reading other pixels.
 
     Args:
         images: `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
         positions: `(B, k, 2)`, integers: row and column in the map, from 0.
         patch_size: Height and width of a patch in pixels, one integer for both.
-        stride: Pixels from one place of the map to the next.
-        offset: How many pixels before `position * stride` a patch starts; also a tensor of
-            integers `(B, k, 2)`, for patches with an offset each.
+        stride: Pixels between neighboring positions of the map.
+        offset: Number of pixels that a patch starts before `position * stride`, or an integer
+            tensor `(B, k, 2)` with one offset per patch.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        `(B, k, height, width, C)`, or `(B, k, C, height, width)`; zeros outside of the images.
+        `(B, k, height, width, C)`, or `(B, k, C, height, width)`; zero outside the images.
 
     Raises:
-        ValueError: For sizes or steps that cannot be.
+        ValueError: For invalid sizes, strides or offsets.
 
     Example:
     >>> images = ops.reshape(ops.arange(16.0), (1, 4, 4, 1))
@@ -230,35 +233,34 @@ def gather_patches(
     height, width = positive_integers("patch_size", patch_size, 2)
     if height * width > LARGEST_PATCH:
         raise ValueError(
-            f"`patch_size` must be at most {LARGEST_PATCH} pixels. Received: patch_size={patch_size}"
+            f"`patch_size` must be at most {LARGEST_PATCH} pixels. "
+            f"Received: patch_size={patch_size}"
         )
-    steps = positive_integers("stride", stride, 2)
-    if standardize_data_format(data_format) == "channels_first":
-        images = ops.transpose(images, (0, 2, 3, 1))
-        found = gather_patches(images, positions, patch_size, stride, offset, "channels_last")
-        return ops.transpose(found, (0, 1, 4, 2, 3))
+    strides = positive_integers("stride", stride, 2)
+    images = to_channels_last(images, data_format)
     positions, offset = ops.cast(positions, "int32"), _offsets(offset)
-    block, shift = _blocks(images.shape[2], steps[1], offset)
-    row, column = ops.split(positions * np.array(steps, "int32") - offset, 2, axis=-1)
+    block, shift = _blocks(images.shape[2], strides[1], offset)
+    row, column = ops.split(positions * np.array(strides, "int32") - offset, 2, axis=-1)
     row = row + np.arange(height, dtype="int32")
     column = (column - shift) // block + np.arange(-(-(shift + width) // block), dtype="int32")
     rows, columns = ops.shape(images)[1], ops.shape(images)[2] // block
     inside = _cross(_within(row, rows), _within(column, columns), ops.logical_and)
     number = ops.reshape(ops.arange(ops.shape(images)[0], dtype="int32"), (-1, 1, 1))
     first = (number * rows + ops.clip(row, 0, rows - 1)) * columns
-    places = _cross(first, ops.clip(column, 0, columns - 1), ops.add)
+    indices = _cross(first, ops.clip(column, 0, columns - 1), ops.add)
     channels, count = images.shape[-1], ops.shape(positions)[1]
-    read = ops.take(ops.reshape(images, (-1, block * channels)), places, axis=0)
-    read = ops.where(ops.expand_dims(inside, -1), read, ops.zeros((), read.dtype))
-    read = ops.reshape(read, (-1, count, height, inside.shape[-1] * block, channels))
-    return read[:, :, :, shift : shift + width]
+    patches = ops.take(ops.reshape(images, (-1, block * channels)), indices, axis=0)
+    patches = ops.where(ops.expand_dims(inside, -1), patches, ops.zeros((), patches.dtype))
+    patches = ops.reshape(patches, (-1, count, height, inside.shape[-1] * block, channels))
+    patches = patches[:, :, :, shift : shift + width]
+    return patches if is_channels_last(data_format) else ops.transpose(patches, (0, 1, 4, 2, 3))
 
 
 def _blocks(columns: int | None, stride: int, offset: Any) -> tuple[int, int]:
-    """How many pixels of a row to read at a time, and how many come before a patch then.
+    """Returns the number of pixels per block, and those before a patch in its first block.
 
-    A patch begins at the same place of a block of the stride's size, whichever it is: fewer places
-    to read from.
+    All patches start at the same pixel of a block whose size is the stride, so that whole blocks
+    can be read with fewer indices.
     """
     if not isinstance(offset, np.ndarray) or columns is None or columns % stride:
         return 1, 0
@@ -267,31 +269,32 @@ def _blocks(columns: int | None, stride: int, offset: Any) -> tuple[int, int]:
 
 @validate_arguments(features="B _ _ D", positions="int B k 2", vectors="B k D")
 def swap_vectors(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor:
-    """Puts vectors in the place of those of a map (equations 7 and 8).
+    """Replaces vectors of a feature map (equations 7 and 8).
 
     Args:
         features: `(B, H, W, D)`.
-        positions: `(B, k, 2)`, integers, no two the same.
+        positions: `(B, k, 2)`, integers, without repetitions.
         vectors: `(B, k, D)`.
 
     Returns:
-        The map with `k` other vectors. What was there gets no gradient.
+        The map with `k` replaced vectors. The replaced vectors get no gradient.
 
     Example:
-    >>> refined = swap_vectors(ops.zeros((1, 2, 3, 1)), ops.convert_to_tensor([[[1, 2]]]), [[[5.0]]])
+    >>> positions = ops.convert_to_tensor([[[1, 2]]])
+    >>> refined = swap_vectors(ops.zeros((1, 2, 3, 1)), positions, [[[5.0]]])
     >>> [float(value) for value in refined[0, 1, :, 0]]
     [0.0, 0.0, 5.0]
     """
     shape = ops.shape(features)
-    places = _flat_places(positions, shape[1], shape[2])
+    indices = _flat_indices(positions, shape[1], shape[2])
     flat = ops.reshape(features, (-1, features.shape[-1]))
     vectors = ops.cast(ops.reshape(vectors, (-1, features.shape[-1])), flat.dtype)
-    refined = ops.scatter_update(flat, ops.reshape(places, (-1, 1)), vectors)
+    refined = ops.scatter_update(flat, ops.reshape(indices, (-1, 1)), vectors)
     return ops.reshape(refined, shape)
 
 
 def gather_vectors(features: Tensor, positions: Tensor) -> Tensor:
-    """Reads vectors of a map.
+    """Gathers vectors of a feature map.
 
     Args:
         features: `(B, H, W, D)`.
@@ -306,19 +309,19 @@ def gather_vectors(features: Tensor, positions: Tensor) -> Tensor:
     """
     shape = ops.shape(features)
     flat = ops.reshape(features, (-1, features.shape[-1]))
-    return ops.take(flat, _flat_places(positions, shape[1], shape[2]), axis=0)
+    return ops.take(flat, _flat_indices(positions, shape[1], shape[2]), axis=0)
 
 
 @validate_arguments(coarse="B k D", fine="B k D")
 def hint_loss(coarse: Tensor, fine: Tensor) -> Tensor:
-    """Computes the mean squared distance of coarse vectors from fine ones (equation 6).
+    """Computes the mean squared distance between coarse and fine vectors (equation 6).
 
     Args:
         coarse: `(B, k, D)`.
-        fine: The same; no gradient reaches it.
+        fine: `(B, k, D)`; it gets no gradient.
 
     Returns:
-        A scalar, float32: the squared distance, its mean over images and patches.
+        A float32 scalar: the squared distance, averaged over images and patches.
 
     Example:
     >>> float(hint_loss(ops.ones((2, 3, 4)), ops.zeros((2, 3, 4))))
@@ -329,7 +332,7 @@ def hint_loss(coarse: Tensor, fine: Tensor) -> Tensor:
     return ops.mean(ops.sum(ops.square(difference), axis=-1))
 
 
-def _flat_places(positions: Tensor, height: Any, width: Any) -> Tensor:
+def _flat_indices(positions: Tensor, height: Any, width: Any) -> Tensor:
     positions = ops.cast(positions, "int32")
     number = ops.reshape(ops.arange(ops.shape(positions)[0], dtype="int32"), (-1, 1, 1))
     row, column = ops.split(positions, 2, axis=-1)
@@ -337,16 +340,16 @@ def _flat_places(positions: Tensor, height: Any, width: Any) -> Tensor:
 
 
 def _cross(rows: Tensor, columns: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Every row with every column: `(..., h)` and `(..., w)` become `(..., h, w)`."""
+    """Combines every row with every column: `(..., h)` and `(..., w)` to `(..., h, w)`."""
     return join(ops.expand_dims(rows, -1), ops.expand_dims(columns, -2))
 
 
-def _within(places: Tensor, side: Any) -> Tensor:
-    return (places >= 0) & (places < side)
+def _within(indices: Tensor, side: Any) -> Tensor:
+    return (indices >= 0) & (indices < side)
 
 
 def _offsets(offset: Any) -> Any:
-    """A pair of integers, of any sign, or the tensor as it is."""
+    """Returns an offset as two integers of any sign, or as an int32 tensor."""
     if is_integer(offset):
         return np.array([offset, offset], "int32")
     if isinstance(offset, (tuple, list)) and len(offset) == 2 and all(map(is_integer, offset)):
@@ -367,19 +370,20 @@ def update_convolution(
     strides: Sequence[int],
     before: Sequence[Any] = (0, 0),
 ) -> Tensor:
-    """Brings the products of a convolution to an input that differs at some places.
+    """Updates the outputs of a convolution after its input has changed at some positions.
 
     Args:
-        products: What the convolution returns for the old input, `(B, H', W', C)`.
-        change: New vectors less old ones, `(B, k, D)`.
-        positions: Where they are in the input, `(B, k, 2)`, integers, no two the same.
+        products: Outputs of the convolution for the old input, `(B, H', W', C)`.
+        change: New vectors minus old vectors, `(B, k, D)`.
+        positions: Positions of the vectors in the input, `(B, k, 2)`, integers, without
+            repetitions.
         kernel: `(kh, kw, D, C)`, without dilation.
-        strides: Of the convolution, for rows and columns.
-        before: Zeros that it pads before the rows and the columns.
+        strides: Strides of the convolution, for rows and columns.
+        before: Zero padding before the rows and the columns.
 
     Returns:
-        The products for the new input. Cost in multiply-accumulates an image: `k kh kw D C`, and
-        `k H' W' C` for each tap that reads one place.
+        The outputs for the new input. This takes `k kh kw D C` multiply-accumulates per image, and
+        `k H' W' C` for each output that reads a position.
 
     Example:
     >>> kernel = ops.ones((3, 3, 1, 1))
@@ -392,35 +396,37 @@ def update_convolution(
     shape, filters = ops.shape(products), products.shape[-1]
     _, rows, columns, _ = shape
     channels, count = kernel.shape[2], ops.shape(change)[1]
-    # Which taps read a place depends on how far it is from a multiple of the stride.
+    # The taps that read a position depend on its remainder modulo the stride.
     row, column = ops.split(ops.cast(positions, "int32"), 2, axis=-1)
     row, column = row + before[0], column + before[1]
     phase = row % strides[0] * strides[1] + column % strides[1]
     phases = strides[0] * strides[1]
-    chosen = ops.cast(phase == ops.arange(phases, dtype="int32"), change.dtype)
-    vectors = ops.expand_dims(change, -2) * ops.expand_dims(chosen, -1)
+    is_phase = ops.cast(phase == ops.arange(phases, dtype="int32"), change.dtype)
+    vectors = ops.expand_dims(change, -2) * ops.expand_dims(is_phase, -1)
     taps = group_taps_by_stride(ops.cast(kernel, change.dtype), strides, (2, 3, 4, 0, 1))
     matrix = ops.reshape(taps, (phases * channels, -1))
     added = ops.matmul(ops.reshape(vectors, (-1, phases * channels)), matrix)
     added = ops.reshape(added, (shape[0], -1, filters))
-    times = [-(-kernel.shape[axis] // strides[axis]) for axis in (0, 1)]
-    places = _cross_sum(
-        _readers(row, times[0], strides[0], rows, columns),
-        _readers(column, times[1], strides[1], columns),
+    reads = [-(-kernel.shape[axis] // strides[axis]) for axis in (0, 1)]
+    changed = _cross(
+        _affected_outputs(row, reads[0], strides[0], rows, columns),
+        _affected_outputs(column, reads[1], strides[1], columns),
+        ops.add,
     )
-    places = ops.reshape(places, (shape[0], count * times[0] * times[1]))
-    every_place = ops.reshape(ops.arange(rows * columns, dtype="int32"), (-1, 1))
-    where = every_place == ops.expand_dims(places, 1)
-    return products + ops.reshape(backend.matmul(ops.cast(where, added.dtype), added), shape)
+    changed = ops.reshape(changed, (shape[0], count * reads[0] * reads[1]))
+    outputs = ops.reshape(ops.arange(rows * columns, dtype="int32"), (-1, 1))
+    is_changed = outputs == ops.expand_dims(changed, 1)
+    return products + ops.reshape(backend.matmul(ops.cast(is_changed, added.dtype), added), shape)
 
 
 def group_taps_by_stride(kernel: Tensor, strides: Sequence[int], order: Sequence[int]) -> Tensor:
-    """Sorts the vectors of a kernel's taps by how many strides away they are, and what is left.
+    """Reorders the taps of a kernel by their quotient and remainder with respect to the strides.
 
     Args:
         kernel: `(kh, kw, D, C)`.
         strides: `(s, t)`.
-        order: Of the axes strides down, strides right, pixels down, pixels right, channel.
+        order: Order of the five axes: quotients of row and column, remainders of row and column,
+            channel.
 
     Returns:
         `(rows, C)`; zeros for taps beyond the kernel.
@@ -432,29 +438,26 @@ def group_taps_by_stride(kernel: Tensor, strides: Sequence[int], order: Sequence
     """
     (down, right), (height, width, channels, filters) = strides, kernel.shape
     axes = (-(-height // down), -(-width // right), down, right, channels)
-    far_down, far_right, near_down, near_right, channel = np.indices(axes, dtype="int32")
-    row, column = far_down * down + near_down, far_right * right + near_right
-    places = (row * width + column) * channels + channel
+    block_row, block_column, phase_row, phase_column, channel = np.indices(axes, dtype="int32")
+    row, column = block_row * down + phase_row, block_column * right + phase_column
+    indices = (row * width + column) * channels + channel
     beyond = (row >= height) | (column >= width)
     rows = ops.reshape(kernel, (-1, filters))
     if beyond.any():
         rows = ops.concatenate([rows, ops.zeros((1, filters), rows.dtype)], axis=0)
-    places = np.where(beyond, height * width * channels, places).astype("int32")
-    # A gather, not a transpose: the backend's own of five axes takes a hundred times as long.
-    return ops.take(rows, places.transpose(order).reshape(-1), axis=0)
+    indices = np.where(beyond, height * width * channels, indices).astype("int32")
+    # A gather, because the backend's transpose of five axes takes a hundred times as long.
+    return ops.take(rows, indices.transpose(order).reshape(-1), axis=0)
 
 
-def _readers(place: Tensor, times: int, step: int, side: Any, width: Any = 1) -> Tensor:
-    """For which products along an axis a place of the padded input is read.
+def _affected_outputs(
+    position: Tensor, reads: int, stride: int, side: Any, width: Any = 1
+) -> Tensor:
+    """Finds the outputs along an axis that read a position of the padded input.
 
     Returns:
-        For places `(..., 1)` a tensor `(..., times)` of products times `width`, far below zero
-        where there is none.
+        For positions `(..., 1)` a tensor `(..., reads)` of output indices times `width`, and
+        `NO_POSITION` for outputs outside the map.
     """
-    product = place // step - ops.arange(times, dtype="int32")
-    return ops.where((product >= 0) & (product < side), product * width, NOWHERE)
-
-
-def _cross_sum(rows: Tensor, columns: Tensor) -> Tensor:
-    """Sums of every row with every column: `(..., m)` and `(..., n)` become `(..., m, n)`."""
-    return _cross(rows, columns, ops.add)
+    output = position // stride - ops.arange(reads, dtype="int32")
+    return ops.where((output >= 0) & (output < side), output * width, NO_POSITION)

@@ -1,4 +1,4 @@
-"""A convolution whose kernels each have a region, computed group by group.
+"""Convolution that is computed only inside the regions of interest of groups of kernels.
 
 Reference: Chitta, Targeted Kernel Networks (2018), section 3.5, eq. 16 and 17.
 """
@@ -11,7 +11,8 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.ops.roi_grouping import validate_partition
-from keras_attention.ops.targeted import Activation, attend, targeted_convolution
+from keras_attention.ops.targeted import Activation, apply_window, convolve_and_attend
+from keras_attention.utils.data_format import channel_axis, spatial_axes, spatial_shape
 from keras_attention.utils.tensor_validation import (
     function_argument,
     height_and_width,
@@ -24,7 +25,7 @@ from keras_attention.utils.tensor_validation import (
 )
 
 Tensor = Any
-# Share of the map from which on cutting out and putting back costs more than it saves.
+# Above this share of the map, slicing and padding cost more than the smaller convolution saves.
 SLICED_SHARE = 0.8
 Range = tuple[Tensor, Tensor]
 Rectangle = tuple[Range, Range]
@@ -51,25 +52,25 @@ def sliced_targeted_convolution(
     data_format: str = "channels_last",
     fixed: Sequence[Any] | None = None,
 ) -> Tensor:
-    """Computes `targeted_convolution` only where some kernel of a group looks.
+    """Computes `targeted_convolution` only inside rectangles around the regions of each group.
 
-    The values and gradients are those of the whole map whatever the groups, as long as the window
-    is 0 outside the rectangles. The whole map is computed where that costs less, or where a fixed
-    rectangle does not hold its group's.
+    Values and gradients equal those of `targeted_convolution` for any groups, if the window is 0
+    outside the rectangles. The whole map is computed if that costs less, or if a fixed rectangle
+    does not contain the regions of its group.
 
     Args:
         inputs: Shape `(B, H, W, Cin)`, or `(B, Cin, H, W)` with channels first.
         kernel: Shape `(kh, kw, Cin, C)`; stride 1 and "same" padding.
         window: Shape `(H, W, C)`, each kernel's attention, 0 outside its rectangle.
         rectangles: Int tensor of shape `(C, 2, 2)`, as from `roi_rectangles`.
-        groups: A partition of the kernels; each group is convolved once.
+        groups: A partition of the kernels; each group is one convolution.
         bias: Shape `(C,)`, or None.
-        activation: A function that acts on each value by itself, or None.
-        dilation_rate: Steps between the kernel's taps, per axis.
+        activation: A pointwise function, or None.
+        dilation_rate: Dilation of the kernel, per axis.
         data_format: `"channels_last"` or `"channels_first"`.
-        fixed: One rectangle of integers per group, for programs whose shapes are fixed. None takes
-            the smallest that hold the groups' regions, of sizes that change with them; that needs
-            a backend that `supports_dynamic_shapes()`.
+        fixed: One integer rectangle per group, for programs with fixed shapes. None for the
+            smallest rectangles around the groups' regions, whose sizes change with the regions;
+            this needs a backend that `supports_dynamic_shapes()`.
 
     Returns:
         `(B, H, W, C)` or `(B, C, H, W)`.
@@ -85,17 +86,17 @@ def sliced_targeted_convolution(
     groups = validate_partition("groups", groups, kernel.shape[-1])
     shape = ops.shape(inputs)
     sides = shape[1:3] if data_format == "channels_last" else shape[2:4]
-    rest = (bias, activation, dilation_rate, data_format)
+    options = (bias, activation, dilation_rate, data_format)
     if fixed is None:
-        unions = [_union(_take(rectangles, group, 0), sides) for group in groups]
-        pays = _area(unions, groups) <= _limit(sides, kernel.shape[-1])
+        unions = [_union(ops.take(rectangles, np.array(group), axis=0), sides) for group in groups]
+        is_sliced = _area(unions, groups) <= _limit(sides, kernel.shape[-1])
     else:
-        unions = _checked_rectangles(fixed, len(groups))
-        pays = _holds(unions, groups, rectangles)
+        unions = _validate_rectangles(fixed, len(groups))
+        is_sliced = _contain_regions(unions, groups, rectangles)
     return ops.cond(
-        pays,
-        lambda: _convolve_groups(inputs, kernel, window, groups, unions, sides, *rest),
-        lambda: targeted_convolution(inputs, kernel, window, *rest),
+        is_sliced,
+        lambda: _convolve_groups(inputs, kernel, window, groups, unions, sides, *options),
+        lambda: convolve_and_attend(inputs, kernel, window, *options),
     )
 
 
@@ -111,7 +112,7 @@ def _convolve_groups(
     dilation_rate: Sequence[int],
     data_format: str,
 ) -> Tensor:
-    """Convolves each group over its rectangle and puts all into a map of zeros."""
+    """Convolves each group over its rectangle and assembles a map that is zero elsewhere."""
     order = np.concatenate([list(group) for group in groups])
     ends = np.cumsum([len(group) for group in groups])[:-1].tolist()
     kernels, windows, biases = (
@@ -119,30 +120,33 @@ def _convolve_groups(
         for values in (kernel, window, bias)
     )
     hull = _hull(unions)
-    # Everything smaller than the map is done inside the hull: its edge is that of the zeros.
-    source, offset = _readable(inputs, hull, kernel.shape, sides, dilation_rate, data_format)
+    # Groups are assembled inside the hull and padded to the map once.
+    source, offset = _crop_to_receptive_field(
+        inputs, hull, kernel.shape, sides, dilation_rate, data_format
+    )
     patches = []
-    for (rows, columns), own, seen, own_bias in zip(unions, kernels, windows, biases, strict=True):
-        part = (_shift(rows, offset[0]), _shift(columns, offset[1]))
-        patch = sliced_convolution(source, own, *part, dilation_rate, data_format)
-        seen = backend.crop(seen, {0: rows, 1: columns})
-        patches.append(attend(patch, seen, own_bias, activation, data_format))
+    members = zip(unions, kernels, windows, biases, strict=True)
+    for (rows, columns), group_kernel, group_window, group_bias in members:
+        ranges = (_shift(rows, offset[0]), _shift(columns, offset[1]))
+        patch = _sliced_convolution(source, group_kernel, *ranges, dilation_rate, data_format)
+        group_window = backend.crop(group_window, {0: rows, 1: columns})
+        patches.append(apply_window(patch, group_window, group_bias, activation, data_format))
     if len(groups) == 1:
-        together = patches[0]
+        outputs = patches[0]
     else:
         (top, bottom), (left, right) = hull
-        inside = (bottom - top, right - left)
-        axis = -1 if data_format == "channels_last" else 1
-        placed = [
-            pad_to_map(patch, _shift(rows, top), _shift(columns, left), inside, data_format)
+        hull_sides = (bottom - top, right - left)
+        axis = channel_axis(data_format)
+        padded = [
+            _pad_to_map(patch, _shift(rows, top), _shift(columns, left), hull_sides, data_format)
             for patch, (rows, columns) in zip(patches, unions, strict=True)
         ]
-        together = ops.concatenate(placed, axis=axis)
-        together = backend.permute(together, np.argsort(order), axis)
-    return pad_to_map(together, *hull, sides, data_format)
+        outputs = ops.concatenate(padded, axis=axis)
+        outputs = backend.permute(outputs, np.argsort(order), axis)
+    return _pad_to_map(outputs, *hull, sides, data_format)
 
 
-def _readable(
+def _crop_to_receptive_field(
     inputs: Tensor,
     hull: Rectangle,
     kernel_shape: Sequence[int],
@@ -150,20 +154,20 @@ def _readable(
     dilation_rate: Sequence[int],
     data_format: str,
 ) -> tuple[Tensor, list[Tensor]]:
-    """The part of the input that the hull reads, and where it starts."""
-    first = 1 if data_format == "channels_last" else 2
+    """Returns the part of the input that the hull reads, and its first row and column."""
+    axes = spatial_axes(4, data_format)
     crops, offset = {}, []
     for axis, (start, stop) in enumerate(hull):
         reach = (kernel_shape[axis] - 1) * dilation_rate[axis]
-        low = larger(start - reach // 2, 0)
-        crops[first + axis] = (low, smaller(stop + reach - reach // 2, sides[axis]))
+        low = _larger(start - reach // 2, 0)
+        crops[axes[axis]] = (low, _smaller(stop + reach - reach // 2, sides[axis]))
         offset.append(low)
     return backend.crop(inputs, crops), offset
 
 
 def _union(rectangles: Tensor, sides: Sequence[Tensor]) -> Rectangle:
-    rows = bounding_range(rectangles[:, 0], sides[0])
-    return rows, bounding_range(rectangles[:, 1], sides[1])
+    rows = _bounding_range(rectangles[:, 0], sides[0])
+    return rows, _bounding_range(rectangles[:, 1], sides[1])
 
 
 def _hull(unions: Sequence[Rectangle]) -> Rectangle:
@@ -171,13 +175,13 @@ def _hull(unions: Sequence[Rectangle]) -> Rectangle:
     for axis in range(2):
         start, stop = unions[0][axis]
         for union in unions[1:]:
-            start, stop = smaller(start, union[axis][0]), larger(stop, union[axis][1])
+            start, stop = _smaller(start, union[axis][0]), _larger(stop, union[axis][1])
         axes.append((start, stop))
     return axes[0], axes[1]
 
 
 def _area(unions: Sequence[Rectangle], groups: Sequence[Sequence[int]]) -> Tensor:
-    """Pixels to compute, over all kernels; in floats, which do not overflow."""
+    """Counts the pixels to compute, over all kernels; as a float, which does not overflow."""
     total: Tensor = 0.0
     for (rows, columns), group in zip(unions, groups, strict=True):
         pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])
@@ -189,13 +193,13 @@ def _limit(sides: Sequence[Tensor], kernels: int) -> Tensor:
     return ops.cast(sides[0] * sides[1], "float32") * (SLICED_SHARE * kernels)
 
 
-def _holds(
+def _contain_regions(
     unions: Sequence[Rectangle], groups: Sequence[Sequence[int]], rectangles: Tensor
 ) -> Tensor:
-    """Whether each fixed rectangle holds the regions of its group."""
+    """Returns True if each fixed rectangle contains the regions of its group."""
     order = np.concatenate([list(group) for group in groups])
-    of_kernels = np.repeat(np.array(unions), [len(group) for group in groups], axis=0)
-    limits = ops.convert_to_tensor(of_kernels[np.argsort(order)], dtype="int32")
+    by_kernel = np.repeat(np.array(unions), [len(group) for group in groups], axis=0)
+    limits = ops.convert_to_tensor(by_kernel[np.argsort(order)], dtype="int32")
     inside = ops.logical_and(
         rectangles[..., 0] >= limits[..., 0], rectangles[..., 1] <= limits[..., 1]
     )
@@ -203,13 +207,14 @@ def _holds(
     return ops.all(ops.logical_or(inside, empty))
 
 
-def _checked_rectangles(fixed: Any, count: int) -> list[Rectangle]:
+def _validate_rectangles(fixed: Any, count: int) -> list[Rectangle]:
     if isinstance(fixed, (list, tuple)) and len(fixed) == count:
-        found = [np.asarray(rectangle) for rectangle in fixed]
-        if all(one.shape == (2, 2) and one.dtype.kind in "iu" for one in found):
-            return [_integers(one) for one in found]
+        arrays = [np.asarray(rectangle) for rectangle in fixed]
+        if all(array.shape == (2, 2) and array.dtype.kind in "iu" for array in arrays):
+            return [_integers(array) for array in arrays]
     raise ValueError(
-        f"`fixed` must be {count} rectangles of integers, one a group. Received: fixed={fixed!r}"
+        f"`fixed` must be a list of {count} integer rectangles, one per group. "
+        f"Received: fixed={fixed!r}"
     )
 
 
@@ -224,10 +229,6 @@ def _split(values: Tensor, ends: list[int]) -> list[Tensor]:
 
 def _shift(span: Range, offset: Tensor) -> Range:
     return span[0] - offset, span[1] - offset
-
-
-def _take(values: Tensor, kernels: Sequence[int], axis: int) -> Tensor:
-    return ops.take(values, np.array(kernels), axis=axis)
 
 
 @validate_arguments(
@@ -245,17 +246,17 @@ def sliced_convolution(
     dilation_rate: Sequence[int] = (1, 1),
     data_format: str = "channels_last",
 ) -> Tensor:
-    """Computes a rectangle of a stride-1 "same" convolution from the pixels it needs.
+    """Computes a rectangle of a stride-1 "same" convolution from the pixels that it reads.
 
-    The input is sliced to the rectangle and the halo that the kernel reaches around it, so that
-    the values are those of the whole convolution, also at the rectangle's rim.
+    The input is cropped to the rectangle and a margin of half the kernel, so that the values equal
+    those of the whole convolution, also at the border of the rectangle.
 
     Args:
         inputs: Shape `(B, H, W, Cin)`, or `(B, Cin, H, W)` with channels first.
         kernel: Shape `(kh, kw, Cin, C)`.
         rows: First row and the one after the last: integers or scalar tensors.
         columns: First column and the one after the last.
-        dilation_rate: Steps between the kernel's taps, per axis.
+        dilation_rate: Dilation of the kernel, per axis.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -267,15 +268,26 @@ def sliced_convolution(
     (2, 5, 2, 4)
     """
     validate_channels("inputs", inputs, kernel, data_format)
-    first = 1 if data_format == "channels_last" else 2
+    _validate_ends((rows, columns), spatial_shape(ops.shape(inputs), data_format))
+    return _sliced_convolution(inputs, kernel, rows, columns, dilation_rate, data_format)
+
+
+def _sliced_convolution(
+    inputs: Tensor,
+    kernel: Tensor,
+    rows: Range,
+    columns: Range,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> Tensor:
+    sides = spatial_shape(ops.shape(inputs), data_format)
+    ranges = zip(spatial_axes(4, data_format), (rows, columns), sides, strict=True)
     crops, pads = {}, {}
-    for axis, (start, stop) in enumerate((rows, columns)):
-        side = ops.shape(inputs)[first + axis]
-        _check_end(stop, side)
-        reach = (kernel.shape[axis] - 1) * dilation_rate[axis]
+    for index, (axis, (start, stop), side) in enumerate(ranges):
+        reach = (kernel.shape[index] - 1) * dilation_rate[index]
         low, high = start - reach // 2, stop + reach - reach // 2
-        crops[first + axis] = (larger(low, 0), smaller(high, side))
-        pads[first + axis] = (larger(-low, 0), larger(high - side, 0))
+        crops[axis] = (_larger(low, 0), _smaller(high, side))
+        pads[axis] = (_larger(-low, 0), _larger(high - side, 0))
     window = backend.pad(backend.crop(inputs, crops), pads)
     return ops.conv(
         window,
@@ -294,7 +306,7 @@ def pad_to_map(
     sides: Sequence[Tensor],
     data_format: str = "channels_last",
 ) -> Tensor:
-    """Puts a rectangle back into a map of zeros.
+    """Pads a rectangle with zeros to the size of the map.
 
     Args:
         patch: The rectangle, `(B, rows, columns, C)` or channels first.
@@ -310,22 +322,26 @@ def pad_to_map(
     >>> tuple(pad_to_map(ops.ones((1, 2, 3, 4)), (1, 3), (0, 3), (5, 6)).shape)
     (1, 5, 6, 4)
     """
-    first = 1 if data_format == "channels_last" else 2
-    shape = list(patch.shape)
-    amounts = {}
-    for axis, (start, stop) in enumerate((rows, columns)):
-        side = sides[axis]
-        _check_end(stop, side)
-        amounts[first + axis] = (start, side - stop)
-        shape[first + axis] = side if isinstance(side, int) else None
+    _validate_ends((rows, columns), sides)
+    return _pad_to_map(patch, rows, columns, sides, data_format)
+
+
+def _pad_to_map(
+    patch: Tensor, rows: Range, columns: Range, sides: Sequence[Tensor], data_format: str
+) -> Tensor:
+    shape, amounts = list(patch.shape), {}
+    ranges = zip(spatial_axes(4, data_format), (rows, columns), sides, strict=True)
+    for axis, (start, stop), side in ranges:
+        amounts[axis] = (start, side - stop)
+        shape[axis] = side if isinstance(side, int) else None
     return backend.pad(patch, amounts, shape)
 
 
 @validate_arguments(bounds="int _ 2", side=side_length)
 def bounding_range(bounds: Tensor, side: Tensor) -> Range:
-    """Finds the smallest range along an axis that holds all the given ones.
+    """Computes the smallest range along an axis that contains all given ranges.
 
-    At least one pixel of the map, so that kernels that see nothing stay computable.
+    It has at least one pixel, so that kernels with an empty region can be computed.
 
     Args:
         bounds: Int tensor of shape `(C, 2)`, half-open, as from `roi_bounds`.
@@ -338,23 +354,29 @@ def bounding_range(bounds: Tensor, side: Tensor) -> Range:
     >>> [int(v) for v in bounding_range(ops.convert_to_tensor([[1, 4], [3, 6]]), 9)]
     [1, 6]
     """
+    return _bounding_range(bounds, side)
+
+
+def _bounding_range(bounds: Tensor, side: Tensor) -> Range:
     start = ops.minimum(ops.min(bounds[:, 0]), ops.cast(side, "int32") - 1)
     stop = ops.maximum(ops.max(bounds[:, 1]), start + 1)
     return start, stop
 
 
-def _check_end(stop: Any, side: Any) -> None:
-    if isinstance(stop, int) and isinstance(side, int) and stop > side:
-        raise ValueError(
-            f"`rows` and `columns` must end inside of the map. Received: {stop} of {side} pixels"
-        )
+def _validate_ends(ranges: Sequence[Range], sides: Sequence[Any]) -> None:
+    for (_, stop), side in zip(ranges, sides, strict=True):
+        if isinstance(stop, int) and isinstance(side, int) and stop > side:
+            raise ValueError(
+                "`rows` and `columns` must end inside the map. "
+                f"Received: stop={stop} for a side of {side} pixels"
+            )
 
 
-def larger(a: Tensor, b: Tensor) -> Tensor:
-    """The maximum, which stays a Python integer where both are."""
+def _larger(a: Tensor, b: Tensor) -> Tensor:
+    """Returns the maximum, as a Python integer if both are."""
     return max(a, b) if isinstance(a, int) and isinstance(b, int) else ops.maximum(a, b)
 
 
-def smaller(a: Tensor, b: Tensor) -> Tensor:
-    """The minimum, which stays a Python integer where both are."""
+def _smaller(a: Tensor, b: Tensor) -> Tensor:
+    """Returns the minimum, as a Python integer if both are."""
     return min(a, b) if isinstance(a, int) and isinstance(b, int) else ops.minimum(a, b)

@@ -1,7 +1,7 @@
-"""Which kernels to convolve together: a partition that costs the least by measured rates.
+"""Partitions of kernels into groups that are convolved together, chosen by estimated cost.
 
-A group of kernels is convolved once, over the rectangle that holds all of their regions. Few large
-groups compute much that is thrown away; many small ones run at a fraction of the machine's rate.
+A group of kernels is one convolution over the union of its regions of interest. A few large groups
+compute many pixels that are not used; many small groups use the machine inefficiently.
 """
 
 import operator
@@ -13,28 +13,29 @@ import numpy as np
 
 Array = Any
 Groups = tuple[tuple[int, ...], ...]
-# More rectangles than this are merged by closeness first: the search is quadratic.
-_MOST_RECTANGLES = 256
+# If there are more distinct rectangles, nearby ones are merged first: the search is quadratic.
+_LARGEST_SEARCH = 256
 
 
 @dataclass(frozen=True)
 class ConvolutionCost:
-    """Seconds of a convolution on a window, from rates measured on CPU.
+    """Estimates the seconds of a convolution on a window, from rates measured on CPUs.
 
-    The rate falls where there are few kernels, few pixels or few products to sum; the half points
-    below are where it falls to half. `benchmarks/convolution_rates.py` prints measured beside
-    modelled rates.
+    The rate falls with few kernels, few pixels or few products per output value; each `half_`
+    attribute is the number at which the rate is half of the peak. `benchmarks/convolution_rates.py`
+    prints measured and estimated rates.
 
     Attributes:
         peak: Multiply-accumulates per second of a large convolution.
-        half_kernels: Kernels at half of the peak.
-        half_pixels: Pixels of the window at half of the peak.
-        half_products: Products of one output value (taps times input channels) at half.
-        kernel_bytes_per_second: Of reading the kernels, all that counts for a single image.
-        bytes_per_second: Of cutting out, multiplying by the window and putting back.
-        start: Seconds of a group's operations with nothing to compute.
-        assembly: How often each value of several groups is moved to stand in order again.
-        passes: Convolutions a step: 1 for inference, 3 for training (two gradients).
+        half_kernels: Number of kernels at half of the peak rate.
+        half_pixels: Number of pixels of the window at half of the peak rate.
+        half_products: Products per output value (taps times input channels) at half of the peak
+            rate.
+        kernel_bytes_per_second: Bandwidth of reading the kernels, which dominates for one image.
+        bytes_per_second: Bandwidth of slicing, multiplying by the window and padding.
+        start: Seconds of overhead per group.
+        assembly: Number of times that each value is moved when several groups are assembled.
+        passes: Convolutions per step: 1 for inference, 3 for training (two gradients).
     """
 
     peak: float = 240e9
@@ -50,14 +51,14 @@ class ConvolutionCost:
     def seconds(
         self, pixels: Array, kernels: Array, products: int, reads: Array, batch: int = 64
     ) -> Array:
-        """Estimates what convolving groups takes; arrays broadcast.
+        """Estimates the seconds of convolving groups; arrays are broadcast.
 
         Args:
             pixels: Pixels of the groups' windows.
-            kernels: Kernels of the groups.
+            kernels: Number of kernels of the groups.
             products: Taps times input channels.
-            reads: Values that the groups read, per image: window, halo and input channels.
-            batch: Images.
+            reads: Values that the groups read per image: window, margin and input channels.
+            batch: Number of images.
 
         Returns:
             Seconds of each group.
@@ -76,11 +77,11 @@ class ConvolutionCost:
         return self.passes * (computed + moved + self.start)
 
     def assembly_seconds(self, values: Array, batch: int = 64) -> Array:
-        """Estimates what putting several groups together takes.
+        """Estimates the seconds of assembling several groups.
 
         Args:
-            values: Values of an image in the rectangle that holds all groups.
-            batch: Images.
+            values: Values per image in the rectangle that contains all groups.
+            batch: Number of images.
 
         Returns:
             Seconds.
@@ -89,10 +90,10 @@ class ConvolutionCost:
 
 
 def validate_partition(argument: str, groups: Any, count: int) -> Groups:
-    """Returns groups of kernels that hold each of so many once.
+    """Returns groups of kernels as tuples if they are a partition of `range(count)`.
 
     Raises:
-        ValueError: For what is no partition, or an empty group.
+        ValueError: If they are not a partition, or a group is empty.
 
     Example:
     >>> validate_partition("groups", [[1], [0, 2]], 3)
@@ -105,7 +106,7 @@ def validate_partition(argument: str, groups: Any, count: int) -> Groups:
     kernels = sorted(kernel for group in partition for kernel in group)
     if kernels != list(range(count)) or not all(partition):
         raise ValueError(
-            f"`{argument}` must hold each of the {count} kernels once, in groups that are not "
+            f"`{argument}` must contain each of the {count} kernels once, in groups that are not "
             f"empty. Received: {argument}={groups!r}"
         )
     return partition
@@ -120,34 +121,36 @@ def group_rois(
     batch: int = 64,
     dilation_rate: Sequence[int] = (1, 1),
 ) -> Groups:
-    """Partitions kernels so that convolving each group over its union costs the least.
+    """Partitions kernels so that the estimated cost of the grouped convolutions is lowest.
 
-    Starts from the distinct regions and merges the pair that saves most until none saves.
+    Starts from the distinct regions and merges the pair with the largest saving until none saves.
 
     Args:
         rectangles: Int array `(C, 2, 2)`, each kernel's `[[top, bottom], [left, right]]`.
         sides: Height and width of the map.
-        kernel_size: Taps of a kernel, rows and columns.
-        channels: Input channels.
-        cost: The machine's rates; measured defaults where None.
-        batch: Images of a call.
-        dilation_rate: Steps between the kernel's taps, per axis.
+        kernel_size: Kernel size, rows and columns.
+        channels: Number of input channels.
+        cost: Rates of the machine; None for measured defaults.
+        batch: Number of images per call.
+        dilation_rate: Dilation of the kernels, per axis.
 
     Returns:
-        Groups of kernel indices, each sorted, that hold every kernel once.
+        Groups of kernel indices, each sorted; every kernel is in one group.
 
     Example:
     >>> corners = np.array([[[0, 8], [0, 8]]] * 64 + [[[48, 56], [48, 56]]] * 64)
     >>> [len(group) for group in group_rois(corners, (56, 56), (3, 3), 64)]
     [64, 64]
     """
-    price = _Price(sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate)
+    estimate = _GroupCost(
+        sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate
+    )
     unions, members = _distinct(np.asarray(rectangles))
-    groups = _merge(unions.copy(), members, price.of_each)
-    everything = (tuple(range(len(rectangles))),)
-    # Merging pair by pair stops at a local best.
-    if price.of_all(rectangles, everything) <= price.of_all(rectangles, groups):
-        return everything
+    groups = _merge(unions.copy(), members, estimate.per_group)
+    one_group = (tuple(range(len(rectangles))),)
+    # Merging pairs stops at a local minimum, which can be worse than a single group.
+    if estimate.total(rectangles, one_group) <= estimate.total(rectangles, groups):
+        return one_group
     return groups
 
 
@@ -161,34 +164,36 @@ def grouping_seconds(
     batch: int = 64,
     dilation_rate: Sequence[int] = (1, 1),
 ) -> float:
-    """Estimates what a partition of the kernels takes.
+    """Estimates the seconds of a partition of the kernels.
 
     Args:
         rectangles: Int array `(C, 2, 2)`, each kernel's `[[top, bottom], [left, right]]`.
         groups: The partition, as from `group_rois`.
         sides: Height and width of the map.
-        kernel_size: Taps of a kernel, rows and columns.
-        channels: Input channels.
-        cost: The machine's rates; measured defaults where None.
-        batch: Images of a call.
-        dilation_rate: Steps between the kernel's taps, per axis.
+        kernel_size: Kernel size, rows and columns.
+        channels: Number of input channels.
+        cost: Rates of the machine; None for measured defaults.
+        batch: Number of images per call.
+        dilation_rate: Dilation of the kernels, per axis.
 
     Returns:
         Seconds.
 
     Example:
     >>> whole = np.array([[[0, 28], [0, 28]]] * 8)
-    >>> together, alone = [tuple(range(8))], [(kernel,) for kernel in range(8)]
-    >>> rest = ((28, 28), (3, 3), 16)
-    >>> grouping_seconds(whole, together, *rest) < grouping_seconds(whole, alone, *rest)
+    >>> together, separate = [tuple(range(8))], [(kernel,) for kernel in range(8)]
+    >>> layer = ((28, 28), (3, 3), 16)
+    >>> grouping_seconds(whole, together, *layer) < grouping_seconds(whole, separate, *layer)
     True
     """
-    price = _Price(sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate)
-    return price.of_all(rectangles, groups)
+    estimate = _GroupCost(
+        sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate
+    )
+    return estimate.total(rectangles, groups)
 
 
-class _Price:
-    """Seconds of the groups of one layer."""
+class _GroupCost:
+    """Estimated seconds of the groups of one layer."""
 
     def __init__(
         self,
@@ -203,8 +208,8 @@ class _Price:
         self.halo = [(k - 1) * d for k, d in zip(kernel_size, dilation_rate, strict=True)]
         self.products = int(np.prod(kernel_size)) * channels
 
-    def of_each(self, unions: Array, kernels: Array) -> Array:
-        """Groups of the given rectangles `(..., 2, 2)` and numbers of kernels."""
+    def per_group(self, unions: Array, kernels: Array) -> Array:
+        """Returns the seconds of groups with rectangles `(..., 2, 2)` and numbers of kernels."""
         unions = at_least_one_pixel(unions)
         spans = unions[..., 1] - unions[..., 0]
         read = np.minimum(spans[..., 0] + self.halo[0], self.sides[0])
@@ -212,20 +217,20 @@ class _Price:
         pixels = spans[..., 0] * spans[..., 1]
         return self.cost.seconds(pixels, kernels, self.products, read, self.batch)
 
-    def of_all(self, rectangles: Array, groups: Groups) -> float:
-        """A whole partition, with putting the groups together."""
+    def total(self, rectangles: Array, groups: Groups) -> float:
+        """Returns the seconds of a partition, including the assembly of its groups."""
         unions = np.stack([union_rectangle(rectangles[list(group)]) for group in groups])
         kernels = np.array([len(group) for group in groups])
-        total = self.of_each(unions, kernels).sum()
+        seconds = self.per_group(unions, kernels).sum()
         if len(groups) > 1:
             hull = union_rectangle(unions)
             values = np.prod(hull[:, 1] - hull[:, 0]) * len(rectangles)
-            total += self.cost.assembly_seconds(values, self.batch)
-        return float(total)
+            seconds += self.cost.assembly_seconds(values, self.batch)
+        return float(seconds)
 
 
 def union_rectangle(rectangles: Array) -> Array:
-    """Finds the smallest rectangle that holds all the given ones.
+    """Computes the smallest rectangle that contains all given rectangles.
 
     Args:
         rectangles: Int array `(..., C, 2, 2)`, half-open.
@@ -242,7 +247,7 @@ def union_rectangle(rectangles: Array) -> Array:
 
 
 def at_least_one_pixel(rectangles: Array) -> Array:
-    """Gives empty rectangles a pixel of the map, so that what sees nothing stays computable.
+    """Extends empty rectangles to one pixel, so that they can be computed.
 
     Args:
         rectangles: Int array `(..., 2, 2)`, half-open.
@@ -259,13 +264,13 @@ def at_least_one_pixel(rectangles: Array) -> Array:
 
 
 def _distinct(rectangles: Array) -> tuple[Array, list[list[int]]]:
-    """Kernels of the same rectangle, or of close ones where there are too many."""
+    """Groups kernels with the same rectangle, or with nearby ones if there are too many."""
     rectangles = at_least_one_pixel(rectangles)
     coarse, step = rectangles, 1
     while True:
         _, group = np.unique(coarse.reshape(len(coarse), -1), axis=0, return_inverse=True)
         group = group.reshape(-1)
-        if group.max() < _MOST_RECTANGLES:
+        if group.max() < _LARGEST_SEARCH:
             break
         step *= 2
         coarse = rectangles // step
@@ -277,32 +282,33 @@ def _merge(
     unions: Array, members: list[list[int]], seconds: Callable[[Array, Array], Array]
 ) -> Groups:
     kernels = np.array([len(group) for group in members], float)
-    alone = seconds(unions, kernels)
+    separate = seconds(unions, kernels)
 
     def savings(index: int) -> Array:
-        """What merging a group with each of the others saves."""
-        together = union_rectangle(np.stack([unions, np.broadcast_to(unions[index], unions.shape)], 1))
-        return alone + alone[index] - seconds(together, kernels + kernels[index])
+        """Returns the seconds saved by merging a group with each of the others."""
+        own = np.broadcast_to(unions[index], unions.shape)
+        merged = union_rectangle(np.stack([unions, own], 1))
+        return separate + separate[index] - seconds(merged, kernels + kernels[index])
 
-    alive: Array = np.ones(len(members), bool)
+    active: Array = np.ones(len(members), bool)
     table = np.stack([savings(index) for index in range(len(members))])
     np.fill_diagonal(table, -np.inf)
-    while alive.sum() > 1:
+    while active.sum() > 1:
         first, second = np.unravel_index(np.argmax(table), table.shape)
         if table[first, second] <= 0:
             break
         members[first] = members[first] + members[second]
         unions[first] = union_rectangle(unions[[first, second]])
         kernels[first] += kernels[second]
-        alone[first] = seconds(unions[first], kernels[first])
-        alive[second] = False
-        row = np.where(alive, savings(int(first)), -np.inf)
+        separate[first] = seconds(unions[first], kernels[first])
+        active[second] = False
+        row = np.where(active, savings(int(first)), -np.inf)
         row[first] = -np.inf
         table[first], table[:, first] = row, row
         table[second], table[:, second] = -np.inf, -np.inf
-    chosen = [members[index] for index in np.flatnonzero(alive)]
-    return tuple(tuple(sorted(group)) for group in chosen)
+    remaining = [members[index] for index in np.flatnonzero(active)]
+    return tuple(tuple(sorted(group)) for group in remaining)
 
 
-# Of a training step: cutting out and putting back have gradients too, and more operations.
+# Cost of a training step, in which slicing and padding also have gradients.
 TRAINING_COST = ConvolutionCost(start=4e-4, assembly=4.0, passes=3)

@@ -1,8 +1,7 @@
-"""What changes from one layer to the next, and where it changes most.
+"""Difference of convolutions between two layers, and its soft extrema.
 
-Maps are `(B, H, W, C)` or sequences `(B, T, C)`; the channels come second with
-`data_format="channels_first"`. What looks at neighbors is compiled into one pass
-over memory.
+Maps are images `(B, H, W, C)` or sequences `(B, T, C)`, or with channels first. Operations on
+neighbors are compiled into one pass over memory.
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-C.
 """
@@ -16,7 +15,11 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.data_format import (
+    channel_axis,
+    spatial_shape,
+    standardize_data_format,
+)
 from keras_attention.utils.tensor_validation import validate_arguments
 from keras_attention.utils.validation import boolean
 
@@ -31,14 +34,14 @@ def difference_of_convolutions(
     channel_alignment: bool = True,
     data_format: str | None = None,
 ) -> Tensor:
-    """The change from the previous layer's output to this one's (eq. 5 to 8).
+    """Computes the difference between the outputs of two layers (eq. 5 to 8).
 
     Args:
         y_prev: Output of the previous layer, of the size of `y`, with any number of channels.
         y: Output of this layer.
-        absolute: Whether the change has no sign, as in the paper.
-        channel_alignment: Whether `y_prev` is averaged over its channels first (eq. 6, 7); without
-            it both need the same number of channels.
+        absolute: If True, the absolute difference is returned, as in the paper.
+        channel_alignment: If True, `y_prev` is first averaged over its channels (eq. 6, 7). If
+            False, both need the same number of channels.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
@@ -49,25 +52,26 @@ def difference_of_convolutions(
     >>> ops.convert_to_numpy(doc).ravel().tolist()
     [3.0, 2.0]
     """
-    axis = _channel_axis(data_format)
-    _check_pair(y_prev, y, channel_alignment, axis)
+    axis = channel_axis(data_format)
+    _validate_pair(y_prev, y, channel_alignment, axis)
     change = _change(y_prev, y, channel_alignment, axis)
     return ops.cast(ops.abs(change) if absolute else change, y.dtype)
 
 
 @validate_arguments(doc="_ _ ... _")
 def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
-    """The share of a place's neighbors that are not above it (eq. 10).
+    """Computes the share of neighbors whose value is not larger (eq. 10).
 
-    The 3x3 neighbors of an image's pixel, the 3 of a sequence's step, itself among them. What lies
-    outside the map counts as 0. The result is piecewise constant: it has no gradient.
+    The neighbors are the 3x3 pixels of an image or the 3 steps of a sequence, including the
+    position itself. Values outside the map count as 0. The result is piecewise constant and has no
+    gradient.
 
     Args:
         doc: Difference of convolutions.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        Shares from `1 / 9` to 1 (`1 / 3` to 1 in sequences), of the shape of `doc`.
+        Shares from `1 / 9` to 1 (`1 / 3` to 1 for sequences), of the shape of `doc`.
 
     Example:
     >>> alpha = soft_extrema([[[2.0], [1.0], [3.0]]])
@@ -75,7 +79,7 @@ def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
     [3, 1, 3]
     """
     doc = ops.convert_to_tensor(doc)
-    axis = _channel_axis(data_format)
+    axis = channel_axis(data_format)
     return ops.stop_gradient(backend.jit_elementwise(_shares, axis)(ops.stop_gradient(doc)))
 
 
@@ -90,14 +94,14 @@ def weighted_extrema(
     extrema: bool = True,
     data_format: str | None = None,
 ) -> Tensor:
-    """The change between two layers, times the soft extrema (eq. 9), in one pass over memory.
+    """Computes the difference of convolutions times its soft extrema in one pass (eq. 9).
 
     Args:
         y_prev: Output of the previous layer, of the size of `y`.
         y: Output of this layer.
         absolute: See `difference_of_convolutions`.
         channel_alignment: See `difference_of_convolutions`.
-        extrema: Whether the change is weighted at all.
+        extrema: If False, the difference is not weighted.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
@@ -108,8 +112,8 @@ def weighted_extrema(
     >>> [round(float(value), 2) for value in e[0, :, 0]]
     [2.0, 0.33, 3.0]
     """
-    options = (absolute, channel_alignment, extrema, _channel_axis(data_format))
-    _check_pair(y_prev, y, channel_alignment, options[-1])
+    options = (absolute, channel_alignment, extrema, channel_axis(data_format))
+    _validate_pair(y_prev, y, channel_alignment, options[-1])
     return _weighted_extrema(*options)(ops.convert_to_tensor(y_prev), ops.convert_to_tensor(y))
 
 
@@ -117,7 +121,7 @@ def weighted_extrema(
 def _weighted_extrema(
     absolute: bool, channel_alignment: bool, extrema: bool, axis: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function and its gradient, which reads the shares off the result where it can."""
+    """Returns the function with a gradient that reuses the shares in the output if possible."""
     forward = backend.jit_elementwise(_weighted, absolute, channel_alignment, extrema, axis)
     backward = backend.jit_elementwise(_gradients, absolute, channel_alignment, extrema, axis)
 
@@ -143,29 +147,29 @@ def _gradients(
     y_prev, y, outputs, upstream = tensors
     change = _change(y_prev, y, aligned, axis)
     slope = _slope(absolute, extrema, axis, change, ops.cast(outputs, "float32"))
-    by_y = ops.cast(upstream, "float32") * slope
-    by_previous = -by_y
+    gradient = ops.cast(upstream, "float32") * slope
+    previous_gradient = -gradient
     if aligned:
         channels = y_prev.shape[axis]
-        by_mean = ops.sum(by_previous, axis=axis, keepdims=True) / channels
-        by_previous = ops.broadcast_to(by_mean, ops.shape(y_prev))
-    return ops.cast(by_previous, y_prev.dtype), ops.cast(by_y, y.dtype)
+        previous_gradient = ops.sum(previous_gradient, axis=axis, keepdims=True) / channels
+        previous_gradient = ops.broadcast_to(previous_gradient, ops.shape(y_prev))
+    return ops.cast(previous_gradient, y_prev.dtype), ops.cast(gradient, y.dtype)
 
 
 def _slope(absolute: bool, extrema: bool, axis: int, change: Tensor, outputs: Tensor) -> Tensor:
-    """The derivative by the change: the share, with the change's sign."""
+    """Returns the derivative by the difference: the share, with the sign of the difference."""
     if not extrema:
         return ops.sign(change) if absolute else ops.ones_like(change)
     if not absolute:
-        return _shares(axis, change)  # cannot be read off where the change is 0
+        return _shares(axis, change)  # outputs that are 0 do not determine the share
     neighbors = 3 ** (len(change.shape) - 2)
     share = outputs / ops.where(change == 0, 1.0, change)
-    # Whole ninths again: half precision rounds the outputs.
+    # Rounded to multiples of 1 / neighbors, because half precision rounds the outputs.
     return ops.round(share * neighbors) / neighbors
 
 
-def _check_pair(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> None:
-    """Refuses maps of other sizes, which a backend would spread out where a side is 1."""
+def _validate_pair(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> None:
+    """Validates that sizes agree: backends would broadcast maps with a side of 1."""
     shapes = [list(tensor.shape) for tensor in (y_prev, y)]
     if aligned and all(shapes):
         for shape in shapes:
@@ -174,13 +178,13 @@ def _check_pair(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> None:
     same = all(None in sides or sides[0] == sides[1] for sides in pairs)
     if len(shapes[0]) != len(shapes[1]) or not same:
         raise ValueError(
-            "`y_prev` must be of the size of `y`, and of as many channels where these are not "
-            f"aligned. Received: shapes {tuple(y_prev.shape)} and {tuple(y.shape)}"
+            "`y_prev` and `y` must have the same size, and without `channel_alignment` the same "
+            f"number of channels. Received: shapes {tuple(y_prev.shape)} and {tuple(y.shape)}"
         )
 
 
 def _change(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> Tensor:
-    """In float32: half precision would make neighbors equal that are not."""
+    """Subtracts in float32, because half precision would make different neighbors equal."""
     y_prev = ops.cast(y_prev, "float32")
     if aligned:
         y_prev = ops.mean(y_prev, axis=axis, keepdims=True)
@@ -189,35 +193,31 @@ def _change(y_prev: Tensor, y: Tensor, aligned: bool, axis: int) -> Tensor:
 
 def _shares(axis: int, doc: Tensor) -> Tensor:
     rank, shape = len(doc.shape) - 2, ops.shape(doc)
-    places = range(1, rank + 1) if axis == -1 else range(2, rank + 2)
-    padded = ops.pad(doc, [(1, 1) if place in places else (0, 0) for place in range(rank + 2)])
+    spatial = range(1, rank + 1) if axis == -1 else range(2, rank + 2)
+    padded = ops.pad(doc, [(1, 1) if axis in spatial else (0, 0) for axis in range(rank + 2)])
     count = ops.ones_like(doc)
     for shifts in itertools.product(range(3), repeat=rank):
         if set(shifts) == {1}:
-            continue  # itself
-        starts = dict(zip(places, shifts, strict=True))
+            continue  # the position itself
+        starts = dict(zip(spatial, shifts, strict=True))
         index = tuple(
-            slice(starts[place], starts[place] + shape[place]) if place in starts else slice(None)
-            for place in range(rank + 2)
+            slice(starts[axis], starts[axis] + shape[axis]) if axis in starts else slice(None)
+            for axis in range(rank + 2)
         )
         count = count + ops.cast(padded[index] <= doc, doc.dtype)
     return count / math.prod([3] * rank)
 
 
-def _channel_axis(data_format: str | None) -> int:
-    return -1 if standardize_data_format(data_format) == "channels_last" else 1
-
-
 def resize_like(inputs: Tensor, like: Tensor, data_format: str | None = None) -> Tensor:
-    """Average-pools a map that is a whole number of times larger, resizes others bilinearly.
+    """Resizes a map: average pooling if its size is a multiple of the new one, else bilinear.
 
     Args:
-        inputs: `(B, T, C)` or `(B, H, W, C)`, channels second with channels first.
-        like: A map of the same rank, whose sides are wanted.
+        inputs: `(B, T, C)` or `(B, H, W, C)`, or with channels first.
+        like: A map of the same rank with the new size.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        The inputs, with the sides of `like`; as they are where these are the same.
+        The inputs with the size of `like`; unchanged if the size is the same.
 
     Example:
     >>> x = ops.reshape(ops.arange(8, dtype="float32"), (1, 4, 2, 1))
@@ -227,44 +227,41 @@ def resize_like(inputs: Tensor, like: Tensor, data_format: str | None = None) ->
     data_format = standardize_data_format(data_format)
     if not needs_resizing(inputs.shape, like.shape, data_format):
         return inputs
-    here, there = _sides(ops.shape(inputs), data_format), _sides(ops.shape(like), data_format)
-    ratios = [side // want for side, want in zip(here, there, strict=True)]
-    if all(isinstance(side, int) for side in (*here, *there)):
-        fits = all(
-            ratio > 0 and ratio * want == side
-            for side, want, ratio in zip(here, there, ratios, strict=True)
+    old = spatial_shape(ops.shape(inputs), data_format)
+    new = spatial_shape(ops.shape(like), data_format)
+    ratios = [side // size for side, size in zip(old, new, strict=True)]
+    if all(isinstance(side, int) for side in (*old, *new)):
+        is_multiple = all(
+            ratio > 0 and ratio * size == side
+            for side, size, ratio in zip(old, new, ratios, strict=True)
         )
-        return (_pooled if fits else _bilinear)(inputs, there, ratios, data_format)
-    # The model takes any size: the sides are tensors.
-    here, there, ratio = (ops.stack(sizes) for sizes in (here, there, ratios))
+        return (_block_means if is_multiple else _bilinear)(inputs, new, ratios, data_format)
+    # In models for any size the sides are tensors.
+    old, new, ratio = (ops.stack(sizes) for sizes in (old, new, ratios))
     return ops.cond(
-        ops.all(ops.logical_and(ratio > 0, ratio * there == here)),
-        lambda: _pooled(inputs, there, ratio, data_format),
-        lambda: _bilinear(inputs, there, ratio, data_format),
+        ops.all(ops.logical_and(ratio > 0, ratio * new == old)),
+        lambda: _block_means(inputs, new, ratio, data_format),
+        lambda: _bilinear(inputs, new, ratio, data_format),
     )
 
 
 def needs_resizing(
     shape: Sequence[int | None], like: Sequence[int | None], data_format: str
 ) -> bool:
-    """Whether a map may have other sides than another one: False where it surely has not.
+    """Returns True unless two maps are known to have the same size.
 
     Example:
     >>> needs_resizing((None, 8, 6, 3), (None, 8, 6, 16), "channels_last")
     False
     """
-    here, there = _sides(shape, data_format), _sides(like, data_format)
-    return None in here or tuple(here) != tuple(there)
+    old, new = spatial_shape(shape, data_format), spatial_shape(like, data_format)
+    return None in old or old != new
 
 
-def _sides(shape: Sequence[Any], data_format: str) -> Sequence[Any]:
-    return tuple(shape[1:-1] if data_format == "channels_last" else shape[2:])
-
-
-def _pooled(
+def _block_means(
     inputs: Tensor, sides: Sequence[Any], ratios: Sequence[Any], data_format: str
 ) -> Tensor:
-    """The means of equal blocks; any number of axes, and sizes that only tensors know."""
+    """Averages equal blocks, on any number of axes, also of sizes that are tensors."""
     shape, rank = ops.shape(inputs), len(inputs.shape) - 2
     blocks = [size for axis in range(rank) for size in (sides[axis], ratios[axis])]
     if data_format == "channels_last":
@@ -294,20 +291,21 @@ def same_convolution(
     depthwise: bool = False,
     data_format: str | None = None,
 ) -> Tensor:
-    """Convolves with stride 1 and as many zeros around the map as keep its size.
+    """Computes a convolution with stride 1 and "same" padding.
 
-    On a map that is smaller than a dilated kernel some taps never see it. They are left out, which
-    changes nothing but the time: a 3x3 kernel of dilation 4 on 4x4 pixels is a 1x1 kernel.
+    On maps that are smaller than a dilated kernel, some taps only read padding. They are removed,
+    which is faster and gives the same result: a 3x3 kernel with dilation 4 on a map of 4x4 pixels
+    is a 1x1 kernel.
 
     Args:
-        inputs: `(B, T, C)` or `(B, H, W, C)`, channels second with channels first.
-        kernel: `(k, C, filters)` or `(kh, kw, C, filters)`; the last is 1 if depthwise.
-        dilation_rate: Steps between the taps, one an axis.
-        depthwise: Whether each channel has a kernel of its own.
+        inputs: `(B, T, C)` or `(B, H, W, C)`, or with channels first.
+        kernel: `(k, C, filters)` or `(kh, kw, C, filters)`; the last axis is 1 if depthwise.
+        dilation_rate: Dilation per axis.
+        depthwise: If True, each channel has its own kernel.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Returns:
-        The convolution, with the sides of the inputs.
+        The convolution, with the spatial size of the inputs.
 
     Example:
     >>> x, kernel = ops.ones((1, 4, 4, 2)), ops.ones((3, 3, 2, 5))
@@ -316,10 +314,10 @@ def same_convolution(
     ((1, 4, 4, 5), 2.0)
     """
     data_format = standardize_data_format(data_format)
-    sides = inputs.shape[1:-1] if data_format == "channels_last" else inputs.shape[2:]
+    sides = spatial_shape(inputs.shape, data_format)
     index = tuple(
-        slice(*visible_taps(side, size, step))
-        for side, size, step in zip(sides, kernel.shape, dilation_rate, strict=False)
+        slice(*visible_taps(side, size, rate))
+        for side, size, rate in zip(sides, kernel.shape, dilation_rate, strict=False)
     )
     convolve = ops.depthwise_conv if depthwise else ops.conv
     return convolve(
@@ -331,17 +329,17 @@ def same_convolution(
     )
 
 
-def visible_taps(side: int | None, size: int, step: int) -> tuple[int, int]:
-    """Finds the taps that see a map of a side at all, as a half-open range.
+def visible_taps(side: int | None, size: int, dilation: int) -> tuple[int, int]:
+    """Finds the taps of a dilated kernel that read the map, as a half-open range.
 
     Args:
-        side: Pixels of the map; None where that is not known.
-        size: Taps of the kernel.
-        step: Pixels between them.
+        side: Pixels of the map; None if unknown.
+        size: Number of taps of the kernel.
+        dilation: Pixels between the taps.
 
     Returns:
-        First tap and the one after the last. As many are left out before as after the middle, so
-        that the zeros around the map stay on the sides where they were.
+        First tap and the one after the last. The same number of taps is removed at both ends, so
+        that the padding does not change. Kernels of even size are not changed.
 
     Example:
     >>> visible_taps(4, 3, 4), visible_taps(5, 3, 4)
@@ -350,5 +348,5 @@ def visible_taps(side: int | None, size: int, step: int) -> tuple[int, int]:
     if side is None or size % 2 == 0:
         return 0, size
     middle = size // 2
-    reach = min(middle, (side - 1) // step)
+    reach = min(middle, (side - 1) // dilation)
     return middle - reach, middle + reach + 1

@@ -1,8 +1,8 @@
-"""Affine warps that gradients pass through, to the image and to the transform.
+"""Affine warps that are differentiable with respect to the image and the transform.
 
-A transform is a matrix of two rows, for x and y, and three columns, for x, y and 1. It maps places
-of the output to places of the input. Along both axes -1 and 1 are the image's borders, so that a
-transform means the same at every size.
+A transform is a matrix of two rows, for x and y, and three columns, for x, y and 1. It maps
+positions of the output to positions of the input. Along both axes -1 and 1 are the borders of the
+image, so that a transform means the same at every size.
 
 Reference: Jaderberg et al., Spatial Transformer Networks (2015), section 3.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_attention.utils.data_format import from_channels_last, to_channels_last
 from keras_attention.utils.tensor_validation import height_and_width, optional, validate_arguments
 
 Tensor = Any
@@ -19,7 +20,7 @@ Tensor = Any
 
 @validate_arguments(transforms="B 2 3", source=height_and_width, target=height_and_width)
 def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]) -> Tensor:
-    """Finds the places of the input that the pixels of the output show (section 3.2, eq. 1).
+    """Computes the positions of the input that each output pixel samples (section 3.2, eq. 1).
 
     Args:
         transforms: `(B, 2, 3)`.
@@ -27,20 +28,24 @@ def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]
         target: Height and width of the output, likewise.
 
     Returns:
-        Float32 tensor `(B, H_out, W_out, 2)` of rows and columns, in pixels of the input; whole
-        numbers are the middles of pixels. The identity gives exactly the pixels themselves.
+        Float32 tensor `(B, H_out, W_out, 2)` of rows and columns, in pixels of the input; integers
+        are the centers of pixels. The identity returns exactly the pixels themselves.
 
     Example:
     >>> points = affine_grid([[[1.0, 0, 0], [0, 1, 0]]], (4, 6), (4, 6))
     >>> [float(value) for value in points[0, 3, 5]]
     [3.0, 5.0]
     """
+    return _affine_grid(transforms, source, target)
+
+
+def _affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]) -> Tensor:
     theta = ops.cast(ops.convert_to_tensor(transforms), "float32")[:, :, :, None, None]
     (height, width), (rows, columns) = (_float32(sides) for sides in (source, target))
-    # Distances from the middle in pixels: the identity multiplies them by exactly 1.
+    # In pixels from the center, because the identity then multiplies them by exactly 1.
     y = (ops.arange(target[0], dtype="float32") - (rows - 1.0) / 2.0)[:, None]
     x = (ops.arange(target[1], dtype="float32") - (columns - 1.0) / 2.0)[None, :]
-    # Products rather than a matrix product, which some devices round to half precision.
+    # Elementwise, because some devices compute matrix products in half precision.
     column = theta[:, 0, 0] * (x * (width / columns)) + theta[:, 0, 1] * (y * (width / rows))
     row = theta[:, 1, 0] * (x * (height / columns)) + theta[:, 1, 1] * (y * (height / rows))
     column = column + theta[:, 0, 2] * (width / 2.0) + (width - 1.0) / 2.0
@@ -50,34 +55,38 @@ def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]
 
 @validate_arguments(images="B _ _ C", points="B _ _ 2")
 def bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
-    """Reads images between their pixels; outside they are zero (section 3.3, eq. 5).
+    """Samples images by bilinear interpolation, with zeros outside (section 3.3, eq. 5).
 
     Args:
         images: `(B, H, W, C)`.
         points: `(B, H_out, W_out, 2)`, rows and columns in pixels, as from `affine_grid`.
 
     Returns:
-        `(B, H_out, W_out, C)` in the type of the images.
+        `(B, H_out, W_out, C)` in the dtype of the images.
 
     Example:
     >>> image = ops.reshape(ops.arange(6.0), (1, 2, 3, 1))
     >>> float(bilinear_sample(image, [[[[0.5, 1.0]]]])[0, 0, 0, 0])
     2.5
     """
+    return _bilinear_sample(images, points)
+
+
+def _bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
     images, points = ops.convert_to_tensor(images), ops.cast(points, "float32")
     batch, height, width, channels = ops.shape(images)
-    # The four neighbours of any point lie in an image with a border of zeros.
+    # With a border of zeros, the four neighbors of any clipped point are inside the image.
     flat = ops.reshape(
         ops.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]]),
         (batch * (height + 2) * (width + 2), channels),
     )
-    top, low, below = _neighbours(points[..., 0], height)
-    left, beside, right = _neighbours(points[..., 1], width)
+    top, low, below = _neighbors(points[..., 0], height)
+    left, beside, right = _neighbors(points[..., 1], width)
     first = ops.reshape(ops.arange(batch, dtype="int32"), (-1, 1, 1)) * (height + 2)
 
     def read(row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
         index = (first + row) * (width + 2) + column
-        return ops.multiply(ops.take(flat, index, axis=0), weight[..., None])  # in float32
+        return ops.multiply(ops.take(flat, index, axis=0), weight[..., None])  # float32
 
     upper = read(top, left, (1 - below) * (1 - right)) + read(top, beside, (1 - below) * right)
     lower = read(low, left, below * (1 - right)) + read(low, beside, below * right)
@@ -91,7 +100,7 @@ def spatial_transform(
     size: Sequence[int] | None = None,
     data_format: str = "channels_last",
 ) -> Tensor:
-    """Warps each image by its affine transform.
+    """Warps each image by its affine transform (sections 3.2 and 3.3).
 
     Args:
         images: `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
@@ -100,28 +109,26 @@ def spatial_transform(
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
-        The warped images, zero where they show what lies outside the input.
+        The warped images. Pixels that lie outside the input are zero.
 
     Example:
     >>> mirror = [[[-1.0, 0, 0], [0, 1, 0]]]
     >>> [float(v) for v in spatial_transform([[[[1.0], [2], [3]]]], mirror)[0, 0, :, 0]]
     [3.0, 2.0, 1.0]
     """
-    images = ops.convert_to_tensor(images)
-    if data_format == "channels_first":
-        images = ops.transpose(images, (0, 2, 3, 1))
+    images = to_channels_last(ops.convert_to_tensor(images), data_format)
     sides = ops.shape(images)[1:3]
-    outputs = bilinear_sample(images, affine_grid(transforms, sides, size or sides))
-    return ops.transpose(outputs, (0, 3, 1, 2)) if data_format == "channels_first" else outputs
+    outputs = _bilinear_sample(images, _affine_grid(transforms, sides, size or sides))
+    return from_channels_last(outputs, data_format)
 
 
-def _neighbours(places: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Two pixels of the bordered image around each place, and the share of the second."""
-    places = ops.clip(places + 1.0, 0.0, ops.cast(side + 1, "float32"))
-    before = ops.floor(places)
-    # A place that is no number must not become an index outside the image.
+def _neighbors(positions: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns both neighboring pixels of the padded image and the weight of the second."""
+    positions = ops.clip(positions + 1.0, 0.0, ops.cast(side + 1, "float32"))
+    before = ops.floor(positions)
+    # NaN must not become an index outside the image.
     index = ops.clip(ops.cast(ops.stop_gradient(before), "int32"), 0, side)
-    return index, index + 1, places - ops.cast(index, "float32")
+    return index, index + 1, positions - ops.cast(index, "float32")
 
 
 def _float32(sides: Sequence[int]) -> tuple[Tensor, Tensor]:

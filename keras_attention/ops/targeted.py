@@ -1,8 +1,8 @@
 """Attention windows and regions of interest of Attentive Regularization.
 
-Every kernel has a window of its own. Positions are relative to the side of the map: a `center`
-of 0.5 is its middle, and a `scale` of 1 puts one standard deviation at its border, whatever the
-number of pixels.
+Each kernel has its own window. Positions are relative to the side of the map: a `center` of 0.5 is
+its middle, and with a `scale` of 1 the border of the map is one standard deviation away from there,
+whatever the number of pixels.
 
 Reference: Chitta, Targeted Kernel Networks (2018), sections 3.1 to 3.5.
 """
@@ -47,6 +47,10 @@ def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     >>> tuple(window.shape)
     (5, 2)
     """
+    return _gaussian_window(length, center, scale)
+
+
+def _gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return ops.exp(-0.5 * ops.square(_deviations(length, center, scale)))
 
 
@@ -70,21 +74,26 @@ def cauchy_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     >>> [round(float(value), 2) for value in window[:, 0]]
     [0.5, 0.8, 1.0, 0.8]
     """
+    return _cauchy_window(length, center, scale)
+
+
+def _cauchy_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return 1.0 / (1.0 + ops.square(_deviations(length, center, scale)))
 
 
 WINDOWS: dict[str, Callable[..., Tensor]] = {
-    "cauchy": cauchy_window,
-    "gaussian": gaussian_window,
+    "cauchy": _cauchy_window,
+    "gaussian": _gaussian_window,
 }
 
 
 @validate_arguments(length=side_length, center="C", scale="C")
 def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
-    """Gives the pixels of each kernel's region of interest along one axis (eq. 15).
+    """Computes each kernel's region of interest along one axis (eq. 15).
 
-    Pixels with `|i / length - center| <= scale / sqrt(2)`, rounded outwards and clipped to the
-    map: `[floor((center - scale / sqrt(2)) * length), ceil((center + scale / sqrt(2)) * length))`.
+    These are the pixels with `|i / length - center| <= scale / sqrt(2)`, rounded outwards and
+    clipped to the map: `[floor((center - scale / sqrt(2)) * length), ceil((center + scale /
+    sqrt(2)) * length))`.
 
     Args:
         length: Pixels along the axis, an integer or an integer scalar tensor.
@@ -98,6 +107,10 @@ def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     >>> [[int(v) for v in row] for row in roi_bounds(28, [0.5, 0.25], [1.0, 0.2])]
     [[0, 28], [3, 11]]
     """
+    return _roi_bounds(length, center, scale)
+
+
+def _roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
     reach = scale * (0.5**0.5)
     bounds = ops.stack(
@@ -108,7 +121,7 @@ def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
 
 @validate_arguments(sides=side_lengths, center="rank C", scale="rank C")
 def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tensor:
-    """Gives each kernel's region of interest along every axis.
+    """Computes each kernel's region of interest along every axis (eq. 15).
 
     Args:
         sides: Pixels along each of the `rank` axes.
@@ -123,15 +136,15 @@ def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tenso
     >>> [[int(v) for v in row] for row in rectangles[0]]
     [[0, 28], [18, 38]]
     """
-    _check_rank(sides, center)
+    _validate_rank(sides, center)
     center, scale = _float32(center), _float32(scale)
-    bounds = [roi_bounds(side, center[axis], scale[axis]) for axis, side in enumerate(sides)]
+    bounds = [_roi_bounds(side, center[axis], scale[axis]) for axis, side in enumerate(sides)]
     return ops.stack(bounds, axis=1)
 
 
 @validate_arguments(length=side_length, bounds="int C 2")
 def roi_indicator(length: int, bounds: Tensor) -> Tensor:
-    """Marks the pixels inside each kernel's region of interest along one axis.
+    """Computes the indicator of each kernel's region of interest along one axis (section 3.5).
 
     Args:
         length: Pixels along the axis, an integer or an integer scalar tensor.
@@ -144,6 +157,10 @@ def roi_indicator(length: int, bounds: Tensor) -> Tensor:
     >>> [int(v) for v in roi_indicator(5, [[1, 3]])[:, 0]]
     [0, 1, 1, 0, 0]
     """
+    return _roi_indicator(length, bounds)
+
+
+def _roi_indicator(length: int, bounds: Tensor) -> Tensor:
     bounds = ops.convert_to_tensor(bounds, dtype="int32")
     pixels = ops.expand_dims(ops.arange(length, dtype="int32"), axis=-1)
     inside = ops.logical_and(pixels >= bounds[:, 0], pixels < bounds[:, 1])
@@ -154,14 +171,14 @@ def roi_indicator(length: int, bounds: Tensor) -> Tensor:
 def separable_window(
     sides: Sequence[int], center: Tensor, scale: Tensor, window: str = "cauchy", clip: bool = False
 ) -> Tensor:
-    """Builds every kernel's attention map as a product of windows along the axes (eq. 13).
+    """Computes every kernel's attention map as a product of windows along the axes (eq. 13).
 
     Args:
         sides: Pixels along each of the `rank` axes.
         center: Shape `(rank, C)`.
         scale: Shape `(rank, C)`.
         window: `"cauchy"` or `"gaussian"`.
-        clip: Whether values outside the region of interest become 0 (section 3.5).
+        clip: If True, values outside the region of interest are 0 (section 3.5).
 
     Returns:
         Float32 tensor of shape `(*sides, C)`.
@@ -170,39 +187,39 @@ def separable_window(
     >>> tuple(separable_window((4, 6), [[0.5], [0.5]], [[1.0], [1.0]]).shape)
     (4, 6, 1)
     """
-    _check_rank(sides, center)
+    _validate_rank(sides, center)
     sample = WINDOWS[one_of("window", window, tuple(WINDOWS))]
     center, scale = _float32(center), _float32(scale)
     product = None
     for axis, side in enumerate(sides):
         values = sample(side, center[axis], scale[axis])
         if clip:
-            values = values * roi_indicator(side, roi_bounds(side, center[axis], scale[axis]))
+            values = values * _roi_indicator(side, _roi_bounds(side, center[axis], scale[axis]))
         for _ in range(len(sides) - 1 - axis):
             values = ops.expand_dims(values, axis=1)
         product = values if product is None else product * values
     return product
 
 
-def _check_rank(sides: Sequence[int], center: Tensor) -> None:
+def _validate_rank(sides: Sequence[int], center: Tensor) -> None:
     if center.shape[0] not in (None, len(sides)):
         raise ValueError(
-            f"`center` must have {len(sides)} rows, one an axis of `sides`. "
+            f"`center` must have {len(sides)} rows, one per axis of `sides`. "
             f"Received: center of shape {tuple(center.shape)}, sides={tuple(sides)}"
         )
 
 
 def _deviations(length: int, center: Tensor, scale: Tensor) -> Tensor:
-    """Distances from the centers in units of the scales, shape `(length, C)`."""
+    """Returns distances from the centers in units of the scales, shape `(length, C)`."""
     center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
     pixels = ops.expand_dims(ops.arange(length, dtype="float32"), axis=-1)
-    # Of no width at all: 1 at the peak and 0 elsewhere.
+    # A scale of 0 is replaced: the window is 1 at the center and 0 elsewhere, without NaN.
     scale = ops.where(scale == 0.0, SMALLEST_WINDOW_SCALE, scale)
     return (pixels - center * side) / (scale * side / 2.0)
 
 
 def _float32(values: Tensor) -> Tensor:
-    # Half precision cannot place a window to a pixel on a map of more than a few hundred.
+    # Half precision cannot represent positions to the pixel on maps of a few hundred pixels.
     return ops.cast(ops.convert_to_tensor(values), "float32")
 
 
@@ -223,7 +240,7 @@ def targeted_convolution(
     dilation_rate: Sequence[int] = (1, 1),
     data_format: str = "channels_last",
 ) -> Tensor:
-    """Computes `window * activation(inputs * kernel + bias)` on the whole map.
+    """Computes `window * activation(inputs * kernel + bias)` on the whole map (eq. 1).
 
     Args:
         inputs: Shape `(B, H, W, Cin)`, or `(B, Cin, H, W)` with channels first.
@@ -231,7 +248,7 @@ def targeted_convolution(
         window: Shape `(H, W, C)`, each kernel's attention, clipped or not.
         bias: Shape `(C,)`, or None.
         activation: A function of tensors, or None.
-        dilation_rate: Steps between the kernel's taps, per axis.
+        dilation_rate: Dilation of the kernel, per axis.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -243,6 +260,19 @@ def targeted_convolution(
     (2, 6, 5, 4)
     """
     validate_channels("inputs", inputs, kernel, data_format)
+    return convolve_and_attend(inputs, kernel, window, bias, activation, dilation_rate, data_format)
+
+
+def convolve_and_attend(
+    inputs: Tensor,
+    kernel: Tensor,
+    window: Tensor,
+    bias: Tensor | None,
+    activation: Activation,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> Tensor:
+    """Computes `targeted_convolution` without validation of its arguments."""
     outputs = ops.conv(
         inputs,
         ops.cast(kernel, inputs.dtype),
@@ -250,10 +280,10 @@ def targeted_convolution(
         dilation_rate=tuple(dilation_rate),
         data_format=data_format,
     )
-    return attend(outputs, window, bias, activation, data_format)
+    return apply_window(outputs, window, bias, activation, data_format)
 
 
-def attend(
+def apply_window(
     outputs: Tensor,
     window: Tensor,
     bias: Tensor | None,

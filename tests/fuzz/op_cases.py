@@ -11,7 +11,7 @@ MAPS, IMAGES = array((2, 6, 5, 3)), array((2, 8, 7, 3))
 KERNEL, SUMS = array((3, 3, 3, 4)), array((2, 4, 9, 3))
 POSITIONS = np.array([[[0, 1], [2, 3]], [[1, 1], [0, 0]]], "int32")
 SHARES = np.full((2, 5, 4), 0.25, "float32")
-ANSWERS = [SHARES[:, 0, :2], SHARES[:, 0], SHARES[:, 1]]
+PROBABILITIES = [SHARES[:, 0, :2], SHARES[:, 0], SHARES[:, 1]]
 LABELS = np.array([[1, 0, 2], [0, 1, 3]], "int32")
 MATRICES = np.tile(np.array([[1.0, 0, 0], [0, 1, 0]], "float32"), (2, 1, 1))
 BOUNDS = np.array([[0, 3], [1, 4], [2, 2]], "int32")
@@ -38,15 +38,15 @@ OP_CASES = {
     "hint_loss": {"coarse": array((2, 3, 4)), "fine": array((2, 3, 4))},
     "input_gradient": {"function": keras.ops.sin, "inputs": MAPS},
     "inverse_entropy_weights": {"probabilities": np.full((2, 3, 4, 4), 0.25, "float32")},
-    "most_probable_sequence": {"answers": ANSWERS},
+    "most_probable_sequence": {"probabilities": PROBABILITIES},
     "pad_to_map": {"patch": MAPS, "rows": (1, 7), "columns": (0, 5), "sides": (8, 9)},
     "roi_bounds": {"length": 5, "center": CENTER[0], "scale": SCALE[0]},
     "roi_indicator": {"length": 5, "bounds": BOUNDS},
     "roi_rectangles": {"sides": (6, 5), "center": CENTER, "scale": SCALE},
     "scale_gradient": {"inputs": MAPS, "scale": 0.5},
     "separable_window": {"sides": (6, 5), "center": CENTER, "scale": SCALE},
-    "sequence_hits": {"answers": ANSWERS, "labels": LABELS},
-    "sequence_probability": {"answers": ANSWERS, "labels": LABELS},
+    "sequence_hits": {"probabilities": PROBABILITIES, "labels": LABELS},
+    "sequence_probability": {"probabilities": PROBABILITIES, "labels": LABELS},
     "sliced_convolution": {"inputs": MAPS, "kernel": KERNEL, "rows": (0, 5), "columns": (2, 4)},
     "sliced_targeted_convolution": {
         "inputs": MAPS,
