@@ -102,7 +102,7 @@ def test_subclassed_models_and_layers_that_a_call_creates(built):
 
 def test_quantized_layers():
     model = chain(L.Dense(4, name="dense"), name="model", shape=(3,))
-    model.quantize("int8")
+    model.get_layer("dense").quantize("int8")
     assert ("dense", (1, 3), (1, 4), ["model"]) in record(model)
 
 

@@ -120,12 +120,13 @@ def test_spatial_transformers():
     assert per_layer["affine"] == 64 * 6 + 6
 
 
-@pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
+@pytest.mark.parametrize(
+    "name", ["TKN6", "TDN10", "TSTN", pytest.param("TDN40", marks=pytest.mark.slow)]
+)
 def test_targeted_models_count_their_regions(name):
-    dense = ka.inspect.count_macs(model_cases.ModelCase(name).make(input_shape=(16, 16, 1)))
     model = model_cases.ModelCase(name).make(input_shape=(16, 16, 1))
     targets = [layer for layer in model.layers if hasattr(layer, "rois")]
-    assert ka.inspect.count_macs(model) == dense
+    dense = ka.inspect.count_macs(model)
     for layer in targets:
         layer.scale.assign(np.full(layer.scale.shape, 0.4))
     per_layer = ka.inspect.count_macs(model, per_layer=True)
