@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_attention as ka
-from keras_attention.inspect import alternated
+from keras_attention.inspect import interleaved_timing
 
 BATCH = 32
 SHAPE = (32, 32, 3)
@@ -34,9 +34,9 @@ def main() -> None:
         else:
             check(models)
         size = (depth, width)
-        times = alternated(passes(models, images), forward, 2)
+        times = interleaved_timing(passes(models, images), forward, 2)
         report(size, "Forward pass", models, times, bar)
-        times = alternated(steps(models, images), training, 2)
+        times = interleaved_timing(steps(models, images), training, 2)
         report(size, "Training step", models, times, TRAINING_BAR)
         keras.utils.clear_session()
 

@@ -18,7 +18,7 @@ import ratios
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.inspect import alternated
+from keras_attention.inspect import interleaved_timing
 
 BATCH, SHAPE = 128, (32, 32, 3)
 GROUPS = ["group1", "group2", "group3"]
@@ -103,7 +103,7 @@ def report_times(own: tuple[int, int], other: tuple[int, int]) -> None:
     calls = plain_calls(network(*own), network(*other))
     for method in [*METHODS, "Keras"]:
         calls[method] = taught_call(method, network(*own), network(*other))
-    times = alternated(on_one_batch(calls), ROUNDS)
+    times = interleaved_timing(on_one_batch(calls), ROUNDS)
     plain = times["student"] + times["teacher, forward"]
     for name, seconds in times.items():
         ratio = "" if name in ("student", "teacher, forward") else f"{seconds / plain:.3f}"

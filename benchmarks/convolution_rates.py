@@ -3,14 +3,14 @@
 Windows of a batch, 5x5 kernels (3x3 where 24 channels are read), "valid" padding. The model is
 `keras_attention.ops.roi_grouping.ConvolutionCost` without its start and the values read. Then
 the matrices of `surgery.compact`, and picking entries by their index, beside the rates that
-`surgery/compaction/convolutions.py` goes by.
+`surgery/compaction/regions.py` goes by.
 """
 
 import tensorflow as tf
 
-from keras_attention.inspect import alternated
+from keras_attention.inspect import interleaved_timing
 from keras_attention.ops.roi_grouping import ConvolutionCost
-from keras_attention.surgery.compaction import convolutions
+from keras_attention.surgery.compaction import regions
 
 SIDES = (3, 5, 9, 14)
 KERNELS = (12, 32, 64, 256)
@@ -38,7 +38,7 @@ def windows() -> None:
             cases = [(kernels, side) for kernels in KERNELS for side in SIDES]
             calls = {case: convolution(batch, channels, taps, *case) for case in cases}
             calls["empty"] = timed(lambda x: x, empty)
-            times = alternated(calls, rounds=9)
+            times = interleaved_timing(calls, rounds=9)
             for kernels, side in cases:
                 seconds = max(times[kernels, side] - times["empty"], 1e-9)
                 macs = batch * side * side * kernels * channels * taps * taps
@@ -63,12 +63,12 @@ def matrices() -> None:
         for inputs, outputs in MATRICES:
             name = f"product {inputs} x {outputs}"
             calls[name] = product(batch, inputs, outputs)
-            models[name] = convolutions.product_seconds(inputs * outputs, batch)
+            models[name] = regions.product_seconds(inputs * outputs, batch)
         for count in ENTRIES:
             name = f"picking {count} entries"
             calls[name] = picking(batch, count)
-            models[name] = count * batch * convolutions.SECONDS_OF_ENTRY
-        times = alternated(calls, rounds=21)
+            models[name] = count * batch * regions.GATHER_SECONDS
+        times = interleaved_timing(calls, rounds=21)
         for name, model in models.items():
             seconds = max(times[name] - times["empty"], 1e-9)
             print(f"| {batch} | {name} | {1e3 * seconds:.2f} | {1e3 * model:.2f} |")

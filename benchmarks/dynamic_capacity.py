@@ -16,7 +16,7 @@ import ratios
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.inspect import alternated
+from keras_attention.inspect import interleaved_timing
 
 BATCH, STEPS = 64, 250
 INFERENCE_BARS = {1: 1.5, 64: 3.3}
@@ -94,7 +94,7 @@ def report_inference(model: keras.Model, fine: keras.Model) -> None:
     print("| --- | --- | --- | --- |")
     calls = {"fine": served(fine), "DCN": served(dcn)}
     for batch, rounds in ((1, 501), (2, 201), (4, 201), (8, 101), (64, 41)):
-        times = alternated(on(images[:batch], calls), rounds)
+        times = interleaved_timing(on(images[:batch], calls), rounds)
         print(row(batch, times["fine"], times["DCN"]), flush=True)
         bar = INFERENCE_BARS.get(batch)
         ratios.keep(f"fine / DCN, batch {batch}", times["fine"] / times["DCN"], at_least=bar)
@@ -108,7 +108,7 @@ def report_steps() -> None:
         model = ka.applications.build(name)
         model.compile("adam", "sparse_categorical_crossentropy")
         calls[name] = lambda model=model: model.train_on_batch(images, labels)
-    times = alternated(calls, rounds=11)
+    times = interleaved_timing(calls, rounds=11)
     print("\n| step of training, 64 images | ms | fine / it |")
     print("| --- | --- | --- |")
     for name, seconds in times.items():
@@ -129,7 +129,7 @@ def report_numbers() -> None:
     means: dict[str, list[float]] = {name: [] for name in calls}
     for size in SVHN_SIZES:
         image = tf.random.uniform((1, *size, 1), seed=0)
-        times = alternated(on(image, calls), 9, 2)
+        times = interleaved_timing(on(image, calls), 9, 2)
         macs = {k: ka.inspect.count_macs(model, (*size, 1)) for k, model in models.items()}
         for name, seconds in times.items():
             means[name].append(seconds)

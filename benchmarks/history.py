@@ -13,7 +13,7 @@ from typing import Any
 
 from ratios import Ratio
 
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy")
 Run = dict[str, Any]
@@ -42,7 +42,7 @@ def add(path: Path, found: Mapping[str, Sequence[Ratio]], seconds: Mapping[str, 
         "ratios": {name: [asdict(ratio) for ratio in ratios] for name, ratios in found.items()},
     }
     text = json.dumps([*read(path), run], indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def bars(runs: Sequence[Run], names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import ratios
 
 import keras_attention as ka
-from keras_attention.inspect import alternated
+from keras_attention.inspect import interleaved_timing
 
 # A quarter of each side, so that a region is a sixteenth of a map.
 SCALE = 0.25 * 2**0.5
@@ -128,8 +128,8 @@ def row(pair: Pair, batch: int, rounds: int) -> str:
     x = jax.device_put(rng.uniform(size=(batch, *shape)).astype("float32"))
     y = jax.device_put(np.arange(batch) % models[pair.plain].output_shape[-1])
     often = {"rounds": 3, "warm_up": 1} if pair.is_slow else {"rounds": rounds}
-    answers = alternated({name: answer(model, x) for name, model in models.items()}, **often)
-    steps = alternated({name: step(model, x, y) for name, model in models.items()}, **often)
+    answers = interleaved_timing({name: answer(model, x) for name, model in models.items()}, **often)
+    steps = interleaved_timing({name: step(model, x, y) for name, model in models.items()}, **often)
     cells = []
     for what, times in (("answer", answers), ("training step", steps)):
         mine, plain = (1e3 * times[name] for name in (pair.name, pair.plain))
@@ -179,7 +179,7 @@ def extrema(batch: int, rounds: int) -> Iterator[str]:
             "extrema and back": trained(ka.ops.weighted_extrema),
         }
         compiled = {name: jax.jit(call) for name, call in calls.items()}
-        times = alternated(
+        times = interleaved_timing(
             {n: lambda c=c, p=pair: jax.block_until_ready(c(*p)) for n, c in compiled.items()},
             rounds,
         )

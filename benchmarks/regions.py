@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 
 STORED = Path(__file__).with_name("regions.npz")
 # Networks, shared regions a layer, data and first learning rates.
@@ -38,7 +38,7 @@ def main() -> None:
         arrays[f"{key}/line"] = np.array(line)
         for layer, pair in found.items():
             arrays[f"{key}/{layer}/center"], arrays[f"{key}/{layer}/scale"] = pair
-    write_whole(STORED, lambda path: np.savez_compressed(path, **arrays))
+    write_atomically(STORED, lambda path: np.savez_compressed(path, **arrays))
 
 
 def stored(name: str, groups: int | None) -> tuple[Regions, str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 import history
 import ratios
 
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 
 HERE = Path(__file__).parent
 HELPERS = {"history.py", "ratios.py", "regions.py", "roofline.py", "run_all.py"}
@@ -45,7 +45,7 @@ def main() -> None:
     known = {name: text for name, text in {**old, **new}.items() if name in benchmarks()}
     parts = [head, bars(), *(known[name] for name in sorted(known)), experiments()]
     text = "\n".join(part.rstrip() + "\n" for part in parts if part)
-    write_whole(HERE / "RESULTS.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(HERE / "RESULTS.md", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def benchmarks() -> list[str]:

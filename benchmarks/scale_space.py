@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.inspect import alternated
+from keras_attention.inspect import interleaved_timing
 
 BATCH = 64
 SHAPES = ((32, 32, 64), (16, 16, 128), (8, 8, 256), (28, 28, 6))
@@ -74,7 +74,7 @@ def extrema() -> None:
             "weighted, back": graph(trained(both)),
             "weighted not fused, back": graph(unfused(trained(both))),
         }
-        times = alternated({name: wait(call, x, y) for name, call in calls.items()}, rounds=31)
+        times = interleaved_timing({name: wait(call, x, y) for name, call in calls.items()}, rounds=31)
         cells = []
         for name, seconds in times.items():
             base = times["pool, back" if name.endswith("back") else "pool"]
@@ -118,7 +118,7 @@ def steps(network: str, placement: str) -> None:
             )
         for key, value in models.items():
             calls[key], macs[key] = step(value, shape), ka.inspect.count_macs(value)
-    times = alternated(calls, *((5, 2) if network != "LeNet5" else (61, 3)))
+    times = interleaved_timing(calls, *((5, 2) if network != "LeNet5" else (61, 3)))
     print(f"Training step of {network}, {placement} placement, batch {BATCH}:\n")
     print("| attention | MACs | ms | / plain | / smoothing alone | / CBAM | / BAM |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -181,7 +181,7 @@ def unfused(function: Callable) -> Callable:
     """The function of plain operations."""
 
     def plain(*tensors: tf.Tensor) -> object:
-        with backend.without_fusion():
+        with backend.fusion_disabled():
             return function(*tensors)
 
     return plain

@@ -125,7 +125,7 @@ def work(devices: int, name: str) -> None:
     """Says the number of weights; then, as often as asked, the seconds of a step."""
     from keras_attention import backend
 
-    with backend.together(devices):
+    with backend.device_scope(devices):
         model = network(name)
         model.compile("sgd", "sparse_categorical_crossentropy", jit_compile="auto")
         fit = fitting(model, devices)

@@ -16,7 +16,7 @@ import roofline
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.inspect import alternated
+from keras_attention.inspect import interleaved_timing
 
 PAPER, PAPER_RATIO = "paper's MACs", 12.9
 ALONE = f"one convolution a kernel, {PAPER}"
@@ -56,7 +56,7 @@ def inference(size: int, found: dict) -> None:
             models.pop(ALONE, None)  # as slow as at 64
         images = tf.random.uniform((batch, *shape), seed=0)
         calls = {name: forward(model, images) for name, model in models.items()}
-        times = alternated(calls, rounds=9 if batch > 1 else 101)
+        times = interleaved_timing(calls, rounds=9 if batch > 1 else 101)
         speedups = {name: times["CNN6"] / seconds for name, seconds in times.items()}
         print(f"Inference, {size} pixels, batch {batch}:\n")
         print("| network | MACs ratio | ms | speed-up | share |")
@@ -106,7 +106,7 @@ def one_by_one(model: keras.Model) -> object:
         maps = []
         for kernel, window, (rows, columns) in kernels[layer.name]:
             patch = layer.activation(ka.ops.sliced_convolution(x, kernel, rows, columns))
-            maps.append(ka.ops.place(patch * window, rows, columns, tuple(x.shape[1:3])))
+            maps.append(ka.ops.pad_to_map(patch * window, rows, columns, tuple(x.shape[1:3])))
         return tf.concat(maps, axis=-1)
 
     def call(x: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -143,7 +143,7 @@ def training(found: dict) -> None:
             for layer in regions.target_layers(model):
                 layer.regroup()
             models[f"slice, {regions.label(groups)}, {kind}"] = model
-    times = alternated({name: step(model, images) for name, model in models.items()}, rounds=9)
+    times = interleaved_timing({name: step(model, images) for name, model in models.items()}, rounds=9)
     print("Training step, 28 pixels, batch 64:\n")
     print("| network | MACs executed, forward | ms | / CNN6 | mask / it |")
     print("| --- | --- | --- | --- | --- |")
@@ -186,7 +186,7 @@ def thin_networks(found: dict) -> None:
         for batch in (64, 1):
             images = tf.random.uniform((batch, *shape), seed=0)
             calls = {name: forward(model, images) for name, model in models.items()}
-            times = alternated(calls, rounds=51 if batch > 1 else 201)
+            times = interleaved_timing(calls, rounds=51 if batch > 1 else 201)
             ratio = times["TDN10 compact"] / times["DN10"]
             ratios.keep(f"TDN10 compact / DN10, {size} pixels, batch {batch}", ratio, at_most=1.0)
             for name, seconds in times.items():
