@@ -1,3 +1,7 @@
+import contextlib
+import io
+from types import SimpleNamespace
+
 import keras
 import pytest
 
@@ -19,6 +23,16 @@ def run(tmp_path_factory):
     words = [word for option in options for word in ("--model-option", option)]
     assert train(folder, *words, model="TKN6") == 0
     return folder
+
+
+@pytest.fixture(scope="package")
+def cnn6_run(tmp_path_factory):
+    """The folder of a finished run of CNN6, and the output of the command with --json."""
+    folder = tmp_path_factory.mktemp("runs") / "cnn6"
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert train(folder, "--json") == 0
+    return SimpleNamespace(folder=folder, out=out.getvalue(), err=err.getvalue())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention import datasets
+from keras_attention import datasets, inspect
 from keras_attention import export as exporters
 from keras_attention.cli import data, metrics, run_folder
 from keras_attention.cli.commands import CommandResult
@@ -40,7 +40,8 @@ def run(options: Namespace) -> CommandResult:
     values |= {"compact": options.compact}
     lines = [f"wrote {path}"]
     if config is not None:
-        effect = _quantization_effect(model, path, config)
+        exported = _LiteRTModel(model, path, options.attention)
+        effect = _quantization_effect(model, exported, config)
         values |= {"quantize": options.quantize, **effect}
         titles = {**metrics.TITLES, "bytes": "bytes"}
         lines += [
@@ -85,26 +86,34 @@ def _export_arguments(
     return arguments
 
 
-def _quantization_effect(model: keras.Model, path: Path, config: DataConfig) -> dict[str, Any]:
+def _quantization_effect(
+    model: keras.Model, exported: "_LiteRTModel", config: DataConfig
+) -> dict[str, Any]:
     """Measures test errors and sizes in bytes before and after quantization."""
     test, info = data.load_test(config), datasets.find(config.data)
     before = metrics.evaluate(model, test, info)[1]
-    count, after = metrics.evaluate(_LiteRTModel(model, path), test, info)
+    count, after = metrics.evaluate(exported, test, info)
     errors = {name: {"before": before[name], "after": after[name]} for name in before}
     # Weights before quantization are float32.
-    size = {"before": 4 * model.count_params(), "after": path.stat().st_size}
+    size = {"before": 4 * model.count_params(), "after": exported.path.stat().st_size}
     return {"examples": count, **errors, "bytes": size}
 
 
 class _LiteRTModel:
     """LiteRT file with the prediction methods of the Keras model from which it was exported."""
 
-    def __init__(self, model: keras.Model, path: Path):
-        self.outputs, self._file = model.outputs, LiteRTFile(path)
+    def __init__(self, model: keras.Model, path: Path, attention: bool):
+        self.outputs, self.path, self._file = model.outputs, path, LiteRTFile(path)
+        self._indices = list(range(len(model.outputs)))
+        if attention:
+            # The file's outputs are sorted by name; the model's own come first in the dictionary.
+            names = list(inspect.with_attention(model).output)
+            self._indices = [sorted(names).index(name) for name in names[: len(model.outputs)]]
 
     def predict_on_batch(self, inputs: Any) -> Any:
-        outputs = self._file([np.asarray(inputs)])[: len(self.outputs)]
-        return outputs if len(outputs) > 1 else outputs[0]
+        outputs = self._file([np.asarray(inputs)])
+        own = [outputs[index] for index in self._indices]
+        return own if len(own) > 1 else own[0]
 
     def predict(self, batches: Any, verbose: Any = None) -> np.ndarray:
         return np.concatenate([self.predict_on_batch(inputs) for inputs, _ in batches])
