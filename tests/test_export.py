@@ -201,7 +201,7 @@ def test_attention_in_a_single_file(kind, tmp_path):
 
 def test_attention_requires_a_model_with_attention(tmp_path):
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match="that takes `return_attention`"):
+    with pytest.raises(ValueError, match="a call option `return_attention`"):
         ka.export.export_saved_model(plain, tmp_path / "a", attention=True)
 
 

@@ -22,7 +22,7 @@ from keras_attention.cli import main
 
 sys.exit(main(sys.argv[1:]))
 """
-OPTIONS = ["--data", "digits", "--size", "8", "--train-size", "61", "--batch-size", "20"]
+OPTIONS = ["--data", "digits", "--size", "4", "--train-size", "61", "--batch-size", "20"]
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +38,17 @@ def history_of(folder):
     return np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1)
 
 
-def test_two_devices_train_and_resume(tmp_path, monkeypatch):
-    options = ("--devices", "all", "--train-size", "61", "--model-option", "width=0.1")
-    assert train(tmp_path / "whole", *options, model="NINThin", epochs=2) == 0
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("LeNet5", ["--size", "20"]),
+        # With batch normalization, which is synchronized.
+        pytest.param("NINThin", ["--model-option", "width=0.1"], marks=pytest.mark.slow),
+    ],
+)
+def test_two_devices_train_and_resume(tmp_path, monkeypatch, model, options):
+    options = ["--devices", "all", "--train-size", "61", *options]
+    assert train(tmp_path / "whole", *options, model=model, epochs=2) == 0
     config = config_of(tmp_path / "whole")
     assert (config["devices"], config["backend"]) == (2, "tensorflow")
 
@@ -52,7 +60,7 @@ def test_two_devices_train_and_resume(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(CheckpointCallback, "on_epoch_end", killed)
-        assert train(tmp_path / "killed", *options, model="NINThin", epochs=2) == 130
+        assert train(tmp_path / "killed", *options, model=model, epochs=2) == 130
     assert main(["train", "--resume", "--output", str(tmp_path / "killed")]) == 0
     whole, killed_run = ((tmp_path / name / "history.csv") for name in ("whole", "killed"))
     assert killed_run.read_text() == whole.read_text()

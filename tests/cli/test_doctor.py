@@ -68,5 +68,5 @@ def test_every_data_set_is_bundled_or_has_instructions(monkeypatch, tmp_path):
         if info.folder:
             monkeypatch.delenv(f"{info.folder.upper()}_DIR", raising=False)
         needs = info.needs_network or info.needs_files
-        assert (datasets.at_hand(info) is None) == needs, name
-        assert bool(datasets.to_get(info)) == needs, name
+        assert (datasets.find_local(info) is None) == needs, name
+        assert bool(datasets.how_to_obtain(info)) == needs, name

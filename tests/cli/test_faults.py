@@ -14,7 +14,7 @@ from keras_attention.cli import main
 from keras_attention.training.training_state import CheckpointCallback
 from keras_attention.utils.io import LOCK, PARTIAL, folder_lock
 from tests.cli.fork_server import ForkServer, file_contents
-from tests.cli.small_runs import file_names, train
+from tests.cli.small_runs import SIZE, file_names, train
 
 OPTIONS = (
     "--model-option",
@@ -146,7 +146,7 @@ def can_mount():
 def test_full_disk_and_read_only_disk(tmp_path):
     if not can_mount():
         pytest.skip("requires permission to mount a file system: unshare -rm")
-    disk, words = tmp_path / "disk", ("--data", "digits", "--size", 8, "--train-size", 60)
+    disk, words = tmp_path / "disk", ("--data", "digits", "--size", SIZE, "--train-size", 60)
     disk.mkdir()
     words = ("CNN6", *words, "--batch-size", 20, "--epochs", 3)
     mount = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(disk)]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.fork_server import ForkServer, file_contents, random_death, train_until_done
 
-SMALL = ("--data", "digits", "--size", 8, "--train-size", 60, "--batch-size", 20, "--epochs", 3)
+SMALL = ("--data", "digits", "--size", 4, "--train-size", 60, "--batch-size", 20, "--epochs", 3)
 STEPS = ("--checkpoint-steps", 2)
 # With dropout, optimizer state and a schedule; and with a figure of each epoch.
 PLAIN = ("CNN6", *SMALL, "--optimizer", "adam", "--schedule", "cosine", *STEPS)
@@ -43,8 +43,7 @@ def check_killed_training(folder, words, kinds, generator, backend="tensorflow")
 
 
 def test_survives_kills(tmp_path):
-    kinds = ("byte", "call", "seconds", "byte", "call")
-    check_killed_training(tmp_path, PLAIN, kinds, random.Random(0))
+    check_killed_training(tmp_path, PLAIN, KINDS, random.Random(0))
 
 
 @pytest.mark.slow

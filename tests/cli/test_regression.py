@@ -20,7 +20,7 @@ def test_train_and_evaluate(archive, tmp_path, capsys):
     run = tmp_path / "run"
     options = ["--data", "pain_archive", "--size", "8", "--batch-size", "3"]
     options += ["--epochs", "2", "--learning-rate", "0.001", "--output", str(run)]
-    assert main(["train", "DN10", *options]) == 0
+    assert main(["train", "CNN6", *options]) == 0
     header = (run / "history.csv").read_text().splitlines()[0]
     assert header == "epoch,loss,mean_absolute_error,val_loss,val_mean_absolute_error"
     model = keras.saving.load_model(run / "model.keras")

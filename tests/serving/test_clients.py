@@ -14,8 +14,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_attention as ka
+from keras_attention.export import saved_model
 from keras_attention.export.saved_model import image_decoder
 from tests.documents import ROOT
+from tests.reloading import outputs_here
 from tests.serving.image_files import colors, png
 
 CLIENT = ROOT / "examples" / "serving" / "client.c"
@@ -28,7 +30,9 @@ def served(tmp_path_factory):
     """A model, and its SavedModel with attention maps."""
     model = ka.applications.ClutteredCNN(1, input_shape=(16, 16, 1), filters=2, units=4)
     path = tmp_path_factory.mktemp("clients") / "served"
-    return model, ka.export.export_saved_model(model, path, attention=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved_model, "outputs_in_new_process", outputs_here)
+        return model, ka.export.export_saved_model(model, path, attention=True)
 
 
 def expected(model):
@@ -88,6 +92,7 @@ def program(tmp_path_factory):
     return target
 
 
+@pytest.mark.slow
 def test_c_program(served, program, tmp_path):
     model, path = served
     inputs, outputs = tensor_names(path, "serve_bytes")

@@ -10,8 +10,10 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
+from keras_attention.export import saved_model
 from keras_attention.export.saved_model import IMAGE_BYTES, SERVE_BYTES
 from tests.documents import ROOT, titled_blocks
+from tests.reloading import outputs_here
 from tests.serving.image_files import colors, png
 
 GUIDE = ROOT / "docs" / "guides" / "serve.md"
@@ -41,9 +43,6 @@ def test_models_of_the_configuration_are_exported():
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """The SavedModel of a model with the guide's inputs and outputs, loaded."""
-    from keras_attention.export import saved_model
-    from tests.reloading import outputs_here
-
     inputs = keras.Input((28, 28, 1), name="images")
     outputs = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(inputs))
     with pytest.MonkeyPatch.context() as patch:

@@ -66,7 +66,7 @@ def test_models_that_keras_quantized(model, images, tmp_path):
     served = tf.saved_model.load(path)
     np.testing.assert_allclose(served.serve(images), model(images), atol=1e-5)
     assert ka.export.export_onnx(model, tmp_path / "model.onnx", inputs=images).is_file()
-    with pytest.raises(RuntimeError, match="Keras has quantized it"):
+    with pytest.raises(RuntimeError, match="Keras has quantized the model"):
         ka.export.export_litert(model, tmp_path / "model.tflite", inputs=images)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["model.onnx", "served"]
 
