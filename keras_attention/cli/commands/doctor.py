@@ -67,9 +67,9 @@ def _is_installed(module: str) -> bool:
 def _datasets() -> list[dict[str, Any]]:
     rows = []
     for name, info in datasets.list_datasets().items():
-        location = datasets.at_hand(info)
+        location = datasets.find_local(info)
         row = {"name": name, "available": location is not None, "location": location}
-        rows.append({**row, "how_to_get": None if location else datasets.to_get(info)})
+        rows.append({**row, "how_to_get": None if location else datasets.how_to_obtain(info)})
     return rows
 
 
