@@ -131,7 +131,7 @@ def choose_table(options: argparse.Namespace) -> Table:
         ValueError: For models that are not there, or data that have no classes.
     """
     info = ka.datasets.find(options.data)
-    if not (info.one_class or (info.regression and options.table)):
+    if not (info.single_label or (info.regression and options.table)):
         raise ValueError(f"--data must have classes for labels. Received: --data={options.data}")
     if options.figure:
         return choose_sweep(options)

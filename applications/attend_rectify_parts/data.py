@@ -14,7 +14,7 @@ def check(names: Iterable[str]) -> None:
     """
     for name in names:
         info = ka.datasets.find(name)
-        if not info.one_class or info.kind != "images":
+        if not info.single_label or info.kind != "images":
             raise ValueError(f"--data must be images with classes. Received: --data={name}")
 
 

@@ -51,7 +51,7 @@ class Source:
 
     def __post_init__(self) -> None:
         info = self.info
-        if not info.one_class or info.kind != "images":
+        if not info.single_label or info.kind != "images":
             raise ValueError(f"--data must be images with classes. Received: --data={self.data}")
         if self.is_part and self.train_size < info.classes:
             raise ValueError(
@@ -92,7 +92,7 @@ class Source:
         if self.is_cluttered:
             patch = round(self.size * PATCH / WHOLE)
             sides = {"size": self.size, "patch_size": patch, **dict(self.options)}
-            order = {"seed": seed, "shuffle": True, "redraw": True}
+            order = {"seed": seed, "shuffle": True, "augment": True}
             return ka.datasets.cluttered_translated(images, labels, **sides, **order)
         return tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(labels), seed)
 
@@ -129,7 +129,7 @@ class Source:
         name, side = self.data, self.size
         if self.is_cluttered:
             name, side = name.removeprefix(CLUTTERED), round(side * DIGIT / WHOLE)
-        whole = self._load(name, "train", size=side, shuffle=False, redraw=False).batch(1024)
+        whole = self._load(name, "train", size=side, shuffle=False, augment=False).batch(1024)
         images, labels = map(np.concatenate, zip(*whole.as_numpy_iterator(), strict=True))
         places = first_of_each(labels, self.train_size)
         return images[places], labels[places]

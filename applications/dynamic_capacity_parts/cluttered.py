@@ -87,7 +87,7 @@ class Clutter:
     def training(self, seed: int) -> tf.data.Dataset:
         """Single images, drawn anew in every pass."""
         if self.validation:
-            return self._scattered(seed, False, shuffle=True, redraw=True)
+            return self._scattered(seed, False, shuffle=True, augment=True)
         return self._load("train", seed)
 
     def tests(self) -> Iterator[tf.data.Dataset]:

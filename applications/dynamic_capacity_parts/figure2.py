@@ -15,7 +15,7 @@ from program_parts import files, markdown
 from dynamic_capacity_parts import cluttered, report
 from dynamic_capacity_parts.cluttered import ClutteredJob
 from dynamic_capacity_parts.training import ERROR, Training
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 
 served = cluttered.served
 TITLE = "figure 2"
@@ -78,7 +78,7 @@ def draw(records: Sequence[dict[str, Any]], data: str, path: Path) -> None:
     axes.set(title=f"Figure 2 on {data}", xlabel="epoch", ylabel="squared distance, in training")
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 
 def notes(given: Namespace, planned: Sequence[ClutteredJob]) -> list[str]:

@@ -18,7 +18,7 @@ import keras_attention as ka
 from dynamic_capacity_parts import cluttered, report
 from dynamic_capacity_parts.cluttered import ClutteredJob
 from dynamic_capacity_parts.training import ERROR, Training, settle
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 
 served = cluttered.served
 TITLE = "figure 3"
@@ -77,7 +77,7 @@ def chosen(training: Training) -> list[dict[str, int]]:
     images, labels = _first_images(training)
     refiner = training.network().get_layer("refiner")
     _, _, positions = refiner(images, return_attention=True)
-    place = refiner.place
+    place = refiner.patch_grid
     records = []
     for image, label in enumerate(labels):
         for rank, position in enumerate(keras.ops.convert_to_numpy(positions[image]).tolist()):
@@ -107,7 +107,7 @@ def draw(measured: Sequence[dict[str, Any]], numbers: Sequence[int], data: str, 
     axes.errorbar(numbers, means, bars, marker="o", capsize=3)
     axes.set(title=f"Figure 3 on {data}", xlabel="patches", ylabel="test error %")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 
 def errors(measured: Sequence[dict[str, Any]], numbers: Sequence[int]) -> str:

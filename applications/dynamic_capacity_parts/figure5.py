@@ -15,7 +15,7 @@ from program_parts import files, markdown
 
 import keras_attention as ka
 from dynamic_capacity_parts.training import Job, Training
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 
 TITLE = "figure 5"
 # Rows and columns, from the patch that training sees to the largest pictures of SVHN's test part.
@@ -67,7 +67,7 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
     for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         _panel(axes, panel, [record for record in records if record["networks"] == panel])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 
 def notes(given: Namespace, planned: Sequence[Job]) -> list[str]:

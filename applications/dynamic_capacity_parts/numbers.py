@@ -102,7 +102,7 @@ class NumberJob(Job):
 
     def watched(self) -> tf.data.Dataset:
         """Crops as in training."""
-        crops = self._load("train", seed=WATCHED_SEED, shuffle=False, redraw=False)
+        crops = self._load("train", seed=WATCHED_SEED, shuffle=False, augment=False)
         return crops.take(WATCHED).batch(TEST_BATCH * 4)
 
     def tests(self) -> Iterator[tf.data.Dataset]:

@@ -44,7 +44,7 @@ def own_unit(info: DatasetInfo, values: np.ndarray) -> np.ndarray:
     values = values.astype("float64")
     if info.name != "flights":
         return values
-    mean, deviation = ka.datasets.flight_scaling().of(info.options["target"])
+    mean, deviation = ka.datasets.flight_scaling().mean_and_deviation(info.options["target"])
     return values * deviation + mean
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from program_parts.markdown import deviation
 
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 from targeted_kernels_parts.report import Summary
 
 
@@ -48,7 +48,7 @@ def draw(records: Sequence[dict[str, Any]], metric: str, title: str, path: Path)
     left.set_ylabel(metric)
     left.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 
 def _panel(axes: Axes, records: Sequence[dict[str, Any]], name: str, label: str) -> None:

@@ -29,7 +29,7 @@ class Protocol:
         weight_decay: L2 weight of the kernels.
         size: Pixels along the sides of an image; None for the data set's own.
         train_size: Images for training; None for all.
-        redraw: Whether every pass generates new images; None for the data set's way.
+        augment: Whether every pass generates new images; None for the data set's way.
         l2_times_steps: What L2 1e-4 of the scales and the number of steps multiply to at a rate of
             0.1; None where the L2 of the tables is meant as it is.
     """
@@ -44,7 +44,7 @@ class Protocol:
     weight_decay: float = 1e-4
     size: int | None = None
     train_size: int | None = None
-    redraw: bool | None = None
+    augment: bool | None = None
     l2_times_steps: float | None = None
 
     def rate(self, model: str) -> float:
@@ -81,7 +81,7 @@ _ADAM = Protocol("paper", batch_size=64, epochs=100, learning_rate=1e-3, optimiz
 # The paper's, by its data sets. Its top-left digits keep their distractors.
 PAPER = {
     "mnist": _MNIST,
-    "top_left_mnist": replace(_MNIST, redraw=False),
+    "top_left_mnist": replace(_MNIST, augment=False),
     "svhn_cropped": Protocol("paper", batch_size=64, epochs=40, drops=(0.5,)),
     "gtsrb": replace(_ADAM, weight_decay=0.05),
     "pain_archive": _ADAM,

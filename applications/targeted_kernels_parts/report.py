@@ -87,7 +87,7 @@ def record(training: Training) -> dict[str, Any]:
     protocol = asdict(job.protocol)
     protocol["protocol"] = protocol.pop("name")
     protocol["learning_rate"] = job.protocol.rate(row.model)
-    for name in ("gentle_rate", "l2_times_steps", "redraw"):
+    for name in ("gentle_rate", "l2_times_steps", "augment"):
         del protocol[name]
     protocol["drops"] = " ".join(f"{share:g}" for share in job.protocol.drops)
     options = {"window": row.window, "scale_l2": job.scale_l2, "beta": row.beta, "roi": job.roi}

@@ -49,7 +49,7 @@ class Job:
             seed=self.seed if training else 0,
             size=self.protocol.size,
             train_size=self.protocol.train_size,
-            redraw=self.protocol.redraw if training else None,
+            augment=self.protocol.augment if training else None,
         )
 
     def build(self, input_shape: Sequence[int], **changes: Any) -> keras.Model:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attention.datasets.folders import inside, needed_folder
-from keras_attention.datasets.picture_files import PictureFiles, missing
-from keras_attention.utils.validation import flag, is_integer, one_of
+from keras_attention.datasets.folders import check_inside, require_folder
+from keras_attention.datasets.image_files import ImageFiles, check_files_exist
+from keras_attention.utils.validation import boolean, is_integer, one_of
 
 # First and last year of each class; the files write the third as (8, 12).
 AGES = ((0, 2), (4, 6), (8, 13), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
@@ -49,7 +49,7 @@ def read_adience(
     data_dir: str | os.PathLike[str] | None = None,
     fold: int = 0,
     aligned: bool = True,
-) -> tuple[PictureFiles]:
+) -> tuple[ImageFiles]:
     """Finds the faces of one part of Adience; they are read in every pass.
 
     Of the five published folds, which share no person, one is for testing and four for training.
@@ -75,19 +75,19 @@ def read_adience(
             which), a `fold` that there is not, or a `train_size` that leaves a class out.
     """
     one_of("target", target, ("age", "gender"))
-    flag("aligned", aligned)
+    boolean("aligned", aligned)
     if not is_integer(fold) or not 0 <= fold < FOLDS:
         raise ValueError(f"`fold` must be an integer from 0 to 4. Received: fold={fold!r}")
-    root = needed_folder("adience", data_dir, LAYOUT, SOURCE)
+    root = require_folder("adience", data_dir, LAYOUT, SOURCE)
     folds = [number for number in range(FOLDS) if (number == fold) == (split == "test")]
-    tables = [inside(root, root / f"fold_{number}_data.txt") for number in folds]
+    tables = [check_inside(root, root / f"fold_{number}_data.txt") for number in folds]
     faces = [face for table in tables for face in _faces(table)]
     labeled = [(face, label) for face in faces if (label := _label(face, target)) is not None]
     paths = [_path(root, face, bool(aligned)) for face, _ in labeled]
-    missing(paths, root, "fold_0_data.txt to fold_4_data.txt")
+    check_files_exist(paths, root, "fold_0_data.txt to fold_4_data.txt")
     labels = np.array([label for _, label in labeled], "int64")
-    files = PictureFiles(tuple(paths), labels, size)
-    return (files.for_training(train_size) if split == "train" else files,)
+    files = ImageFiles(tuple(paths), labels, size)
+    return (files.training_subset(train_size) if split == "train" else files,)
 
 
 def age_class(age: str) -> int | None:

@@ -3,11 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.utils.validation import is_integer
+from keras_attention.datasets.splits import stratified_split
 
 CLASSES = 10
-TEST_SHARE = 0.2
-SPLIT_SEED = 0
+# Of the digits as they are bundled, 8x8: resized rows would follow from those above them.
+SIDE = 8
 
 
 def read_digits(
@@ -40,41 +40,68 @@ def read_digits(
     return resize(images, size), data.target[chosen].astype("int64")
 
 
-def stratified_split(labels: np.ndarray, train_size: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Splits indices into training and test ones with every class in equal shares.
-
-    Args:
-        labels: Shape `(N,)`.
-        train_size: How many are for training; None for four fifths.
-
-    Returns:
-        The indices of either part.
-
-    Raises:
-        ValueError: For a `train_size` that leaves a class out of either part.
-    """
-    from sklearn.model_selection import train_test_split
-
-    classes = len(np.unique(labels))
-    if train_size is None:
-        train_size = len(labels) - int(len(labels) * TEST_SHARE)
-    most = len(labels) - classes
-    if not is_integer(train_size) or not classes <= train_size <= most:
-        raise ValueError(
-            f"`train_size` must be an integer from {classes} to {most}, so that both parts hold "
-            f"every class. Received: train_size={train_size!r}"
-        )
-    train, test = train_test_split(
-        np.arange(len(labels)),
-        train_size=int(train_size),
-        random_state=SPLIT_SEED,
-        stratify=labels,
-    )
-    return train, test
-
-
 def resize(images: np.ndarray, size: int) -> np.ndarray:
     """Resizes images to squares, smoothed where they shrink; values stay in their range."""
     if images.shape[1:3] == (size, size):
         return images
     return tf.image.resize(images, (size, size), antialias=True).numpy()
+
+
+def read_digit_sequences(
+    split: str, size: int = 28, train_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads digits from the top row to the bottom row: which digit is it?
+
+    Args:
+        split: `"train"` or `"test"`.
+        size: Rows, and pixels of a row, after bilinear resizing.
+        train_size: Digits for training, the others are for testing; None for four fifths.
+
+    Returns:
+        Float32 sequences in `[0, 1]`, `(N, size rows, size pixels)`, and int64 labels `(N,)`.
+
+    Raises:
+        ValueError: For a `train_size` that leaves a class out of either part.
+
+    Example:
+    >>> sequences, labels = read_digit_sequences("test")
+    >>> sequences.shape, labels.shape
+    ((359, 28, 28), (359,))
+    """
+    images, labels = read_digits(split, size, train_size)
+    return images[..., 0], labels
+
+
+def read_digit_forecast(
+    split: str, size: int = 4, train_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads some rows of digits at 8x8 pixels: what is in the row below them?
+
+    A digit gives `8 - size` examples, one for each row that has so many above it.
+
+    Args:
+        split: `"train"` or `"test"`; all of a digit's examples are in the same part.
+        size: Rows that are given, from 1 to 7.
+        train_size: Digits for training, the others are for testing; None for four fifths.
+
+    Returns:
+        Float32 sequences in `[0, 1]`, `(N, size rows, 8 pixels)`, and the next rows, `(N, 8)`.
+
+    Raises:
+        ValueError: For rows that leave none to forecast, or a `train_size` that leaves a class out
+            of either part.
+
+    Example:
+    >>> sequences, rows = read_digit_forecast("test", size=6)
+    >>> sequences.shape, rows.shape
+    ((718, 6, 8), (718, 8))
+    """
+    if size >= SIDE:
+        raise ValueError(
+            f"`size` must be from 1 to {SIDE - 1}, the rows above the one to forecast. "
+            f"Received: size={size}"
+        )
+    digits = read_digits(split, SIDE, train_size)[0][..., 0]
+    starts = range(SIDE - size)
+    sequences = np.stack([digits[:, start : start + size] for start in starts], axis=1)
+    return sequences.reshape(-1, size, SIDE), digits[:, size:].reshape(-1, SIDE)

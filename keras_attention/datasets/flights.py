@@ -10,13 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.datasets.digits import SPLIT_SEED
-from keras_attention.datasets.folders import contents, inside, needed_folder
-from keras_attention.datasets.sequences import Scaling
-from keras_attention.datasets.subjects import draw_frames
-from keras_attention.datasets.tables import Table, read_table
-from keras_attention.datasets.windows import Windows
-from keras_attention.utils.validation import positive_integer, share
+from keras_attention.datasets.folders import check_inside, describe_folder, require_folder
+from keras_attention.datasets.sequences import Scaling, Table, Windows, read_table
+from keras_attention.datasets.splits import SPLIT_SEED, draw_examples
+from keras_attention.utils.validation import fraction, positive_integer
 
 SOURCE = "https://c3.nasa.gov/dashlink/projects/85/"
 LAYOUT = "a CSV file for each flight: names of the columns, then one line a second"
@@ -69,11 +66,11 @@ def read_flights(
     records = _long_enough(records, size + ahead, split)
     names = scaling.columns
     inputs = [names.index(name) for name in (names if columns is None else _names(columns))]
-    windows = Windows.cut([record[:, inputs] for record in records], size, ahead)
+    windows = Windows.from_records([record[:, inputs] for record in records], size, ahead)
     if split == "train" and train_size is not None:
-        windows = windows.take(draw_frames(np.arange(len(windows)), train_size))
+        windows = windows.subset(draw_examples(np.arange(len(windows)), train_size))
     flow = np.concatenate([record[:, names.index(target)] for record in records])
-    return windows, windows.following(flow, ahead)
+    return windows, windows.targets_after(flow, ahead)
 
 
 def flight_scaling(
@@ -82,7 +79,7 @@ def flight_scaling(
     columns: Sequence[str] | None = None,
     test_share: float = TEST_SHARE,
 ) -> Scaling:
-    """Says what `read_flights` scaled columns by: `.of(target)` is the target's mean and deviation.
+    """Says what `read_flights` scaled columns by: `.mean_and_deviation(target)` is the target's mean and deviation.
 
     Args:
         data_dir: As for `read_flights`.
@@ -101,13 +98,13 @@ def _flights(
     data_dir: str | os.PathLike[str] | None, test_share: float
 ) -> tuple[list[Path], np.ndarray]:
     """The flights, always in the same order, and which of them are for testing."""
-    held_out = share("test_share", test_share)
-    folder = needed_folder("flights", data_dir, LAYOUT, SOURCE)
-    paths = [inside(folder, path) for path in sorted(folder.rglob("*.csv"))]
+    held_out = fraction("test_share", test_share)
+    folder = require_folder("flights", data_dir, LAYOUT, SOURCE)
+    paths = [check_inside(folder, path) for path in sorted(folder.rglob("*.csv"))]
     if len(paths) < 2:
         raise ValueError(
             f"`data_dir` must be a folder with {LAYOUT}; two flights at least, one for testing. "
-            f"Received: data_dir={str(folder)!r}, {contents(folder)}"
+            f"Received: data_dir={str(folder)!r}, {describe_folder(folder)}"
         )
     many = min(max(1, round(held_out * len(paths))), len(paths) - 1)
     for_test: np.ndarray = np.zeros(len(paths), bool)

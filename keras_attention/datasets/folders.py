@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def variable_of(name: str) -> str:
+def folder_variable(name: str) -> str:
     """The environment variable that names a data set's folder.
 
     Example:
-    >>> variable_of("pain_archive")
+    >>> folder_variable("pain_archive")
     'PAIN_ARCHIVE_DIR'
     """
     return f"{name.upper()}_DIR"
 
 
-def folder_of(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
+def find_folder(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
     """Says where a data set's folder is: as the argument says, else as the environment does.
 
     Args:
@@ -26,11 +26,11 @@ def folder_of(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None
         The path, which need not exist, or None where nothing names one.
     """
     if data_dir is None:
-        data_dir = os.environ.get(variable_of(name)) or None
+        data_dir = os.environ.get(folder_variable(name)) or None
     return None if data_dir is None else Path(data_dir)
 
 
-def contents(folder: Path) -> str:
+def describe_folder(folder: Path) -> str:
     """Says what a folder holds, for error messages."""
     if not folder.is_dir():
         return "not a folder"
@@ -39,7 +39,7 @@ def contents(folder: Path) -> str:
     return f"a folder with {', '.join(names[:5])}{more}" if names else "an empty folder"
 
 
-def needed_folder(
+def require_folder(
     name: str,
     data_dir: str | os.PathLike[str] | None,
     layout: str,
@@ -60,32 +60,32 @@ def needed_folder(
     Raises:
         ValueError: Where nothing names a folder, or what is named is none or does not hold it.
     """
-    folder = folder_of(name, data_dir)
+    folder = find_folder(name, data_dir)
     for root in () if folder is None else (folder, folder / archive):
         if root.is_dir() and (root / holds).exists():
             return root
-    received = "" if folder is None else f", {contents(folder)}"
+    received = "" if folder is None else f", {describe_folder(folder)}"
     raise ValueError(
-        f"`data_dir`, or the environment variable {variable_of(name)}, must name a folder with "
+        f"`data_dir`, or the environment variable {folder_variable(name)}, must name a folder with "
         f"{layout}. The files come from {source}. "
         f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
     )
 
 
-def all_inside(folder: Path, paths: Sequence[Path]) -> None:
+def check_all_inside(folder: Path, paths: Sequence[Path]) -> None:
     """Checks that none of many paths leads out of a folder, by its name or by links.
 
     Raises:
         ValueError: For one that does.
     """
     for parent in dict.fromkeys(path.parent for path in paths):
-        inside(folder, parent)
+        check_inside(folder, parent)
     for path in paths:
         if path.name == ".." or path.is_symlink():
-            inside(folder, path)
+            check_inside(folder, path)
 
 
-def inside(folder: Path, path: Path) -> Path:
+def check_inside(folder: Path, path: Path) -> Path:
     """Returns a path if it does not lead out of the folder, by its name or by links.
 
     Raises:

@@ -3,22 +3,33 @@
 Reference: Houben et al., Detection of traffic signs in real-world images (2013).
 """
 
+from __future__ import annotations
+
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
-from keras_attention.datasets.folders import all_inside, contents, folder_of, inside, variable_of
-from keras_attention.datasets.scenes import Scenes, padded
-from keras_attention.datasets.subjects import draw_frames
+from keras_attention.datasets.folders import (
+    check_all_inside,
+    check_inside,
+    describe_folder,
+    find_folder,
+    folder_variable,
+)
+from keras_attention.datasets.image_files import open_image
+from keras_attention.datasets.pipelines import index_order, to_float
+from keras_attention.datasets.splits import draw_examples
 from keras_attention.utils.validation import positive_integer
 
 CLASSES = 43
 FIRST_OF_TEST = 600
-MOST_BOXES = 8
+MAX_BOXES = 8
 # The benchmark detects the first three; what is left it calls other.
 CATEGORIES = {
     "prohibitory": (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16),
@@ -30,6 +41,9 @@ NAME = re.compile(r"\d{5}\.ppm", re.ASCII)
 LINE = "ImgNo#.ppm;leftCol;topRow;rightCol;bottomRow;ClassID"
 SOURCE = "https://sid.erda.dk/public/archives/ff17dc924eba88d5d01a807357d6614c"
 LAYOUT = f"gt.txt and 00000.ppm to 00899.ppm, as FullIJCNN2013.zip of {SOURCE} unpacks"
+CHANNELS = 3
+# What fills the rows of an image that has fewer boxes than others.
+PADDING = -1
 
 
 class Sign(NamedTuple):
@@ -47,7 +61,7 @@ def read_gtsdb(
     train_size: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     keep_aspect_ratio: bool = True,
-    max_boxes: int = MOST_BOXES,
+    max_boxes: int = MAX_BOXES,
     superclasses: bool = False,
 ) -> tuple[Scenes, dict[str, np.ndarray]]:
     """Reads the boxes of one part of the German Traffic Sign Detection Benchmark.
@@ -86,11 +100,11 @@ def read_gtsdb(
             raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
     positive_integer("max_boxes", max_boxes)
     root = _root(data_dir)
-    signs = list(_signs(inside(root, root / "gt.txt")))
+    signs = list(_signs(check_inside(root, root / "gt.txt")))
     names = _pictures(root, split, signs)
-    all_inside(root, [root / name for name in names])
+    check_all_inside(root, [root / name for name in names])
     if split == "train" and train_size is not None:
-        names = [names[index] for index in draw_frames(np.arange(len(names)), train_size)]
+        names = [names[index] for index in draw_examples(np.arange(len(names)), train_size)]
     scenes = Scenes(tuple(root / name for name in names), size, keep_aspect_ratio)
     return scenes, _targets(scenes, signs, max_boxes, superclasses)
 
@@ -106,13 +120,13 @@ def category_of(label: int) -> int:
 
 
 def _root(data_dir: str | os.PathLike[str] | None) -> Path:
-    folder = folder_of("gtsdb", data_dir)
+    folder = find_folder("gtsdb", data_dir)
     for root in () if folder is None else (folder, folder / "FullIJCNN2013"):
         if (root / "gt.txt").is_file():
             return root
-    received = "" if folder is None else f", {contents(folder)}"
+    received = "" if folder is None else f", {describe_folder(folder)}"
     raise ValueError(
-        f"`data_dir`, or the environment variable {variable_of('gtsdb')}, must name the folder of "
+        f"`data_dir`, or the environment variable {folder_variable('gtsdb')}, must name the folder of "
         f"the German Traffic Sign Detection Benchmark, with {LAYOUT}. "
         f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
     )
@@ -170,7 +184,7 @@ def _targets(
         np.array([category_of(sign.label) if superclasses else sign.label for sign in shown])
         for shown in by_picture.values()
     ]
-    return padded(boxes, labels, max_boxes)
+    return pad_boxes(boxes, labels, max_boxes)
 
 
 def _boxes(scenes: Scenes, index: int, signs: list[Sign]) -> np.ndarray:
@@ -185,3 +199,135 @@ def _boxes(scenes: Scenes, index: int, signs: list[Sign]) -> np.ndarray:
                 f"Received: box={sign.box}"
             )
     return scenes.place(np.array([sign.box for sign in signs], "float64"), sides)
+
+
+def fitted_size(width: int, height: int, size: int, keep_aspect_ratio: bool) -> tuple[int, int]:
+    """Width and height of a picture within a square of `size` pixels.
+
+    Example:
+    >>> fitted_size(1360, 800, 512, keep_aspect_ratio=True)
+    (512, 301)
+    >>> fitted_size(1360, 800, 512, keep_aspect_ratio=False)
+    (512, 512)
+    """
+    if not keep_aspect_ratio:
+        return size, size
+    factor = size / max(width, height)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Pictures on disk, and the square that each is fitted into.
+
+    Attributes:
+        paths: Of the pictures, `(N,)`.
+        size: Pixels along the sides of the squares.
+        keep_aspect_ratio: Whether the rest of a square stays black, on the right or below; else
+            pictures are stretched.
+    """
+
+    paths: tuple[Path, ...]
+    size: int
+    keep_aspect_ratio: bool = True
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def sides(self, index: int) -> tuple[int, int]:
+        """Width and height of a picture on disk; reads no more than its header.
+
+        Raises:
+            ValueError: For a file that is no picture.
+        """
+        with open_image(self.paths[index]) as picture:
+            width, height = picture.size
+            return width, height
+
+    def place(self, boxes: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+        """Moves boxes `(n, 4)`, left, top, right and bottom, from a picture to its square.
+
+        Example:
+        >>> Scenes((), size=512).place(np.array([[680, 400, 1360, 800]]), (1360, 800)).tolist()
+        [[256.0, 150.5, 512.0, 301.0]]
+        """
+        factors = np.array(fitted_size(*sides, self.size, self.keep_aspect_ratio)) / sides
+        return np.reshape(boxes, (-1, 4)) * np.tile(factors, 2)
+
+    def read(self, index: int) -> np.ndarray:
+        """Reads a picture, resized bilinearly and smoothed: bytes `(size, size, 3)`.
+
+        Raises:
+            ValueError: For a file that is cut off.
+        """
+        from PIL import Image
+
+        canvas = Image.new("RGB", (self.size, self.size))
+        try:
+            with open_image(self.paths[index]) as picture:
+                width, height = picture.size
+                sides = fitted_size(width, height, self.size, self.keep_aspect_ratio)
+                canvas.paste(picture.convert("RGB").resize(sides, Image.Resampling.BILINEAR))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"Expected a whole picture in {str(self.paths[index])!r}. Received: {error}"
+            ) from error
+        return np.asarray(canvas)
+
+
+def pad_boxes(
+    boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], most: int
+) -> dict[str, np.ndarray]:
+    """Puts the boxes of all pictures into arrays with `most` rows each.
+
+    Args:
+        boxes: `(n, 4)` for each picture.
+        labels: `(n,)` for each picture.
+        most: Rows of a picture, at least the largest `n`.
+
+    Returns:
+        Float32 `"boxes"`, `(N, most, 4)`, and int64 `"labels"`, `(N, most)`; -1 where none is.
+
+    Example:
+    >>> pad_boxes([np.array([[1, 2, 3, 4]])], [np.array([5])], most=2)["labels"].tolist()
+    [[5, -1]]
+    """
+    all_boxes: np.ndarray = np.full((len(boxes), most, 4), PADDING, "float32")
+    all_labels: np.ndarray = np.full((len(boxes), most), PADDING, "int64")
+    for row, (some, classes) in enumerate(zip(boxes, labels, strict=True)):
+        all_boxes[row, : len(some)] = some
+        all_labels[row, : len(some)] = classes
+    return {"boxes": all_boxes, "labels": all_labels}
+
+
+def serve_scenes(
+    scenes: Scenes,
+    labels: Mapping[str, np.ndarray],
+    *,
+    seed: int = 0,
+    shuffle: bool = False,
+    augment: bool = False,
+) -> tf.data.Dataset:
+    """Serves pictures with their boxes; one is in memory at a time.
+
+    Args:
+        scenes: Where the pictures are.
+        labels: What `pad_boxes` returns, in pixels of the squares.
+        seed: Of the order.
+        shuffle: Whether every pass has an order of its own.
+        augment: Of no effect: a mirrored sign may mean something else.
+
+    Returns:
+        A data set of `(image, labels)`: float32 `(size, size, 3)` in `[0, 1]`, and a dictionary of
+        `"boxes"`, `(most, 4)`, and `"labels"`, `(most,)`.
+    """
+    targets = {name: tf.constant(values) for name, values in labels.items()}
+
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        # tf.io decodes no PPM.
+        picture = tf.numpy_function(scenes.read, [index], tf.uint8, stateful=False)
+        picture.set_shape((scenes.size, scenes.size, CHANNELS))
+        return to_float(picture), {name: values[index] for name, values in targets.items()}
+
+    order = index_order(len(scenes), seed, shuffle)
+    return order.map(read, num_parallel_calls=tf.data.AUTOTUNE)

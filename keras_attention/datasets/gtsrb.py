@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.datasets.digits import stratified_split
-from keras_attention.datasets.folders import all_inside, contents, folder_of
-from keras_attention.datasets.picture_limits import open_picture
+from keras_attention.datasets.folders import check_all_inside, describe_folder, find_folder
+from keras_attention.datasets.image_files import open_image
+from keras_attention.datasets.splits import stratified_split
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 
 CLASSES = 43
@@ -61,7 +61,7 @@ def read_gtsrb(
     """
     if not isinstance(crop, bool):
         raise ValueError(f"`crop` must be True or False. Received: crop={crop!r}")
-    folder = folder_of("gtsrb", data_dir)
+    folder = find_folder("gtsrb", data_dir)
     root = None if folder is None else _root(folder)
     if root is not None:
         images, labels = _read_folder(root, split, size, crop)
@@ -72,7 +72,7 @@ def read_gtsrb(
     if data_dir is None and folder is not None:
         raise ValueError(
             f"The environment variable GTSRB_DIR must name a folder with {LAYOUT}. "
-            f"Received: GTSRB_DIR={str(folder)!r}, {contents(folder)}"
+            f"Received: GTSRB_DIR={str(folder)!r}, {describe_folder(folder)}"
         )
     parts = {"test": "validation"}
     try:
@@ -94,9 +94,9 @@ def _root(folder: Path) -> Path | None:
 
 def _read_folder(root: Path, split: str, size: int, crop: bool) -> tuple[np.ndarray, np.ndarray]:
     tables = _tables(root, split)
-    all_inside(root.parent, [table for _, table in tables])
+    check_all_inside(root.parent, [table for _, table in tables])
     rows = [(images, row) for images, table in tables for row in _rows(table)]
-    all_inside(root, [images / row["Filename"] for images, row in rows])
+    check_all_inside(root, [images / row["Filename"] for images, row in rows])
     labels = np.array([int(row["ClassId"]) for _, row in rows], "int64")
     if labels.min() < 0 or labels.max() >= CLASSES:
         raise ValueError(
@@ -120,7 +120,7 @@ def _tables(root: Path, split: str) -> list[tuple[Path, Path]]:
         raise ValueError(
             f"`data_dir` must be a folder with {LAYOUT}; the labels of the test part come in "
             "GTSRB_Final_Test_GT.zip. "
-            f"Received: data_dir={str(root)!r} with {str(folder)!r}, {contents(folder)}"
+            f"Received: data_dir={str(root)!r} with {str(folder)!r}, {describe_folder(folder)}"
         )
     return tables
 
@@ -147,7 +147,7 @@ def _read_image(folder: Path, row: dict[str, str], size: int, crop: bool) -> np.
     from PIL import Image
 
     path = folder / row["Filename"]
-    with open_picture(path) as image:
+    with open_image(path) as image:
         sign = image.convert("RGB")
     if crop:
         # X2 and Y2 are the first pixels behind the sign: small images then have margins of five

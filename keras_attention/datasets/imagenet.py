@@ -6,7 +6,7 @@ Reference: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge
 import os
 from typing import Any
 
-from keras_attention.datasets.streams import Stream
+from keras_attention.datasets.tensorflow_sets import Stream
 from keras_attention.utils.validation import positive_integer
 
 SOURCE = "https://image-net.org/download-images"
@@ -46,7 +46,7 @@ def read_imagenet(
     buffer = positive_integer("shuffle_buffer", shuffle_buffer)
     builder = _prepared(split, data_dir)
     stream = Stream(builder, PARTS[split], size, buffer)
-    return (stream.first(train_size if split == "train" else None),)
+    return (stream.first_examples(train_size if split == "train" else None),)
 
 
 def _prepared(split: str, data_dir: str | os.PathLike[str] | None) -> Any:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.datasets.folders import contents, inside, needed_folder
-from keras_attention.datasets.picture_files import PictureFiles, missing
+from keras_attention.datasets.folders import check_inside, describe_folder, require_folder
+from keras_attention.datasets.image_files import ImageFiles, check_files_exist
 from keras_attention.utils.validation import one_of
 
 CLASSES = 67
@@ -31,7 +31,7 @@ def read_mit_scenes(
     size: int = 224,
     train_size: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-) -> tuple[PictureFiles]:
+) -> tuple[ImageFiles]:
     """Finds the pictures of one part of MIT's Indoor Scenes; they are read in every pass.
 
     The published lists have 80 pictures of each class for training and 20 for testing, not all of
@@ -60,14 +60,14 @@ def read_mit_scenes(
     table = _table(images, LISTS[split])
     pictures = list(_pictures(table, classes))
     paths = [images / name / picture for name, picture in pictures]
-    missing(paths, images, table.name)
+    check_files_exist(paths, images, table.name)
     labels = np.array([classes[name] for name, _ in pictures], "int64")
-    files = PictureFiles(tuple(paths), labels, size, recover=True)
-    return (files.for_training(train_size) if split == "train" else files,)
+    files = ImageFiles(tuple(paths), labels, size, recover=True)
+    return (files.training_subset(train_size) if split == "train" else files,)
 
 
 def _images(data_dir: str | os.PathLike[str] | None) -> Path:
-    return needed_folder("mit_scenes", data_dir, LAYOUT, SOURCE, IMAGES, ARCHIVE) / IMAGES
+    return require_folder("mit_scenes", data_dir, LAYOUT, SOURCE, IMAGES, ARCHIVE) / IMAGES
 
 
 def _classes(images: Path) -> list[str]:
@@ -77,7 +77,7 @@ def _classes(images: Path) -> list[str]:
         return names
     raise ValueError(
         f"Expected {CLASSES} folders, one a class, in {str(images)!r}. "
-        f"Received: {len(names)} folders; {contents(images)}"
+        f"Received: {len(names)} folders; {describe_folder(images)}"
     )
 
 
@@ -85,7 +85,7 @@ def _table(images: Path, name: str) -> Path:
     root = images.parent
     for place in (root, root.parent, images):
         if (place / name).is_file():
-            return inside(place, place / name)
+            return check_inside(place, place / name)
     raise ValueError(
         f"`data_dir` must be a folder with {LAYOUT}. "
         f"Received: no {name} in {str(root)!r}, in the folder above it or in {IMAGES}"

@@ -1,17 +1,19 @@
 """Numbers painted on photographs: generated pictures in the form of SVHN's, without a download."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.datasets import number_painting as painting
-from keras_attention.datasets.by_size import BATCHING
-from keras_attention.datasets.digits import SPLIT_SEED, read_digits
-from keras_attention.datasets.in_memory import indices
-from keras_attention.datasets.photographs import photographs
-from keras_attention.utils.validation import flag, one_of, positive_integer
+from keras_attention.datasets.digits import read_digits
+from keras_attention.datasets.pipelines import BATCHING, index_order, to_gray
+from keras_attention.datasets.splits import SPLIT_SEED
+from keras_attention.datasets.svhn import MAX_DIGITS, NO_DIGIT
+from keras_attention.utils.validation import boolean, one_of, positive_integer
 
 CROP = (54, 110)
 # Rows and columns of whole pictures, from small ones to the hundred largest of SVHN's test part.
@@ -19,7 +21,27 @@ SMALL, MIDDLE, LARGE = (60, 120), (363, 735), (442, 1083)
 SIZES = {"mixed": np.geomspace(SMALL, LARGE, 12), "large": np.linspace(MIDDLE, LARGE, 5)}
 TRAIN_SIZE, TEST_SIZE = 20_000, 1_000
 # Crops are painted together, which is faster than one by one.
-TOGETHER = 64
+COMPOSE_BATCH = 64
+# Training pictures are cut from the left part of the photographs, test pictures from the right.
+TRAIN_PART = 0.6
+# A part and its mirror images lie beside each other until there are so many pixels.
+ROWS, COLUMNS = 800, 1400
+# Pixels along the sides of a digit before it is painted, and around a number for its plate.
+CELL, MARGIN = 32, 8
+# Of one to five digits, nearly as often as in SVHN.
+SHARES = (0.2, 0.3, 0.3, 0.15, 0.05)
+# Height of a number, the most it is wide, and the width of a digit by its height.
+HEIGHTS, WIDEST, ASPECTS = (32.0, 48.0), 96.0, (0.6, 0.9)
+# Each is drawn from 0 to 1.
+DRAW_NAMES = (
+    *("length", "photograph", "zoom", "top", "left", "contrast", "light"),
+    *("scale", "height", "aspect", "slant", "turn", "row", "column"),
+    *("plate", "shade", "difference", "polarity"),
+    *(f"digit{place}" for place in range(MAX_DIGITS)),
+)
+Drawn = dict[str, tf.Tensor]
+# Rows and columns, known or not before a picture is painted.
+Size: TypeAlias = tf.Tensor | tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +67,12 @@ class NumberPhotographs:
     def __len__(self) -> int:
         return self.count
 
-    def singles(self, *, seed: int, shuffle: bool, redraw: bool) -> tf.data.Dataset:
+    def single_examples(self, *, seed: int, shuffle: bool, augment: bool) -> tf.data.Dataset:
         """Gives `(image, label)`."""
-        order, paint = indices(self.count, seed, shuffle), self._painter()
-        drawn = tf.data.Dataset.zip(order, _seeds(seed, redraw)).map(_draw)
+        order, paint = index_order(self.count, seed, shuffle), self._painter()
+        drawn = tf.data.Dataset.zip(order, _seeds(seed, augment)).map(_draw)
         if self.sizes is None:
-            made = drawn.batch(TOGETHER).map(
+            made = drawn.batch(COMPOSE_BATCH).map(
                 lambda places, bits: paint(bits, CROP), num_parallel_calls=tf.data.AUTOTUNE
             )
             return made.unbatch().apply(tf.data.experimental.assert_cardinality(self.count))
@@ -60,7 +82,9 @@ class NumberPhotographs:
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
-    def together(self, places: tf.data.Dataset, *, seed: int, redraw: bool) -> tf.data.Dataset:
+    def same_size_batches(
+        self, places: tf.data.Dataset, *, seed: int, augment: bool
+    ) -> tf.data.Dataset:
         """Gives whole pictures of the same size for places `(B,)`."""
         sizes, paint = tf.constant(self.sizes), self._painter()
 
@@ -70,24 +94,24 @@ class NumberPhotographs:
             )
             return paint(bits, sizes[batch[0]])
 
-        return tf.data.Dataset.zip(places, _seeds(seed, redraw)).map(
+        return tf.data.Dataset.zip(places, _seeds(seed, augment)).map(
             painted, num_parallel_calls=tf.data.AUTOTUNE
         )
 
     def _painter(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Paints pictures of a size, `(B, rows, columns, 1)`, and says their labels, `(B, 6)`."""
         # Constants of a pipeline's own graph would be copied in every pass.
-        digits, labels, grounds = map(tf.constant, (self.digits, self.labels, self.photographs))
+        digits, labels, backgrounds = map(tf.constant, (self.digits, self.labels, self.photographs))
         whole = self.sizes is not None
 
-        def paint(bits: tf.Tensor, size: painting.Size) -> tuple[tf.Tensor, tf.Tensor]:
-            drawn = painting.choices(bits)
-            length, places, numbers = painting.choose_digits(drawn, labels)
-            strips = painting.strips(tf.gather(digits, places), length)
-            masks = painting.project(
-                strips, painting.transforms(drawn, length, size, whole=whole), size
+        def paint(bits: tf.Tensor, size: Size) -> tuple[tf.Tensor, tf.Tensor]:
+            drawn = unpack_draws(bits)
+            length, places, numbers = draw_numbers(drawn, labels)
+            strips = digit_strips(tf.gather(digits, places), length)
+            masks = warp_images(
+                strips, placement_transforms(drawn, length, size, whole=whole), size
             )
-            return painting.paint(drawn, painting.grounds(drawn, grounds, size), masks), numbers
+            return paint_numbers(drawn, cut_backgrounds(drawn, backgrounds, size), masks), numbers
 
         return paint
 
@@ -110,7 +134,7 @@ def read_number_photographs(
 
     Args:
         split: `"train"` or `"test"`.
-        train_size: Pictures of a pass in training; None for 20,000. Without `redraw` they are the
+        train_size: Pictures of a pass in training; None for 20,000. Without `augment` they are the
             same in every pass.
         test_size: Pictures of a pass for testing.
         whole: Whether pictures are whole, or crops; None for whole ones for testing only.
@@ -120,7 +144,7 @@ def read_number_photographs(
             smaller than asked for, and the smallest pictures come first. Or `"ragged"`.
 
     Returns:
-        What `serve_pictures` and `serve_picture_batches` serve. Labels are those of `label_of`,
+        What `serve_images` and `serve_image_batches` serve. Labels are those of `encode_number`,
         int64 `(6,)`: the number's length less 1, and five digits, 10 where there is none.
 
     Raises:
@@ -131,19 +155,19 @@ def read_number_photographs(
     >>> len(pictures), pictures.sizes.min(axis=0).tolist()
     (1000, [363, 735])
     """
-    whole = split == "test" if whole is None else flag("whole", whole)
+    whole = split == "test" if whole is None else boolean("whole", whole)
     one_of("sizes", sizes, tuple(SIZES))
     one_of("batching", batching, BATCHING)
     training = positive_integer("train_size", TRAIN_SIZE if train_size is None else train_size)
     testing = positive_integer("test_size", test_size)
     count = training if split == "train" else testing
-    images, labels = read_digits(split, painting.CELL)
+    images, labels = read_digits(split, CELL)
     return (
         NumberPhotographs(
             count,
             _with_edges(images[..., 0]),
             labels,
-            photographs(split),
+            read_backgrounds(split),
             _draw_sizes(sizes, count) if whole else None,
             batching,
         ),
@@ -162,13 +186,191 @@ def _draw_sizes(name: str, count: int) -> np.ndarray:
     return allowed[random.integers(len(allowed), size=count)]
 
 
-def _seeds(seed: int, redraw: bool) -> tf.data.Dataset:
-    """A number for every example: with `redraw` a new one each, else the seed."""
-    if redraw:
+def _seeds(seed: int, augment: bool) -> tf.data.Dataset:
+    """A number for every example: with `augment` a new one each, else the seed."""
+    if augment:
         return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     return tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
 
 
 def _draw(place: tf.Tensor, of_pass: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """All that is drawn for a picture, from 0 to 1."""
-    return place, tf.random.stateless_uniform((len(painting.CHOICES),), (of_pass, place))
+    return place, tf.random.stateless_uniform((len(DRAW_NAMES),), (of_pass, place))
+
+
+def read_backgrounds(split: str) -> np.ndarray:
+    """The left or the right part of each photograph, continued by mirror images.
+
+    Args:
+        split: `"train"` or `"test"`; they share no pixel.
+
+    Returns:
+        Float32 `(2, rows, columns, 1)` in `[0, 1]`, at least 800 rows and 1400 columns.
+
+    Example:
+    >>> read_backgrounds("test").shape
+    (2, 854, 1536, 1)
+    """
+    from sklearn.datasets import load_sample_images
+
+    pixels = to_gray(np.stack(load_sample_images().images)).numpy()
+    border = int(pixels.shape[2] * TRAIN_PART)
+    part = pixels[:, :, :border] if split == "train" else pixels[:, :, border:]
+    _, rows, columns, _ = part.shape
+    below, beside = rows * ((ROWS - 1) // rows), columns * ((COLUMNS - 1) // columns)
+    return np.pad(part, ((0, 0), (0, below), (0, beside), (0, 0)), mode="symmetric")
+
+
+def unpack_draws(drawn: tf.Tensor) -> Drawn:
+    """Names what was drawn, `(B, choices)`."""
+    return dict(zip(DRAW_NAMES, tf.unstack(drawn, axis=-1), strict=True))
+
+
+def between(drawn: tf.Tensor, low: float | tf.Tensor, high: float | tf.Tensor) -> tf.Tensor:
+    """Brings what was drawn from 0 to 1 to another range."""
+    return low + drawn * (high - low)
+
+
+def draw_numbers(drawn: Drawn, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Chooses how many digits a number has, and which.
+
+    Args:
+        drawn: Of `choices`, `(B,)` each.
+        labels: Of the digits there are, int64 `(N,)`.
+
+    Returns:
+        Lengths `(B,)`, places of the digits among the `N`, `(B, 5)`, and labels as of `encode_number`,
+        int64 `(B, 6)`.
+    """
+    borders = np.cumsum(SHARES)[:-1]
+    length = 1 + tf.reduce_sum(tf.cast(drawn["length"][:, None] >= borders, tf.int32), axis=1)
+    digits = tf.stack([drawn[f"digit{place}"] for place in range(MAX_DIGITS)], axis=1)
+    count = len(labels)
+    places = tf.minimum(tf.cast(digits * count, tf.int32), count - 1)
+    there = tf.range(MAX_DIGITS) < length[:, None]
+    shown = tf.where(there, tf.gather(labels, places), NO_DIGIT)
+    return length, places, tf.concat([tf.cast(length[:, None] - 1, tf.int64), shown], axis=1)
+
+
+def digit_strips(digits: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """Puts digits side by side, and a plate behind them.
+
+    Args:
+        digits: `(B, 5, CELL, CELL)`.
+        length: How many of them count, `(B,)`.
+
+    Returns:
+        How much of ink and of plate is where, `(B, CELL + 2 MARGIN, 5 CELL + 2 MARGIN, 2)`.
+    """
+    row = tf.reshape(tf.transpose(digits, (0, 2, 1, 3)), (-1, CELL, MAX_DIGITS * CELL))
+    end = CELL * length[:, None, None]
+    ink = tf.where(tf.range(MAX_DIGITS * CELL) < end, row, 0.0)
+    ink = tf.pad(ink, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
+    inner = np.arange(CELL + 2 * MARGIN)[:, None]
+    columns = np.arange(MAX_DIGITS * CELL + 2 * MARGIN)
+    plate = (columns > 0) & (columns < end + 2 * MARGIN - 1)
+    plate &= (inner > 0) & (inner < CELL + 2 * MARGIN - 1)
+    return tf.stack([ink, tf.cast(plate, tf.float32)], axis=-1)
+
+
+def placement_transforms(drawn: Drawn, length: tf.Tensor, size: Size, *, whole: bool) -> tf.Tensor:
+    """Decides how large the numbers are, how they lean, and where they are.
+
+    Args:
+        drawn: Of `choices`, `(B,)` each.
+        length: Digits of the numbers, `(B,)`.
+        size: Rows and columns of the pictures, `(2,)`.
+        whole: Whether they are anywhere and of more sizes; else nearly in the middle.
+
+    Returns:
+        For each the transform from the pictures' columns and rows to those of `strips`, `(B, 8)`,
+        as `project` takes it.
+    """
+    rows, columns = tf.unstack(tf.cast(size, tf.float32))
+    scale = tf.ones_like(drawn["scale"])
+    if whole:
+        # The smallest pictures leave no room for the largest numbers.
+        most = tf.minimum(columns / (WIDEST + 14), rows / (HEIGHTS[1] + 10))
+        scale = tf.minimum(between(drawn["scale"], 0.9, 1.3), most)
+    height = scale * between(drawn["height"], *HEIGHTS)
+    count = tf.cast(length, tf.float32)
+    width = tf.minimum(height * count * between(drawn["aspect"], *ASPECTS), scale * WIDEST)
+    slant, turn = between(drawn["slant"], -0.15, 0.15), between(drawn["turn"], -0.07, 0.07)
+    if whole:
+        beside = (width + (tf.abs(slant) + tf.abs(turn)) * height) / 2
+        above = (height + tf.abs(turn) * width) / 2
+        x = between(drawn["column"], beside, columns - beside)
+        y = between(drawn["row"], above, rows - above)
+    else:
+        x = columns / 2 + between(drawn["column"], -11.0, 11.0)
+        y = rows / 2 + between(drawn["row"], -7.0, 7.0)
+    across, down = CELL * count / width, CELL / height
+    cos, sin = tf.cos(turn), tf.sin(turn)
+    a, b = across * (cos - slant * sin), across * (sin + slant * cos)
+    c, d = -down * sin, down * cos
+    middle_x, middle_y = MARGIN + CELL * count / 2 - 0.5, MARGIN + CELL / 2 - 0.5
+    x, y, zero = x - 0.5, y - 0.5, tf.zeros_like(a)
+    rows_of = [a, b, middle_x - a * x - b * y, c, d, middle_y - c * x - d * y, zero, zero]
+    return tf.stack(rows_of, axis=1)
+
+
+def cut_backgrounds(drawn: Drawn, photographs: tf.Tensor, size: Size) -> tf.Tensor:
+    """Cuts grounds out of photographs, at several scales: `(B, rows, columns, 1)` in `[0, 1]`."""
+    count, *sides = photographs.shape[:3]
+    zoom = between(drawn["zoom"], 0.5, 1.25)
+    chosen = tf.minimum(tf.cast(drawn["photograph"] * count, tf.int32), count - 1)
+    # Of the last pixel, as the corners of `crop_and_resize`.
+    shares = [zoom * tf.cast(size[axis] - 1, tf.float32) / (sides[axis] - 1) for axis in range(2)]
+    first = [drawn[name] * (1 - part) for name, part in zip(("top", "left"), shares, strict=True)]
+    boxes = tf.stack([*first, *(one + part for one, part in zip(first, shares, strict=True))], 1)
+    cut = tf.image.crop_and_resize(photographs, boxes, chosen, size)
+    contrast, light = between(drawn["contrast"], 0.4, 0.9), between(drawn["light"], -0.15, 0.15)
+    return tf.clip_by_value(_wide(contrast) * (cut - 0.5) + 0.5 + _wide(light), 0.0, 1.0)
+
+
+def paint_numbers(drawn: Drawn, ground: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    """Paints plates and ink on grounds, brighter or darker than what is behind them.
+
+    Args:
+        drawn: Of `choices`, `(B,)` each.
+        ground: `(B, rows, columns, 1)` in `[0, 1]`.
+        masks: How much of ink and of plate is where, `(B, rows, columns, 2)`.
+
+    Returns:
+        Pictures `(B, rows, columns, 1)` in `[0, 1]`.
+    """
+    ink, plate = masks[..., :1], masks[..., 1:]
+    # Half of the numbers have a plate.
+    cover = tf.maximum(0.0, between(drawn["plate"], -0.9, 0.9))
+    shade = _mean(ground, plate) + _wide(between(drawn["shade"], -0.25, 0.25))
+    ground += plate * _wide(cover) * (tf.clip_by_value(shade, 0.0, 1.0) - ground)
+    behind = _mean(ground, plate)
+    difference = between(drawn["difference"], 0.35, 0.85)
+    sign = tf.where(drawn["polarity"] < 0.5, -1.0, 1.0)
+    # Where there is no room for that, the ink is of the other kind.
+    room = tf.where(sign > 0, 1 - behind[:, 0, 0, 0], behind[:, 0, 0, 0])
+    sign = tf.where(room < 0.3, -sign, sign)
+    color = tf.clip_by_value(behind + _wide(sign * difference), 0.0, 1.0)
+    return tf.clip_by_value(ground + ink * (color - ground), 0.0, 1.0)
+
+
+def warp_images(images: tf.Tensor, transforms: tf.Tensor, size: Size) -> tf.Tensor:
+    """Moves images as the transforms say, zeros outside: `(B, rows, columns, channels)`."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=size,
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+
+def _wide(values: tf.Tensor) -> tf.Tensor:
+    return values[:, None, None, None]
+
+
+def _mean(images: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    axes = (1, 2, 3)
+    total = tf.reduce_sum(weights, axes, keepdims=True)
+    return tf.reduce_sum(images * weights, axes, keepdims=True) / tf.maximum(total, 1.0)

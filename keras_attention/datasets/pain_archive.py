@@ -3,6 +3,8 @@
 Reference: Lucey et al., Painful data (2011); Chitta, Targeted Kernel Networks (2018), section 4.1.
 """
 
+from __future__ import annotations
+
 import os
 import warnings
 from collections.abc import Sequence
@@ -10,20 +12,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-from keras_attention.datasets.faces import Faces
-from keras_attention.datasets.folders import all_inside, contents, folder_of, inside, variable_of
-from keras_attention.datasets.subjects import choose_subjects, draw_frames
+from keras_attention.datasets.folders import (
+    check_all_inside,
+    check_inside,
+    describe_folder,
+    find_folder,
+    folder_variable,
+)
+from keras_attention.datasets.image_files import check_image_file
+from keras_attention.datasets.pipelines import index_order, serve_arrays, to_float
+from keras_attention.datasets.splits import choose_subjects, draw_examples
 from keras_attention.utils.validation import non_negative_number
 
 POINTS = 66
-MOST_PAIN = 16
+MAX_PSPI = 16
 SOURCE = "https://www.jeffcohn.net/Resources/"
 FRAMES, LANDMARKS, LABELS = "Images", "AAM_landmarks", "Frame_Labels/PSPI"
 LAYOUT = (
     f"{FRAMES}/SUBJECT/SEQUENCE/FRAME.png, {LANDMARKS}/SUBJECT/SEQUENCE/FRAME_aam.txt and "
     f"{LABELS}/SUBJECT/SEQUENCE/FRAME_facs.txt"
 )
+CHANNELS = 3
+ALIGNMENTS = 5
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ def read_pain_archive(
     reference = frames.landmarks[~for_test]
     chosen = np.flatnonzero(for_test if split == "test" else ~for_test)
     if split == "train" and train_size is not None:
-        chosen = draw_frames(chosen, train_size)
+        chosen = draw_examples(chosen, train_size)
     faces = Faces.fit(
         frames.paths[chosen], frames.landmarks[chosen], reference, size=size, noise=noise
     )
@@ -100,7 +112,7 @@ def read_frames(folder: Path) -> Frames:
     """
     paths, landmarks, labels, without = [], [], [], []
     found = sorted((folder / FRAMES).glob("*/*/*.png"))
-    all_inside(folder, found)
+    check_all_inside(folder, found)
     for path in found:
         of_frame = path.relative_to(folder / FRAMES).with_suffix("")
         points = folder / LANDMARKS / f"{of_frame}_aam.txt"
@@ -109,12 +121,12 @@ def read_frames(folder: Path) -> Frames:
             without.append(path)
             continue
         paths.append(path)
-        landmarks.append(_read_landmarks(inside(folder, points)))
-        labels.append(_read_label(inside(folder, label)))
+        landmarks.append(_read_landmarks(check_inside(folder, points)))
+        labels.append(_read_label(check_inside(folder, label)))
     if not paths:
         raise ValueError(
             f"`data_dir` must be a folder with {LAYOUT}. Received: data_dir={str(folder)!r}, "
-            f"{contents(folder)}, {len(without)} frames without landmarks or label"
+            f"{describe_folder(folder)}, {len(without)} frames without landmarks or label"
         )
     if without:
         warnings.warn(
@@ -131,11 +143,11 @@ def read_frames(folder: Path) -> Frames:
 
 
 def _folder(data_dir: str | os.PathLike[str] | None) -> Path:
-    folder = folder_of("pain_archive", data_dir)
+    folder = find_folder("pain_archive", data_dir)
     if folder is None or not (folder / FRAMES).is_dir():
-        received = "" if folder is None else f", {contents(folder)}"
+        received = "" if folder is None else f", {describe_folder(folder)}"
         raise ValueError(
-            f"`data_dir`, or the environment variable {variable_of('pain_archive')}, must name the "
+            f"`data_dir`, or the environment variable {folder_variable('pain_archive')}, must name the "
             f"folder of the UNBC-McMaster Shoulder Pain Expression Archive, with {LAYOUT}. Its "
             f"owners give it to researchers who ask: {SOURCE}. "
             f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
@@ -162,9 +174,238 @@ def _read_landmarks(path: Path) -> np.ndarray:
 
 def _read_label(path: Path) -> float:
     numbers = _read_numbers(path)
-    if numbers.size != 1 or not 0 <= numbers[0] <= MOST_PAIN:
+    if numbers.size != 1 or not 0 <= numbers[0] <= MAX_PSPI:
         raise ValueError(
-            f"Expected one number from 0 to {MOST_PAIN} in {str(path)!r}. "
+            f"Expected one number from 0 to {MAX_PSPI} in {str(path)!r}. "
             f"Received: {numbers.tolist()}"
         )
     return float(numbers[0])
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures of faces on disk, and how to warp them.
+
+    Attributes:
+        paths: Of PNG files, `(N,)`.
+        landmarks: Float32 `(N, points, 2)`, columns x and y in pixels.
+        weights: What `warp_weights` returns for the reference shape.
+        size: Pixels along the sides of the warped faces.
+        samples: Points read along each side of a warped pixel.
+        noise: Standard deviation of the landmarks' noise, as a share of the face's longer side.
+    """
+
+    paths: np.ndarray
+    landmarks: np.ndarray
+    weights: tf.Tensor
+    size: int
+    samples: int
+    noise: float
+
+    @classmethod
+    def fit(
+        cls,
+        paths: np.ndarray,
+        landmarks: np.ndarray,
+        reference: np.ndarray,
+        *,
+        size: int,
+        noise: float = 0.0,
+    ) -> Faces:
+        """Takes the mean of `reference`, landmarks `(M, points, 2)`, as the shape to warp to."""
+        shape = fit_to_square(mean_shape(reference), size)
+        samples = max(1, round(float(np.mean(longer_side_lengths(reference))) / size))
+        weights = tf.constant(warp_weights(shape, size, samples))
+        return cls(paths, landmarks, weights, size, samples, noise)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def warp(self, path: tf.Tensor, landmarks: tf.Tensor) -> tf.Tensor:
+        """Reads a picture and warps it: float32 `(size, size, 3)` in `[0, 1]`."""
+        picture = tf.io.decode_png(check_image_file(tf.io.read_file(path)), CHANNELS)
+        return warp(picture, landmarks, self.weights, self.size, self.samples)
+
+
+def longer_side_lengths(landmarks: np.ndarray) -> np.ndarray:
+    """The longer side of each shape's box, in pixels."""
+    return np.ptp(landmarks, axis=1).max(axis=1)
+
+
+def serve_faces(
+    faces: Faces,
+    labels: np.ndarray,
+    *,
+    seed: int = 0,
+    shuffle: bool = False,
+    augment: bool = False,
+) -> tf.data.Dataset:
+    """Warps faces to the reference shape.
+
+    Args:
+        faces: What to warp, and how.
+        labels: `(N,)`.
+        seed: Of the order, the noise and the flips.
+        shuffle: Whether every pass has an order of its own.
+        augment: Whether every pass adds new noise to the landmarks before the warp and mirrors half
+            of the faces after it, which reads the pictures anew. Without, they are warped once
+            as they are and kept as bytes.
+
+    Returns:
+        A data set of `(image, label)` with float32 images `(size, size, 3)` in `[0, 1]`.
+    """
+    if not augment:
+        return serve_arrays(_warp_all(faces), labels, seed=seed, shuffle=shuffle)
+    paths, shapes, targets = map(tf.constant, (faces.paths, faces.landmarks, labels))
+    deviations = tf.constant(faces.noise * longer_side_lengths(faces.landmarks), tf.float32)
+
+    def draw(index: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        shape = shapes[index]
+        noise = tf.random.stateless_normal(tf.shape(shape), (number, index))
+        face = faces.warp(paths[index], shape + deviations[index] * noise)
+        # Another seed than the noise's, for every index.
+        mirrored = tf.random.stateless_uniform((), (number, -1 - index)) < 0.5
+        return tf.cond(mirrored, lambda: tf.reverse(face, [1]), lambda: face), targets[index]
+
+    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    order = index_order(len(faces), seed, shuffle)
+    return tf.data.Dataset.zip(order, draws).map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _warp_all(faces: Faces) -> np.ndarray:
+    dataset = tf.data.Dataset.from_tensor_slices((faces.paths, faces.landmarks)).map(
+        lambda path, landmarks: tf.cast(tf.round(255 * faces.warp(path, landmarks)), tf.uint8),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return np.stack(list(dataset.as_numpy_iterator()))
+
+
+def mean_shape(shapes: np.ndarray) -> np.ndarray:
+    """Averages shapes, each moved, turned and scaled to fit the average (Procrustes analysis).
+
+    Args:
+        shapes: Landmarks `(N, points, 2)`, columns x and y.
+
+    Returns:
+        The average `(points, 2)`: centered, as upright as the shapes are on the whole, of norm 1.
+
+    Raises:
+        ValueError: For a shape whose points all coincide.
+
+    Example:
+    >>> square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
+    >>> mean_shape(np.stack([square, 3 * square + 5])).round(2).tolist()
+    [[-0.35, -0.35], [0.35, -0.35], [0.35, 0.35], [-0.35, 0.35]]
+    """
+    points = np.asarray(shapes, "float64") @ np.array([1, 1j])
+    points = points - points.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    if not norms.min() > 0:
+        raise ValueError(
+            "`shapes` must have finite landmarks that differ. "
+            f"Received: shapes[{int(np.argmin(norms))}] of norm {norms.min()}"
+        )
+    points = points / norms
+    upright = points.mean(axis=0)
+    mean = upright / np.linalg.norm(upright)
+    for _ in range(ALIGNMENTS):
+        turns = points.conj() @ mean
+        mean = (points * (turns / np.abs(turns))[:, None]).mean(axis=0)
+        mean = mean / np.linalg.norm(mean)
+    turn = np.vdot(mean, upright)
+    mean = mean * turn / np.abs(turn)
+    return np.stack([mean.real, mean.imag], axis=1)
+
+
+def fit_to_square(shape: np.ndarray, size: int) -> np.ndarray:
+    """Moves and scales a shape so that it fills a square of `size` pixels along its longer side.
+
+    Example:
+    >>> fit_to_square(np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 0.5]]), size=5).tolist()
+    [[0.0, 1.0], [4.0, 1.0], [4.0, 3.0]]
+    """
+    low, high = shape.min(axis=0), shape.max(axis=0)
+    return (shape - (low + high) / 2) * (size - 1) / (high - low).max() + (size - 1) / 2
+
+
+def warp_weights(reference: np.ndarray, size: int, samples: int = 1) -> np.ndarray:
+    """Says of which landmarks each pixel of a warped picture is a mean.
+
+    Args:
+        reference: Landmarks `(points, 2)` in the warped picture, columns x and y; pixel centers
+            are whole numbers from 0.
+        size: Pixels along the sides of the warped picture.
+        samples: Points read along each side of a pixel. Their mean is smooth where pictures shrink.
+
+    Returns:
+        Float32 weights `(size * samples * size * samples, points)`, row after row of the picture.
+        They sum to 1, or are 0 outside the reference's outline.
+
+    Raises:
+        ValueError: For landmarks on a line.
+
+    Example:
+    >>> corners = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    >>> warp_weights(corners, 3).round(1)[1].tolist()
+    [0.5, 0.5, 0.0]
+    """
+    from scipy.spatial import Delaunay
+
+    reference = np.asarray(reference, "float64")
+    if np.linalg.matrix_rank(reference - reference.mean(axis=0), tol=1e-6 * size) < 2:
+        raise ValueError(
+            "`reference` must have landmarks that span an area. "
+            f"Received: reference={reference.tolist()}"
+        )
+    along = (np.arange(size * samples) + 0.5) / samples - 0.5
+    pixels = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
+    mesh = Delaunay(reference)
+    triangle = mesh.find_simplex(pixels, tol=1e-6)
+    to_shares, corner = mesh.transform[triangle, :2], mesh.transform[triangle, 2]
+    shares = np.einsum("nij,nj->ni", to_shares, pixels - corner)
+    shares = np.concatenate([shares, 1 - shares.sum(axis=1, keepdims=True)], axis=1)
+    weights: np.ndarray = np.zeros((len(pixels), len(reference)), "float32")
+    np.put_along_axis(weights, mesh.simplices[triangle], shares.astype("float32"), axis=1)
+    weights[triangle < 0] = 0.0
+    return weights
+
+
+def warp(
+    picture: tf.Tensor, landmarks: tf.Tensor, weights: tf.Tensor, size: int, samples: int = 1
+) -> tf.Tensor:
+    """Brings a picture to the shape of the reference; black outside its outline.
+
+    Args:
+        picture: `(H, W, channels)`, bytes or floats in `[0, 1]`.
+        landmarks: Float32 `(points, 2)` in the picture, columns x and y. What lies beyond its rim
+            is read at the rim.
+        weights: What `warp_weights` returns for `size` and `samples`.
+        size: Pixels along the sides of the result.
+        samples: Points read along each side of a pixel.
+
+    Returns:
+        Float32 `(size, size, channels)` in `[0, 1]`.
+
+    Example:
+    >>> corners = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]], "float32")
+    >>> ramp = np.arange(3, dtype="float32")[None, :, None] / 2 * np.ones((3, 1, 1), "float32")
+    >>> warp(ramp, corners, warp_weights(corners, 3), 3)[0, :, 0].numpy().tolist()
+    [0.0, 0.5, 1.0]
+    """
+    channels = picture.shape[-1]
+    last = tf.reverse(tf.shape(picture)[:2], [0]) - 1  # x, y
+    places = tf.matmul(weights, landmarks)
+    places = tf.clip_by_value(places, 0.0, tf.cast(last, tf.float32))
+    low = tf.cast(places, tf.int32)
+    right, below = tf.split(places - tf.cast(low, tf.float32), 2, axis=1)
+    high = tf.minimum(low + 1, last)
+
+    def read(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        return to_float(tf.gather_nd(picture, tf.stack([y[:, 1], x[:, 0]], axis=1)))
+
+    upper = read(low, low) * (1 - right) + read(high, low) * right
+    lower = read(low, high) * (1 - right) + read(high, high) * right
+    inside = tf.reduce_sum(weights, axis=1, keepdims=True)
+    values = (upper * (1 - below) + lower * below) * inside
+    values = tf.reshape(values, (size, samples, size, samples, channels))
+    return tf.clip_by_value(tf.reduce_mean(values, axis=(1, 3)), 0.0, 1.0)

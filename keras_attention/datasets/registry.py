@@ -2,16 +2,48 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.utils.validation import nearest
+from keras_attention.datasets.adience import AGES, GENDERS, read_adience
+from keras_attention.datasets.digits import read_digit_forecast, read_digit_sequences, read_digits
+from keras_attention.datasets.flights import TARGET, read_flights
+from keras_attention.datasets.generators import (
+    CLUTTERED,
+    DISTRACTORS,
+    TRANSLATED,
+    read_cluttered,
+    serve_cluttered,
+    top_left,
+)
+from keras_attention.datasets.gtsdb import MAX_BOXES, read_gtsdb, serve_scenes
+from keras_attention.datasets.gtsrb import OTHER_SOURCE, read_gtsrb
+from keras_attention.datasets.imagenet import read_imagenet
+from keras_attention.datasets.mit_scenes import read_mit_scenes
+from keras_attention.datasets.mocap import read_mocap
+from keras_attention.datasets.number_photographs import TEST_SIZE, read_number_photographs
+from keras_attention.datasets.pain_archive import read_pain_archive, serve_faces
+from keras_attention.datasets.pipelines import (
+    serve_arrays,
+    serve_image_batches,
+    serve_images,
+    serve_stream,
+)
+from keras_attention.datasets.sequences import serve_windows
+from keras_attention.datasets.svhn import CROP, LABEL_CLASSES, NO_DIGIT, SIDES, read_svhn_numbers
+from keras_attention.datasets.tensorflow_sets import (
+    SHUFFLE_BUFFER,
+    read_tensorflow_set,
+    read_tensorflow_stream,
+)
+from keras_attention.datasets.uec_food import read_uec_food
+from keras_attention.utils.validation import did_you_mean
 
 # What `read` returns and `generate` takes: all images of a split, or what they are made from, and
 # all labels; or one object that reads both from disk.
 Parts = tuple[Any, ...]
-
 # How many axes of an example have the length `size`.
 AXES = {"images": 2, "sequences": 1}
 
@@ -60,8 +92,8 @@ class DatasetInfo:
     read: Callable[..., Parts] = field(repr=False, kw_only=True)
     generate: Callable[..., tf.data.Dataset] = field(repr=False, kw_only=True)
     generate_batches: Callable[..., tf.data.Dataset] | None = field(default=None, repr=False)
-    parts_per_side: int = field(default=1, repr=False)
-    keeps: bool = field(default=True, repr=False)
+    tiles_per_side: int = field(default=1, repr=False)
+    cacheable: bool = field(default=True, repr=False)
 
     @property
     def example_shape(self) -> tuple[int | None, ...]:
@@ -96,7 +128,7 @@ class DatasetInfo:
         return self.label_dtype.startswith("float")
 
     @property
-    def one_class(self) -> bool:
+    def single_label(self) -> bool:
         """Whether the label is one class: no number to estimate, no boxes, no several classes."""
         return not (self.regression or self.detection or self.label_classes)
 
@@ -109,10 +141,10 @@ def register(**facts: Any) -> None:
 
     `read(split, size=, train_size=, **options)` returns what it has of a split, such as all images
     and all labels; where the data set is downloaded or in a folder it also takes `data_dir`.
-    `generate(*what, seed=, shuffle=, redraw=)` makes the pipeline, and `generate_batches`, which
+    `generate(*what, seed=, shuffle=, augment=)` makes the pipeline, and `generate_batches`, which
     takes `batch_size` too, that of batches, where images of any sizes cannot just be put together.
-    Where `size` is None `read` takes none. `parts_per_side` says how many of the images that `read`
-    returns lie along a side of those that `generate` makes, and `keeps` whether `load` keeps in
+    Where `size` is None `read` takes none. `tiles_per_side` says how many of the images that `read`
+    returns lie along a side of those that `generate` makes, and `cacheable` whether `load` keeps in
     memory what comes out, where it is the same in every pass.
     """
     info = DatasetInfo(**facts)
@@ -150,5 +182,271 @@ def find(name: str) -> DatasetInfo:
         return _DATASETS[name]
     raise ValueError(
         f"`name` must be one of {', '.join(sorted(_DATASETS))}. Received: name={name!r}."
-        + nearest(name, _DATASETS)
+        + did_you_mean(name, _DATASETS)
     )
+
+
+# Each set of images is served as it is and by every generator of scenes.
+for _name, _about, _source, _read in (
+    ("digits", "1,797 handwritten digits bundled with scikit-learn", "", read_digits),
+    ("mnist", "70,000 handwritten digits", "mnist", partial(read_tensorflow_set, "mnist")),
+):
+    _facts = {"classes": 10, "channels": 1, "source": _source, "read": _read}
+    _facts["needs_network"] = bool(_source)
+    register(name=_name, description=_about, size=28, generate=serve_arrays, **_facts)
+    register(
+        name=f"top_left_{_name}",
+        description=f"{_about}: one in the top-left quadrant, three distractors",
+        size=56,
+        generate=top_left,
+        tiles_per_side=2,
+        **_facts,
+    )
+    for _prefix, _larger, _proportions in (
+        ("cluttered_translated", "a larger", TRANSLATED),
+        ("cluttered", "a much larger", CLUTTERED),
+    ):
+        register(
+            name=f"{_prefix}_{_name}",
+            description=f"{_about}: one anywhere in {_larger} image, pieces of others around it",
+            size=_proportions.size,
+            generate=serve_cluttered,
+            options={"distractors": DISTRACTORS},
+            **_facts | {"read": partial(read_cluttered, _read, proportions=_proportions)},
+        )
+# Photographs in color, each with its own name and the label's at tensorflow-datasets.
+for _name, _about, _classes, _source, _label in (
+    ("svhn_cropped", "99,289 digits of houses with their neighbors", 10, "svhn_cropped", "label"),
+    ("cifar10", "60,000 photographs of animals and vehicles", 10, "cifar10", "label"),
+    ("cifar100", "60,000 photographs of 100 kinds of things", 100, "cifar100", "label"),
+    ("cifar20", "cifar100 by its 20 groups of kinds", 20, "cifar100", "coarse_label"),
+):
+    register(
+        name=_name,
+        description=_about,
+        classes=_classes,
+        size=32,
+        channels=3,
+        needs_network=True,
+        source=_source,
+        read=partial(read_tensorflow_set, _source, label=_label),
+        generate=serve_arrays,
+    )
+register(
+    name="fashion_mnist",
+    description="70,000 gray pictures of clothes, shoes and bags",
+    classes=10,
+    size=28,
+    channels=1,
+    needs_network=True,
+    source="fashion_mnist",
+    read=partial(read_tensorflow_set, "fashion_mnist"),
+    generate=serve_arrays,
+)
+register(
+    name="gtsrb",
+    description="German traffic signs: the official folder, or visual_domain_decathlon/gtsrb",
+    classes=43,
+    size=32,
+    channels=3,
+    needs_network=True,
+    source=OTHER_SOURCE,
+    folder="gtsrb",
+    options={"crop": True},
+    read=read_gtsrb,
+    generate=serve_arrays,
+)
+register(
+    name="gtsdb",
+    description="900 street scenes with German traffic signs in boxes: the official folder",
+    classes=43,
+    size=512,
+    channels=3,
+    needs_files=True,
+    folder="gtsdb",
+    detection=True,
+    cacheable=False,
+    options={"keep_aspect_ratio": True, "max_boxes": MAX_BOXES, "superclasses": False},
+    read=read_gtsdb,
+    generate=serve_scenes,
+)
+register(
+    name="number_photographs",
+    description="Numbers of 1 to 5 bundled digits painted on photographs, in the form of SVHN",
+    classes=NO_DIGIT + 1,
+    size=None,
+    sides={"train": CROP, "test": (None, None)},
+    channels=1,
+    label_classes=LABEL_CLASSES,
+    cacheable=False,
+    options={"test_size": TEST_SIZE, "whole": None, "sizes": "mixed", "batching": "bucketed"},
+    read=read_number_photographs,
+    generate=serve_images,
+    generate_batches=serve_image_batches,
+)
+register(
+    name="svhn_numbers",
+    description="248,823 photographs of houses' numbers of 1 to 5 digits: the folders of SVHN",
+    classes=NO_DIGIT + 1,
+    size=None,
+    sides={"train": CROP, "test": (None, None)},
+    channels=1,
+    needs_files=True,
+    folder="svhn_numbers",
+    label_classes=LABEL_CLASSES,
+    cacheable=False,
+    options={
+        "extra": True,
+        "sides": SIDES,
+        "crop": CROP,
+        "whole": None,
+        "smallest": None,
+        "largest": None,
+        "validation": 0,
+        "batching": "bucketed",
+    },
+    read=read_svhn_numbers,
+    generate=serve_images,
+    generate_batches=serve_image_batches,
+)
+register(
+    name="pain_archive",
+    description="48,398 faces in pain of 0 to 16, warped to one shape: UNBC-McMaster Pain Archive",
+    classes=1,
+    size=48,
+    channels=3,
+    needs_files=True,
+    folder="pain_archive",
+    label_dtype="float32",
+    options={"landmark_noise": 0.01, "test_subjects": None},
+    read=read_pain_archive,
+    generate=serve_faces,
+)
+register(
+    name="imagenet2012",
+    description="1,331,167 photographs of 1,000 kinds of things, read from disk in every pass",
+    classes=1000,
+    size=224,
+    channels=3,
+    needs_files=True,
+    source="imagenet2012",
+    options={"shuffle_buffer": 10_000},
+    read=read_imagenet,
+    generate=serve_stream,
+    cacheable=False,
+)
+# Kinds that look alike, read from disk in every pass.
+for _name, _about, _classes, _options in (
+    ("stanford_dogs", "20,580 photographs of 120 breeds of dogs", 120, {}),
+    ("cars196", "16,185 photographs of 196 models of cars", 196, {}),
+    (
+        "caltech_birds2011",
+        "11,788 photographs of 200 species of birds, whole or by their boxes",
+        200,
+        {"crop": False},
+    ),
+):
+    register(
+        name=_name,
+        description=_about,
+        classes=_classes,
+        size=224,
+        channels=3,
+        needs_network=True,
+        source=_name,
+        options={"shuffle_buffer": SHUFFLE_BUFFER} | _options,
+        read=partial(read_tensorflow_stream, _name),
+        generate=serve_stream,
+        cacheable=False,
+    )
+for _name, _about, _classes in (
+    ("age", "19,370 faces of 8 groups of ages: the folder of Adience", len(AGES)),
+    ("gender", "19,370 faces of women and men: the folder of Adience", len(GENDERS)),
+):
+    register(
+        name=f"adience_{_name}",
+        description=_about,
+        classes=_classes,
+        size=224,
+        channels=3,
+        needs_files=True,
+        folder="adience",
+        options={"fold": 0, "aligned": True},
+        read=partial(read_adience, _name),
+        generate=serve_stream,
+        cacheable=False,
+    )
+register(
+    name="uec_food100",
+    description="100 Japanese dishes, cut out by their boxes: the folder of UEC Food 100",
+    classes=100,
+    size=224,
+    channels=3,
+    needs_files=True,
+    folder="uec_food100",
+    options={"test_share": 0.2},
+    read=read_uec_food,
+    generate=serve_stream,
+    cacheable=False,
+)
+register(
+    name="mit_scenes",
+    description="6,700 photographs of 67 kinds of rooms: the folder of MIT's Indoor Scenes",
+    classes=67,
+    size=224,
+    channels=3,
+    needs_files=True,
+    folder="mit_scenes",
+    read=read_mit_scenes,
+    generate=serve_stream,
+    cacheable=False,
+)
+register(
+    name="digit_sequences",
+    description="The bundled digits row by row: which digit is it?",
+    classes=10,
+    size=28,
+    channels=28,
+    kind="sequences",
+    read=read_digit_sequences,
+    generate=serve_arrays,
+)
+register(
+    name="digit_forecast",
+    description="Some rows of the bundled digits at 8x8: what is in the next row?",
+    classes=8,
+    size=4,
+    channels=8,
+    kind="sequences",
+    label_dtype="float32",
+    read=read_digit_forecast,
+    generate=serve_arrays,
+)
+register(
+    name="mocap",
+    description="Human motion of 8 classes by 62 sensors: CMU's database, .amc or CSV files",
+    classes=8,
+    size=128,
+    channels=62,
+    kind="sequences",
+    needs_files=True,
+    folder="mocap",
+    options={"fit": "resample", "test_share": 0.2, "classes": 8, "sensors": 62},
+    read=read_mocap,
+    generate=serve_arrays,
+)
+register(
+    name="flights",
+    description="Flights second by second, to forecast their fuel flow: NASA DASHlink, CSV files",
+    classes=1,
+    size=60,
+    channels=None,
+    kind="sequences",
+    needs_files=True,
+    folder="flights",
+    label_dtype="float32",
+    options={"target": TARGET, "columns": None, "horizon": 1, "test_share": 0.2},
+    read=read_flights,
+    generate=serve_windows,
+    cacheable=False,
+)

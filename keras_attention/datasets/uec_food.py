@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attention.datasets.digits import SPLIT_SEED
-from keras_attention.datasets.folders import inside, needed_folder
-from keras_attention.datasets.picture_files import PictureFiles, missing
-from keras_attention.utils.validation import share
+from keras_attention.datasets.folders import check_inside, require_folder
+from keras_attention.datasets.image_files import ImageFiles, check_files_exist
+from keras_attention.datasets.splits import SPLIT_SEED
+from keras_attention.utils.validation import fraction
 
 CLASSES = 100
 INDEX, BOXES = "category.txt", "bb_info.txt"
@@ -39,7 +39,7 @@ def read_uec_food(
     train_size: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     test_share: float = 0.2,
-) -> tuple[PictureFiles]:
+) -> tuple[ImageFiles]:
     """Finds the dishes of one part of UEC Food 100; they are read in every pass.
 
     The published folder has a line of `12/bb_info.txt` for each dish of category 12:
@@ -69,21 +69,21 @@ def read_uec_food(
         ValueError: Without the folder, for lines or pictures that are broken or not there (says
             which), a share that is none, or a `train_size` that leaves a class out.
     """
-    held_out = share("test_share", test_share)
-    root = needed_folder("uec_food100", data_dir, LAYOUT, SOURCE, INDEX, "UECFOOD100")
-    folders = [inside(root, root / str(label + 1)) for label in range(CLASSES)]
+    held_out = fraction("test_share", test_share)
+    root = require_folder("uec_food100", data_dir, LAYOUT, SOURCE, INDEX, "UECFOOD100")
+    folders = [check_inside(root, root / str(label + 1)) for label in range(CLASSES)]
     dishes = [dish for label, folder in enumerate(folders) for dish in _dishes(folder, label)]
-    tested = draw_pictures(
+    tested = draw_test_images(
         np.array([dish.picture for dish in dishes]),
         np.array([dish.label for dish in dishes]),
         held_out,
     )
     part = [dish for dish in dishes if (dish.picture in tested) == (split == "test")]
     files = _files(root, part, size)
-    return (files.for_training(train_size) if split == "train" else files,)
+    return (files.training_subset(train_size) if split == "train" else files,)
 
 
-def draw_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -> set[int]:
+def draw_test_images(pictures: np.ndarray, labels: np.ndarray, test_share: float) -> set[int]:
     """Draws pictures of every class, always the same ones.
 
     Args:
@@ -93,7 +93,7 @@ def draw_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -
             classes draw first, and what they drew counts for the larger ones that share it.
 
     Example:
-    >>> len(draw_pictures(np.arange(20), np.repeat([0, 1], 10), 0.2))
+    >>> len(draw_test_images(np.arange(20), np.repeat([0, 1], 10), 0.2))
     4
     """
     held: dict[int, set[int]] = {
@@ -111,7 +111,7 @@ def draw_pictures(pictures: np.ndarray, labels: np.ndarray, test_share: float) -
 
 
 def _dishes(folder: Path, label: int) -> Iterator[Dish]:
-    table = inside(folder, folder / BOXES)
+    table = check_inside(folder, folder / BOXES)
     if not table.is_file():
         raise ValueError(f"`data_dir` must be a folder with {LAYOUT}. Received: no {str(table)!r}")
     text = table.read_text(encoding="utf-8", errors="replace")
@@ -128,10 +128,10 @@ def _dishes(folder: Path, label: int) -> Iterator[Dish]:
         yield Dish(picture, tuple(box), label)
 
 
-def _files(root: Path, dishes: list[Dish], size: int) -> PictureFiles:
+def _files(root: Path, dishes: list[Dish], size: int) -> ImageFiles:
     paths = [root / str(dish.label + 1) / f"{dish.picture}.jpg" for dish in dishes]
-    missing(paths, root, BOXES)
-    return PictureFiles(
+    check_files_exist(paths, root, BOXES)
+    return ImageFiles(
         tuple(paths),
         np.array([dish.label for dish in dishes], "int64"),
         size,

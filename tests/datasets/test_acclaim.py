@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_attention.datasets.acclaim import read_motion, read_skeleton
+from keras_attention.datasets.mocap import read_motion, read_skeleton
 from tests.datasets.made_sequences import amc, asf, motion
 
 FRAMES = motion(0, 1)[:3]

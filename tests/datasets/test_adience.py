@@ -48,7 +48,7 @@ def test_folds(made, fold, monkeypatch):
     """Faces of fold n are n brighter."""
     monkeypatch.setenv("ADIENCE_DIR", str(made))
     for split, folds in (("test", {fold}), ("train", set(range(5)) - {fold})):
-        found = items("adience_gender", split, fold=np.int64(fold), redraw=False)
+        found = items("adience_gender", split, fold=np.int64(fold), augment=False)
         assert {round(255 * float(image[:, -8:].mean())) - 200 for image, _ in found} == folds
         assert len(found) == 18 * len(folds)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from keras_attention import datasets
 from keras_attention.datasets import cluttered, cluttered_translated
-from keras_attention.datasets.clutter import CLUTTERED
 from keras_attention.datasets.digits import read_digits
+from keras_attention.datasets.generators import CLUTTERED
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +38,23 @@ def test_the_digit_is_anywhere_in_a_hundred_pixels():
 
 
 def test_with_the_same_sizes_both_generators_agree(digits):
-    sizes = {"size": 25, "patch_size": 2, "seed": 4, "redraw": True}
+    sizes = {"size": 25, "patch_size": 2, "seed": 4, "augment": True}
     one, other = (arrays(make(*digits, **sizes)) for make in (cluttered, cluttered_translated))
     np.testing.assert_array_equal(one[0], other[0])
     np.testing.assert_array_equal(one[1], other[1])
 
 
-@given(distractors=st.integers(0, 9), seed=st.integers(0, 2**31 - 1), redraw=st.booleans())
+@given(distractors=st.integers(0, 9), seed=st.integers(0, 2**31 - 1), augment=st.booleans())
 @settings(max_examples=10, deadline=None)
-def test_pieces_add_in_their_number_and_size(digits, distractors, seed, redraw):
-    make = {"seed": seed, "redraw": redraw}
+def test_pieces_add_in_their_number_and_size(digits, distractors, seed, augment):
+    make = {"seed": seed, "augment": augment}
     alone, labels = arrays(cluttered(*digits, distractors=0, **make))
     images, again = arrays(cluttered(*digits, distractors=distractors, **make))
     assert images.shape == (6, 25, 25, 1)
     assert labels.tolist() == again.tolist() == digits[1].tolist()
     assert images.max() <= 1
     assert np.all(np.count_nonzero(alone, axis=(1, 2, 3)) == 49)
-    if not redraw:
+    if not augment:
         assert np.all(images >= alone)
     assert np.all(np.count_nonzero(images, axis=(1, 2, 3)) <= 49 + 4 * distractors)
 

@@ -35,7 +35,7 @@ def place_of(image, digit):
 
 
 def test_without_distractors_the_digit_is_somewhere_and_nothing_else(digits):
-    images, labels = arrays(cluttered_translated(*digits, distractors=0, seed=2, redraw=True))
+    images, labels = arrays(cluttered_translated(*digits, distractors=0, seed=2, augment=True))
     assert images.shape == (COUNT, SIZE, SIZE, 1)
     assert labels.tolist() == digits[1].tolist()
     wanted = digits[0].astype("float32") * np.float32(1 / 255)
@@ -45,7 +45,7 @@ def test_without_distractors_the_digit_is_somewhere_and_nothing_else(digits):
 
 
 def test_every_place_is_as_likely(digits):
-    dataset = cluttered_translated(*digits, distractors=0, redraw=True).repeat(160)
+    dataset = cluttered_translated(*digits, distractors=0, augment=True).repeat(160)
     images, _ = arrays(dataset)
     corners = [np.argwhere(image[..., 0])[0] for image in images]
     counts = np.bincount([4 * top + left for top, left in corners], minlength=16)
@@ -76,7 +76,7 @@ def test_distractors_are_squares_of_other_images():
     """Image n is n + 1 in 255 everywhere."""
     images = np.broadcast_to(np.arange(1, 6, dtype="uint8")[:, None, None, None], (5, 4, 4, 1))
     dataset = cluttered_translated(
-        images, np.arange(5), distractors=1, size=40, patch_size=2, redraw=True
+        images, np.arange(5), distractors=1, size=40, patch_size=2, augment=True
     )
     found = set()
     for image, label in dataset.repeat(20).as_numpy_iterator():
@@ -109,12 +109,12 @@ def test_images_keep_their_clutter_whatever_the_order(digits):
 
 
 def test_redraw_gives_other_images_in_every_pass(digits):
-    dataset, again = (cluttered_translated(*digits, redraw=True, seed=5) for _ in range(2))
+    dataset, again = (cluttered_translated(*digits, augment=True, seed=5) for _ in range(2))
     first, second = arrays(dataset)[0], arrays(dataset)[0]
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(arrays(again)[0], first)
     np.testing.assert_array_equal(arrays(again)[0], second)
-    other = arrays(cluttered_translated(*digits, redraw=True, seed=6))[0]
+    other = arrays(cluttered_translated(*digits, augment=True, seed=6))[0]
     assert not np.array_equal(first, other)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_attention.datasets.face_warp import fit_to_square, mean_shape, warp, warp_weights
+from keras_attention.datasets.pain_archive import fit_to_square, mean_shape, warp, warp_weights
 from tests.datasets.made_folders import face_shape
 
 SIZE = 24

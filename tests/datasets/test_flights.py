@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_attention import datasets
-from keras_attention.datasets.tables import read_table
+from keras_attention.datasets.sequences import read_table
 from tests.datasets.made_sequences import make_flights
 
 LENGTHS = (30, 25, 40, 20, 35)
@@ -74,7 +74,7 @@ def test_parts_share_no_flight_and_the_training_part_is_scaled(made):
     scaling = datasets.flight_scaling(made)
     np.testing.assert_allclose(scaling.mean, rows.mean(axis=0))
     np.testing.assert_allclose(scaling.deviation[:3], rows.std(axis=0)[:3])
-    assert scaling.of("CAS") == (7, 1)
+    assert scaling.mean_and_deviation("CAS") == (7, 1)
     assert scaling.columns == ("ALT", "FF_1", "FF_2", "CAS")
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_attention import datasets
-from keras_attention.datasets import digit_struct, folders, picture_limits
+from keras_attention.datasets import folders, image_files, svhn
 from tests.datasets.made_folders import make_gtsdb, make_gtsrb, make_pain_archive
 from tests.datasets.made_numbers import make_svhn, write_digit_struct
 from tests.datasets.made_pictures import make_adience, make_mit_scenes, make_uec_food
@@ -85,7 +85,7 @@ def test_pictures_of_billions_of_pixels(name, tmp_path):
     folder, options, paths = made(SETS, name, tmp_path)
     for path in paths:
         path.write_bytes(hostile_png(50_000, 50_000))
-    expected = rf"at most {picture_limits.MOST_PIXELS} pixels|exceeds limit"
+    expected = rf"at most {image_files.MAX_PIXELS} pixels|exceeds limit"
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=expected):
         first_example(name, folder, options)
 
@@ -104,8 +104,8 @@ def test_whole_pictures_of_every_kind_are_read(kind, tmp_path):
     path = tmp_path / "picture"
     Image.fromarray(np.full((21, 37, 3), 9, "uint8")).save(path, kind)
     file = tf.io.read_file(str(path))
-    assert picture_limits.checked_file(file) == file
-    with picture_limits.open_picture(path) as picture:
+    assert image_files.check_image_file(file) == file
+    with image_files.open_image(path) as picture:
         assert picture.size == (37, 21)
 
 
@@ -125,18 +125,18 @@ def test_whole_pictures_of_every_kind_are_read(kind, tmp_path):
 )
 def test_other_files_are_no_pictures(file, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError, match="Expected a BMP, GIF, JPEG or PNG"):
-        picture_limits.checked_file(tf.constant(file))
+        image_files.check_image_file(tf.constant(file))
     path = tmp_path / "picture"
     path.write_bytes(file)
     with pytest.raises(ValueError, match="Received: "):
-        picture_limits.open_picture(path)
+        image_files.open_image(path)
 
 
 def test_links_to_the_same_folder_are_followed(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a").touch()
     (tmp_path / "b").symlink_to(tmp_path / "one" / "a")
-    folders.all_inside(tmp_path, [tmp_path / "one" / "a", tmp_path / "b"])
+    folders.check_all_inside(tmp_path, [tmp_path / "one" / "a", tmp_path / "b"])
 
 
 def external_link(file, path):
@@ -159,8 +159,8 @@ def test_tables_of_numbers_hold_their_own_values(attack, tmp_path):
     table, other = tmp_path / "digitStruct.mat", tmp_path / "other.mat"
     for path in (table, other):
         write_digit_struct(path, {"1.png": "42", "2.png": "7"})
-    assert digit_struct.read_digit_struct(table) == {"1.png": (4, 2), "2.png": (7,)}
+    assert svhn.read_digit_struct(table) == {"1.png": (4, 2), "2.png": (7,)}
     with h5py.File(table, "r+") as file:
         attack(file, other)
     with pytest.raises(ValueError, match=r"a link to elsewhere|of another file|more than"):
-        digit_struct.read_digit_struct(table)
+        svhn.read_digit_struct(table)

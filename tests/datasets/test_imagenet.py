@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_attention import datasets
-from keras_attention.datasets.streams import anywhere, middle, shrink
+from keras_attention.datasets.pipelines import center_crop, random_crop, resize_for_crop
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 SYNSETS = ("n01440764", "n01443537", "n13133613")
@@ -70,7 +70,7 @@ def arrays(dataset):
 
 
 def test_images_and_labels(folder):
-    dataset = load("train", folder, shuffle=False, redraw=False)
+    dataset = load("train", folder, shuffle=False, augment=False)
     assert dataset.element_spec[0].shape == (28, 28, 3)
     assert int(dataset.cardinality()) == len(SYNSETS) * OF_CLASS
     images, labels = arrays(dataset)
@@ -117,7 +117,7 @@ def test_nothing_is_kept_in_memory(folder, monkeypatch):
 
 def test_train_size_takes_the_same_pictures_for_every_seed(folder):
     parts = [
-        arrays(load("train", folder, seed=seed, train_size=5, redraw=False)) for seed in (1, 2)
+        arrays(load("train", folder, seed=seed, train_size=5, augment=False)) for seed in (1, 2)
     ]
     assert [len(labels) for _, labels in parts] == [5, 5]
     sums = [np.sort(images.sum(axis=(1, 2, 3))) for images, _ in parts]
@@ -126,14 +126,14 @@ def test_train_size_takes_the_same_pictures_for_every_seed(folder):
 
 @pytest.mark.parametrize("sides", SIDES)
 def test_shorter_side_then_the_middle_or_anywhere(sides):
-    picture = shrink(tf.io.decode_image(jpeg(200, sides)), 28)
+    picture = resize_for_crop(tf.io.decode_image(jpeg(200, sides)), 28)
     assert min(picture.shape[:2]) == 32
     assert max(picture.shape[:2]) == round(32 * max(sides) / min(sides))
-    square = middle(picture, 28).numpy()
+    square = center_crop(picture, 28).numpy()
     # The dark half ends in the middle.
     np.testing.assert_allclose(square[:, 2:12].mean(), 50 / 255, atol=0.02)
     np.testing.assert_allclose(square[:, -12:-2].mean(), 200 / 255, atol=0.02)
-    drawn = [anywhere(picture, 28, tf.constant(draw, tf.int64)).numpy() for draw in range(40)]
+    drawn = [random_crop(picture, 28, tf.constant(draw, tf.int64)).numpy() for draw in range(40)]
     bright_left = np.mean([image[:, :3].mean() > image[:, -3:].mean() for image in drawn])
     assert 0.2 < bright_left < 0.8
 

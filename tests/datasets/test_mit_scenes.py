@@ -38,7 +38,7 @@ def scene(part, index):
 @pytest.mark.parametrize("inside", ["", "indoorCVPR_09"])
 def test_pictures_and_labels(made, inside):
     """Whatever the files are: JPEG in color, gray or CMYK, PNG, or GIF."""
-    arguments = {"data_dir": made / inside, "shuffle": False, "redraw": False}
+    arguments = {"data_dir": made / inside, "shuffle": False, "augment": False}
     for split, count in (("train", 2), ("test", 1)):
         dataset = datasets.load("mit_scenes", split, batch_size=150, **arguments)
         assert dataset.element_spec[0].shape[1:] == (224, 224, 3)

@@ -69,13 +69,13 @@ def test_sensors_are_scaled_over_the_training_frames_and_recordings_resampled(ma
 
 
 def test_pad_keeps_frames_and_adds_zeros(made):
-    padded, _ = arrays(load("train", made, shuffle=False, fit="pad", size=21))
+    pad_boxes, _ = arrays(load("train", made, shuffle=False, fit="pad", size=21))
     resampled, _ = arrays(load("train", made, shuffle=False, size=24))
-    zeros = np.all(padded == 0, axis=2)
+    zeros = np.all(pad_boxes == 0, axis=2)
     # Motions have 20 frames and more.
     assert sorted(set(zeros.sum(axis=1))) == [0, 1]
     assert not zeros[:, :20].any()
-    np.testing.assert_allclose(padded[:, 0], resampled[:, 0], atol=1e-6)
+    np.testing.assert_allclose(pad_boxes[:, 0], resampled[:, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("header", [True, False])

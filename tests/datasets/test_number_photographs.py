@@ -5,11 +5,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_attention import datasets
-from keras_attention.datasets import number_painting as painting
-from keras_attention.datasets.by_size import bucketed
-from keras_attention.datasets.number_labels import LABEL_CLASSES, label_of
-from keras_attention.datasets.number_photographs import read_number_photographs
-from keras_attention.datasets.photographs import photographs
+from keras_attention.datasets.number_photographs import (
+    CELL,
+    DRAW_NAMES,
+    SHARES,
+    digit_strips,
+    paint_numbers,
+    placement_transforms,
+    read_backgrounds,
+    read_number_photographs,
+    unpack_draws,
+    warp_images,
+)
+from keras_attention.datasets.pipelines import bucket_by_size
+from keras_attention.datasets.svhn import LABEL_CLASSES, encode_number
 
 NAME = "number_photographs"
 
@@ -24,15 +33,15 @@ def arrays(dataset):
 
 
 def draws(count, seed=0):
-    drawn = np.random.default_rng(seed).random((count, len(painting.CHOICES)), "float32")
-    return painting.choices(tf.constant(drawn))
+    drawn = np.random.default_rng(seed).random((count, len(DRAW_NAMES)), "float32")
+    return unpack_draws(tf.constant(drawn))
 
 
 def test_what_is_known_before_it_is_loaded():
     info = datasets.find(NAME)
     assert not info.needs_files
     assert not info.needs_network
-    assert not info.one_class
+    assert not info.single_label
     assert info.example_shape == (54, 110, 1)
     assert info.shape_of("test") == (None, None, 1)
 
@@ -53,9 +62,9 @@ def test_labels_are_numbers_of_one_to_five_digits():
     _, labels = arrays(load("train", 500, train_size=2000))
     lengths = labels[:, 0] + 1
     for label, length in zip(labels, lengths, strict=True):
-        assert label.tolist() == label_of(label[1 : 1 + length].tolist())
+        assert label.tolist() == encode_number(label[1 : 1 + length].tolist())
         assert label[1 : 1 + length].max() < 10
-    np.testing.assert_allclose(np.bincount(lengths)[1:] / 2000, painting.SHARES, atol=0.04)
+    np.testing.assert_allclose(np.bincount(lengths)[1:] / 2000, SHARES, atol=0.04)
     assert all(labels[:, place].max() < count for place, count in enumerate(LABEL_CLASSES))
 
 
@@ -70,7 +79,7 @@ def test_same_seed_gives_the_same_passes():
 
 
 def test_without_redraw_pictures_stay_whatever_the_order():
-    kept = {"train_size": 12, "redraw": False, "seed": 1}
+    kept = {"train_size": 12, "augment": False, "seed": 1}
     plain, labels = arrays(load("train", 5, shuffle=False, **kept))
     shuffled, order = arrays(load("train", 12, shuffle=True, **kept))
     assert labels.tolist() != order.tolist()
@@ -109,7 +118,11 @@ def test_large_pictures_and_crops_for_testing():
 def test_the_splits_share_no_part_of_a_photograph():
     """Columns are compared, as mirror images turn rows and columns around."""
     train, test = (
-        {column.tobytes() for photograph in photographs(split) for column in photograph[:427].T[0]}
+        {
+            column.tobytes()
+            for photograph in read_backgrounds(split)
+            for column in photograph[:427].T[0]
+        }
         for split in ("train", "test")
     )
     assert (len(train), len(test)) == (2 * 384, 2 * 256)
@@ -128,23 +141,23 @@ def test_the_splits_share_no_digit():
 @settings(max_examples=15, deadline=None)
 def test_numbers_lie_inside_of_whole_pictures(seed, rows, columns):
     drawn, length = draws(8, seed), tf.constant([1, 2, 3, 4, 5, 5, 1, 3])
-    transforms = painting.transforms(drawn, length, (rows, columns), whole=True)
-    full = painting.strips(tf.ones((8, 5, painting.CELL, painting.CELL)), length)
-    inside = tf.reduce_sum(painting.project(full, transforms, (rows, columns))[..., 0], (1, 2))
+    transforms = placement_transforms(drawn, length, (rows, columns), whole=True)
+    full = digit_strips(tf.ones((8, 5, CELL, CELL)), length)
+    inside = tf.reduce_sum(warp_images(full, transforms, (rows, columns))[..., 0], (1, 2))
     a, b, _, c, d = tf.unstack(transforms[:, :5], axis=1)
-    wanted = painting.CELL**2 * tf.cast(length, tf.float32) / (a * d - b * c)
+    wanted = CELL**2 * tf.cast(length, tf.float32) / (a * d - b * c)
     np.testing.assert_allclose(inside, wanted, rtol=0.06)
-    heights = np.asarray(painting.CELL / d)
+    heights = np.asarray(CELL / d)
     assert np.all((heights > 28) & (heights < 63))
 
 
 def test_numbers_of_crops_are_nearly_in_the_middle():
     drawn, length = draws(200), tf.random.stateless_uniform((200,), (1, 2), 1, 6, tf.int32)
-    transforms = painting.transforms(drawn, length, (54, 110), whole=False)
-    full = painting.strips(tf.ones((200, 5, painting.CELL, painting.CELL)), length)
-    seen = tf.reduce_sum(painting.project(full, transforms, (54, 110))[..., 0], (1, 2))
+    transforms = placement_transforms(drawn, length, (54, 110), whole=False)
+    full = digit_strips(tf.ones((200, 5, CELL, CELL)), length)
+    seen = tf.reduce_sum(warp_images(full, transforms, (54, 110))[..., 0], (1, 2))
     a, b, _, c, d = tf.unstack(transforms[:, :5], axis=1)
-    share = np.asarray(seen * (a * d - b * c) / tf.cast(length * painting.CELL**2, tf.float32))
+    share = np.asarray(seen * (a * d - b * c) / tf.cast(length * CELL**2, tf.float32))
     assert share.min() > 0.75
     assert share.mean() > 0.95
 
@@ -156,7 +169,7 @@ def test_ink_differs_from_what_is_behind_it(seed):
     masks = np.zeros((16, 20, 30, 2), "float32")
     masks[:, 4:16, 5:25, 1] = 1
     masks[:, 8:12, 10:20, 0] = 1
-    made = painting.paint(draws(16, seed), tf.constant(ground, tf.float32), masks).numpy()
+    made = paint_numbers(draws(16, seed), tf.constant(ground, tf.float32), masks).numpy()
     np.testing.assert_allclose(made[:, :4], ground[:, :4], rtol=1e-6)
     assert np.all(np.abs(made[:, 10, 15] - made[:, 6, 15]) > 0.29)
 
@@ -165,7 +178,7 @@ def test_ink_differs_from_what_is_behind_it(seed):
 @settings(max_examples=20, deadline=None)
 def test_buckets_hold_every_picture_once(sizes):
     sizes = np.array(sizes)
-    batches = [batch.tolist() for batch in bucketed(sizes, 3, 0, False).as_numpy_iterator()]
+    batches = [batch.tolist() for batch in bucket_by_size(sizes, 3, 0, False).as_numpy_iterator()]
     assert sorted(place for batch in batches for place in batch) == list(range(len(sizes)))
     for batch in batches:
         assert 1 <= len(batch) <= 3

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_attention import datasets
-from keras_attention.datasets.subjects import choose_subjects
+from keras_attention.datasets.splits import choose_subjects
 from tests.datasets.made_folders import SUBJECTS, face_picture, face_shape, make_pain_archive
 
 # One of three subjects is for testing: the one with nearest to 30 % of the 13 frames.
@@ -49,7 +49,7 @@ def test_faces_and_labels(made):
 
 
 def test_moved_and_turned_faces_come_out_alike(made):
-    faces, _ = arrays(load("train", made, redraw=False))
+    faces, _ = arrays(load("train", made, augment=False))
     assert np.abs(faces - faces[0]).max() < 0.05
     assert faces[0].std() > 0.2
     # The middle of the first face is the middle of an upright picture, rows as rows.
@@ -99,7 +99,7 @@ def test_skipping_passes_gives_what_would_have_come(made):
 
 
 def test_without_noise_faces_are_mirrored_or_as_they_are(made):
-    plain, _ = arrays(load("train", made, shuffle=False, redraw=False))
+    plain, _ = arrays(load("train", made, shuffle=False, augment=False))
     drawn, _ = arrays(load("train", made, shuffle=False, landmark_noise=0))
     same = np.abs(drawn - plain).max(axis=(1, 2, 3)) < 0.003
     mirrored = np.abs(drawn - plain[:, :, ::-1]).max(axis=(1, 2, 3)) < 0.003
@@ -108,7 +108,7 @@ def test_without_noise_faces_are_mirrored_or_as_they_are(made):
 
 
 def test_small_noise_changes_faces_little(made):
-    plain, _ = arrays(load("train", made, shuffle=False, redraw=False))
+    plain, _ = arrays(load("train", made, shuffle=False, augment=False))
     changes = []
     for noise in (1e-4, 1e-2):
         noisy, _ = arrays(load("train", made, shuffle=False, landmark_noise=noise))

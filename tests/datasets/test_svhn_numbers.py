@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_attention import datasets
-from keras_attention.datasets.digit_struct import read_digit_struct
+from keras_attention.datasets.svhn import read_digit_struct
 from tests.datasets.made_numbers import PARTS, color, make_svhn, write_digit_struct
 
 LONG = pytest.mark.filterwarnings("ignore:1 of 4 numbers have more than 5 digits")
@@ -46,12 +46,12 @@ def test_what_is_known_before_it_is_loaded():
     assert info.example_shape == info.image_shape == info.shape_of("train") == (54, 110, 1)
     assert info.shape_of("test") == (None, None, 1)
     assert info.label_classes == (5, 11, 11, 11, 11, 11)
-    assert not info.one_class
+    assert not info.single_label
 
 
 def test_crops_for_training(made):
     with pytest.warns(UserWarning, match=r"1 of 4 .*more than 5 digits.*train/4\.png"):
-        dataset = load("train", made, shuffle=False, redraw=False)
+        dataset = load("train", made, shuffle=False, augment=False)
     image, label = dataset.element_spec
     assert image == tf.TensorSpec((54, 110, 1), tf.float32)
     assert label == tf.TensorSpec((6,), tf.int64)

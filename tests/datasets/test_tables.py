@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_attention.datasets.tables import read_table
+from keras_attention.datasets.sequences import read_table
 
 
 @pytest.fixture

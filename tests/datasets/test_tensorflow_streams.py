@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_attention import datasets
 from keras_attention.datasets import read_tensorflow_stream, tensorflow_sets
-from keras_attention.datasets.streams import cut_to_box
+from keras_attention.datasets.pipelines import cut_to_box
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 NAMES = ("stanford_dogs", "cars196", "caltech_birds2011")
@@ -126,7 +126,7 @@ def boxed(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_images_and_labels(folder, name):
     info = datasets.find(name)
-    arguments = {"data_dir": folder, "shuffle": False, "redraw": False}
+    arguments = {"data_dir": folder, "shuffle": False, "augment": False}
     dataset = datasets.load(name, "train", batch_size=9, **arguments)
     images, labels = next(iter(dataset))
     assert images.shape == (9, 224, 224, 3)

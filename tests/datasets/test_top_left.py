@@ -40,7 +40,7 @@ def test_images_keep_their_distractors_whatever_the_order(digits):
 
 
 def test_redraw_gives_new_distractors_in_every_pass(digits):
-    dataset, again = (top_left(*digits, redraw=True, seed=5) for _ in range(2))
+    dataset, again = (top_left(*digits, augment=True, seed=5) for _ in range(2))
     first, second = quadrants(dataset), quadrants(dataset)
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(quadrants(again), first)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from keras_attention import datasets
 from keras_attention.datasets import read_uec_food
-from keras_attention.datasets.streams import serve_stream
-from keras_attention.datasets.uec_food import draw_pictures
+from keras_attention.datasets.pipelines import serve_stream
+from keras_attention.datasets.uec_food import draw_test_images
 from tests.datasets.made_pictures import MEALS, make_uec_food
 
 
@@ -63,8 +63,8 @@ def test_dishes_are_cut_out_by_their_boxes(made):
                 cut = found[str(name), label - 1, (left, top, right, bottom)]
                 right, bottom = min(right, sides[0]), min(bottom, sides[1])
                 assert cut.shape == (bottom - top, right - left, 3)
-                middle = sides[0] // 2
-                wanted = (63 * max(0, middle - left) + 255 * (right - max(left, middle))) / (
+                half = sides[0] // 2
+                wanted = (63 * max(0, half - left) + 255 * (right - max(left, half))) / (
                     right - left
                 )
                 np.testing.assert_allclose(cut.mean(), wanted, atol=4)
@@ -87,9 +87,9 @@ def test_no_picture_is_in_both_parts(made):
 )
 def test_every_class_gives_its_share(examples, share):
     pictures, labels = np.array(examples).T
-    drawn = draw_pictures(pictures, labels, share)
+    drawn = draw_test_images(pictures, labels, share)
     assert drawn <= set(pictures.tolist())
-    assert drawn == draw_pictures(pictures, labels, share)
+    assert drawn == draw_test_images(pictures, labels, share)
     for label in set(labels.tolist()):
         own = set(pictures[labels == label].tolist())
         shared = own & set(pictures[labels != label].tolist())

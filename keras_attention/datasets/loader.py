@@ -1,14 +1,19 @@
 """`load`: any data set by name, as a tf.data pipeline."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from keras_attention.datasets.folders import find_folder, folder_variable
 from keras_attention.datasets.registry import DatasetInfo, find
-from keras_attention.utils.validation import nearest, one_of, positive_integer, seed_number
+from keras_attention.utils.validation import did_you_mean, one_of, positive_integer, seed_number
 
 SPLITS = ("train", "test")
+# Where tensorflow-datasets keeps its sets if nothing else is said.
+USUAL_FOLDER = "~/tensorflow_datasets"
+BUNDLED = "bundled"
 
 
 def load(
@@ -20,7 +25,7 @@ def load(
     train_size: int | None = None,
     *,
     shuffle: bool | None = None,
-    redraw: bool | None = None,
+    augment: bool | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> tf.data.Dataset:
@@ -40,7 +45,7 @@ def load(
             sequences, it counts digits and all others are for testing; for `"number_photographs"`
             it counts what is painted in a pass.
         shuffle: Whether every pass has an order of its own; by default only in training.
-        redraw: Whether every pass generates new images, where the data set generates or cuts out
+        augment: Whether every pass generates new images, where the data set generates or cuts out
             and mirrors; by default only in training.
         data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
             `"gtsdb"`, `"svhn_numbers"`, `"adience_age"`, `"adience_gender"`, `"uec_food100"`,
@@ -86,13 +91,13 @@ def load(
     parts = info.read(split, train_size=train_size, **sides, **options)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
-    redraw = training if redraw is None else bool(redraw)
-    order = {"seed": seed, "shuffle": shuffle, "redraw": redraw}
+    augment = training if augment is None else bool(augment)
+    order = {"seed": seed, "shuffle": shuffle, "augment": augment}
     if batch_size is not None and info.generate_batches is not None:
         dataset = info.generate_batches(*parts, batch_size=batch_size, **order)
         return dataset.prefetch(tf.data.AUTOTUNE)
     dataset = info.generate(*parts, **order)
-    if info.keeps and not (shuffle or redraw):
+    if info.cacheable and not (shuffle or augment):
         dataset = dataset.cache()
     if batch_size is not None:
         dataset = dataset.batch(batch_size)
@@ -110,12 +115,12 @@ def _side(info: DatasetInfo, size: Any) -> dict[str, int]:
             f"Received: size={size!r}"
         )
     size = info.size if size is None else positive_integer("size", size)
-    if size % info.parts_per_side:
+    if size % info.tiles_per_side:
         raise ValueError(
-            f"`size` must be a multiple of {info.parts_per_side} for {info.name!r}. "
+            f"`size` must be a multiple of {info.tiles_per_side} for {info.name!r}. "
             f"Received: size={size}"
         )
-    return {"size": size // info.parts_per_side}
+    return {"size": size // info.tiles_per_side}
 
 
 def _check_options(info: DatasetInfo, options: dict[str, Any]) -> None:
@@ -124,7 +129,7 @@ def _check_options(info: DatasetInfo, options: dict[str, Any]) -> None:
             allowed = ", ".join(info.options) or "none"
             raise ValueError(
                 f"Options of {info.name!r} are: {allowed}. Received: {name}={value!r}."
-                + nearest(name, info.options)
+                + did_you_mean(name, info.options)
             )
 
 
@@ -139,3 +144,51 @@ def _checked_folder(info: DatasetInfo, data_dir: Any) -> Any:
             f"`data_dir` must be None or the path of a folder. Received: data_dir={data_dir!r}"
         )
     return data_dir
+
+
+def find_local(info: DatasetInfo) -> Path | str | None:
+    """Finds a data set on this machine.
+
+    A folder that is named counts as it stands: whether its files are whole, `load` says.
+
+    Args:
+        info: Of `find` or `list_datasets`.
+
+    Returns:
+        `"bundled"` for what needs no files, the folder of its own files or of what
+        tensorflow-datasets has prepared, or None.
+
+    Example:
+    >>> from keras_attention import datasets
+    >>> find_local(datasets.find("digits"))
+    'bundled'
+    """
+    if not (info.source or info.folder):
+        return BUNDLED
+    folder = find_folder(info.folder, None) if info.folder else None
+    if folder is not None and folder.is_dir():
+        return folder
+    return _prepared(info.source) if info.source else None
+
+
+def how_to_obtain(info: DatasetInfo) -> str:
+    """Says what brings a data set that is not at hand.
+
+    Example:
+    >>> from keras_attention import datasets
+    >>> how_to_obtain(datasets.find("svhn_numbers")), how_to_obtain(datasets.find("mnist"))
+    ('SVHN_NUMBERS_DIR names its folder', 'downloaded on first use')
+    """
+    ways = [f"{folder_variable(info.folder)} names its folder"] if info.folder else []
+    if info.needs_network:
+        ways.append("downloaded on first use")
+    elif info.source:
+        ways.append("prepared by tensorflow-datasets from its archives")
+    return ", or ".join(ways)
+
+
+def _prepared(source: str) -> Path | None:
+    """The folder of the last version that tensorflow-datasets has prepared."""
+    root = Path(os.environ.get("TFDS_DATA_DIR") or USUAL_FOLDER).expanduser()
+    versions = sorted(path.parent for path in root.glob(f"{source}/*/dataset_info.json"))
+    return versions[-1] if versions else None

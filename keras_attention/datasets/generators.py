@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.datasets.in_memory import as_floats, indices
+from keras_attention.datasets.pipelines import index_order, to_float
 from keras_attention.utils.validation import is_integer, positive_integer
 
 DISTRACTORS = 8
+
+
 # Images are composed together, which is many times faster than one by one.
-TOGETHER = 128
+COMPOSE_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,172 @@ class Proportions:
 
 # Rodriguez et al., Attend and Rectify (2018), section 4.1: Cluttered Translated MNIST.
 TRANSLATED = Proportions(size=40, digit=28, patch=8)
+
+
 # Mnih et al., Recurrent Models of Visual Attention (2014), section 4.1: Cluttered MNIST.
 CLUTTERED = Proportions(size=100, digit=28, patch=8)
+
+
+def top_left(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int = 0,
+    shuffle: bool = False,
+    augment: bool = False,
+) -> tf.data.Dataset:
+    """Puts each image into the top-left quadrant and three others into the rest.
+
+    Args:
+        images: `(N, H, W, channels)`, bytes or floats in `[0, 1]`; at least two.
+        labels: `(N,)`.
+        seed: Of the distractors and the order.
+        shuffle: Whether every pass has an order of its own.
+        augment: Whether every pass draws new distractors. Without, each image keeps its own, as
+            in the paper, whatever the order.
+
+    Returns:
+        A data set of `(image, label)` with float32 images `(2H, 2W, channels)` in `[0, 1]`.
+
+    Raises:
+        ValueError: For fewer than two images, or as many labels as there are no images.
+
+    Example:
+    >>> images, labels = np.zeros((4, 28, 28, 1), "float32"), np.arange(4)
+    >>> top_left(images, labels).element_spec[0].shape
+    TensorShape([56, 56, 1])
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.ndim != 4 or len(images) < 2 or labels.shape != (len(images),):
+        raise ValueError(
+            "`images` must be at least two, of shape (N, H, W, channels), with `labels` of shape "
+            f"(N,). Received: images.shape={images.shape}, labels.shape={labels.shape}"
+        )
+    pixels, classes = tf.constant(images), tf.constant(labels)
+    count = tf.constant(len(images), tf.int64)
+
+    def compose(index: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # An offset from 1 to count - 1 never comes back to the image itself.
+        offsets = tf.random.stateless_uniform((3,), (draw, index), 1, count, tf.int64)
+        right, below, across = tf.unstack(tf.gather(pixels, (index + offsets) % count))
+        upper = tf.concat([pixels[index], right], axis=1)
+        lower = tf.concat([below, across], axis=1)
+        return to_float(tf.concat([upper, lower], axis=0)), classes[index]
+
+    if augment:
+        draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    else:
+        draws = tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
+    order = index_order(len(images), seed, shuffle)
+    return tf.data.Dataset.zip(order, draws).map(compose, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def cluttered_translated(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    distractors: int = DISTRACTORS,
+    size: int | None = None,
+    patch_size: int | None = None,
+    seed: int = 0,
+    shuffle: bool = False,
+    augment: bool = False,
+) -> tf.data.Dataset:
+    """Puts each image at a random place of a larger one, with random pieces of others around it.
+
+    A distractor is a square cut out anywhere of any other image, of whatever class, and put
+    anywhere; borders are as likely as middles, so some are empty. Where images and pieces lie on
+    each other their values are added, and limited to 1.
+
+    Args:
+        images: `(N, H, H, channels)`, bytes or floats in `[0, 1]`; at least two.
+        labels: `(N,)`.
+        distractors: How many pieces an image gets, 0 or more. For a seed, those of a smaller number
+            are among those of a larger one, and the image is at the same place.
+        size: Pixels along the sides of what is made; None for 40 / 28 of `H`, rounded.
+        patch_size: Pixels along the sides of a distractor; None for 8 / 28 of `H`, rounded.
+        seed: Of the places, the distractors and the order.
+        shuffle: Whether every pass has an order of its own.
+        augment: Whether every pass draws new places and distractors. Without, each image keeps its
+            own, whatever the order.
+
+    Returns:
+        A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
+
+    Raises:
+        ValueError: For fewer than two images or images that are not square, as many labels as there
+            are no images, a negative number of distractors, or sizes that do not fit.
+
+    Example:
+    >>> images, labels = np.zeros((4, 28, 28, 1), "uint8"), np.arange(4)
+    >>> cluttered_translated(images, labels, distractors=4).element_spec[0].shape
+    TensorShape([40, 40, 1])
+    """
+    return scatter(
+        images,
+        labels,
+        distractors=distractors,
+        size=size,
+        patch_size=patch_size,
+        proportions=TRANSLATED,
+        seed=seed,
+        shuffle=shuffle,
+        augment=augment,
+    )
+
+
+def cluttered(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    distractors: int = DISTRACTORS,
+    size: int | None = None,
+    patch_size: int | None = None,
+    seed: int = 0,
+    shuffle: bool = False,
+    augment: bool = False,
+) -> tf.data.Dataset:
+    """Puts each image at a random place of a much larger one, with pieces of others around it.
+
+    As `cluttered_translated`, but that the image takes up 28 / 100 of the sides of the larger one,
+    and not 28 / 40: a distractor is a square cut out anywhere of any other image and put anywhere,
+    and where images and pieces lie on each other their values are added, and limited to 1.
+
+    Args:
+        images: `(N, H, H, channels)`, bytes or floats in `[0, 1]`; at least two.
+        labels: `(N,)`.
+        distractors: How many pieces an image gets, 0 or more. For a seed, those of a smaller number
+            are among those of a larger one, and the image is at the same place.
+        size: Pixels along the sides of what is made; None for 100 / 28 of `H`, rounded.
+        patch_size: Pixels along the sides of a distractor; None for 8 / 28 of `H`, rounded.
+        seed: Of the places, the distractors and the order.
+        shuffle: Whether every pass has an order of its own.
+        augment: Whether every pass draws new places and distractors. Without, each image keeps its
+            own, whatever the order.
+
+    Returns:
+        A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
+
+    Raises:
+        ValueError: For fewer than two images or images that are not square, as many labels as there
+            are no images, a negative number of distractors, or sizes that do not fit.
+
+    Example:
+    >>> images, labels = np.zeros((4, 28, 28, 1), "uint8"), np.arange(4)
+    >>> cluttered(images, labels, distractors=4).element_spec[0].shape
+    TensorShape([100, 100, 1])
+    """
+    return scatter(
+        images,
+        labels,
+        distractors=distractors,
+        size=size,
+        patch_size=patch_size,
+        proportions=CLUTTERED,
+        seed=seed,
+        shuffle=shuffle,
+        augment=augment,
+    )
 
 
 def scatter(
@@ -56,7 +222,7 @@ def scatter(
     proportions: Proportions = TRANSLATED,
     seed: int = 0,
     shuffle: bool = False,
-    redraw: bool = False,
+    augment: bool = False,
 ) -> tf.data.Dataset:
     """Puts each image at a random place of a larger one, with random pieces of others around it.
 
@@ -69,7 +235,7 @@ def scatter(
         proportions: Of a published set.
         seed: Of the places, the distractors and the order.
         shuffle: Whether every pass has an order of its own.
-        redraw: Whether every pass draws new places and distractors.
+        augment: Whether every pass draws new places and distractors.
 
     Returns:
         A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
@@ -93,12 +259,12 @@ def scatter(
         )
         return index, tf.math.floormod(bits, choices)
 
-    if redraw:
+    if augment:
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     else:
         seeds = tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
-    draws = tf.data.Dataset.zip(indices(count, seed, shuffle), seeds).map(draw)
-    made = draws.batch(TOGETHER).map(
+    draws = tf.data.Dataset.zip(index_order(count, seed, shuffle), seeds).map(draw)
+    made = draws.batch(COMPOSE_BATCH).map(
         lambda chosen, drawn: (compose(chosen, drawn), tf.gather(classes, chosen)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
@@ -154,7 +320,7 @@ def read_cluttered(
 def serve_cluttered(
     images: np.ndarray, labels: np.ndarray, clutter: dict[str, Any], **order: Any
 ) -> tf.data.Dataset:
-    """Serves what `read_cluttered` reads; the other arguments are `seed`, `shuffle`, `redraw`."""
+    """Serves what `read_cluttered` reads; the other arguments are `seed`, `shuffle`, `augment`."""
     return scatter(images, labels, **clutter, **order)
 
 
@@ -211,7 +377,7 @@ def _compose(
     flat = tf.reshape(pixels, (-1, channels))
     whole = tf.reshape(tf.gather(pixels, chosen), (batch, side**2, channels))
     cuttings = tf.reshape(tf.gather(flat, cut), (batch, -1, channels))
-    values = as_floats(tf.concat([whole, cuttings], axis=1))
+    values = to_float(tf.concat([whole, cuttings], axis=1))
     summed = tf.math.unsorted_segment_sum(values, places, batch * size**2)
     return tf.minimum(tf.reshape(summed, (batch, size, size, channels)), 1.0)
 
