@@ -72,7 +72,7 @@ def draw_masks(
     images = images[:ROWS_SHOWN]
     inputs, outputs = layer_inputs_and_outputs(model, layer, images)
     _, mask = layer(inputs, training=False, return_attention=True)
-    if tuple(mask.shape) != outputs.shape:
+    if tuple(mask.shape) != tuple(outputs.shape):
         return draw_attention(calls, model, images, before, title)
     maps = [to_channels_last(array, layer) for array in (inputs, mask, outputs)]
     title = title or f"Attention of {model.name}: {layer.name}"
