@@ -1,10 +1,10 @@
-"""Attend and Rectify by the clock: WARN beside the wide residual network that it augments.
+"""Latency of WARN compared with the wide residual network that it extends.
 
-Forward passes and steps of training at 32x32x3, 10 classes, batch 32, 3 modules of 4 heads. "One
-convolution" is WARN with its modules computed as the paper puts it, all operations on a map as one
-convolution, instead of sums of the map weighted by shifted masks: equal in values. "Normalized
-stem" is WARN without modules and gates. Both only beside the thin network. Calls take turns in one
-process; medians.
+Forward passes and training steps at 32x32x3, 10 classes, batch 32, 3 modules of 4 heads. "One
+convolution" is WARN with its modules computed as the paper describes them: one convolution of the
+map for all operations, instead of sums of the map weighted by shifted masks. Both give equal
+values. "Normalized stem" is WARN without modules and gates. These two are measured with the thin
+network only. Calls are interleaved in one process; times are medians.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,31 +19,31 @@ from keras_attention.inspect import interleaved_timing
 
 BATCH = 32
 SHAPE = (32, 32, 3)
-# Depth, width, rounds forward and of training, the bar of the forward pass.
+# Depth, width, rounds of inference, rounds of training, bar for inference.
 NETWORKS = ((28, 10, 7, 5, 1.05), (16, 2, 101, 41, 1.15))
 TRAINING_BAR = 1.10
 
 
 def main() -> None:
-    """Prints both parts for each network."""
+    """Prints the tables of inference and training for each network."""
     images = tf.random.uniform((BATCH, *SHAPE), seed=0)
     for depth, width, forward, training, bar in NETWORKS:
-        models = models_of(depth, width)
+        models = build_models(depth, width)
         if width == 10:
             models = {name: models[name] for name in ("WRN", "WARN")}
         else:
-            check(models)
+            check_equal_outputs(models)
         size = (depth, width)
-        times = interleaved_timing(passes(models, images), forward, 2)
+        times = interleaved_timing(forward_passes(models, images), forward, 2)
         report(size, "Forward pass", models, times, bar)
-        times = interleaved_timing(steps(models, images), training, 2)
+        times = interleaved_timing(training_steps(models, images), training, 2)
         report(size, "Training step", models, times, TRAINING_BAR)
         keras.utils.clear_session()
 
 
 @keras.saving.register_keras_serializable(package="keras_attention_benchmarks")
 class OneConvolution(ka.layers.AttentionModule):
-    """The module as one convolution, then masks, sums and gates."""
+    """An attention module computed by one convolution, followed by masks, sums and gates."""
 
     def call(
         self,
@@ -52,25 +52,25 @@ class OneConvolution(ka.layers.AttentionModule):
         return_attention: bool = False,
         return_gates: bool = False,
     ) -> tuple:
-        """What the module returns, with masks and gates."""
+        """Returns the module's output, masks and gates."""
         kernels = (self.attention_kernel, self.output_kernel, self.score_kernel)
         maps = ops.conv(inputs, ops.concatenate(kernels, axis=-1), padding="same")
         masks = ka.ops.spatial_softmax(maps[..., : self.heads])
         if training:
             self.add_loss(self.overlap_weight * ka.ops.head_overlap(masks))
-        batch, places = ops.shape(maps)[0], maps.shape[1] * maps.shape[2]
-        flat = ops.reshape(masks, (batch, places, self.heads))
-        said = ops.reshape(
-            maps[..., self.heads : -self.heads], (batch, places, self.heads, self.classes)
+        batch, positions = ops.shape(maps)[0], maps.shape[1] * maps.shape[2]
+        flat = ops.reshape(masks, (batch, positions, self.heads))
+        hypotheses = ops.reshape(
+            maps[..., self.heads : -self.heads], (batch, positions, self.heads, self.classes)
         )
-        scores = ops.reshape(maps[..., -self.heads :], (batch, places, self.heads))
+        scores = ops.reshape(maps[..., -self.heads :], (batch, positions, self.heads))
         gates = ops.softmax(ops.tanh(ops.sum(flat * scores, axis=1)))
-        answers = ops.sum(ops.expand_dims(flat, -1) * said, axis=1)
-        return ops.sum(ops.expand_dims(gates, -1) * answers, axis=1), masks, gates
+        outputs = ops.sum(ops.expand_dims(flat, -1) * hypotheses, axis=1)
+        return ops.sum(ops.expand_dims(gates, -1) * outputs, axis=1), masks, gates
 
 
-def models_of(depth: int, width: int) -> dict[str, keras.Model]:
-    """The networks to compare, by their names in the tables."""
+def build_models(depth: int, width: int) -> dict[str, keras.Model]:
+    """Builds the networks to compare; keys are their names in the tables."""
     warn = ka.applications.WARN(depth, width, classifier_activation=None)
     whole = ka.applications.WARN(depth, width, classifier_activation=None)
     head = whole.get_layer("rectify")
@@ -85,15 +85,15 @@ def models_of(depth: int, width: int) -> dict[str, keras.Model]:
     }
 
 
-def check(models: Mapping[str, keras.Model]) -> None:
-    """Both ways to compute WARN say the same."""
+def check_equal_outputs(models: Mapping[str, keras.Model]) -> None:
+    """Checks that both ways to compute WARN give equal outputs."""
     images = tf.random.uniform((2, *SHAPE), seed=1)
     ours, theirs = (models[name](images) for name in ("WARN", "WARN, one convolution"))
     tf.debugging.assert_near(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
-def passes(models: Mapping[str, keras.Model], images: tf.Tensor) -> dict[str, Callable]:
-    """Forward passes as servers run them."""
+def forward_passes(models: Mapping[str, keras.Model], images: tf.Tensor) -> dict[str, Callable]:
+    """Returns calls for inference in a graph, as a server runs it."""
     calls = {}
     for name, model in models.items():
         graph = tf.function(lambda x, model=model: model(x, training=False), autograph=False)
@@ -101,8 +101,8 @@ def passes(models: Mapping[str, keras.Model], images: tf.Tensor) -> dict[str, Ca
     return calls
 
 
-def steps(models: Mapping[str, keras.Model], images: tf.Tensor) -> dict[str, Callable]:
-    """Steps of training, compiled by Keras."""
+def training_steps(models: Mapping[str, keras.Model], images: tf.Tensor) -> dict[str, Callable]:
+    """Returns calls for a training step, compiled by Keras."""
     labels, calls = tf.zeros(BATCH, tf.int64), {}
     for name, model in models.items():
         loss = ka.losses.NegativeLogLikelihood()
@@ -121,7 +121,7 @@ def report(
     times: Mapping[str, float],
     bar: float,
 ) -> None:
-    """Prints one table; WARN's ratio has a bar."""
+    """Prints one table and records WARN's ratio with its bar."""
     depth, width = size
     print(f"{title} of depth {depth}, width {width}, batch {BATCH}:\n")
     print("| network | MACs | executed | ms | / WRN |")
@@ -135,7 +135,7 @@ def report(
         )
     print()
     name = f"{title.lower()}: WARN-{depth}-{width} / WRN-{depth}-{width}"
-    ratios.keep(name, times["WARN"] / times["WRN"], at_most=bar)
+    ratios.record(name, times["WARN"] / times["WRN"], at_most=bar)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What convolutions of windows and products with matrices take, beside what the cost models say.
+"""Measured times of convolutions and matrix products compared with the cost models.
 
-Windows of a batch, 5x5 kernels (3x3 where 24 channels are read), "valid" padding. The model is
-`keras_attention.ops.roi_grouping.ConvolutionCost` without its start and the values read. Then
-the matrices of `surgery.compact`, and picking entries by their index, beside the rates that
-`surgery/compaction/regions.py` goes by.
+The first table has convolutions of a batch of windows with 5x5 kernels (3x3 where the input has 24
+channels) and "valid" padding. Its model is `keras_attention.ops.roi_grouping.ConvolutionCost`
+without the start-up time and the time to read the input. The second table has the matrix products
+and the gathers of single values that `surgery.compact` uses, compared with the rates in
+`surgery/compaction/regions.py`.
 """
 
 import tensorflow as tf
@@ -17,7 +18,7 @@ KERNELS = (12, 32, 64, 256)
 CHANNELS = (1, 24, 256)
 BATCHES = (64, 1)
 MATRICES = ((1024, 1024), (3072, 3072))
-ENTRIES = (1024, 9216)
+VALUES = (1024, 9216)
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
 
 
 def windows() -> None:
-    """Prints a line a window: measured and modelled milliseconds and billions of MACs a second."""
+    """Prints measured and predicted milliseconds and billions of MACs per second per window."""
     print("| batch | channels | kernels | window | ms | model ms | GMAC/s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     empty = tf.constant(0.0)
@@ -54,8 +55,8 @@ def windows() -> None:
 
 
 def matrices() -> None:
-    """Prints a line a product and a line a number of picked entries."""
-    print("| batch | what | ms | model ms |")
+    """Prints measured and predicted milliseconds of matrix products and gathers."""
+    print("| batch | operation | ms | model ms |")
     print("| --- | --- | --- | --- |")
     for batch in BATCHES:
         calls = {"empty": timed(lambda x: x, tf.constant(0.0))}
@@ -64,9 +65,9 @@ def matrices() -> None:
             name = f"product {inputs} x {outputs}"
             calls[name] = product(batch, inputs, outputs)
             models[name] = regions.product_seconds(inputs * outputs, batch)
-        for count in ENTRIES:
-            name = f"picking {count} entries"
-            calls[name] = picking(batch, count)
+        for count in VALUES:
+            name = f"gather of {count} values"
+            calls[name] = gather(batch, count)
             models[name] = count * batch * regions.GATHER_SECONDS
         times = interleaved_timing(calls, rounds=21)
         for name, model in models.items():
@@ -75,26 +76,26 @@ def matrices() -> None:
 
 
 def product(batch: int, inputs: int, outputs: int) -> object:
-    """A call that multiplies a batch with a matrix and waits."""
+    """Returns a call that multiplies a batch with a matrix and waits for the result."""
     matrix = tf.random.normal((inputs, outputs))
     return timed(lambda x: tf.matmul(x, matrix)[0, 0], tf.random.normal((batch, inputs)))
 
 
-def picking(batch: int, count: int) -> object:
-    """A call that picks entries in another order and waits."""
+def gather(batch: int, count: int) -> object:
+    """Returns a call that gathers values in random order and waits for the result."""
     order = tf.random.shuffle(tf.range(count))
     return timed(lambda x: tf.gather(x, order, axis=1)[0, 0], tf.random.normal((batch, count)))
 
 
 def convolution(batch: int, channels: int, taps: int, kernels: int, side: int) -> object:
-    """A call that convolves and waits."""
+    """Returns a call that computes a convolution and waits for the result."""
     images = tf.random.normal((batch, side + taps - 1, side + taps - 1, channels))
     kernel = tf.random.normal((taps, taps, channels, kernels))
     return timed(lambda x: tf.nn.conv2d(x, kernel, 1, "VALID")[0, 0, 0, 0], images)
 
 
 def timed(function: object, argument: tf.Tensor) -> object:
-    """A call of a traced function that waits for its result."""
+    """Returns a call of the traced function that waits for its result."""
     compiled = tf.function(function)
     return lambda: compiled(argument).numpy()
 

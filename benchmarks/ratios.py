@@ -1,17 +1,17 @@
-"""Ratios that a benchmark finds, with the bars that they have to reach, for `run_all.py`."""
+"""Ratios measured by a benchmark and their bars, passed to `run_all.py` in a file."""
 
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# The file that `run_all.py` reads; a benchmark that runs alone keeps nothing.
+# Environment variable with the path of the file; a benchmark that runs alone records nothing.
 FILE = "BENCHMARK_RATIOS"
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """One ratio of a benchmark; without a bar it is only watched."""
+    """One ratio of a benchmark; a ratio without a bar is only tracked."""
 
     name: str
     ratio: float
@@ -20,21 +20,21 @@ class Ratio:
 
     @property
     def reached(self) -> bool:
-        """Whether the ratio is at its bar or better."""
+        """True if the ratio reaches its bar."""
         high = self.at_least is None or self.ratio >= self.at_least
         return high and (self.at_most is None or self.ratio <= self.at_most)
 
     @property
     def bar(self) -> str:
-        """The bar in a table's cell."""
+        """The bar as text for a table."""
         signs = (("≥", self.at_least), ("≤", self.at_most))
         return ", ".join(f"{sign} {bar:g}" for sign, bar in signs if bar is not None)
 
 
-def keep(
+def record(
     name: str, ratio: float, *, at_least: float | None = None, at_most: float | None = None
 ) -> None:
-    """Adds a ratio to the file that the environment names."""
+    """Appends a ratio to the file that the environment variable names."""
     path = os.environ.get(FILE)
     if path is None:
         return
@@ -43,8 +43,8 @@ def keep(
         file.write(json.dumps(asdict(found)) + "\n")
 
 
-def read(path: Path) -> list[Ratio]:
-    """The ratios in a file, none where nothing was kept."""
+def load(path: Path) -> list[Ratio]:
+    """Loads the ratios from a file; returns an empty list if the file does not exist."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,10 +1,11 @@
-"""Scale-space attention by the clock: soft extrema beside a max pool, training steps beside CBAM.
+"""Latency of Scale-Space Attention: soft extrema and max pooling, training steps and CBAM.
 
-The soft extrema and what SAN does with them beside a 3x3 max pool of the same tensor, forward and
-backward. Steps of training of VGG16 and ResNet18 at 32x32x3 and of LeNet5 at 28x28x1, batch 64:
-beside the plain network and one with SAN's smoothing convolutions alone, which is what SAN costs
-where the difference, the extrema, the sigmoid and the product are free. Calls take turns in one
-process; medians.
+Soft extrema, and the operations that SAN adds to them, are compared with a 3x3 max pooling of the
+same tensor, forward and backward. Training steps of VGG16 and ResNet18 at 32x32x3 and of LeNet5 at
+28x28x1, batch 64, are compared with the plain network and with a network that has only SAN's
+smoothing convolutions. The latter is a lower bound: it would be reached if the difference, the
+extrema, the sigmoid and the product took no time. Calls are interleaved in one process; times are
+medians.
 """
 
 import tempfile
@@ -21,7 +22,7 @@ from keras_attention.inspect import interleaved_timing
 
 BATCH = 64
 SHAPES = ((32, 32, 64), (16, 16, 128), (8, 8, 256), (28, 28, 6))
-# Kind of attention and options, by the name in the tables.
+# Attention and its options; keys are the names in the tables.
 KINDS = {
     "plain": (None, {}),
     "SAN-c": ("san-c", {}),
@@ -31,13 +32,13 @@ KINDS = {
     "CBAM": ("cbam", {}),
     "BAM": ("bam", {}),
 }
-# Dilated smoothing by the example of the small network.
+# Dilated smoothing is measured in the small network only.
 LARGE = [name for name in KINDS if not name.startswith("SAN-d")]
 NETWORKS = {"VGG16": (32, 32, 3), "ResNet18": (32, 32, 3), "LeNet5": (28, 28, 1)}
 
 
 def main() -> None:
-    """Prints both parts."""
+    """Prints the tables of soft extrema and of training steps."""
     extrema()
     for network in NETWORKS:
         for placement in ("bottleneck", "full") if network != "LeNet5" else ("bottleneck",):
@@ -46,15 +47,15 @@ def main() -> None:
 
 @keras.saving.register_keras_serializable(package="keras_attention_benchmarks")
 class SmoothingAlone(ka.layers.SANBlock):
-    """SAN's convolution of a layer's output, and nothing else."""
+    """The smoothing convolution of a SAN block without its other operations."""
 
     def call(self, inputs: list) -> object:
         return self._smooth(inputs[1])
 
 
 def extrema() -> None:
-    """Soft extrema, alone and with the change that they weigh, in graphs and in a SavedModel."""
-    print(f"Soft extrema, batch {BATCH}, ms (times a 3x3 max pool's):\n")
+    """Prints the times of soft extrema, alone and weighting a difference, and in a SavedModel."""
+    print(f"Soft extrema, batch {BATCH}, ms (ratio to a 3x3 max pool):\n")
     print(
         "| map | 3x3 max pool, forward | soft extrema | the same, not fused | in a SavedModel | "
         "3x3 max pool, forward and backward | weighted extrema, forward and backward | not fused |"
@@ -74,30 +75,32 @@ def extrema() -> None:
             "weighted, back": graph(trained(both)),
             "weighted not fused, back": graph(unfused(trained(both))),
         }
-        times = interleaved_timing({name: wait(call, x, y) for name, call in calls.items()}, rounds=31)
+        times = interleaved_timing(
+            {name: wait(call, x, y) for name, call in calls.items()}, rounds=31
+        )
         cells = []
         for name, seconds in times.items():
             base = times["pool, back" if name.endswith("back") else "pool"]
             ratio = "" if name.startswith("pool") else f" ({seconds / base:.2f})"
             cells.append(f"{1e3 * seconds:.2f}{ratio}")
         print(f"| {'x'.join(map(str, shape))} | {' | '.join(cells)} |", flush=True)
-        keep_extrema("x".join(map(str, shape)), times)
+        record_extrema("x".join(map(str, shape)), times)
     print()
 
 
-def keep_extrema(shape: str, times: dict[str, float]) -> None:
-    """Keeps what soft extrema cost beside a max pool."""
+def record_extrema(shape: str, times: dict[str, float]) -> None:
+    """Records the ratios of soft extrema to a max pooling."""
     found = {
         "soft extrema": times["alpha"] / times["pool"],
         "soft extrema in a SavedModel": times["served"] / times["pool"],
         "weighted extrema and gradients": times["weighted, back"] / times["pool, back"],
     }
     for name, ratio in found.items():
-        ratios.keep(f"{name} / 3x3 max pool, {shape}", ratio, at_most=3.0)
+        ratios.record(f"{name} / 3x3 max pool, {shape}", ratio, at_most=3.0)
 
 
 def steps(network: str, placement: str) -> None:
-    """A step of training of a network with each kind of attention."""
+    """Prints the training step of a network with each kind of attention."""
     shape = NETWORKS[network]
     calls, macs = {}, {}
     kinds = list(KINDS) if network == "LeNet5" else LARGE
@@ -129,30 +132,30 @@ def steps(network: str, placement: str) -> None:
             f"| {name} | {macs[name] / 1e6:.1f}M | {1e3 * times[name]:.1f} | {' | '.join(cells)} |"
         )
     print()
-    keep_steps(network, placement, times)
+    record_steps(network, placement, times)
 
 
-def keep_steps(network: str, placement: str, times: dict[str, float]) -> None:
-    """Keeps what a step with SAN costs, beside what it is to cost no more than."""
-    where = f"step of {network}, {placement}"
+def record_steps(network: str, placement: str, times: dict[str, float]) -> None:
+    """Records the ratios of a step with SAN to the other networks, with their bars."""
+    where = f"training step of {network}, {placement}"
     if network == "LeNet5":
-        ratios.keep(f"{where}: SAN-c / plain", times["SAN-c"] / times["plain"], at_most=1.5)
+        ratios.record(f"{where}: SAN-c / plain", times["SAN-c"] / times["plain"], at_most=1.5)
         return
     least = times["smoothing of SAN-c alone"]
-    ratios.keep(f"{where}: SAN-c / its smoothing alone", times["SAN-c"] / least, at_most=1.10)
+    ratios.record(f"{where}: SAN-c / its smoothing alone", times["SAN-c"] / least, at_most=1.10)
     for other in ("CBAM", "BAM"):
         ratio = times["SAN-c, depthwise"] / times[other]
-        ratios.keep(f"{where}: SAN-c, depthwise / {other}", ratio, at_most=1.0)
+        ratios.record(f"{where}: SAN-c, depthwise / {other}", ratio, at_most=1.0)
 
 
 def smoothing_alone(layer: keras.Layer) -> keras.Layer:
-    """A copy of a layer; of a SAN block without all but its convolution."""
+    """Copies a layer; of a SAN block only the smoothing convolution remains."""
     kind = SmoothingAlone if type(layer) is ka.layers.SANBlock else type(layer)
     return kind.from_config(layer.get_config())
 
 
 def step(model: keras.Model, shape: tuple) -> Callable[[], object]:
-    """A call that trains for one step."""
+    """Returns a call for one training step."""
     model.compile(keras.optimizers.SGD(1e-6), "sparse_categorical_crossentropy")
     images = tf.random.uniform((BATCH, *shape), seed=0)
     labels = tf.zeros(BATCH, tf.int64)
@@ -160,12 +163,12 @@ def step(model: keras.Model, shape: tuple) -> Callable[[], object]:
 
 
 def graph(function: Callable) -> Callable:
-    """A function as training calls it: compiled to a graph, not by XLA."""
+    """Traces a function to a graph without XLA, as in training."""
     return tf.function(function, autograph=False)
 
 
 def trained(function: Callable) -> Callable:
-    """The function's value and its gradients."""
+    """Returns a function that computes the value and its gradients."""
 
     def value_and_gradients(*tensors: tf.Tensor) -> list:
         with tf.GradientTape() as tape:
@@ -178,7 +181,7 @@ def trained(function: Callable) -> Callable:
 
 
 def unfused(function: Callable) -> Callable:
-    """The function of plain operations."""
+    """Disables the compilation of elementwise operations in a function."""
 
     def plain(*tensors: tf.Tensor) -> object:
         with backend.fusion_disabled():
@@ -188,7 +191,7 @@ def unfused(function: Callable) -> Callable:
 
 
 def served(function: Callable, shape: tuple) -> Callable:
-    """The function, exported for any size and loaded again."""
+    """Exports a function for any image size and loads it again."""
     spec = tf.TensorSpec((None, None, None, shape[-1]))
     module = tf.Module()
     module.call = tf.function(function, input_signature=[spec, spec], autograph=False)
@@ -200,7 +203,7 @@ def served(function: Callable, shape: tuple) -> Callable:
 
 
 def wait(call: Callable, x: tf.Tensor, y: tf.Tensor) -> Callable[[], object]:
-    """A call that is over when its last result is there."""
+    """Returns a call that waits for its last result."""
     return lambda: tf.nest.flatten(call(x, y))[-1].numpy()
 
 

@@ -1,11 +1,12 @@
-"""What a second device is worth, as far as two cores can say, and what to expect of more.
+"""Efficiency of training on two devices, measured on two cores, and predictions for more devices.
 
-A device has one core, one thread and 32 images of each batch: one device on one core beside two on
-two. Processes for both take turns. Efficiency is the time of one device's step over that of two.
+Each device has one core, one thread and 32 images of each batch. One device on one core is
+compared with two devices on two cores; the steps of both processes are interleaved. Efficiency is
+the step time of one device divided by that of two.
 
-Two devices and more add up their gradients in a ring: each sends and receives 2 (n - 1) / n times
-the bytes of the trainable weights, 4 a weight. Where nothing of it hides behind computing, a step
-of t seconds on one device takes t + bytes / bandwidth, and efficiency is t over that.
+Devices sum their gradients in a ring: each device sends and receives 2 (n - 1) / n times the bytes
+of the trainable weights, 4 bytes per weight. If communication does not overlap with computation, a
+step of t seconds on one device takes t + bytes / bandwidth, and efficiency is t divided by that.
 """
 
 import argparse
@@ -21,64 +22,70 @@ from typing import Any
 
 import ratios
 
-SHARE, STEPS, ROUNDS = 32, 6, 5
+IMAGES_PER_DEVICE, STEPS, ROUNDS = 32, 6, 5
 BACKENDS = ("tensorflow", "jax")
 NAMES = ("LeNet5, san-c", "WARN-10-1")
 COUNTS = (2, 4, 8, 64)
-WANTED = 0.9
+TARGET_EFFICIENCY = 0.9
 
 
 def main() -> None:
-    """Prints the measured table and the predicted one."""
+    """Prints the tables of measured and predicted efficiency."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worker", nargs=2, metavar=("DEVICES", "NAME"), help="one side, by pipes")
     parser.add_argument(
-        "--bandwidth", type=float, default=1.25, help="GB/s to predict with (1.25: 10 Gb Ethernet)"
+        "--worker", nargs=2, metavar=("DEVICES", "NAME"), help="run as a worker process (internal)"
+    )
+    parser.add_argument(
+        "--bandwidth",
+        type=float,
+        default=1.25,
+        help="network bandwidth in GB/s for the prediction (default: 1.25, 10 Gb Ethernet)",
     )
     options = parser.parse_args()
     if options.worker:
-        work(int(options.worker[0]), options.worker[1])
+        run_worker(int(options.worker[0]), options.worker[1])
         return
     if len(os.sched_getaffinity(0)) < 2:
-        sys.exit("Needs two cores, one for each device.")
+        sys.exit("This benchmark needs two cores, one for each device.")
     measured = {}
     print("| network | backend | 1 device, ms | 2 devices, ms | efficiency |")
     print("| --- | --- | --- | --- | --- |")
     for name in NAMES:
         for backend in BACKENDS:
-            one, two, weights = by_turns(backend, name)
+            one, two, weights = time_interleaved(backend, name)
             measured[name, backend] = (one, weights)
             cells = f"{1e3 * one:.1f} | {1e3 * two:.1f} | {100 * one / two:.0f} %"
             print(f"| {name} | {backend} | {cells} |", flush=True)
-            ratios.keep(f"1 device / 2 devices, {name}, {backend}", one / two)
-    print(f"\nPredicted for {options.bandwidth} GB/s, nothing hidden:\n")
-    print(predicted(measured, options.bandwidth * 1e9))
+            ratios.record(f"1 device / 2 devices, {name}, {backend}", one / two)
+    print(f"\nPredicted for {options.bandwidth} GB/s without overlap of communication:\n")
+    print(predicted_table(measured, options.bandwidth * 1e9))
 
 
-def predicted(measured: dict[tuple[str, str], tuple[float, int]], bandwidth: float) -> str:
-    """What a ring makes of the measured steps."""
+def predicted_table(measured: dict[tuple[str, str], tuple[float, int]], bandwidth: float) -> str:
+    """Formats the efficiency predicted for a ring from the measured steps."""
     heads = [f"{count} devices" for count in COUNTS]
     lines = [
-        f"| network | backend | MB of 2 | {' | '.join(heads)} | GB/s for {WANTED:.0%} of 64 |",
+        f"| network | backend | MB sent by each of 2 | {' | '.join(heads)} | "
+        f"GB/s for {TARGET_EFFICIENCY:.0%} with 64 |",
         "| --- " * (len(COUNTS) + 4) + "|",
     ]
     for (name, backend), (seconds, weights) in measured.items():
-        shares = [seconds / (seconds + ring(weights, n) / bandwidth) for n in COUNTS]
-        needed = ring(weights, COUNTS[-1]) / (seconds * (1 / WANTED - 1))
+        shares = [seconds / (seconds + ring_bytes(weights, n) / bandwidth) for n in COUNTS]
+        needed = ring_bytes(weights, COUNTS[-1]) / (seconds * (1 / TARGET_EFFICIENCY - 1))
         cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
-        sent = f"{ring(weights, 2) / 1e6:.2f}"
+        sent = f"{ring_bytes(weights, 2) / 1e6:.2f}"
         lines.append(f"| {name} | {backend} | {sent} | {cells} | {needed / 1e9:.3f} |")
     return "\n".join(lines)
 
 
-def ring(weights: int, devices: int) -> float:
-    """Bytes that each device sends in a step."""
+def ring_bytes(weights: int, devices: int) -> float:
+    """Returns the bytes that each device sends in a step."""
     return 4 * weights * 2 * (devices - 1) / devices
 
 
-def by_turns(backend: str, name: str) -> tuple[float, float, int]:
-    """Seconds of a step on one device and on two, and the weights that learn."""
-    workers = [start(backend, count, name) for count in (1, 2)]
+def time_interleaved(backend: str, name: str) -> tuple[float, float, int]:
+    """Returns seconds per step on one device and on two, and the number of trainable weights."""
+    workers = [start_worker(backend, count, name) for count in (1, 2)]
     weights, _ = (read(worker) for worker in workers)
     times: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
@@ -90,8 +97,8 @@ def by_turns(backend: str, name: str) -> tuple[float, float, int]:
     return statistics.median(times[0]), statistics.median(times[1]), int(weights)
 
 
-def start(backend: str, devices: int, name: str) -> Any:
-    """A process with as many cores as devices, and a thread for each."""
+def start_worker(backend: str, devices: int, name: str) -> Any:
+    """Starts a process with one core and one thread per device."""
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
@@ -114,36 +121,36 @@ def start(backend: str, devices: int, name: str) -> Any:
 
 
 def read(worker: Any) -> float:
-    """The number that a process says next."""
+    """Reads the next number that a worker prints."""
     line = worker.stdout.readline()
     if not line:
-        sys.exit(f"A process ended with {worker.wait()}.")
+        sys.exit(f"A worker process ended with exit status {worker.wait()}.")
     return float(json.loads(line))
 
 
-def work(devices: int, name: str) -> None:
-    """Says the number of weights; then, as often as asked, the seconds of a step."""
+def run_worker(devices: int, name: str) -> None:
+    """Prints the number of trainable weights, then the seconds per step for each line of stdin."""
     from keras_attention import backend
 
     with backend.device_scope(devices):
-        model = network(name)
+        model = build_network(name)
         model.compile("sgd", "sparse_categorical_crossentropy", jit_compile="auto")
-        fit = fitting(model, devices)
-        fit()  # is traced
-        print(model.count_params() - untrained(model), flush=True)
+        fit = fit_call(model, devices)
+        fit()  # the first call traces
+        print(model.count_params() - count_non_trainable(model), flush=True)
         for _ in sys.stdin:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             fit()
-            print(json.dumps((time.perf_counter() - begun) / STEPS), flush=True)
+            print(json.dumps((time.perf_counter() - start) / STEPS), flush=True)
 
 
-def untrained(model: Any) -> int:
-    """Values that no gradient reaches."""
+def count_non_trainable(model: Any) -> int:
+    """Counts the non-trainable weights."""
     return sum(math.prod(weight.shape) for weight in model.non_trainable_weights)
 
 
-def network(name: str) -> Any:
-    """One that communicates little for what it computes, and one that communicates more."""
+def build_network(name: str) -> Any:
+    """Builds a network with little or with more communication relative to its computation."""
     import keras_attention as ka
 
     if name == NAMES[0]:
@@ -151,11 +158,11 @@ def network(name: str) -> Any:
     return ka.applications.WARN(10, 1, input_shape=(32, 32, 3), classes=10)
 
 
-def fitting(model: Any, devices: int) -> Callable[[], Any]:
-    """A few steps of `fit`."""
+def fit_call(model: Any, devices: int) -> Callable[[], Any]:
+    """Returns a call for a few steps of `fit`."""
     import numpy as np
 
-    batch = SHARE * devices
+    batch = IMAGES_PER_DEVICE * devices
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(batch * STEPS, *model.input_shape[1:])).astype("float32")
     y = rng.integers(0, 10, batch * STEPS)

@@ -1,4 +1,4 @@
-"""What `make bench` writes, with benchmarks that take no time."""
+"""Tests the files that `make bench` writes, with benchmarks that take no time."""
 
 import json
 import shutil
@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-TOY = '''"""What {name} takes.
+TOY = '''"""Latency of {name}.
 
-More about it.
+More details.
 """
 
 import ratios
 
 print("| {name} | {ratio} |")
-ratios.keep("slow / fast", {ratio}, at_least={bar})
-ratios.keep("MACs", 7)
+ratios.record("slow / fast", {ratio}, at_least={bar})
+ratios.record("MACs", 7)
 '''
 
 
 @pytest.fixture
 def modules(monkeypatch, tmp_path):
-    """`run_all` on a folder of two toys, and `ratios`."""
+    """Returns `run_all` for a folder with two toy benchmarks, and `ratios`."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import ratios
     import run_all
@@ -56,7 +56,7 @@ def rows(text):
 def test_results_history_and_bars(modules, monkeypatch):
     run_all, _ = modules
     (run_all.HERE / "results").mkdir()
-    (run_all.HERE / "results" / "table.md").write_text("# A table\n\nof much work\n")
+    (run_all.HERE / "results" / "table.md").write_text("# A table\n\nof results\n")
     text, runs = run(run_all, monkeypatch)
     assert "1 of 2 bars are reached." in text
     assert rows(text) == [
@@ -66,10 +66,11 @@ def test_results_history_and_bars(modules, monkeypatch):
         "| second | MACs | 7.00 |  |  |  |",
     ]
     assert text.index("## Bars") < text.index("## first") < text.index("## second")
-    assert "`python benchmarks/first.py`: What first takes." in text
+    assert "`python benchmarks/first.py`: Latency of first." in text
     assert "| first | 2.5 |" in text
     assert text.endswith(
-        "# Experiments\n\nEach with the command that wrote it.\n\n## A table\n\nof much work\n"
+        "# Experiments\n\nEach report names the command that wrote it.\n\n"
+        "## A table\n\nof results\n"
     )
     (entry,) = runs
     assert set(entry["seconds"]) == {"first", "second"}
@@ -82,30 +83,30 @@ def test_results_history_and_bars(modules, monkeypatch):
     }
 
 
-def test_one_benchmark_again(modules, monkeypatch):
+def test_a_single_benchmark_keeps_the_output_of_the_others(modules, monkeypatch):
     run_all, _ = modules
     before, _ = run(run_all, monkeypatch)
     write_toy(run_all.HERE, "second", 3.5)
     text, runs = run(run_all, monkeypatch, "--only", "second")
     assert len(runs) == 2
     assert rows(text)[2] == "| second | slow / fast | 3.50 | ≥ 2 | 1.50 |  |"
-    assert rows(text)[:2] == rows(before)[:2], "the newest of each benchmark"
+    assert rows(text)[:2] == rows(before)[:2], "the table has the newest run of each benchmark"
     assert "| first | 2.5 |" in text
     assert "2 of 2 bars are reached." in text
     assert text.partition("## Bars")[0] == before.partition("## Bars")[0]
 
 
-def test_what_stands_apart_is_asked_for(modules, monkeypatch):
+def test_excluded_benchmarks_run_on_request_only(modules, monkeypatch):
     run_all, _ = modules
-    monkeypatch.setattr(run_all, "APART", {"second"})
+    monkeypatch.setattr(run_all, "EXCLUDED", {"second"})
     text, _ = run(run_all, monkeypatch)
     assert "## second" not in text
     run(run_all, monkeypatch, "--only", "second")
     text, _ = run(run_all, monkeypatch)
-    assert "## second" in text, "what it printed stays"
+    assert "## second" in text, "its stored output is kept"
 
 
-def test_what_is_gone_leaves_the_results(modules, monkeypatch):
+def test_removed_benchmarks_are_dropped_from_the_results(modules, monkeypatch):
     run_all, _ = modules
     run(run_all, monkeypatch)
     (run_all.HERE / "first.py").unlink()
@@ -114,7 +115,7 @@ def test_what_is_gone_leaves_the_results(modules, monkeypatch):
     assert len(runs) == 1
 
 
-def test_a_benchmark_that_fails_changes_nothing(modules, monkeypatch):
+def test_a_failing_benchmark_changes_no_file(modules, monkeypatch):
     run_all, _ = modules
     before, _ = run(run_all, monkeypatch)
     (run_all.HERE / "second.py").write_text('"""Broken."""\nraise SystemExit(3)\n')
@@ -128,15 +129,15 @@ def test_a_benchmark_that_fails_changes_nothing(modules, monkeypatch):
     ("ratio", "at_least", "at_most", "reached"),
     [(2, 2, None, True), (1.99, 2, None, False), (2, None, 2, True), (2.1, None, 2, False)],
 )
-def test_bars_count_when_they_are_met(modules, ratio, at_least, at_most, reached):
+def test_a_bar_is_reached_at_equality(modules, ratio, at_least, at_most, reached):
     _, ratios = modules
     assert ratios.Ratio("it", ratio, at_least, at_most).reached == reached
 
 
-def test_alone_a_benchmark_keeps_nothing(modules, monkeypatch, tmp_path):
+def test_a_benchmark_that_runs_alone_records_nothing(modules, monkeypatch, tmp_path):
     _, ratios = modules
     monkeypatch.delenv(ratios.FILE, raising=False)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
-    ratios.keep("it", 1.0)
+    ratios.record("it", 1.0)
     assert sorted(tmp_path.iterdir()) == before
