@@ -1,3 +1,9 @@
+import os
+
+# Without oneDNN, which TensorFlow enables only on some processors, there are no convolutions with
+# channels first on a CPU. TensorFlow reads the variable when it is imported.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 import keras
 import numpy as np
 import pytest

@@ -76,12 +76,6 @@ def image_input(
         default: Default shape, always channels last.
         input_tensor: Keras tensor to use as input, or None.
         known_sides: If True, H and W must be known, as for models with a Flatten layer.
-
-    Returns:
-        A Keras tensor with four axes.
-
-    Raises:
-        ValueError: For an invalid shape.
     """
     if input_tensor is not None:
         _check_shape(tuple(input_tensor.shape[1:]), known_sides)
@@ -100,12 +94,6 @@ def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tens
         input_shape: `(T, features)`, where T may be None; None for the default.
         default: Default shape.
         input_tensor: Keras tensor to use as input, or None.
-
-    Returns:
-        A Keras tensor with three axes.
-
-    Raises:
-        ValueError: For an invalid shape.
     """
     if input_tensor is not None:
         _check_sequence(tuple(input_tensor.shape[1:]))
@@ -252,9 +240,6 @@ def validate_common_arguments(model: str, arguments: Mapping[str, Any]) -> None:
     Args:
         model: Name of the model, for error messages.
         arguments: All arguments of the builder by name.
-
-    Raises:
-        ValueError: For an invalid value.
     """
     _check_classes(arguments["classes"])
     _check_options(arguments.get("attention_options"))
@@ -321,9 +306,6 @@ def deepest_maps(attention_depth: int, maps: Sequence[Tensor], smallest: int = 1
         attention_depth: Number of maps.
         maps: All available maps, deepest last.
         smallest: Smallest allowed depth, 0 or 1.
-
-    Raises:
-        ValueError: For an invalid depth.
     """
     if is_integer(attention_depth) and smallest <= attention_depth <= len(maps):
         return list(reversed(maps))[: int(attention_depth)]

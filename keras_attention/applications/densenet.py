@@ -90,9 +90,6 @@ class DenseNet:
             scale_l2: L2 weight of the scales in the first block.
             beta: Factor of that weight from each block to the next.
             **options: Arguments of every `TargetLayer`.
-
-        Raises:
-            ValueError: For weights or factors that are negative or no numbers.
         """
         scales = scale_regularizers(scale_l2, beta)
 

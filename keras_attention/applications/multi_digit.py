@@ -28,7 +28,7 @@ from keras_attention.applications.registry import register
 from keras_attention.layers.dynamic_capacity import PatchRefiner
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.ops.multi_digit import (
-    LEAST_PROBABILITY,
+    SMALLEST_PROBABILITY,
     inverse_entropy_weights,
     most_probable_sequence,
 )
@@ -551,7 +551,7 @@ def named_outputs(outputs: Sequence[Tensor], activation: Any) -> list[Tensor]:
     activation = getattr(activation, "__name__", activation)
     one_of("classifier_activation", activation, ("softmax", None))
     if activation is None:
-        outputs = [ops.log(ops.maximum(output, LEAST_PROBABILITY)) for output in outputs]
+        outputs = [ops.log(ops.maximum(output, SMALLEST_PROBABILITY)) for output in outputs]
     return [
         keras.layers.Activation("linear", dtype="float32", name=name)(output)
         for name, output in zip(output_names(outputs), outputs, strict=True)

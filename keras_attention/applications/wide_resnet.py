@@ -225,12 +225,7 @@ class WideBlocks:
             )
 
     def features(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Builds the network without its top.
-
-        Returns:
-            The outputs of the groups, layers `group1` to `group3`, and the same after normalization
-            and ReLU; the classifier reads the last of these.
-        """
+        """Returns the outputs of the groups, and the same after normalization and ReLU."""
         x = self._convolution(images, STEM_CHANNELS, 3, 1, "conv0")
         if self.normalized_stem:
             x = batch_norm_relu(x, "conv0", self.decay)

@@ -321,9 +321,7 @@ def _attention_term(loss: Loss, pairs: Sequence[tuple[str, str]]) -> Term:
 def _mean_square_loss(loss: Loss) -> tuple[Loss, str | None]:
     """Returns an equal loss of mean squares over the channels, which need less memory than maps.
 
-    Returns:
-        The loss of maps with one channel and the data format of the maps, or the given loss and
-        None if it reduces the channels in another way.
+    The second value is the data format of the maps, or None if the loss reduces in another way.
 
     Example:
     >>> import keras_attention as ka
@@ -403,9 +401,6 @@ Term = Callable[[DistillationBatch], Tensor]
 def _layer_pairs(argument: str, pairs: Any) -> list[Pair]:
     """Returns pairs `(name in student, name in teacher)`; a single name is used for both.
 
-    Raises:
-        ValueError: For any other value.
-
     Example:
     >>> _layer_pairs("pairs", ["group1", ("block2", "group2")])
     [('group1', 'group1'), ('block2', 'group2')]
@@ -432,18 +427,7 @@ def _check_models(
     with_outputs: bool,
     terms: Sequence[GradientAttention],
 ) -> None:
-    """Checks that the teacher exists, if it is needed, and matches the student.
-
-    Args:
-        student: The student.
-        teacher: The teacher, or None.
-        pairs: Pairs of layers that are compared.
-        with_outputs: True if outputs are compared.
-        terms: Gradient terms.
-
-    Raises:
-        ValueError: If the teacher is missing or has other inputs or outputs.
-    """
+    """Checks that the teacher exists, if it is needed, and matches the student."""
     if not _needs_teacher(pairs, with_outputs, terms):
         return
     if not isinstance(teacher, keras.Model):
@@ -465,17 +449,7 @@ def _feature_extractors(
     from_logits: bool | None,
     mean_squares: str | None = None,
 ) -> tuple[FeatureExtractor, FeatureExtractor | None]:
-    """Returns feature extractors of the student and of the teacher (None if it is not needed).
-
-    Args:
-        student: The student.
-        teacher: The teacher, or None.
-        pairs: Pairs of layers that are compared.
-        with_outputs: True if outputs are compared.
-        terms: Gradient terms, all of the same layers.
-        from_logits: See `AttentionDistiller`.
-        mean_squares: See `FeatureExtractor`.
-    """
+    """Returns feature extractors of the student and of the teacher (None if it is not needed)."""
     student_layer, teacher_layer = terms[0].layers if terms else (None, None)
     names = [name for name, _ in pairs]
     own = FeatureExtractor(
@@ -557,20 +531,7 @@ def _output_shapes(student: keras.Model, teacher: Any, pair: Pair) -> list[tuple
 def _make_regressors(
     student: keras.Model, teacher: Any, pairs: Sequence[Pair], dtype: Any
 ) -> list[keras.layers.Layer]:
-    """Returns 1x1 convolutions from the student's channels to the teacher's, as in FitNets.
-
-    Args:
-        student: The student.
-        teacher: The teacher.
-        pairs: Pairs of layers whose features are compared.
-        dtype: Dtype policy of the layers.
-
-    Returns:
-        A layer for each pair, `Identity` if the channels are the same.
-
-    Raises:
-        ValueError: For maps with different spatial sizes.
-    """
+    """Returns 1x1 convolutions from the student's channels to the teacher's, as in FitNets."""
     axis = channel_axis()
     layers: list[keras.layers.Layer] = []
     for index, pair in enumerate(pairs, start=1):

@@ -112,9 +112,6 @@ class FeatureExtractor:
             returns probabilities if it ends with a softmax.
         mean_squares: If not None, the mean squares over the channels are returned in place of the
             outputs of the layers, which saves memory; the value is the data format of the maps.
-
-    Raises:
-        ValueError: For unknown layers, or several inputs if gradients are needed.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.ops.attention_transfer import LEAST_NORM, at_least_float32
+from keras_attention.ops.attention_transfer import SMALLEST_NORM, at_least_float32
 from keras_attention.utils.tensor_validation import compatible_shapes
 from keras_attention.utils.validation import non_negative_number, one_of
 
@@ -24,9 +24,6 @@ class Weight:
         value: A number of 0 or more, or a function from the number of completed batches to the
             weight, such as a `keras.optimizers.schedules.LearningRateSchedule`.
         largest: Largest constant allowed; None for no limit.
-
-    Raises:
-        ValueError: For an invalid number.
 
     Example:
     >>> Weight("beta", 1e3)(0)
@@ -128,14 +125,11 @@ class HalfDistance(keras.losses.Loss):
         if self.form == "squared":
             return 0.5 * squares
         # The gradient of the square root is infinite at zero.
-        return 0.5 * ops.sqrt(ops.maximum(squares, LEAST_NORM**2))
+        return 0.5 * ops.sqrt(ops.maximum(squares, SMALLEST_NORM**2))
 
 
 def gradient_terms(gradient: Any) -> list[GradientAttention]:
     """Returns the list of terms in `gradient`: None, a name, a term, or a list of these.
-
-    Raises:
-        ValueError: For other values, or terms on different layers.
 
     Example:
     >>> [term.kind for term in gradient_terms(["symmetry", GradientAttention("min_l2")])]

@@ -6,14 +6,14 @@ import keras
 from keras import ops
 
 from keras_attention.ops.attention_transfer import (
-    LEAST_NORM,
     NORMALIZATIONS,
     REDUCTIONS,
-    RESIZES,
+    RESIZE_METHODS,
+    SMALLEST_NORM,
     at_least_float32,
     distillation_divergence,
-    normalized_map,
-    paired_maps,
+    normalize_map,
+    paired_attention_maps,
 )
 from keras_attention.utils.data_format import standardize_data_format
 from keras_attention.utils.tensor_validation import compatible_shapes
@@ -81,12 +81,12 @@ class AttentionTransferLoss(keras.losses.Loss):
         self.reduce = one_of("reduce", reduce, REDUCTIONS)
         self.form = one_of("form", form, FORMS)
         self.normalization = one_of("normalization", normalization, NORMALIZATIONS)
-        self.resize = one_of("resize", resize, RESIZES)
+        self.resize = one_of("resize", resize, RESIZE_METHODS)
         self.order = at_least_one("order", order)
         self.data_format = standardize_data_format(data_format)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        teacher, student = paired_maps(
+        teacher, student = paired_attention_maps(
             ops.stop_gradient(y_true),
             y_pred,
             self.p,
@@ -203,7 +203,7 @@ class HintLoss(keras.losses.Loss):
                 f"Received: teacher features {shapes[0]}, student features {shapes[1]}"
             )
         teacher, student = (
-            normalized_map(ops.reshape(at_least_float32(x), (ops.shape(x)[0], -1)))
+            normalize_map(ops.reshape(at_least_float32(x), (ops.shape(x)[0], -1)))
             for x in (ops.stop_gradient(y_true), y_pred)
         )
         return ops.sum(ops.square(student - teacher), axis=-1)
@@ -212,9 +212,9 @@ class HintLoss(keras.losses.Loss):
 def _norm(values: Tensor, order: float) -> Tensor:
     """Computes the norm along the last axis, with a gradient of 0 (not infinity) where it is 0."""
     if order == 2:
-        return ops.sqrt(ops.maximum(ops.sum(ops.square(values), axis=-1), LEAST_NORM**2))
+        return ops.sqrt(ops.maximum(ops.sum(ops.square(values), axis=-1), SMALLEST_NORM**2))
     sizes = ops.abs(values)
     if order == 1:
         return ops.sum(sizes, axis=-1)
     total = ops.sum(ops.power(sizes, order), axis=-1)
-    return ops.power(ops.maximum(total, LEAST_NORM**2), 1.0 / order)
+    return ops.power(ops.maximum(total, SMALLEST_NORM**2), 1.0 / order)

@@ -6,11 +6,11 @@ from typing import Any
 import keras
 
 from keras_attention.layers import TargetLayer
-from keras_attention.layers.targeted import SlicePlan
+from keras_attention.layers.targeted import GroupingPlan
 from keras_attention.ops.roi_grouping import TRAINING_COST, ConvolutionCost
 from keras_attention.utils.validation import non_negative_number, positive_integer
 
-Plans = list[tuple[TargetLayer, SlicePlan]]
+Plans = list[tuple[TargetLayer, GroupingPlan]]
 
 
 class RegroupROIs(keras.callbacks.Callback):
@@ -66,7 +66,7 @@ class RegroupROIs(keras.callbacks.Callback):
         self.layers = [
             layer
             for layer in self.model._flatten_layers()
-            if isinstance(layer, TargetLayer) and layer.slices
+            if isinstance(layer, TargetLayer) and layer.uses_slicing
         ]
         if not self.layers:
             raise ValueError(
@@ -75,7 +75,7 @@ class RegroupROIs(keras.callbacks.Callback):
                 f"Received: {self.model.name!r} without one"
             )
         self._is_traced_next = True  # the first step of the training may be traced
-        self._plans_in_use: dict[TargetLayer, SlicePlan] = {}
+        self._plans_in_use: dict[TargetLayer, GroupingPlan] = {}
         plans = self._plans()
         if _gain(plans) > self.min_gain:
             self._apply(plans)
@@ -109,7 +109,7 @@ class RegroupROIs(keras.callbacks.Callback):
             layer.slice_groups = groups["groups"]
             if groups["sides"] is not None:
                 partition, sides = layer.slice_groups, tuple(groups["sides"])
-                self._plans_in_use[layer] = SlicePlan(
+                self._plans_in_use[layer] = GroupingPlan(
                     partition, sides, groups["rectangles"], 0.0, 0.0
                 )
                 layer.regroup(self._plans_in_use[layer])

@@ -286,9 +286,6 @@ class Checkpoints:
 
         Args:
             check: Raises a ValueError for a state that does not fit the training.
-
-        Raises:
-            ValueError: If there are checkpoints but none is valid.
         """
         remove_partial_files(self.folder)
         errors = []
@@ -324,11 +321,7 @@ def write_state(path: Path, state: TrainingState) -> None:
 
 
 def read_state(path: Path) -> TrainingState:
-    """Reads a training state, equal bit for bit to the one that `write_state` received.
-
-    Raises:
-        ValueError: If the file is not a complete checkpoint.
-    """
+    """Reads a training state, equal bit for bit to the one that `write_state` received."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
@@ -368,11 +361,7 @@ def set_variables(kind: str, variables: Sequence[Any], state: TrainingState) -> 
 
 
 def check_variables(kind: str, variables: Sequence[Any], state: TrainingState) -> None:
-    """Checks that a state belongs to these variables.
-
-    Raises:
-        ValueError: If the number, a shape or a dtype differs.
-    """
+    """Checks that a state belongs to these variables."""
     saved = {name: one for name, one in state.arrays.items() if name.startswith(f"{kind}.")}
     current = get_variables(kind, variables)
     if _shapes_and_dtypes(saved) != _shapes_and_dtypes(current):

@@ -50,10 +50,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """Locks a folder for this process, and creates it if it does not exist.
 
     The operating system releases the lock when the process ends, however it ends.
-
-    Raises:
-        ValueError: If another process holds the lock.
-        OSError: If the folder cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

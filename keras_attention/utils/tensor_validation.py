@@ -40,10 +40,6 @@ def validate_arguments(**checks: str | Check) -> Callable[[Function], Function]:
     Returns:
         The decorator.
 
-    Raises:
-        ValueError: (by the decorated function) For other shapes, empty tensors, and values that are
-            not numeric.
-
     Example:
     >>> @validate_arguments(values="B C", indices="int B")
     ... def f(values, indices):
@@ -219,9 +215,6 @@ def validate_input_shape(
         shape: Shape of the map with the batch; None for unknown sizes.
         axis: Channel axis.
         ranks: Numbers of axes that the layer accepts.
-
-    Raises:
-        ValueError: For another number of axes, an axis of size 0, or unknown channels.
     """
     sizes = tuple(shape) if isinstance(shape, (list, tuple)) else ()
     label = f"The input of {type(layer).__name__} {layer.name!r}"
@@ -247,9 +240,6 @@ def validate_not_empty(layer: keras.Layer, shape: Sequence[Any]) -> None:
 
 def convert_input(layer: keras.Layer, inputs: Tensor) -> Tensor:
     """Returns the input of a layer as floats: integers and booleans in its compute dtype.
-
-    Raises:
-        ValueError: For an empty map, or a tensor that is not numeric.
 
     Example:
     >>> layer = keras.layers.Identity()
@@ -280,9 +270,6 @@ def reduced_units(layer: keras.Layer, channels: int, reduction: int) -> tuple[in
         layer: The layer, for the error message.
         channels: Channels of its input.
         reduction: Channels per hidden unit.
-
-    Raises:
-        ValueError: If there are fewer channels than `reduction`.
     """
     if channels < reduction:
         raise ValueError(

@@ -31,14 +31,14 @@ def concatenated(answers):
 
 
 def check_probabilities(case, probabilities):
-    assert probabilities.shape == (4, sum(case.answers))
+    assert probabilities.shape == (4, sum(case.num_classes))
     assert probabilities.dtype == np.float32
     for answer in split(case, probabilities):
         np.testing.assert_allclose(answer.sum(axis=-1), 1.0, rtol=1e-5)
 
 
 def split(case, values):
-    return np.split(values, np.cumsum(case.answers)[:-1], axis=-1)
+    return np.split(values, np.cumsum(case.num_classes)[:-1], axis=-1)
 
 
 @functools.cache
@@ -148,7 +148,7 @@ def test_channels_first_equals_channels_last(case, rng):
 def test_step_lowers_loss_and_reaches_every_weight(case, rng):
     model = harness.without_dropout(case.make(weight_decay=0.0))  # decay would change all kernels
     harness.jitter(model)
-    labels = tuple(np.arange(4) % classes for classes in case.answers)
+    labels = tuple(np.arange(4) % classes for classes in case.num_classes)
     y = labels if len(labels) > 1 else labels[0]
     loss = "sparse_categorical_crossentropy"
     harness.check_training_step(model, images(case, rng), y, loss, case.rate, case.idle_weights)

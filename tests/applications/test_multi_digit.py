@@ -187,7 +187,7 @@ def test_in_one_graph_with_unknown_sizes(rng):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": 0.01}, "1 / 24 or more. Received: width=0.01"),
+        ({"width": 0.01}, "at least 1 / 24, so that a channel is left. Received: width=0.01"),
         ({"digits": 0}, "Received: digits=0"),
         ({"scales": ()}, r"Received: scales=\(\)"),
         ({"scales": (1, -1)}, "Received: scales=-1"),

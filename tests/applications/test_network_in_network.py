@@ -133,7 +133,7 @@ def test_gradients_have_gradients(jit, rng):
     ("arguments", "message"),
     [
         ({"width": 0}, "Received: width=0"),
-        ({"width": 0.01}, "1 / 56 or more. Received: width=0.01"),
+        ({"width": 0.01}, "at least 1 / 56, so that a channel is left. Received: width=0.01"),
         ({"batch_normalization": None}, "Received: batch_normalization=None"),
         ({"relu_before_pool": "no"}, "Received: relu_before_pool='no'"),
         ({"dropout": 1}, "Received: dropout=1"),

@@ -59,7 +59,7 @@ def in_float32(name):
 def logits_of(name):
     case = CASES[name]
     keras.utils.set_random_seed(0)
-    return case.make(classifier_activation=None, **case.all_chosen)
+    return case.make(classifier_activation=None, **case.unambiguous_choice)
 
 
 @every_configuration(OUTPUTS)
@@ -89,9 +89,9 @@ def trainable_model(name):
     case = CASES[name]
     keras.utils.set_random_seed(0)
     # Weight decay would change all kernels.
-    model = harness.without_dropout(case.make(weight_decay=0.0, **case.all_chosen))
+    model = harness.without_dropout(case.make(weight_decay=0.0, **case.unambiguous_choice))
     harness.jitter(model)
-    y = tuple(np.arange(4) % classes for classes in case.answers)
+    y = tuple(np.arange(4) % classes for classes in case.num_classes)
     return model, images(case, np.random.default_rng(0)), y if len(y) > 1 else y[0]
 
 

@@ -205,7 +205,7 @@ def test_subclassed_models_train_like_functional_ones(rng):
         student, teacher = student_of(), teacher_of()
         if subclassed:
             student, teacher = SubclassedNetwork(student), SubclassedNetwork(teacher)
-            with pytest.raises(ValueError, match="called on its one input"):
+            with pytest.raises(ValueError, match="must have been called on it"):
                 AttentionDistiller(student, teacher, PAIRS)
             student(x), teacher(x)
         distiller = ready(AttentionDistiller(student, teacher, PAIRS, alpha=0.5))
