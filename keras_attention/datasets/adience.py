@@ -1,4 +1,4 @@
-"""Faces with ages and genders, from the published folder of Adience.
+"""Adience: faces labeled with age and gender, read from the published folder.
 
 References: Eidinger et al., Age and Gender Estimation of Unfiltered Faces (2014); Rodriguez et al.,
 Attend and Rectify (2018), section 4.1.
@@ -16,13 +16,13 @@ from keras_attention.datasets.folders import check_inside, require_folder
 from keras_attention.datasets.image_files import ImageFiles, check_files_exist
 from keras_attention.utils.validation import boolean, is_integer, one_of
 
-# First and last year of each class; the files write the third as (8, 12).
+# First and last year of each class; the files denote the third by (8, 12).
 AGES = ((0, 2), (4, 6), (8, 13), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
 GENDERS = ("f", "m")
 FOLDS = 5
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
 NAME = re.compile(r"[\w@.-]+", re.ASCII)
-# What the pictures' folder is called and what their names begin with.
+# Folder and file name prefix of aligned and of unaligned faces.
 KINDS = {True: ("aligned", "landmark_aligned_face"), False: ("faces", "coarse_tilt_aligned_face")}
 SOURCE = "https://talhassner.github.io/home/projects/Adience/Adience-data.html"
 LAYOUT = (
@@ -32,10 +32,10 @@ LAYOUT = (
 
 
 class Face(NamedTuple):
-    """A line of a fold: whose picture, which one, which face in it, and what is known of it."""
+    """A line of a fold: user, image, number of the face in the image, age and gender."""
 
     user: str
-    picture: str
+    image: str
     number: str
     age: str
     gender: str
@@ -50,29 +50,28 @@ def read_adience(
     fold: int = 0,
     aligned: bool = True,
 ) -> tuple[ImageFiles]:
-    """Finds the faces of one part of Adience; they are read in every pass.
+    """Lists the faces of one split of Adience; images are read in every epoch.
 
-    Of the five published folds, which share no person, one is for testing and four for training.
-    Faces without the age or gender that is asked for are left out, and so are ages that are as near
-    to one class as to another.
+    One of the five published folds, which have no person in common, is the test split; the other
+    four are the training split. Faces without the requested label are skipped, and so are ages
+    equally close to two classes.
 
     Args:
-        target: `"age"` for the eight classes of `age_class`, or `"gender"`, 0 for women and 1 for
-            men.
+        target: `"age"` for the eight classes of `age_class`, or `"gender"` (0: female, 1: male).
         split: `"train"` or `"test"`.
-        size: Pixels along the sides of the squares that are cut out.
-        train_size: Faces for training, chosen by class in equal shares; None for all.
-        data_dir: The folder with the folds; None for that of the environment variable
+        size: Side of the square crops in pixels.
+        train_size: Number of training faces, drawn with equal class proportions; None uses all.
+        data_dir: The folder with the folds; None uses the environment variable
             `ADIENCE_DIR`.
-        fold: Which one is for testing, 0 to 4.
-        aligned: Whether faces are those aligned by their landmarks; else those turned upright.
+        fold: Index of the test fold, 0 to 4.
+        aligned: If True, use the faces aligned by landmarks; otherwise those rotated upright.
 
     Returns:
-        What `serve_stream` serves.
+        The input of `serve_stream`.
 
     Raises:
-        ValueError: Without the folder, for lines or pictures that are broken or not there (says
-            which), a `fold` that there is not, or a `train_size` that leaves a class out.
+        ValueError: If the folder is not set, lines or images are malformed or missing, `fold` is
+            invalid, or `train_size` leaves a class out.
     """
     one_of("target", target, ("age", "gender"))
     boolean("aligned", aligned)
@@ -91,16 +90,16 @@ def read_adience(
 
 
 def age_class(age: str) -> int | None:
-    """The class of an age as the files write it, which is not always a class's own range.
+    """Maps an age, as written in the files, to a class.
 
-    A range belongs to the class with which it shares most years, a single age to the nearest.
+    A range is assigned to the class with the largest overlap, a single age to the nearest class.
 
     Args:
-        age: Such as `"(25, 32)"`, `"35"` or `"None"`.
+        age: An age such as `"(25, 32)"`, `"35"` or `"None"`.
 
     Returns:
         0 for 0 to 2 years, then 4 to 6, 8 to 13, 15 to 20, 25 to 32, 38 to 43, 48 to 53 and 60 to
-        100; None where nothing is known or two classes are as near.
+        100; None if the age is unknown or equally close to two classes.
 
     Example:
     >>> [age_class(age) for age in ("(8, 12)", "(27, 32)", "(38, 48)", "13", "57")]
@@ -111,7 +110,7 @@ def age_class(age: str) -> int | None:
     years = [int(year) for year in re.findall(r"\d+", age)]
     if not years:
         return None
-    # Where nothing is shared the years between are counted, below zero.
+    # Without overlap the value is negative: minus the distance in years.
     shared = [min(years[-1], last) - max(years[0], first) for first, last in AGES]
     most = max(shared)
     return shared.index(most) if shared.count(most) == 1 else None
@@ -125,7 +124,7 @@ def _label(face: Face, target: str) -> int | None:
 
 def _path(root: Path, face: Face, aligned: bool) -> Path:
     folder, name = KINDS[aligned]
-    return root / folder / face.user / f"{name}.{face.number}.{face.picture}"
+    return root / folder / face.user / f"{name}.{face.number}.{face.image}"
 
 
 def _faces(table: Path) -> Iterator[Face]:

@@ -1,4 +1,4 @@
-"""The usual augmentation of photographs, by Keras's own layers.
+"""Standard augmentation of photographs, built from Keras layers.
 
 References: Rodriguez et al., Attend and Rectify (2018), sections 4.3 and 4.4; Zagoruyko and
 Komodakis, Paying More Attention to Attention (2017), section 4.1.
@@ -8,40 +8,41 @@ import keras
 
 from keras_attention.utils.validation import is_integer, positive_integer, seed_number
 
-# Shifts are rounded to whole pixels: with half a pixel more the ends are as likely as the rest.
+# Shifts are rounded to whole pixels. Half a pixel more makes the extreme shifts equally likely.
 ROUNDED = 0.5 - 1e-4
 
 
 def cifar_augmentation(
     size: int = 32, padding: int = 4, channels: int = 3, seed: int | None = None
 ) -> keras.Model:
-    """Makes layers that shift images by whole pixels, their borders reflected, and mirror half.
+    """Random crops with reflection padding, and random horizontal flips.
 
-    An image is padded on all sides by its own reflection, without repeating its border, and a
-    square of the first size is cut out at a random place. Every image of a batch has a place of
-    its own, which `keras.layers.RandomCrop` does not give.
+    An image is padded on all sides by its reflection, without repeating its border, and cropped to
+    its original size at a random position. Every image of a batch is cropped at a position of its
+    own, unlike in `keras.layers.RandomCrop`.
 
     Args:
-        size: Pixels along the sides of the images.
-        padding: Pixels on each side, 0 or more and less than `size`; 4 is usual for CIFAR. With 0
-            images are mirrored only, as for table 3 of Attention Transfer.
-        channels: Of the images, last.
-        seed: Of the places and the mirror images; None for another one in every process.
+        size: Side of the images in pixels.
+        padding: Pixels on each side, at least 0 and less than `size`; 4 is usual for CIFAR. With 0
+            images are only flipped, as for table 3 of Attention Transfer.
+        channels: Number of channels of the images, on the last axis.
+        seed: Seed of the crops and flips; None draws a new one in every process.
 
     Returns:
-        A model of `(B, size, size, channels)` to the same, of any range of values. With
-        `training=False` images stay as they are. It is the start of a model, or, on TensorFlow,
-        takes batches in a data set: `dataset.map(lambda x, y: (augment(x, training=True), y))`.
+        A model from images `(B, size, size, channels)` to the same shape, for any value range. With
+        `training=False` images are unchanged. Use it as the first layers of a model or, on
+        TensorFlow, on batches of a data set:
+        `dataset.map(lambda x, y: (augment(x, training=True), y))`.
 
     Raises:
-        ValueError: For a size or a padding that cannot be.
+        ValueError: If `size` or `padding` is invalid.
 
     Example:
     >>> augment = cifar_augmentation(seed=1)
     >>> augment(keras.ops.zeros((8, 32, 32, 3)), training=True).shape
     TensorShape([8, 32, 32, 3])
 
-    Mirrored only, then normalized by the mean and the deviation of the training images:
+    Flips only, followed by normalization with mean and deviation of the training images:
     >>> images = keras.random.uniform((50, 32, 32, 3), seed=1)
     >>> normalize = keras.layers.Normalization()
     >>> normalize.adapt(images)
@@ -62,24 +63,24 @@ def cifar_augmentation(
 
 
 def crop_and_flip(size: int = 224, source: int = 256, seed: int | None = None) -> keras.Sequential:
-    """Makes layers that cut squares out of images at random places and mirror half of them.
+    """Random square crops and random horizontal flips.
 
-    Every image of a batch has a place of its own, which `keras.layers.RandomCrop` does not give:
-    images are shifted by whole pixels, all shifts as likely, and cut out of the middle.
+    Every image of a batch is cropped at a position of its own, unlike in `keras.layers.RandomCrop`.
+    All positions (in whole pixels) are equally likely.
 
     Args:
-        size: Pixels along the sides of the squares.
-        source: Pixels along the sides of the images; `size` and an even number more, or none.
-        seed: Of the places and the mirror images; None for another one in every process.
+        size: Side of the crops in pixels.
+        source: Side of the images in pixels; `source - size` must be even and at least 0.
+        seed: Seed of the crops and flips; None draws a new one in every process.
 
     Returns:
-        A model of images `(B, source, source, channels)` of any range of values to
-        `(B, size, size, channels)`; with `training=False` the middle. It is the start of a model,
-        or, on TensorFlow, takes batches in a data set:
+        A model from images `(B, source, source, channels)` of any value range to
+        `(B, size, size, channels)`; with `training=False` center crops. Use it as the first layers
+        of a model or, on TensorFlow, on batches of a data set:
         `dataset.map(lambda x, y: (crop(x, training=True), y))`.
 
     Raises:
-        ValueError: For sizes that cannot be.
+        ValueError: If `size` and `source` do not fit.
 
     Example:
     >>> crop_and_flip(seed=1)(keras.ops.zeros((2, 256, 256, 3)), training=True).shape
@@ -89,10 +90,10 @@ def crop_and_flip(size: int = 224, source: int = 256, seed: int | None = None) -
     margin = positive_integer("source", source) - positive_integer("size", size)
     if margin < 0 or margin % 2:
         raise ValueError(
-            f"`source` must be `size` and an even number of pixels more, or none. "
+            f"`source` must be `size` or larger by an even number of pixels. "
             f"Received: size={size}, source={source}"
         )
-    # With one seed for both all images shifted downwards would be mirrored.
+    # A shared seed would correlate shifts and flips.
     flip = keras.layers.RandomFlip("horizontal", seed=None if seed is None else seed + 1)
     layers = [keras.layers.CenterCrop(size, size), flip]
     if margin:

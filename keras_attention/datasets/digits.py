@@ -1,4 +1,4 @@
-"""Scikit-learn's bundled handwritten digits: 1,797 real images of 8x8 pixels, no download."""
+"""Handwritten digits bundled with scikit-learn: 1,797 images of 8x8 pixels, also as sequences."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,19 +6,19 @@ import tensorflow as tf
 from keras_attention.datasets.splits import stratified_split
 
 CLASSES = 10
-# Of the digits as they are bundled, 8x8: resized rows would follow from those above them.
+# Side of the original digits. A row of resized digits would be predictable by interpolation.
 SIDE = 8
 
 
 def read_digits(
     split: str, size: int = 28, train_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one part of the digits, split by class in equal shares and always in the same way.
+    """Reads one split of the digits. The split is stratified by class and deterministic.
 
     Args:
         split: `"train"` or `"test"`.
-        size: Pixels along the sides after bilinear resizing.
-        train_size: Images for training, the others are for testing; None for four fifths, 1,437.
+        size: Side of the images in pixels after bilinear resizing.
+        train_size: Number of training images; the rest are test images. None uses 80 % (1,437).
 
     Returns:
         Float32 images in `[0, 1]`, `(N, size, size, 1)`, and int64 labels `(N,)`.
@@ -41,7 +41,7 @@ def read_digits(
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Resizes images to squares, smoothed where they shrink; values stay in their range."""
+    """Resizes images to squares, with antialiasing; values stay in their range."""
     if images.shape[1:3] == (size, size):
         return images
     return tf.image.resize(images, (size, size), antialias=True).numpy()
@@ -50,12 +50,12 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 def read_digit_sequences(
     split: str, size: int = 28, train_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads digits from the top row to the bottom row: which digit is it?
+    """Reads digits as sequences of rows, top to bottom, for classification.
 
     Args:
         split: `"train"` or `"test"`.
-        size: Rows, and pixels of a row, after bilinear resizing.
-        train_size: Digits for training, the others are for testing; None for four fifths.
+        size: Number of rows, and of pixels of a row, after bilinear resizing.
+        train_size: Number of training digits; the rest are test digits. None uses 80 %.
 
     Returns:
         Float32 sequences in `[0, 1]`, `(N, size rows, size pixels)`, and int64 labels `(N,)`.
@@ -75,21 +75,21 @@ def read_digit_sequences(
 def read_digit_forecast(
     split: str, size: int = 4, train_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads some rows of digits at 8x8 pixels: what is in the row below them?
+    """Reads consecutive rows of digits at 8x8 pixels, to forecast the row below them.
 
-    A digit gives `8 - size` examples, one for each row that has so many above it.
+    A digit yields `8 - size` examples, one for each row with at least `size` rows above it.
 
     Args:
-        split: `"train"` or `"test"`; all of a digit's examples are in the same part.
-        size: Rows that are given, from 1 to 7.
-        train_size: Digits for training, the others are for testing; None for four fifths.
+        split: `"train"` or `"test"`. All examples of a digit belong to the same split.
+        size: Number of input rows, from 1 to 7.
+        train_size: Number of training digits; the rest are test digits. None uses 80 %.
 
     Returns:
         Float32 sequences in `[0, 1]`, `(N, size rows, 8 pixels)`, and the next rows, `(N, 8)`.
 
     Raises:
-        ValueError: For rows that leave none to forecast, or a `train_size` that leaves a class out
-            of either part.
+        ValueError: If `size` leaves no row to forecast, or `train_size` leaves a class out of a
+            split.
 
     Example:
     >>> sequences, rows = read_digit_forecast("test", size=6)
@@ -98,7 +98,7 @@ def read_digit_forecast(
     """
     if size >= SIDE:
         raise ValueError(
-            f"`size` must be from 1 to {SIDE - 1}, the rows above the one to forecast. "
+            f"`size` must be from 1 to {SIDE - 1}, the number of rows above the forecast row. "
             f"Received: size={size}"
         )
     digits = read_digits(split, SIDE, train_size)[0][..., 0]

@@ -1,6 +1,6 @@
-"""Records of flights, to forecast their fuel consumption.
+"""Recorded flights, to forecast their fuel flow.
 
-Format: one flight a CSV file, as made from the Sample Flight Data of NASA's DASHlink.
+Format: one CSV file per flight, converted from the Sample Flight Data of NASA's DASHlink.
 """
 
 import os
@@ -32,30 +32,30 @@ def read_flights(
     horizon: int = 1,
     test_share: float = TEST_SHARE,
 ) -> tuple[Windows, np.ndarray]:
-    """Reads one part of a folder of flights, as windows of the past and what the target does next.
+    """Reads one split of a folder of flights as windows, with the next target values as labels.
 
-    Every .csv file in the folder and in those inside it is a flight: names of the columns, then one
-    line a second. Flights too short for a window are left out with a warning.
+    Every .csv file in the folder and its sub-folders is a flight: a header, then a line per second.
+    Flights that are too short for a window are skipped with a warning.
 
     Args:
-        split: `"train"` or `"test"`: other flights.
-        size: Steps of the past, in lines of the files: seconds.
-        train_size: Windows for training, drawn once at random; None for all. The test part stays as
-            it is, and so does what columns are scaled by.
-        data_dir: The folder; None for that of the environment variable `FLIGHTS_DIR`.
-        target: Column to forecast; DASHlink's fuel flow of the first engine by default.
-        columns: Columns to forecast from, in their order; None for all of them, `target` included.
-        horizon: Steps to forecast, the ones right behind the window.
-        test_share: Of the flights, one at least.
+        split: `"train"` or `"test"`, which have no flight in common.
+        size: Number of past time steps (lines of the files, seconds).
+        train_size: Number of training windows, drawn deterministically; None uses all. It changes
+            neither the test split nor the scaling of the columns.
+        data_dir: The folder; None uses the environment variable `FLIGHTS_DIR`.
+        target: Column to forecast. Defaults to DASHlink's fuel flow of the first engine.
+        columns: Input columns in this order; None uses all, including `target`.
+        horizon: Number of time steps to forecast, directly after the window.
+        test_share: Fraction of the flights for testing, at least one.
 
     Returns:
-        The windows, `(N, size steps, columns)`, and float32 labels `(N, horizon)`, also for a
-        horizon of 1. Both are scaled: each column has mean 0 and deviation 1 over all lines of the
-        training flights. `flight_scaling` leads back to the target's unit.
+        The windows, `(N, size, columns)`, and float32 labels `(N, horizon)`, also for a horizon of
+        1. Both are standardized: each column has mean 0 and deviation 1 over all lines of the
+        training flights. `flight_scaling` converts the target back to its unit.
 
     Raises:
-        ValueError: Without the folder, for options that cannot be, and for files that are not as
-            they should be; names the file and the line.
+        ValueError: If the folder is not set, an option is invalid, or a file is malformed; names
+            the file and the line.
     """
     ahead = positive_integer("horizon", horizon)
     paths, for_test = _flights(data_dir, test_share)
@@ -79,16 +79,16 @@ def flight_scaling(
     columns: Sequence[str] | None = None,
     test_share: float = TEST_SHARE,
 ) -> Scaling:
-    """Says what `read_flights` scaled columns by: `.mean_and_deviation(target)` is the target's mean and deviation.
+    """Returns the scaling of `read_flights`; `.mean_and_deviation(target)` is that of the target.
 
     Args:
-        data_dir: As for `read_flights`.
-        target: As for `read_flights`.
-        columns: As for `read_flights`.
-        test_share: As for `read_flights`.
+        data_dir: See `read_flights`.
+        target: See `read_flights`.
+        columns: See `read_flights`.
+        test_share: See `read_flights`.
 
     Raises:
-        ValueError: As `read_flights`.
+        ValueError: See `read_flights`.
     """
     paths, for_test = _flights(data_dir, test_share)
     return _fit(_read_all(paths, target, columns), for_test)
@@ -97,13 +97,14 @@ def flight_scaling(
 def _flights(
     data_dir: str | os.PathLike[str] | None, test_share: float
 ) -> tuple[list[Path], np.ndarray]:
-    """The flights, always in the same order, and which of them are for testing."""
+    """Lists the flights in a fixed order, with a boolean mask of the test flights."""
     held_out = fraction("test_share", test_share)
     folder = require_folder("flights", data_dir, LAYOUT, SOURCE)
     paths = [check_inside(folder, path) for path in sorted(folder.rglob("*.csv"))]
     if len(paths) < 2:
         raise ValueError(
-            f"`data_dir` must be a folder with {LAYOUT}; two flights at least, one for testing. "
+            f"`data_dir` must be a folder with {LAYOUT}; at least two flights, one of them for "
+            "testing. "
             f"Received: data_dir={str(folder)!r}, {describe_folder(folder)}"
         )
     many = min(max(1, round(held_out * len(paths))), len(paths) - 1)
@@ -117,19 +118,19 @@ def _names(columns: Sequence[str]) -> list[str]:
     if names and len(set(names)) == len(names) and all(isinstance(name, str) for name in names):
         return names
     raise ValueError(
-        f"`columns` must be None or names of columns, each once. Received: columns={columns!r}"
+        f"`columns` must be None or unique column names. Received: columns={columns!r}"
     )
 
 
 def _read_all(paths: Sequence[Path], target: str, columns: Sequence[str] | None) -> list[Table]:
-    """Reads all columns, or those named and the target."""
+    """Reads all columns, or the given ones and the target."""
     wanted = None if columns is None else list(dict.fromkeys([*_names(columns), target]))
     tables = [read_table(path, wanted) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         if table.columns != tables[0].columns:
             raise ValueError(
-                f"Expected the columns of {str(paths[0])!r} in {str(path)!r}, or name some by "
-                f"`columns`. Received: {', '.join(table.columns)}"
+                f"All flights must have the columns of {str(paths[0])!r}, or `columns` "
+                f"must select common ones. Received in {str(path)!r}: {', '.join(table.columns)}"
             )
     if target not in tables[0].columns:
         raise ValueError(
@@ -148,13 +149,13 @@ def _long_enough(records: list[np.ndarray], steps: int, split: str) -> list[np.n
     if not long:
         longest = max(map(len, records))
         raise ValueError(
-            f"Expected flights of {steps} lines, `size` and `horizon`, for {split!r}. "
-            f"Received: {longest} lines at most"
+            f"Expected flights of at least `size + horizon` = {steps} lines for {split!r}. "
+            f"Received: at most {longest} lines"
         )
     if len(long) < len(records):
         warnings.warn(
             f"{len(records) - len(long)} of {len(records)} flights have fewer than {steps} lines "
-            "and are left out.",
+            "and are skipped.",
             stacklevel=3,
         )
     return long

@@ -1,4 +1,4 @@
-"""Finds the folders of data sets that are read from their published files."""
+"""Locating and checking the folders of data sets that are read from their published files."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def folder_variable(name: str) -> str:
-    """The environment variable that names a data set's folder.
+    """Returns the name of the environment variable with a data set's folder.
 
     Example:
     >>> folder_variable("pain_archive")
@@ -16,14 +16,14 @@ def folder_variable(name: str) -> str:
 
 
 def find_folder(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
-    """Says where a data set's folder is: as the argument says, else as the environment does.
+    """Returns a data set's folder: `data_dir`, or the value of the environment variable.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         data_dir: A path, or None.
 
     Returns:
-        The path, which need not exist, or None where nothing names one.
+        The path, which need not exist, or None if neither is set.
     """
     if data_dir is None:
         data_dir = os.environ.get(folder_variable(name)) or None
@@ -31,7 +31,7 @@ def find_folder(name: str, data_dir: str | os.PathLike[str] | None) -> Path | No
 
 
 def describe_folder(folder: Path) -> str:
-    """Says what a folder holds, for error messages."""
+    """Describes the contents of a folder for error messages."""
     if not folder.is_dir():
         return "not a folder"
     names = sorted(path.name for path in folder.iterdir())
@@ -47,18 +47,18 @@ def require_folder(
     holds: str = "",
     archive: str = "",
 ) -> Path:
-    """The folder of a data set that has to be there.
+    """Returns the folder of a data set, or raises an error if it does not exist.
 
     Args:
-        name: Of the data set.
-        data_dir: A path, or None for that of the environment variable.
-        layout: What the folder holds, for the error.
-        source: Where the files come from, for the error.
-        holds: A file or folder by which it is known.
-        archive: What the folder is called as it is published; what is named may hold it.
+        name: Name of the data set.
+        data_dir: A path; None uses the environment variable.
+        layout: Description of the folder's contents, for the error message.
+        source: Address of the files' publisher, for the error message.
+        holds: A file or folder that must be inside.
+        archive: Name of the published folder. `data_dir` may be this folder or its parent.
 
     Raises:
-        ValueError: Where nothing names a folder, or what is named is none or does not hold it.
+        ValueError: If no folder is set, or it does not exist or does not contain `holds`.
     """
     folder = find_folder(name, data_dir)
     for root in () if folder is None else (folder, folder / archive):
@@ -73,10 +73,10 @@ def require_folder(
 
 
 def check_all_inside(folder: Path, paths: Sequence[Path]) -> None:
-    """Checks that none of many paths leads out of a folder, by its name or by links.
+    """Checks that all paths lie inside a folder, after links are resolved.
 
     Raises:
-        ValueError: For one that does.
+        ValueError: If a path lies outside.
     """
     for parent in dict.fromkeys(path.parent for path in paths):
         check_inside(folder, parent)
@@ -86,10 +86,10 @@ def check_all_inside(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def check_inside(folder: Path, path: Path) -> Path:
-    """Returns a path if it does not lead out of the folder, by its name or by links.
+    """Returns a path after checking that it lies inside a folder, with links resolved.
 
     Raises:
-        ValueError: For one that does.
+        ValueError: If a path lies outside.
     """
     if path.resolve().is_relative_to(folder.resolve()):
         return path

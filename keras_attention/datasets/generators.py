@@ -1,4 +1,10 @@
-"""Images somewhere in larger ones, among pieces of others, in the proportions of known sets."""
+"""Images composed from labeled images: top-left, cluttered, and cluttered translated.
+
+References: Chitta, Targeted Kernel Networks (2018), section 4.1 (tlMNIST); Mnih et al., Recurrent
+Models of Visual Attention (2014), section 4.1 (Cluttered MNIST); Almahairi et al., Dynamic Capacity
+Networks (2016), section 4.1; Rodriguez et al., Attend and Rectify (2018), section 4.1 (Cluttered
+Translated MNIST).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,18 +20,18 @@ from keras_attention.utils.validation import is_integer, positive_integer
 DISTRACTORS = 8
 
 
-# Images are composed together, which is many times faster than one by one.
+# Images are composed in batches, which is many times faster than one at a time.
 COMPOSE_BATCH = 128
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """What a published set of cluttered images measures.
+    """Sizes in a published set of cluttered images.
 
     Attributes:
-        size: Pixels along the sides of an image.
-        digit: Pixels along the sides of what it shows.
-        patch: Pixels along the sides of a distractor.
+        size: Side of an image in pixels.
+        digit: Side of the digit in pixels.
+        patch: Side of a distractor in pixels.
     """
 
     size: int
@@ -33,7 +39,7 @@ class Proportions:
     patch: int
 
     def of_digit(self, side: int) -> tuple[int, int]:
-        """The sides of an image and of its distractors around a digit of `side` pixels.
+        """Returns the sides of an image and of its distractors for a digit of `side` pixels.
 
         Example:
         >>> Proportions(size=100, digit=28, patch=8).of_digit(14)
@@ -58,21 +64,23 @@ def top_left(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Puts each image into the top-left quadrant and three others into the rest.
+    """Puts each image into the top-left quadrant and three other images into the rest.
+
+    The label is that of the top-left image.
 
     Args:
-        images: `(N, H, W, channels)`, bytes or floats in `[0, 1]`; at least two.
+        images: `(N, H, W, channels)`, uint8 or floats in `[0, 1]`; at least two.
         labels: `(N,)`.
-        seed: Of the distractors and the order.
-        shuffle: Whether every pass has an order of its own.
-        augment: Whether every pass draws new distractors. Without, each image keeps its own, as
-            in the paper, whatever the order.
+        seed: Seed of the distractors and the order.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: If True, draw new distractors in every epoch. Otherwise each image keeps its own,
+            as in the paper, independent of the order.
 
     Returns:
         A data set of `(image, label)` with float32 images `(2H, 2W, channels)` in `[0, 1]`.
 
     Raises:
-        ValueError: For fewer than two images, or as many labels as there are no images.
+        ValueError: If there are fewer than two images, or the number of labels differs.
 
     Example:
     >>> images, labels = np.zeros((4, 28, 28, 1), "float32"), np.arange(4)
@@ -89,7 +97,7 @@ def top_left(
     count = tf.constant(len(images), tf.int64)
 
     def compose(index: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # An offset from 1 to count - 1 never comes back to the image itself.
+        # An offset from 1 to count - 1 never selects the image itself.
         offsets = tf.random.stateless_uniform((3,), (draw, index), 1, count, tf.int64)
         right, below, across = tf.unstack(tf.gather(pixels, (index + offsets) % count))
         upper = tf.concat([pixels[index], right], axis=1)
@@ -115,30 +123,30 @@ def cluttered_translated(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Puts each image at a random place of a larger one, with random pieces of others around it.
+    """Puts each image at a random position of a larger one, among random patches of other images.
 
-    A distractor is a square cut out anywhere of any other image, of whatever class, and put
-    anywhere; borders are as likely as middles, so some are empty. Where images and pieces lie on
-    each other their values are added, and limited to 1.
+    A distractor is a square patch from a random position of a random other image of any class, at a
+    random position. All positions are equally likely, so some patches are empty. Overlapping values
+    are added and clipped to 1.
 
     Args:
-        images: `(N, H, H, channels)`, bytes or floats in `[0, 1]`; at least two.
+        images: `(N, H, H, channels)`, uint8 or floats in `[0, 1]`; at least two.
         labels: `(N,)`.
-        distractors: How many pieces an image gets, 0 or more. For a seed, those of a smaller number
-            are among those of a larger one, and the image is at the same place.
-        size: Pixels along the sides of what is made; None for 40 / 28 of `H`, rounded.
-        patch_size: Pixels along the sides of a distractor; None for 8 / 28 of `H`, rounded.
-        seed: Of the places, the distractors and the order.
-        shuffle: Whether every pass has an order of its own.
-        augment: Whether every pass draws new places and distractors. Without, each image keeps its
-            own, whatever the order.
+        distractors: Number of distractors per image, 0 or more. With the same seed, a smaller
+            number gives a subset of the distractors and the same position of the image.
+        size: Side of the output in pixels; None means 40 / 28 of `H`, rounded.
+        patch_size: Side of a distractor in pixels; None means 8 / 28 of `H`, rounded.
+        seed: Seed of the positions, the distractors and the order.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: If True, draw new positions and distractors in every epoch. Otherwise each image
+            keeps its own, independent of the order.
 
     Returns:
         A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
 
     Raises:
-        ValueError: For fewer than two images or images that are not square, as many labels as there
-            are no images, a negative number of distractors, or sizes that do not fit.
+        ValueError: If there are fewer than two images, images are not square, the number of labels
+            differs, `distractors` is negative, or sizes do not fit.
 
     Example:
     >>> images, labels = np.zeros((4, 28, 28, 1), "uint8"), np.arange(4)
@@ -169,30 +177,30 @@ def cluttered(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Puts each image at a random place of a much larger one, with pieces of others around it.
+    """Puts each image at a random position of a much larger one, among patches of other images.
 
-    As `cluttered_translated`, but that the image takes up 28 / 100 of the sides of the larger one,
-    and not 28 / 40: a distractor is a square cut out anywhere of any other image and put anywhere,
-    and where images and pieces lie on each other their values are added, and limited to 1.
+    Like `cluttered_translated`, but the side of the image is 28 / 100 instead of 28 / 40 of that of
+    the output. A distractor is a square patch from a random position of a random other image, at a
+    random position. Overlapping values are added and clipped to 1.
 
     Args:
-        images: `(N, H, H, channels)`, bytes or floats in `[0, 1]`; at least two.
+        images: `(N, H, H, channels)`, uint8 or floats in `[0, 1]`; at least two.
         labels: `(N,)`.
-        distractors: How many pieces an image gets, 0 or more. For a seed, those of a smaller number
-            are among those of a larger one, and the image is at the same place.
-        size: Pixels along the sides of what is made; None for 100 / 28 of `H`, rounded.
-        patch_size: Pixels along the sides of a distractor; None for 8 / 28 of `H`, rounded.
-        seed: Of the places, the distractors and the order.
-        shuffle: Whether every pass has an order of its own.
-        augment: Whether every pass draws new places and distractors. Without, each image keeps its
-            own, whatever the order.
+        distractors: Number of distractors per image, 0 or more. With the same seed, a smaller
+            number gives a subset of the distractors and the same position of the image.
+        size: Side of the output in pixels; None means 100 / 28 of `H`, rounded.
+        patch_size: Side of a distractor in pixels; None means 8 / 28 of `H`, rounded.
+        seed: Seed of the positions, the distractors and the order.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: If True, draw new positions and distractors in every epoch. Otherwise each image
+            keeps its own, independent of the order.
 
     Returns:
         A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
 
     Raises:
-        ValueError: For fewer than two images or images that are not square, as many labels as there
-            are no images, a negative number of distractors, or sizes that do not fit.
+        ValueError: If there are fewer than two images, images are not square, the number of labels
+            differs, `distractors` is negative, or sizes do not fit.
 
     Example:
     >>> images, labels = np.zeros((4, 28, 28, 1), "uint8"), np.arange(4)
@@ -224,30 +232,31 @@ def scatter(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Puts each image at a random place of a larger one, with random pieces of others around it.
+    """Puts each image at a random position of a larger one, among random patches of other images.
 
     Args:
-        images: `(N, H, H, channels)`, bytes or floats in `[0, 1]`; at least two.
+        images: `(N, H, H, channels)`, uint8 or floats in `[0, 1]`; at least two.
         labels: `(N,)`.
-        distractors: How many pieces an image gets, 0 or more.
-        size: Pixels along the sides of what is made; None as the proportions say.
-        patch_size: Pixels along the sides of a distractor; None as the proportions say.
-        proportions: Of a published set.
-        seed: Of the places, the distractors and the order.
-        shuffle: Whether every pass has an order of its own.
-        augment: Whether every pass draws new places and distractors.
+        distractors: Number of distractors per image, 0 or more.
+        size: Side of the output in pixels; None uses `proportions`.
+        patch_size: Side of a distractor in pixels; None uses `proportions`.
+        proportions: Sizes in a published set.
+        seed: Seed of the positions, the distractors and the order.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: If True, draw new positions and distractors in every epoch.
 
     Returns:
         A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
 
     Raises:
-        ValueError: As `cluttered_translated` and `cluttered` say.
+        ValueError: See `cluttered_translated` and `cluttered`.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     side, distractors = _side(images, labels), _number(distractors)
     size, patch = _checked(side, proportions.of_digit(side), size, patch_size)
     count = len(images)
-    # Of the image its place; of each distractor whose it is, where it is cut out and where it goes.
+    # Ranges of the random integers: position of the image; for each distractor its source image,
+    # its position there and its position in the output.
     free, inner, outer = size - side + 1, side - patch + 1, size - patch + 1
     choices = [free, free] + distractors * [count - 1, inner, inner, outer, outer]
     compose = partial(_compose, tf.constant(images), size=size, patch=patch)
@@ -280,25 +289,24 @@ def read_cluttered(
     proportions: Proportions = TRANSLATED,
     **place: Any,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Reads images of the size that they have in the larger ones to be made of them.
+    """Reads images at the size that they have within the cluttered images.
 
     Args:
-        read: Reads the images and labels of a part, such as `read_digits`.
+        read: Function that reads images and labels of a split, such as `read_digits`.
         split: `"train"` or `"test"`.
-        size: Pixels along the sides of what is made, in which images and distractors keep their
-            proportions; None for the published size.
-        train_size: What `read` takes.
-        distractors: Of each image, 0 or more.
-        proportions: 28 and 8 of 40 pixels for images and distractors, as `TRANSLATED`, or 28 and 8
-            of 100, as `CLUTTERED`.
-        **place: What else `read` takes.
+        size: Side of the cluttered images in pixels; images and distractors are scaled in
+            proportion. None uses the published size.
+        train_size: Argument of `read`.
+        distractors: Number of distractors per image, 0 or more.
+        proportions: Sizes of the published set: `TRANSLATED` or `CLUTTERED`.
+        **place: Further arguments of `read`, such as `data_dir`.
 
     Returns:
-        Images, labels and what else `cluttered_translated` and `cluttered` take.
+        Images, labels and keyword arguments of `cluttered_translated` and `cluttered`.
 
     Raises:
-        ValueError: For a size that leaves no pixel to a distractor, less than 3 of 40 or 7 of 100,
-            or a negative number of distractors.
+        ValueError: If `size` is so small that distractors have no pixels (less than 3 for
+            `TRANSLATED`, 7 for `CLUTTERED`), or `distractors` is negative.
 
     Example:
     >>> from keras_attention.datasets.digits import read_digits
@@ -333,7 +341,7 @@ def _number(distractors: Any) -> int:
 
 
 def _side(images: np.ndarray, labels: np.ndarray) -> int:
-    """The side of square images that have labels."""
+    """Validates labeled square images and returns their side."""
     square = images.ndim == 4 and images.shape[1] == images.shape[2] > 0
     if not square or len(images) < 2 or labels.shape != (len(images),):
         raise ValueError(
@@ -344,26 +352,26 @@ def _side(images: np.ndarray, labels: np.ndarray) -> int:
 
 
 def _checked(side: int, usual: tuple[int, int], size: Any, patch: Any) -> tuple[int, int]:
-    """The sides of the image to be made and of its distractors."""
+    """Validates the sides of the output and of the distractors."""
     size = usual[0] if size is None else positive_integer("size", size)
     patch = usual[1] if patch is None else positive_integer("patch_size", patch)
     if patch <= side <= size:
         return size, patch
     raise ValueError(
-        f"`size` must be {side} or more, and `patch_size` {side} or less, as images have sides of "
-        f"{side} pixels. Received: size={size}, patch_size={patch}"
+        f"`size` must be at least {side} and `patch_size` at most {side}, the side of the images. "
+        f"Received: size={size}, patch_size={patch}"
     )
 
 
 def _compose(
     pixels: tf.Tensor, chosen: tf.Tensor, drawn: tf.Tensor, *, size: int, patch: int
 ) -> tf.Tensor:
-    """Makes images `(B, size, size, channels)` of what was drawn for each, `(B, choices)`."""
+    """Composes images `(B, size, size, channels)` from random integers `(B, choices)`."""
     count, side, _, channels = pixels.shape
     batch = tf.shape(drawn)[0]
     chosen = tf.cast(chosen, tf.int32)
     pieces = tf.reshape(drawn[:, 2:], (batch, -1, 5))
-    # An offset from 1 to count - 1 never comes back to the image itself.
+    # An offset from 1 to count - 1 never selects the image itself.
     others = (chosen[:, None] + 1 + pieces[..., 0]) % count
     cut = others[..., None] * side**2 + _square(pieces[..., 1:3], patch, side)
     canvas = tf.range(batch)[:, None] * size**2
@@ -383,7 +391,7 @@ def _compose(
 
 
 def _square(corners: tf.Tensor, side: int, width: int) -> tf.Tensor:
-    """The places of a square's pixels in an image of `width`, `(..., side * side)`.
+    """Flat pixel indices of squares in images of a given width, `(..., side * side)`.
 
     Example:
     >>> _square(tf.constant([[1, 2]]), side=2, width=10).numpy().tolist()

@@ -1,4 +1,4 @@
-"""German traffic signs in whole pictures, with boxes, from their published folder.
+"""GTSDB: street scenes with bounding boxes of German traffic signs, from the published folder.
 
 Reference: Houben et al., Detection of traffic signs in real-world images (2013).
 """
@@ -30,7 +30,7 @@ from keras_attention.utils.validation import positive_integer
 CLASSES = 43
 FIRST_OF_TEST = 600
 MAX_BOXES = 8
-# The benchmark detects the first three; what is left it calls other.
+# The benchmark detects the first three categories; the rest is "other".
 CATEGORIES = {
     "prohibitory": (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16),
     "mandatory": (33, 34, 35, 36, 37, 38, 39, 40),
@@ -42,15 +42,15 @@ LINE = "ImgNo#.ppm;leftCol;topRow;rightCol;bottomRow;ClassID"
 SOURCE = "https://sid.erda.dk/public/archives/ff17dc924eba88d5d01a807357d6614c"
 LAYOUT = f"gt.txt and 00000.ppm to 00899.ppm, as FullIJCNN2013.zip of {SOURCE} unpacks"
 CHANNELS = 3
-# What fills the rows of an image that has fewer boxes than others.
+# Value of unused rows.
 PADDING = -1
 
 
 class Sign(NamedTuple):
-    """A line of gt.txt: where it is, the picture, left, top, right and bottom, and the class."""
+    """A line of gt.txt: line number, image, box (left, top, right, bottom) and class."""
 
     line: int
-    picture: str
+    image: str
     box: tuple[int, ...]
     label: int
 
@@ -64,36 +64,34 @@ def read_gtsdb(
     max_boxes: int = MAX_BOXES,
     superclasses: bool = False,
 ) -> tuple[Scenes, dict[str, np.ndarray]]:
-    """Reads the boxes of one part of the German Traffic Sign Detection Benchmark.
+    """Reads the boxes of one split of the German Traffic Sign Detection Benchmark.
 
-    The published folder holds 900 pictures of 1360x800 pixels, and a line of gt.txt for each sign:
+    The published folder holds 900 images of 1360x800 pixels, and a line of gt.txt for each sign:
 
         00001.ppm;983;388;1024;432;40
 
-    The pictures 00000 to 00599 are for training, 00600 to 00899 for testing. Pictures without a
-    line show no sign and stay in. Right and bottom are taken for the first column and row behind
-    the sign, as in `read_gtsrb`.
+    The images 00000 to 00599 are the training split, 00600 to 00899 the test split. Images without
+    a line show no sign; they are kept. Right and bottom of a box are exclusive, as in `read_gtsrb`.
 
     Args:
         split: `"train"` or `"test"`.
-        size: Pixels along the sides of the squares that the pictures are fitted into.
-        train_size: Pictures for training, drawn always in the same way; None for all, 600.
-        data_dir: `FullIJCNN2013`, or the folder that holds it; None for that of the environment
-            variable `GTSDB_DIR`.
-        keep_aspect_ratio: Whether the longer side becomes `size` and what is left of the square,
-            on the right or below, stays black; else pictures are stretched to the square.
-        max_boxes: Rows for the boxes of a picture.
-        superclasses: Whether labels are those of the benchmark's four categories, 0 to 3 for
-            prohibitory, mandatory, danger and other signs, instead of its 43 classes.
+        size: Side of the square outputs in pixels.
+        train_size: Number of training images, drawn deterministically; None uses all 600.
+        data_dir: `FullIJCNN2013` or its parent folder; None uses the environment variable
+            `GTSDB_DIR`.
+        keep_aspect_ratio: If True, resize the longer side to `size` and pad with black on the
+            right or below; otherwise stretch images to the square.
+        max_boxes: Number of rows for the boxes of an image.
+        superclasses: If True, labels are the benchmark's four categories (0 to 3: prohibitory,
+            mandatory, danger and other signs) instead of its 43 classes.
 
     Returns:
-        Where the pictures are, and what they show: float32 `"boxes"`, `(N, max_boxes, 4)`, left,
-        top, right and bottom in pixels of the squares, and int64 `"labels"`, `(N, max_boxes)`; both
-        are -1 where there is no further sign.
+        The images and their labels: float32 `"boxes"`, `(N, max_boxes, 4)`, with left, top, right
+        and bottom in output pixels, and int64 `"labels"`, `(N, max_boxes)`. Unused rows are -1.
 
     Raises:
-        ValueError: Without the folder, for broken lines or pictures (says which), pictures with
-            more signs than `max_boxes`, or a `train_size` beyond their number.
+        ValueError: If the folder is not set, lines or images are malformed, an image has more signs
+            than `max_boxes`, or `train_size` exceeds the number of images.
     """
     for name, value in (("keep_aspect_ratio", keep_aspect_ratio), ("superclasses", superclasses)):
         if not isinstance(value, bool):
@@ -101,7 +99,7 @@ def read_gtsdb(
     positive_integer("max_boxes", max_boxes)
     root = _root(data_dir)
     signs = list(_signs(check_inside(root, root / "gt.txt")))
-    names = _pictures(root, split, signs)
+    names = _image_names(root, split, signs)
     check_all_inside(root, [root / name for name in names])
     if split == "train" and train_size is not None:
         names = [names[index] for index in draw_examples(np.arange(len(names)), train_size)]
@@ -110,7 +108,7 @@ def read_gtsdb(
 
 
 def category_of(label: int) -> int:
-    """The number of the category that a class belongs to.
+    """Returns the index of the category of a class.
 
     Example:
     >>> [category_of(label) for label in (0, 33, 11, 42)]
@@ -126,8 +124,8 @@ def _root(data_dir: str | os.PathLike[str] | None) -> Path:
             return root
     received = "" if folder is None else f", {describe_folder(folder)}"
     raise ValueError(
-        f"`data_dir`, or the environment variable {folder_variable('gtsdb')}, must name the folder of "
-        f"the German Traffic Sign Detection Benchmark, with {LAYOUT}. "
+        f"`data_dir`, or the environment variable {folder_variable('gtsdb')}, must name the folder "
+        f"of the German Traffic Sign Detection Benchmark, with {LAYOUT}. "
         f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
     )
 
@@ -137,31 +135,31 @@ def _signs(table: Path) -> Iterator[Sign]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        picture, *values = line.strip().split(";")
+        image, *values = line.strip().split(";")
         whole = len(values) == 5 and all(value.isascii() and value.isdigit() for value in values)
-        if not whole or not NAME.fullmatch(picture) or int(values[-1]) >= CLASSES:
+        if not whole or not NAME.fullmatch(image) or int(values[-1]) >= CLASSES:
             raise ValueError(
                 f"Expected {LINE}, a name of five digits, whole numbers and a class from 0 to "
                 f"{CLASSES - 1}, in line {number} of {str(table)!r}. Received: {line!r}"
             )
         *box, label = map(int, values)
-        yield Sign(number, picture, tuple(box), label)
+        yield Sign(number, image, tuple(box), label)
 
 
-def _pictures(root: Path, split: str, signs: list[Sign]) -> list[str]:
-    """The names of a part's pictures, those without signs included."""
+def _image_names(root: Path, split: str, signs: list[Sign]) -> list[str]:
+    """Lists the names of the images of a split, including those without signs."""
     found = {path.name for path in root.iterdir() if NAME.fullmatch(path.name)}
     for sign in signs:
-        if sign.picture not in found:
+        if sign.image not in found:
             raise ValueError(
-                f"Expected a picture of {str(root)!r} in line {sign.line} of its gt.txt. "
-                f"Received: {sign.picture!r}, which is not there"
+                f"Expected an image of {str(root)!r} in line {sign.line} of its gt.txt. "
+                f"Received: {sign.image!r}, which does not exist"
             )
     part = {name for name in found if (int(name[:5]) < FIRST_OF_TEST) == (split == "train")}
     if not part:
         raise ValueError(
             f"`data_dir` must be a folder with {LAYOUT}, the first {FIRST_OF_TEST} for training. "
-            f"Received: data_dir={str(root)!r} without pictures for split={split!r}"
+            f"Received: data_dir={str(root)!r} without images for split={split!r}"
         )
     return sorted(part)
 
@@ -169,32 +167,32 @@ def _pictures(root: Path, split: str, signs: list[Sign]) -> list[str]:
 def _targets(
     scenes: Scenes, signs: list[Sign], max_boxes: int, superclasses: bool
 ) -> dict[str, np.ndarray]:
-    by_picture: dict[str, list[Sign]] = {path.name: [] for path in scenes.paths}
+    by_image: dict[str, list[Sign]] = {path.name: [] for path in scenes.paths}
     for sign in signs:
-        if sign.picture in by_picture:
-            by_picture[sign.picture].append(sign)
-    name, most = max(by_picture.items(), key=lambda item: len(item[1]))
+        if sign.image in by_image:
+            by_image[sign.image].append(sign)
+    name, most = max(by_image.items(), key=lambda item: len(item[1]))
     if len(most) > max_boxes:
         raise ValueError(
-            f"`max_boxes` must be {len(most)} at least, as many signs as {name!r} has. "
+            f"`max_boxes` must be at least {len(most)}, the number of signs of {name!r}. "
             f"Received: max_boxes={max_boxes}"
         )
-    boxes = [_boxes(scenes, index, shown) for index, shown in enumerate(by_picture.values())]
+    boxes = [_boxes(scenes, index, shown) for index, shown in enumerate(by_image.values())]
     labels = [
         np.array([category_of(sign.label) if superclasses else sign.label for sign in shown])
-        for shown in by_picture.values()
+        for shown in by_image.values()
     ]
     return pad_boxes(boxes, labels, max_boxes)
 
 
 def _boxes(scenes: Scenes, index: int, signs: list[Sign]) -> np.ndarray:
-    """The boxes of a picture's signs in its square, `(n, 4)`."""
+    """Returns the boxes of an image in output pixels, `(n, 4)`."""
     width, height = sides = scenes.sides(index)
     for sign in signs:
         left, top, right, bottom = sign.box
         if not (left < right <= width and top < bottom <= height):
             raise ValueError(
-                f"Expected a box inside the {width}x{height} pixels of {sign.picture!r} in line "
+                f"Expected a box inside the {width}x{height} pixels of {sign.image!r} in line "
                 f"{sign.line} of gt.txt in {str(scenes.paths[index].parent)!r}. "
                 f"Received: box={sign.box}"
             )
@@ -202,7 +200,7 @@ def _boxes(scenes: Scenes, index: int, signs: list[Sign]) -> np.ndarray:
 
 
 def fitted_size(width: int, height: int, size: int, keep_aspect_ratio: bool) -> tuple[int, int]:
-    """Width and height of a picture within a square of `size` pixels.
+    """Returns width and height of an image resized into a square of `size` pixels.
 
     Example:
     >>> fitted_size(1360, 800, 512, keep_aspect_ratio=True)
@@ -218,13 +216,12 @@ def fitted_size(width: int, height: int, size: int, keep_aspect_ratio: bool) -> 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Pictures on disk, and the square that each is fitted into.
+    """Images on disk that are resized into squares.
 
     Attributes:
-        paths: Of the pictures, `(N,)`.
-        size: Pixels along the sides of the squares.
-        keep_aspect_ratio: Whether the rest of a square stays black, on the right or below; else
-            pictures are stretched.
+        paths: Paths of the images, `(N,)`.
+        size: Side of the squares in pixels.
+        keep_aspect_ratio: If True, pad with black on the right or below; otherwise stretch.
     """
 
     paths: tuple[Path, ...]
@@ -235,17 +232,17 @@ class Scenes:
         return len(self.paths)
 
     def sides(self, index: int) -> tuple[int, int]:
-        """Width and height of a picture on disk; reads no more than its header.
+        """Reads width and height of an image from its header.
 
         Raises:
-            ValueError: For a file that is no picture.
+            ValueError: If the file is not an image.
         """
-        with open_image(self.paths[index]) as picture:
-            width, height = picture.size
+        with open_image(self.paths[index]) as image:
+            width, height = image.size
             return width, height
 
     def place(self, boxes: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
-        """Moves boxes `(n, 4)`, left, top, right and bottom, from a picture to its square.
+        """Scales boxes `(n, 4)` (left, top, right, bottom) from an image to its square.
 
         Example:
         >>> Scenes((), size=512).place(np.array([[680, 400, 1360, 800]]), (1360, 800)).tolist()
@@ -255,22 +252,22 @@ class Scenes:
         return np.reshape(boxes, (-1, 4)) * np.tile(factors, 2)
 
     def read(self, index: int) -> np.ndarray:
-        """Reads a picture, resized bilinearly and smoothed: bytes `(size, size, 3)`.
+        """Reads an image, resized with antialiasing: uint8 `(size, size, 3)`.
 
         Raises:
-            ValueError: For a file that is cut off.
+            ValueError: If the file is truncated.
         """
         from PIL import Image
 
         canvas = Image.new("RGB", (self.size, self.size))
         try:
-            with open_image(self.paths[index]) as picture:
-                width, height = picture.size
+            with open_image(self.paths[index]) as image:
+                width, height = image.size
                 sides = fitted_size(width, height, self.size, self.keep_aspect_ratio)
-                canvas.paste(picture.convert("RGB").resize(sides, Image.Resampling.BILINEAR))
+                canvas.paste(image.convert("RGB").resize(sides, Image.Resampling.BILINEAR))
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"Expected a whole picture in {str(self.paths[index])!r}. Received: {error}"
+                f"Expected a complete image in {str(self.paths[index])!r}. Received: {error}"
             ) from error
         return np.asarray(canvas)
 
@@ -278,15 +275,15 @@ class Scenes:
 def pad_boxes(
     boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], most: int
 ) -> dict[str, np.ndarray]:
-    """Puts the boxes of all pictures into arrays with `most` rows each.
+    """Pads the boxes of all images to `most` rows each.
 
     Args:
-        boxes: `(n, 4)` for each picture.
-        labels: `(n,)` for each picture.
-        most: Rows of a picture, at least the largest `n`.
+        boxes: `(n, 4)` for each image.
+        labels: `(n,)` for each image.
+        most: Number of rows of an image, at least the largest `n`.
 
     Returns:
-        Float32 `"boxes"`, `(N, most, 4)`, and int64 `"labels"`, `(N, most)`; -1 where none is.
+        Float32 `"boxes"`, `(N, most, 4)`, and int64 `"labels"`, `(N, most)`; unused rows are -1.
 
     Example:
     >>> pad_boxes([np.array([[1, 2, 3, 4]])], [np.array([5])], most=2)["labels"].tolist()
@@ -308,14 +305,14 @@ def serve_scenes(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Serves pictures with their boxes; one is in memory at a time.
+    """Builds a pipeline of images with boxes, read from disk in every epoch.
 
     Args:
-        scenes: Where the pictures are.
-        labels: What `pad_boxes` returns, in pixels of the squares.
-        seed: Of the order.
-        shuffle: Whether every pass has an order of its own.
-        augment: Of no effect: a mirrored sign may mean something else.
+        scenes: The images.
+        labels: Result of `pad_boxes`, in output pixels.
+        seed: Seed of the order.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: Ignored: a flipped sign may have another meaning.
 
     Returns:
         A data set of `(image, labels)`: float32 `(size, size, 3)` in `[0, 1]`, and a dictionary of
@@ -324,10 +321,10 @@ def serve_scenes(
     targets = {name: tf.constant(values) for name, values in labels.items()}
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        # tf.io decodes no PPM.
-        picture = tf.numpy_function(scenes.read, [index], tf.uint8, stateful=False)
-        picture.set_shape((scenes.size, scenes.size, CHANNELS))
-        return to_float(picture), {name: values[index] for name, values in targets.items()}
+        # tf.io cannot decode PPM files.
+        image = tf.numpy_function(scenes.read, [index], tf.uint8, stateful=False)
+        image.set_shape((scenes.size, scenes.size, CHANNELS))
+        return to_float(image), {name: values[index] for name, values in targets.items()}
 
     order = index_order(len(scenes), seed, shuffle)
     return order.map(read, num_parallel_calls=tf.data.AUTOTUNE)

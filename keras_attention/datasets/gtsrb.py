@@ -1,4 +1,4 @@
-"""German traffic signs, from the official folder or from tensorflow-datasets.
+"""GTSRB: German traffic signs, from the official folder or from tensorflow-datasets.
 
 Reference: Stallkamp et al., Man vs. computer (2012); Chitta, Targeted Kernel Networks (2018),
 section 4.1.
@@ -16,7 +16,7 @@ from keras_attention.datasets.splits import stratified_split
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
 
 CLASSES = 43
-# What tensorflow-datasets has instead of the official folder.
+# Substitute at tensorflow-datasets for the official folder.
 OTHER_SOURCE = "visual_domain_decathlon/gtsrb"
 PARTS = {"train": "Final_Training", "test": "Final_Test"}
 COLUMNS = ("Filename", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
@@ -34,30 +34,29 @@ def read_gtsrb(
     data_dir: str | os.PathLike[str] | None = None,
     crop: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one part of the German Traffic Sign Recognition Benchmark.
+    """Reads one split of the German Traffic Sign Recognition Benchmark.
 
-    The official folder has the paper's 39,209 training and 12,630 test images. Where neither
-    `data_dir` nor the environment variable `GTSRB_DIR` leads to it, tensorflow-datasets serves
-    `visual_domain_decathlon/gtsrb`: whole images without boxes, shorter sides of 72 pixels, those
-    39,209 in two parts. Its test labels are secret, so `"test"` is its validation part, and errors
-    are not those of the paper's table 5.
+    The official folder has the paper's 39,209 training and 12,630 test images. If neither
+    `data_dir` nor the environment variable `GTSRB_DIR` names it, `visual_domain_decathlon/gtsrb` of
+    tensorflow-datasets is used: the same 39,209 images without boxes, with shorter sides of 72
+    pixels, split in two. Its test labels are secret, so `"test"` is its validation split, and
+    errors are not comparable with the paper's table 5.
 
     Args:
         split: `"train"` or `"test"`.
-        size: Pixels along the sides after bilinear resizing, smoothed where images shrink.
-        train_size: Images for training, chosen by class in equal shares; None for all.
-        data_dir: `GTSRB`, or the folder that holds it; without that layout the folder of
-            tensorflow-datasets.
-        crop: Whether to cut out the sign's bounding box (`Roi` columns), as section 4.1 does.
-            Of no effect without the official folder.
+        size: Side of the images in pixels after bilinear resizing with antialiasing.
+        train_size: Number of training images, drawn with equal class proportions; None uses all.
+        data_dir: `GTSRB` or its parent folder; a folder without that layout is used as the folder
+            of tensorflow-datasets.
+        crop: If True, crop images to the bounding box of the sign (`Roi` columns), as in section
+            4.1. Ignored without the official folder.
 
     Returns:
-        Images `(N, size, size, 3)`, bytes or floats in `[0, 1]`, and int64 labels `(N,)`.
+        Images `(N, size, size, 3)`, uint8 or floats in `[0, 1]`, and int64 labels `(N,)`.
 
     Raises:
-        ValueError: For an official folder of which a part is missing, or a `train_size` that
-            leaves a class out.
-        ConnectionError: Without the folder, when the set cannot be downloaded either.
+        ValueError: If the official folder is incomplete, or `train_size` leaves a class out.
+        ConnectionError: If the folder is not set and the data set cannot be downloaded.
     """
     if not isinstance(crop, bool):
         raise ValueError(f"`crop` must be True or False. Received: crop={crop!r}")
@@ -79,13 +78,13 @@ def read_gtsrb(
         return read_tensorflow_set(OTHER_SOURCE, split, size, train_size, data_dir, parts)
     except ConnectionError as error:
         raise ConnectionError(
-            f"{error} Or `data_dir` or GTSRB_DIR may name a folder with {LAYOUT}. "
+            f"{error} Alternatively, let `data_dir` or GTSRB_DIR name a folder with {LAYOUT}. "
             f"Received: data_dir={None if data_dir is None else str(data_dir)!r}"
         ) from error
 
 
 def _root(folder: Path) -> Path | None:
-    """The folder with either part: the one given, or GTSRB in it."""
+    """Finds the folder with the splits: the given one, or GTSRB in it."""
     for root in (folder, folder / "GTSRB"):
         if any((root / part).is_dir() for part in PARTS.values()):
             return root
@@ -107,18 +106,18 @@ def _read_folder(root: Path, split: str, size: int, crop: bool) -> tuple[np.ndar
 
 
 def _tables(root: Path, split: str) -> list[tuple[Path, Path]]:
-    """Folders of images, each with its table of boxes and classes."""
+    """Lists the image folders, each with its table of boxes and classes."""
     folder = root / PARTS[split] / "Images"
     if split == "train":
         tables = [(path.parent, path) for path in sorted(folder.glob("*/GT-*.csv"))]
     else:
-        # The labels come in an archive of their own, which people unpack here or there.
+        # The labels have a separate archive, which may be unpacked into any of these folders.
         places = (folder, folder.parent, root, root.parent)
         found = [place / "GT-final_test.csv" for place in places]
         tables = [(folder, path) for path in found if path.is_file()][:1]
     if not tables:
         raise ValueError(
-            f"`data_dir` must be a folder with {LAYOUT}; the labels of the test part come in "
+            f"`data_dir` must be a folder with {LAYOUT}; the labels of the test split come in "
             "GTSRB_Final_Test_GT.zip. "
             f"Received: data_dir={str(root)!r} with {str(folder)!r}, {describe_folder(folder)}"
         )
@@ -150,8 +149,8 @@ def _read_image(folder: Path, row: dict[str, str], size: int, crop: bool) -> np.
     with open_image(path) as image:
         sign = image.convert("RGB")
     if crop:
-        # X2 and Y2 are the first pixels behind the sign: small images then have margins of five
-        # pixels on all sides, as their makers say.
+        # X2 and Y2 are exclusive: then small images have margins of five pixels on all sides, as
+        # their authors state.
         left, top, right, bottom = (int(row[f"Roi.{name}"]) for name in ("X1", "Y1", "X2", "Y2"))
         if not (0 <= left < right <= sign.width and 0 <= top < bottom <= sign.height):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Pictures that lie on disk as files of any type, one label each, and are read in every pass."""
+"""Image files: labeled files that are read in every epoch, safe decoding, and PNG headers."""
 
 import os
 import struct
@@ -15,26 +15,27 @@ from keras_attention.datasets.splits import stratified_split
 
 CHANNELS = 3
 Tensor = Any
-# As Pillow's, a quarter of a GiB in three channels; ImageNet's largest pictures have 61 million.
+# Pillow's limit, a quarter of a GiB in three channels. The largest ImageNet images have 61 million.
+# A header of a few bytes may claim billions of pixels, so the size is checked before decoding.
 MAX_PIXELS = 89_478_485
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM")
 HEADER = 26
-# By its first bytes: where each side is in the file, of how many bytes, and whether low ones first.
+# First bytes of a format, offset of the sides, number of bytes of a side, and little-endian or not.
 _HEADERS = ((b"\x89PNG", 16, 4, False), (b"GIF8", 6, 2, True), (b"BM", 18, 4, True))
 START, HEADER, END = b"\x89PNG\r\n\x1a\n", b"IHDR", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Pictures for `serve_stream`.
+    """Labeled image files, as input of `serve_stream`.
 
     Attributes:
-        paths: Of the files, `(N,)`.
-        labels: Int64, `(N,)`.
-        size: Pixels along the sides of what is cut out of them.
-        boxes: What they are cut to before everything else, left, top, right and bottom in pixels,
-            right and bottom excluded: `(N, 4)`. None for whole pictures.
-        recover: Whether JPEG files that end early are read as far as they go.
+        paths: Paths of the files, `(N,)`.
+        labels: Int64 classes, `(N,)`.
+        size: Side of the square crops in pixels.
+        boxes: Bounding boxes `(N, 4)` that images are cropped to first: left, top, right and bottom
+            in pixels, right and bottom excluded. None keeps whole images.
+        recover: If True, decode as much as possible of truncated JPEG files.
     """
 
     paths: tuple[Path, ...]
@@ -47,23 +48,23 @@ class ImageFiles:
         return len(self.paths)
 
     def subset(self, places: np.ndarray) -> "ImageFiles":
-        """Those at some places."""
+        """Returns the files at the given indices."""
         paths = tuple(self.paths[place] for place in places)
         boxes = None if self.boxes is None else self.boxes[places]
         return replace(self, paths=paths, labels=self.labels[places], boxes=boxes)
 
     def training_subset(self, train_size: int | None) -> "ImageFiles":
-        """Some of them, by class in equal shares and always the same ones; None for all.
+        """Draws a deterministic subset with equal class proportions; None keeps all.
 
         Raises:
-            ValueError: For a `train_size` that leaves a class out.
+            ValueError: If `train_size` leaves a class out.
         """
         if train_size is None:
             return self
         return self.subset(stratified_split(self.labels, train_size)[0])
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
-        """Gives `((path, box), label)`; the box is empty where pictures are whole."""
+        """Returns a data set of `((path, box), label)`; boxes are empty for whole images."""
         paths = tf.constant([os.fsencode(path) for path in self.paths])
         boxes = np.zeros((len(self), 0)) if self.boxes is None else self.boxes
         corners, labels = tf.constant(boxes, tf.int32), tf.constant(self.labels)
@@ -71,17 +72,17 @@ class ImageFiles:
             lambda index: ((paths[index], corners[index]), labels[index])
         )
 
-    def read(self, picture: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Reads a picture and cuts it to what of its box lies within: bytes `(H, W, 3)`.
+    def read(self, image: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Decodes an image and crops it to the visible part of its box: uint8 `(H, W, 3)`.
 
-        Runs in TensorFlow alone: a pass that is given up while Python reads pictures can keep the
+        Uses TensorFlow only: a Python reader of an iteration that is abandoned midway can keep the
         process from ending.
 
         Raises:
-            tf.errors.InvalidArgumentError: For a file that is no picture, or no whole one unless
-                `recover`, or a box beyond it; names the file in the latter case.
+            tf.errors.InvalidArgumentError: If the file is not an image, is truncated (unless
+                `recover`), or the box lies outside of it.
         """
-        path, box = picture
+        path, box = image
         file = tf.io.read_file(path)
         pixels = _recovered(file) if self.recover else _decoded(file)
         return pixels if self.boxes is None else _cut(pixels, box, path)
@@ -104,7 +105,7 @@ def _recovered(file: tf.Tensor) -> tf.Tensor:
 def _cut(pixels: tf.Tensor, box: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
     sides = tf.shape(pixels)[1::-1]
     first, last = tf.maximum(box[:2], 0), tf.minimum(box[2:], sides)
-    expected = "Expected a box inside of a picture. Received (path, sides, box):"
+    expected = "Expected a box inside of an image. Received (path, sides, box):"
     received = [expected, path, sides, box]
     check = tf.debugging.Assert(tf.reduce_all(first < last), received, summarize=4)
     with tf.control_dependencies([check] if check is not None else []):
@@ -112,28 +113,28 @@ def _cut(pixels: tf.Tensor, box: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
 
 
 def check_files_exist(paths: list[Path], root: Path, listed: str) -> None:
-    """Checks that all files are there, and inside of the folder.
+    """Checks that all files exist and lie inside the folder.
 
     Raises:
-        ValueError: Where some are not; names the first.
+        ValueError: If files are missing; names the first.
     """
     check_all_inside(root, paths)
     gone = [path for path in paths if not path.is_file()]
     if gone:
         raise ValueError(
-            f"Expected the pictures that {listed} of {str(root)!r} names. "
-            f"Received: {len(gone)} of {len(paths)} are not there, such as {str(gone[0])!r}"
+            f"All images listed in {listed} of {str(root)!r} must exist. "
+            f"Received: {len(gone)} of {len(paths)} are missing, such as {str(gone[0])!r}"
         )
 
 
 def check_image_file(file: Tensor) -> Tensor:
-    """Returns the bytes of a picture that may be decoded.
+    """Returns an encoded image after checking its format and size.
 
     Args:
         file: Scalar string tensor: a BMP, GIF, JPEG or PNG file.
 
     Raises:
-        tf.errors.InvalidArgumentError: For another format, or more than `MAX_PIXELS`.
+        tf.errors.InvalidArgumentError: For other formats, or more than `MAX_PIXELS` pixels.
 
     Example:
     >>> file = tf.io.encode_png(tf.zeros((2, 3, 1), tf.uint8))
@@ -145,7 +146,7 @@ def check_image_file(file: Tensor) -> Tensor:
         lambda: _product(tf.image.extract_jpeg_shape(file)[:2]),
         lambda: _pixels_of_header(file),
     )
-    expected = f"Expected a BMP, GIF, JPEG or PNG picture of at most {MAX_PIXELS} pixels. Received"
+    expected = f"Expected a BMP, GIF, JPEG or PNG image of at most {MAX_PIXELS} pixels. Received"
     check = tf.debugging.Assert(
         (pixels > 0) & (pixels <= MAX_PIXELS), [expected, "pixels:", pixels]
     )
@@ -154,10 +155,10 @@ def check_image_file(file: Tensor) -> Tensor:
 
 
 def check_image_size(path: Path, rows: int, columns: int) -> None:
-    """Refuses sides with too many pixels.
+    """Checks the number of pixels of an image.
 
     Raises:
-        ValueError: For more than `MAX_PIXELS`.
+        ValueError: If there are more than `MAX_PIXELS`.
     """
     if not 0 < rows * columns <= MAX_PIXELS:
         raise ValueError(
@@ -167,28 +168,28 @@ def check_image_size(path: Path, rows: int, columns: int) -> None:
 
 
 def open_image(path: Path) -> Any:
-    """Opens a picture by Pillow, which reads its header.
+    """Opens an image with Pillow, which reads its header.
 
     Raises:
-        ValueError: For a file that is no picture of `FORMATS`, or more than `MAX_PIXELS`.
+        ValueError: If the file is not an image of `FORMATS` or has more than `MAX_PIXELS` pixels.
     """
     from PIL import Image
 
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
-        picture = Image.open(path, formats=FORMATS)
+        image = Image.open(path, formats=FORMATS)
     except (OSError, ValueError, *bombs) as error:
-        raise ValueError(f"Expected a picture in {str(path)!r}. Received: {error}") from error
+        raise ValueError(f"Expected an image in {str(path)!r}. Received: {error}") from error
     try:
-        check_image_size(path, picture.height, picture.width)
+        check_image_size(path, image.height, image.width)
     except ValueError:
-        picture.close()
+        image.close()
         raise
-    return picture
+    return image
 
 
 def _pixels_of_header(file: Tensor) -> Tensor:
-    """Of a PNG, GIF or BMP file; 0 for others."""
+    """Number of pixels according to the header of a PNG, GIF or BMP file; 0 for others."""
     header = tf.strings.substr(tf.strings.join([file, b"\0" * HEADER]), 0, HEADER)
     values = tf.cast(tf.io.decode_raw(header, tf.uint8), tf.int64)
     pixels = tf.zeros((), tf.int64)
@@ -197,7 +198,7 @@ def _pixels_of_header(file: Tensor) -> Tensor:
         weights = tf.constant([256**step for step in steps], tf.int64)
         sides = tf.reshape(values[place : place + 2 * size], (2, size)) * weights
         sides = tf.reduce_sum(sides, axis=1)
-        # Rows of a BMP that are stored from the top have a negative sign, in 32 bits.
+        # A negative height (32 bits) marks a BMP file whose rows are stored from the top.
         sides = tf.where(sides >= 2**31, 2**32 - sides, sides)
         found = tf.equal(tf.strings.substr(header, 0, len(start)), start)
         pixels = tf.where(found, _product(sides), pixels)
@@ -209,10 +210,10 @@ def _product(sides: Tensor) -> Tensor:
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Rows and columns of a picture; reads no more than where its file begins and ends.
+    """Returns height and width of a PNG file from its header, and checks its end.
 
     Raises:
-        ValueError: For a file that is no PNG, is cut off or cannot be read; names it.
+        ValueError: If the file is not a PNG file, is truncated or cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -220,10 +221,10 @@ def png_size(path: Path) -> tuple[int, int]:
             file.seek(-min(len(END), len(start)), os.SEEK_END)
             end = file.read()
     except OSError as error:
-        raise ValueError(f"Expected a picture in {str(path)!r}. Received: {error}") from error
+        raise ValueError(f"Expected an image in {str(path)!r}. Received: {error}") from error
     if start[:8] != START or start[12:16] != HEADER or end != END:
         raise ValueError(
-            f"Expected a whole PNG file in {str(path)!r}. Received: {path.stat().st_size} bytes "
+            f"Expected a complete PNG file in {str(path)!r}. Received: {path.stat().st_size} bytes "
             f"from {start[:8]!r} to {end!r}"
         )
     columns, rows = struct.unpack(">II", start[16:])
@@ -232,15 +233,15 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 def read_gray(path: tf.Tensor) -> tf.Tensor:
-    """Reads a picture, in color or not: float32 `(H, W, 1)` in `[0, 1]`.
+    """Reads a PNG file in grayscale: float32 `(H, W, 1)` in `[0, 1]`.
 
     Raises:
-        tf.errors.InvalidArgumentError: For a file that is cut off; names it.
+        tf.errors.InvalidArgumentError: If the file is truncated.
     """
     file = tf.io.read_file(path)
-    # A file may be shorter than the end that is looked for.
+    # Padding, as the file may be shorter than the end marker.
     end = tf.strings.substr(tf.strings.join([len(END) * b"\0", file]), -len(END), len(END))
-    message = ["Expected a whole PNG file. Received:", path]
+    message = ["Expected a complete PNG file. Received:", path]
     check = tf.debugging.Assert(tf.equal(end, END), message)
     with tf.control_dependencies([check] if check is not None else []):
         return to_gray(tf.io.decode_png(check_image_file(file), channels=3))

@@ -1,4 +1,4 @@
-"""ImageNet of 2012 (ILSVRC), prepared by tensorflow-datasets from its archives.
+"""ImageNet (ILSVRC 2012), prepared by tensorflow-datasets from its archives.
 
 Reference: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge (2015).
 """
@@ -21,27 +21,26 @@ def read_imagenet(
     data_dir: str | os.PathLike[str] | None = None,
     shuffle_buffer: int = 10_000,
 ) -> tuple[Stream]:
-    """Finds one part of ImageNet on disk; its pictures are read in every pass.
+    """Prepares one split of ImageNet; images are read from disk in every epoch.
 
     Args:
-        split: `"train"`, 1,281,167 pictures, or `"test"` for the 50,000 of the validation part:
-            the labels of the test part are secret.
-        size: Pixels along the sides of the squares that are cut out.
-        train_size: Pictures for training: the first so many as they lie on disk, where
-            tensorflow-datasets puts them in an order that looks random and is always the same.
-            So they are the same ones for every seed, and classes have equal shares only as nearly
-            as a draw gives them. None for all.
-        data_dir: Folder of tensorflow-datasets; None for that of the environment variable
-            `TFDS_DATA_DIR`, or the usual one.
-        shuffle_buffer: Pictures among which the next one is drawn where the order is shuffled, at
-            0.11 MB each in memory: 1.1 GB by default. The files of the set are shuffled too.
+        split: `"train"` (1,281,167 images) or `"test"`, which is the published validation split
+            (50,000 images) because the labels of the test split are secret.
+        size: Side of the square crops in pixels.
+        train_size: Number of training images: the first ones on disk, where tensorflow-datasets
+            stores them in a fixed pseudo-random order. They are the same for every seed, and
+            class proportions are only approximately equal. None uses all.
+        data_dir: Folder of tensorflow-datasets; None uses the environment variable
+            `TFDS_DATA_DIR` or the default folder.
+        shuffle_buffer: Number of encoded images in the shuffle buffer. The default needs about
+            1.1 GB of memory at 0.11 MB per image. The files are shuffled too.
 
     Returns:
-        What `serve_stream` serves.
+        The input of `serve_stream`.
 
     Raises:
-        ValueError: Where the part is not prepared, for a `train_size` beyond its pictures, or a
-            `shuffle_buffer` that is no positive integer.
+        ValueError: If the split has not been prepared, `train_size` exceeds the number of images,
+            or `shuffle_buffer` is not a positive integer.
     """
     buffer = positive_integer("shuffle_buffer", shuffle_buffer)
     builder = _prepared(split, data_dir)
@@ -59,9 +58,10 @@ def _prepared(split: str, data_dir: str | os.PathLike[str] | None) -> Any:
     place = "" if folder is None else f", data_dir={folder!r}"
     raise ValueError(
         "`data_dir`, or the environment variable TFDS_DATA_DIR, must name a folder where "
-        f"tensorflow-datasets has prepared the {PARTS[split]!r} part of 'imagenet2012', which is "
-        f"not downloaded by itself. Get {ARCHIVES[split]} from {SOURCE}, put it into the folder's "
-        'downloads/manual, and run once: python -c "import tensorflow_datasets as tfds; '
+        f"tensorflow-datasets has prepared the {PARTS[split]!r} split of 'imagenet2012', which is "
+        f"not downloaded automatically. Get {ARCHIVES[split]} from {SOURCE}, put it into "
+        "the folder's downloads/manual, and run once: "
+        'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('imagenet2012'{place}).download_and_prepare()\". "
         f"Received: data_dir={folder!r}"
     )

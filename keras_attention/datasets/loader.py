@@ -1,4 +1,4 @@
-"""`load`: any data set by name, as a tf.data pipeline."""
+"""Load data sets by name as tf.data pipelines, and find them on this machine."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from keras_attention.datasets.registry import DatasetInfo, find
 from keras_attention.utils.validation import did_you_mean, one_of, positive_integer, seed_number
 
 SPLITS = ("train", "test")
-# Where tensorflow-datasets keeps its sets if nothing else is said.
+# Default folder of tensorflow-datasets.
 USUAL_FOLDER = "~/tensorflow_datasets"
 BUNDLED = "bundled"
 
@@ -29,50 +29,53 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> tf.data.Dataset:
-    """Loads a data set as a pipeline that is prefetched and seeded, and held in memory if it fits.
+    """Loads a data set as a seeded `tf.data` pipeline with prefetching.
+
+    Data sets that fit into memory are cached.
 
     Args:
         name: One of `list_datasets()`.
-        split: `"train"` or `"test"`; the same examples for every seed.
-        batch_size: Examples of a batch; None for single ones.
-        seed: Of the order and of what is generated: the same seed gives the same passes.
-        size: Pixels along the sides of the images, or steps of the sequences; None for the data
-            set's own, and always for `"svhn_numbers"` and `"number_photographs"`, which are not
-            square.
-        train_size: Examples for training, chosen by class in equal shares, or at random where the
-            label is a number or several classes and for `"imagenet2012"`, `"stanford_dogs"`,
-            `"cars196"` and `"caltech_birds2011"`; None for all. For the bundled digits, also as
-            sequences, it counts digits and all others are for testing; for `"number_photographs"`
-            it counts what is painted in a pass.
-        shuffle: Whether every pass has an order of its own; by default only in training.
-        augment: Whether every pass generates new images, where the data set generates or cuts out
-            and mirrors; by default only in training.
+        split: `"train"` or `"test"`. The seed does not change which examples belong to a split.
+        batch_size: Batch size; None yields single examples.
+        seed: Seed of the order and of generated images. Equal seeds give equal epochs.
+        size: Side of the images in pixels, or number of time steps of the sequences. None uses the
+            data set's default. Must be None for `"svhn_numbers"` and `"number_photographs"`, whose
+            images are not square.
+        train_size: Number of training examples, drawn with equal class proportions. They are drawn
+            at random if an example has no single class label, and for `"imagenet2012"`,
+            `"stanford_dogs"`, `"cars196"` and `"caltech_birds2011"`. None uses all. For the bundled
+            digits, also as sequences, all remaining digits are test examples. For
+            `"number_photographs"` it is the number of images generated per epoch.
+        shuffle: If True, reshuffle the examples in every epoch. Defaults to True for training.
+        augment: If True, every epoch draws new images, for data sets that generate images or apply
+            random crops and flips. Defaults to True for training.
         data_dir: Folder of tensorflow-datasets, or of the data set's own files for `"gtsrb"`,
             `"gtsdb"`, `"svhn_numbers"`, `"adience_age"`, `"adience_gender"`, `"uec_food100"`,
-            `"mit_scenes"`, `"pain_archive"`, `"mocap"` and `"flights"`. None for that of the
+            `"mit_scenes"`, `"pain_archive"`, `"mocap"` and `"flights"`. None uses the
             environment variable `TFDS_DATA_DIR`, or `GTSRB_DIR`, `GTSDB_DIR`, `SVHN_NUMBERS_DIR`,
             `ADIENCE_DIR`, `UEC_FOOD100_DIR`, `MIT_SCENES_DIR`, `PAIN_ARCHIVE_DIR`, `MOCAP_DIR` and
             `FLIGHTS_DIR`.
-        **options: Of this data set alone: `list_datasets()[name].options` has the defaults, and
+        **options: Options of this data set: `list_datasets()[name].options` has the defaults, and
             `datasets.read_cluttered`, `read_gtsrb`, `read_gtsdb`, `read_svhn_numbers`,
             `read_number_photographs`, `read_pain_archive`, `read_imagenet`,
             `read_tensorflow_stream`, `read_adience`, `read_uec_food`, `read_mit_scenes`,
-            `read_mocap` and `read_flights` say what they do.
+            `read_mocap` and `read_flights` document them.
 
     Returns:
-        A `tf.data.Dataset` of `(example, label)`, where `list_datasets()[name].kind` says of what:
-        float32 images in `[0, 1]`, `(H, W, channels)`, or float32 sequences, `(steps, units)`.
-        Labels are int64 classes, or float32 where `list_datasets()[name].regression`: a number for
-        `"pain_archive"`, `(horizon,)` for `"flights"` and `(8,)` for `"digit_forecast"`. Where
-        `list_datasets()[name].detection`, a label is a dictionary of `"boxes"` and `"labels"`, and
-        where it has `label_classes`, there are as many classes, such as `(6,)` of a number: how
-        many digits it has, less 1, and five digits, 10 for none. Batches of whole pictures of
-        numbers are of one size each, or ragged with `batching="ragged"`.
+        A `tf.data.Dataset` of `(example, label)`. With `info = list_datasets()[name]`, examples are
+        float32 images `(H, W, channels)` in `[0, 1]` if `info.kind` is `"images"`, or float32
+        sequences `(steps, features)`. Labels are int64 classes. If `info.regression`, they are
+        float32: a scalar for `"pain_archive"`, `(horizon,)` for `"flights"` and `(8,)` for
+        `"digit_forecast"`. If `info.detection`, a label is a dictionary with `"boxes"` and
+        `"labels"`. If `info.label_classes` is not empty, an example has that many class labels,
+        such as `(6,)` for a house number: the number of digits minus 1 and five digits, 10 for an
+        absent digit. All images of a batch of whole house numbers have one size, unless
+        `batching="ragged"` is set.
 
     Raises:
-        ValueError: For an unknown name (names the nearest), split or option, sizes that cannot be,
-            or files that are needed and not there.
-        ConnectionError: When the data set is not here and cannot be downloaded.
+        ValueError: If the name, the split or an option is unknown, a size is invalid, or required
+            files are missing.
+        ConnectionError: If the data set is not on this machine and cannot be downloaded.
 
     Example:
     >>> images, labels = next(iter(load("top_left_digits", "train", batch_size=32, size=28)))
@@ -105,13 +108,13 @@ def load(
 
 
 def _side(info: DatasetInfo, size: Any) -> dict[str, int]:
-    """The size to read images of, where the data set has one."""
+    """Returns the `size` argument of the reader, for data sets that have one."""
     if info.size is None:
         if size is None:
             return {}
         raise ValueError(
-            f"`size` must be None for {info.name!r}, whose images have sides of "
-            f"{' and '.join(map(str, info.example_shape[:2]))} pixels, or of their own. "
+            f"`size` must be None for {info.name!r}, whose images have "
+            f"{' x '.join(map(str, info.example_shape[:2]))} pixels, or sizes of their own. "
             f"Received: size={size!r}"
         )
     size = info.size if size is None else positive_integer("size", size)
@@ -136,7 +139,7 @@ def _check_options(info: DatasetInfo, options: dict[str, Any]) -> None:
 def _checked_folder(info: DatasetInfo, data_dir: Any) -> Any:
     if not (info.needs_network or info.needs_files):
         raise ValueError(
-            f"`data_dir` must be None for {info.name!r}, which is bundled. "
+            f"`data_dir` must be None for {info.name!r}, which is bundled with a package. "
             f"Received: data_dir={data_dir!r}"
         )
     if not isinstance(data_dir, (str, os.PathLike)) or not os.fspath(data_dir):
@@ -149,14 +152,14 @@ def _checked_folder(info: DatasetInfo, data_dir: Any) -> Any:
 def find_local(info: DatasetInfo) -> Path | str | None:
     """Finds a data set on this machine.
 
-    A folder that is named counts as it stands: whether its files are whole, `load` says.
+    Nothing is read or downloaded. The files of a folder are checked by `load`.
 
     Args:
-        info: Of `find` or `list_datasets`.
+        info: A `DatasetInfo`, from `find` or `list_datasets`.
 
     Returns:
-        `"bundled"` for what needs no files, the folder of its own files or of what
-        tensorflow-datasets has prepared, or None.
+        `"bundled"` for data sets that need no files, the folder with the files (its own or those
+        that tensorflow-datasets has prepared), or None if the data set is not on this machine.
 
     Example:
     >>> from keras_attention import datasets
@@ -172,7 +175,7 @@ def find_local(info: DatasetInfo) -> Path | str | None:
 
 
 def how_to_obtain(info: DatasetInfo) -> str:
-    """Says what brings a data set that is not at hand.
+    """Describes how to obtain a data set that is not on this machine.
 
     Example:
     >>> from keras_attention import datasets
@@ -188,7 +191,7 @@ def how_to_obtain(info: DatasetInfo) -> str:
 
 
 def _prepared(source: str) -> Path | None:
-    """The folder of the last version that tensorflow-datasets has prepared."""
+    """Finds the folder of the latest version that tensorflow-datasets has prepared."""
     root = Path(os.environ.get("TFDS_DATA_DIR") or USUAL_FOLDER).expanduser()
     versions = sorted(path.parent for path in root.glob(f"{source}/*/dataset_info.json"))
     return versions[-1] if versions else None

@@ -1,4 +1,4 @@
-"""Indoor scenes of 67 kinds, from MIT's published folder.
+"""MIT Indoor Scenes: 67 classes of rooms, read from the published folder.
 
 References: Quattoni and Torralba, Recognizing Indoor Scenes (2009); Zagoruyko and Komodakis, Paying
 More Attention to Attention (2017), section 4.2.1.
@@ -21,8 +21,8 @@ ARCHIVE, IMAGES = "indoorCVPR_09", "Images"
 LINE = re.compile(r"[^/]+/[^/]+")
 SOURCE = "https://web.mit.edu/torralba/www/indoor.html"
 LAYOUT = (
-    f"{IMAGES}, which has a folder of pictures for each of {CLASSES} classes, and the lists "
-    f"{' and '.join(LISTS.values())}, which are downloaded apart from it"
+    f"{IMAGES}, which has a folder of images for each of {CLASSES} classes, and the lists "
+    f"{' and '.join(LISTS.values())}, which are separate downloads"
 )
 
 
@@ -32,58 +32,58 @@ def read_mit_scenes(
     train_size: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> tuple[ImageFiles]:
-    """Finds the pictures of one part of MIT's Indoor Scenes; they are read in every pass.
+    """Lists the images of one split of MIT Indoor Scenes; images are read in every epoch.
 
-    The published lists have 80 pictures of each class for training and 20 for testing, not all of
-    the 15,620 in the folder. Pictures are JPEG, PNG or GIF, whatever their names end with, of which
-    the first frame counts. JPEG files that end early are read as far as they go; what is lost is
-    filled as the decoder guesses, in gray for the most part.
+    The published lists name 80 training and 20 test images of each class, not all of the 15,620
+    images in the folder. Images are JPEG, PNG or GIF files (first frame), independent of their
+    suffix. Truncated JPEG files are decoded as far as possible; the decoder fills the rest, mostly
+    with gray.
 
     Args:
-        split: `"train"`, 5,360 pictures, or `"test"`, 1,340.
-        size: Pixels along the sides of the squares that are cut out.
-        train_size: Pictures for training, chosen by class in equal shares; None for all.
-        data_dir: `indoorCVPR_09`, or the folder that holds it; None for that of the environment
-            variable `MIT_SCENES_DIR`. The lists may lie in either, or beside the classes.
+        split: `"train"`, 5,360 images, or `"test"`, 1,340.
+        size: Side of the square crops in pixels.
+        train_size: Number of training images, drawn with equal class proportions; None uses all.
+        data_dir: `indoorCVPR_09` or its parent folder; None uses the environment variable
+            `MIT_SCENES_DIR`. The lists may be in either folder or next to the class folders.
 
     Returns:
-        What `serve_stream` serves, with labels 0 to 66 for the classes in alphabetical order.
+        The input of `serve_stream`, with labels 0 to 66 for the classes in alphabetical order.
 
     Raises:
-        ValueError: Without the folder or the list, for other than 67 classes, lines that are broken
-            or name no class, pictures that are not there (says which), or a `train_size` that
-            leaves a class out.
+        ValueError: If the folder or the list is missing, there are not 67 classes, lines are
+            malformed or name an unknown class, images are missing, or `train_size` leaves a class
+            out.
     """
     one_of("split", split, tuple(LISTS))
-    images = _images(data_dir)
-    classes = {name: label for label, name in enumerate(_classes(images))}
-    table = _table(images, LISTS[split])
-    pictures = list(_pictures(table, classes))
-    paths = [images / name / picture for name, picture in pictures]
-    check_files_exist(paths, images, table.name)
-    labels = np.array([classes[name] for name, _ in pictures], "int64")
+    folder = _image_folder(data_dir)
+    classes = {name: label for label, name in enumerate(_classes(folder))}
+    table = _table(folder, LISTS[split])
+    images = list(_list_images(table, classes))
+    paths = [folder / name / image for name, image in images]
+    check_files_exist(paths, folder, table.name)
+    labels = np.array([classes[name] for name, _ in images], "int64")
     files = ImageFiles(tuple(paths), labels, size, recover=True)
     return (files.training_subset(train_size) if split == "train" else files,)
 
 
-def _images(data_dir: str | os.PathLike[str] | None) -> Path:
+def _image_folder(data_dir: str | os.PathLike[str] | None) -> Path:
     return require_folder("mit_scenes", data_dir, LAYOUT, SOURCE, IMAGES, ARCHIVE) / IMAGES
 
 
-def _classes(images: Path) -> list[str]:
-    folders = (path.name for path in images.iterdir() if path.is_dir())
+def _classes(folder: Path) -> list[str]:
+    folders = (path.name for path in folder.iterdir() if path.is_dir())
     names = sorted(name for name in folders if not name.startswith("."))
     if len(names) == CLASSES:
         return names
     raise ValueError(
-        f"Expected {CLASSES} folders, one a class, in {str(images)!r}. "
-        f"Received: {len(names)} folders; {describe_folder(images)}"
+        f"Expected {CLASSES} folders, one per class, in {str(folder)!r}. "
+        f"Received: {len(names)} folders; {describe_folder(folder)}"
     )
 
 
-def _table(images: Path, name: str) -> Path:
-    root = images.parent
-    for place in (root, root.parent, images):
+def _table(folder: Path, name: str) -> Path:
+    root = folder.parent
+    for place in (root, root.parent, folder):
         if (place / name).is_file():
             return check_inside(place, place / name)
     raise ValueError(
@@ -92,18 +92,18 @@ def _table(images: Path, name: str) -> Path:
     )
 
 
-def _pictures(table: Path, classes: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """The class and the name of each picture, where names may be of any encoding."""
+def _list_images(table: Path, classes: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Yields class and file name of each image; names may have any encoding."""
     lines = os.fsdecode(table.read_bytes()).split("\n")
     if not any(map(str.strip, lines)):
         raise ValueError(f"Expected lines in {str(table)!r}. Received: none")
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
             continue
-        name, _, picture = line.partition("/")
+        name, _, image = line.partition("/")
         if not LINE.fullmatch(line) or name not in classes:
             raise ValueError(
-                f"Expected CLASS/PICTURE, with a class that has a folder, in line {number} of "
+                f"Expected CLASS/IMAGE, with a class that has a folder, in line {number} of "
                 f"{str(table)!r}. Received: {line!r}"
             )
-        yield name, picture
+        yield name, image

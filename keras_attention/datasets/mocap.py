@@ -1,6 +1,6 @@
-"""Recordings of human motion with a class each: the CMU motion capture database, or others.
+"""Labeled recordings of human motion, such as the CMU motion capture database.
 
-Reference: Garg et al., SAN, which learns 8 gesture classes from 184 recordings of 62 sensors.
+Reference: Garg et al., SAN (8 gesture classes, 184 recordings of 62 sensors).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SOURCE = "http://mocap.cs.cmu.edu"
 FITS = {"resample": resample, "pad": pad}
 DEGREES_OF_FREEDOM = ("tx", "ty", "tz", "rx", "ry", "rz", "l")
 HEADER = {":fully-specified", ":degrees"}
-# A line's number in its file, and its words.
+# Line number in the file, and the words.
 Line = tuple[int, list[str]]
 INDEX = "labels.csv"
 COLUMNS = ("file", "class", "split")
@@ -58,38 +58,38 @@ def read_mocap(
     classes: int = 8,
     sensors: int = 62,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one part of a folder of recordings, each of one class.
+    """Reads one split of a folder of labeled recordings.
 
-    The folder holds a folder for each class, with its recordings in it:
+    The folder contains a folder of recordings for each class:
 
-        walk/07_01.amc    or, of any sensors,    walk/07_01.csv
+        walk/07_01.amc    or, for any sensors,   walk/07_01.csv
         jump/13_11.amc                           jump/13_11.csv
 
-    Or it holds `labels.csv` with the columns `file` (a path in the folder), `class` and, if wanted,
-    `split` (`train` or `test`). A motion `07_01.amc` needs its skeleton, `07.asf` or the only .asf,
-    in its own folder or in that of the data set; its sensors are the skeleton's degrees of freedom.
-    A CSV file has a line for each frame and a column for each sensor, and may name them first.
+    Or it contains `labels.csv` with the columns `file` (a path in the folder), `class` and,
+    optionally, `split` (`train` or `test`). A motion `07_01.amc` needs its skeleton, `07.asf` or
+    the only .asf file, in its own folder or in that of the data set. Its sensors are the skeleton's
+    degrees of freedom. A CSV file has a line per frame, a column per sensor and an optional header.
 
     Args:
         split: `"train"` or `"test"`.
-        size: Frames of a sequence.
-        train_size: Recordings for training, chosen by class in equal shares; None for all. The test
-            part stays as it is, and so does what sensors are scaled by.
-        data_dir: The folder; None for that of the environment variable `MOCAP_DIR`.
-        fit: How recordings become `size` frames long: `"resample"` interpolates linearly from the
-            first frame to the last, `"pad"` cuts the end off or adds zeros, which are the sensors'
-            means.
-        test_share: Of each class's recordings, one at least, where no index has a `split`.
-        classes: How many the folder must hold; 8 as in the paper.
-        sensors: How many a recording must have; 62 as CMU's skeletons.
+        size: Number of frames of a sequence.
+        train_size: Number of training recordings, drawn with equal class proportions; None uses
+            all. It changes neither the test split nor the scaling of the sensors.
+        data_dir: The folder; None uses the environment variable `MOCAP_DIR`.
+        fit: Method that brings recordings to `size` frames: `"resample"` interpolates linearly,
+            `"pad"` truncates or appends zeros (the means of the sensors).
+        test_share: Fraction of the recordings of each class for testing, at least one; ignored if
+            `labels.csv` has a `split` column.
+        classes: Required number of classes; 8 as in the paper.
+        sensors: Required number of sensors; 62 as in CMU's skeletons.
 
     Returns:
-        Float32 sequences `(N, size frames, sensors)`, each sensor of mean 0 and deviation 1 over
-        all frames of the training part, and int64 labels `(N,)`: places in `mocap_classes`.
+        Float32 sequences `(N, size, sensors)`, with mean 0 and deviation 1 of each sensor over all
+        training frames, and int64 labels `(N,)`: indices into `mocap_classes`.
 
     Raises:
-        ValueError: Without the folder, for options that cannot be, and for files that are not as
-            they should be; names the file and the line.
+        ValueError: If the folder is not set, an option is invalid, or a file is malformed; names
+            the file and the line.
     """
     one_of("fit", fit, tuple(FITS))
     held_out = fraction("test_share", test_share)
@@ -107,13 +107,13 @@ def read_mocap(
 
 
 def mocap_classes(data_dir: str | os.PathLike[str] | None = None) -> list[str]:
-    """Lists the classes of a folder of recordings: label 0 is the first, in alphabetical order.
+    """Lists the classes of a folder of recordings in alphabetical order, which is label order.
 
     Args:
-        data_dir: The folder; None for that of the environment variable `MOCAP_DIR`.
+        data_dir: The folder; None uses the environment variable `MOCAP_DIR`.
 
     Raises:
-        ValueError: Without the folder, or recordings in it.
+        ValueError: If the folder is not set or has no recordings.
     """
     folder = require_folder("mocap", data_dir, LAYOUT, SOURCE)
     return sorted({recording.name for recording in find_recordings(folder)})
@@ -123,7 +123,7 @@ def _labels(recordings: Sequence[Recording], classes: int) -> np.ndarray:
     names, labels = np.unique([recording.name for recording in recordings], return_inverse=True)
     if len(names) != classes:
         raise ValueError(
-            f"`classes` must be {len(names)}, as many as the folder holds: {', '.join(names)}. "
+            f"`classes` must be {len(names)}, the classes of the folder: {', '.join(names)}. "
             f"Received: classes={classes}"
         )
     return labels.astype("int64")
@@ -132,7 +132,7 @@ def _labels(recordings: Sequence[Recording], classes: int) -> np.ndarray:
 def _test_part(
     recordings: Sequence[Recording], labels: np.ndarray, test_share: float
 ) -> np.ndarray:
-    """Says of each recording whether it is for testing."""
+    """Returns a boolean mask of the test recordings."""
     if recordings[0].split is not None:
         return np.array([recording.split == "test" for recording in recordings])
     for_test: np.ndarray = np.zeros(len(labels), bool)
@@ -141,8 +141,8 @@ def _test_part(
         places = random.permutation(np.flatnonzero(labels == label))
         if len(places) < 2:
             raise ValueError(
-                "Expected two recordings of each class, one for testing. "
-                f"Received: {recordings[places[0]].name} with one"
+                "Expected at least two recordings per class, one of them for testing. "
+                f"Received: class {recordings[places[0]].name} with one recording"
             )
         for_test[places[: min(max(1, round(test_share * len(places))), len(places) - 1)]] = True
     return for_test
@@ -154,8 +154,8 @@ def _read_all(folder: Path, recordings: Sequence[Recording], sensors: int) -> li
     for recording, table in zip(recordings, tables, strict=True):
         if len(table.columns) != sensors or table.columns != tables[0].columns:
             raise ValueError(
-                f"Expected {sensors} sensors (`sensors`) in {str(recording.path)!r}, named like "
-                f"those of {str(recordings[0].path)!r}. Received: {len(table.columns)} sensors, "
+                f"Expected {sensors} sensors (`sensors`) in {str(recording.path)!r}, "
+                f"named like those of {str(recordings[0].path)!r}. Received: {len(table.columns)} sensors, "
                 f"{', '.join(table.columns[:8])} ..."
             )
     return [table.values for table in tables]
@@ -169,7 +169,7 @@ def _read(folder: Path, path: Path, skeleton_of: Callable[[Path], Skeleton]) -> 
 
 
 def _skeleton_path(folder: Path, path: Path) -> Path:
-    """The subject's skeleton, or the only one, beside a motion or in the data set's folder."""
+    """Finds the subject's skeleton, or the only one, near the motion or in the data set folder."""
     subject = path.stem.rpartition("_")[0]
     for place in (path.parent, folder):
         skeletons = sorted(place.glob("*.asf"))
@@ -177,33 +177,33 @@ def _skeleton_path(folder: Path, path: Path) -> Path:
         if of_subject or len(skeletons) == 1:
             return check_inside(folder, (of_subject or skeletons)[0])
     raise ValueError(
-        f"Expected {subject or 'SUBJECT'}.asf, or one .asf alone, beside {str(path)!r} or in "
+        f"Expected {subject or 'SUBJECT'}.asf, or a single .asf file, next to {str(path)!r} or in "
         f"{str(folder)!r}. Received: neither"
     )
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Bones that move, the root first.
+    """Moving bones of a skeleton (.asf), the root first.
 
     Attributes:
-        bones: The name of each and its degrees of freedom, such as `("rx", "ry", "rz")`.
+        bones: Degrees of freedom by the name of the bone, such as `("rx", "ry", "rz")`.
     """
 
     bones: dict[str, tuple[str, ...]]
 
     @property
     def sensors(self) -> tuple[str, ...]:
-        """The degrees of freedom as `"bone.dof"`, in the order of `read_motion`'s columns."""
+        """Names `"bone.dof"` of the degrees of freedom, the columns of `read_motion`."""
         return tuple(f"{bone}.{freedom}" for bone, all_ in self.bones.items() for freedom in all_)
 
 
 def read_skeleton(path: Path) -> Skeleton:
-    """Reads which bones of a skeleton move, and how, from an .asf file.
+    """Reads the moving bones of a skeleton from an .asf file.
 
     Raises:
-        ValueError: For a file without a root's `order` or bones, and bones without a name, with
-            that of another or with an unknown degree of freedom.
+        ValueError: If the root has no `order`, there are no bones, or a bone has no unique name or
+            an unknown degree of freedom.
     """
     sections: dict[str, list[Line]] = {}
     for line, words in _words_of_lines(path):
@@ -226,15 +226,15 @@ def read_motion(path: Path, skeleton: Skeleton) -> np.ndarray:
     """Reads a motion of a skeleton from an .amc file.
 
     Args:
-        path: Of the file.
-        skeleton: Whose bones each frame must have, all of them.
+        path: Path of the file.
+        skeleton: The skeleton; each frame must contain all of its bones.
 
     Returns:
         Float64 `(frames, degrees of freedom)`, angles in degrees.
 
     Raises:
-        ValueError: For a file without frames or their header, frames that do not follow each other,
-            bones that the skeleton has not or the frame has not, and other than finite numbers.
+        ValueError: If the header or the frames are missing, frames are not consecutive, a bone is
+            missing or unknown, or a number is not finite.
     """
     frames = _motion_frames(path)
     numbers = [line_and_words[1][0] for line_and_words, _ in frames]
@@ -246,14 +246,14 @@ def read_motion(path: Path, skeleton: Skeleton) -> np.ndarray:
 
 
 def _motion_frames(path: Path) -> list[tuple[Line, list[Line]]]:
-    """The line with each frame's number, and the lines of its bones."""
+    """Splits a motion into frames: the line with the frame number, and the lines of the bones."""
     lines = list(_words_of_lines(path))
     header = list(itertools.takewhile(lambda line: line[1][0].startswith(":"), lines))
     received = " ".join(words[0] for _, words in header) or "no header"
     if {words[0].lower() for _, words in header} != HEADER or len(lines) == len(header):
         raise ValueError(
             f"Expected :FULLY-SPECIFIED, :DEGREES and then frames in {str(path)!r}. "
-            f"Received: {received}, {len(lines) - len(header)} lines behind it"
+            f"Received: {received}, {len(lines) - len(header)} lines after it"
         )
     frames: list[tuple[Line, list[Line]]] = []
     for line, words in lines[len(header) :]:
@@ -292,7 +292,7 @@ def _root_freedoms(path: Path, lines: list[Line]) -> tuple[str, ...]:
 
 
 def _bone_blocks(path: Path, lines: list[Line]) -> Iterator[tuple[int, dict[str, list[str]]]]:
-    """What stands between each begin and its end, by keyword."""
+    """Yields the entries between each begin and end, by keyword."""
     begun = 0
     facts: dict[str, list[str]] = {}
     for line, (keyword, *words) in lines:
@@ -319,8 +319,8 @@ def _freedoms(path: Path, line: int, words: list[str]) -> tuple[str, ...]:
 
 
 def _words_of_lines(path: Path) -> Iterator[Line]:
-    """Lines as words, without comments and empty lines."""
-    # Names and documentation may be in any encoding; this one reads every byte.
+    """Yields the words of each line, without comments and empty lines."""
+    # Names may have any encoding; Latin-1 decodes every byte.
     with path.open(encoding="latin-1") as file:
         for line, text in enumerate(file, start=1):
             words = text.split()
@@ -336,12 +336,12 @@ def _format_error(path: Path, line: int, expected: str, received: str) -> ValueE
 
 @dataclass(frozen=True)
 class Recording:
-    """A file and what is known of it.
+    """A recording and its class.
 
     Attributes:
-        path: Of the file.
-        name: Of its class.
-        split: `"train"`, `"test"`, or None where nothing says.
+        path: Path of the file.
+        name: Name of the class.
+        split: `"train"`, `"test"`, or None if not specified.
     """
 
     path: Path
@@ -350,10 +350,10 @@ class Recording:
 
 
 def find_recordings(folder: Path) -> list[Recording]:
-    """Lists the recordings of a folder, always in the same order.
+    """Lists the recordings of a folder in a fixed order.
 
     Raises:
-        ValueError: Where there is none, or an index is not as it should be.
+        ValueError: If there are no recordings, or `labels.csv` is malformed.
     """
     index = folder / INDEX
     found = _indexed(folder, index) if index.is_file() else _of_folders(folder)
@@ -383,11 +383,11 @@ def _indexed(folder: Path, index: Path) -> list[Recording]:
         )
     found = [_recording(folder, index, row, len(columns)) for row in rows]
     if len({one.path for one in found}) < len(found):
-        raise ValueError(f"Expected every file once in {str(index)!r}. Received: one of them twice")
+        raise ValueError(f"Expected unique files in {str(index)!r}. Received: a file listed twice")
     parts = {one.split for one in found} - {None}
     if parts and parts != set(SPLITS):
         raise ValueError(
-            f"Expected both of train and test in {str(index)!r}. Received: split={parts.pop()!r}"
+            f"Expected both train and test in {str(index)!r}. Received: split={parts.pop()!r}"
         )
     return found
 
@@ -397,12 +397,12 @@ def _recording(folder: Path, index: Path, row: Row, columns: int) -> Recording:
     allowed = len(cells) == columns and all(cells) and set(cells[2:]) <= set(SPLITS)
     if not allowed or Path(cells[0]).suffix.lower() not in SUFFIXES:
         raise ValueError(
-            f"Expected a file of {' or '.join(SUFFIXES)}, its class and, where there is such a "
+            f"Expected a file ({' or '.join(SUFFIXES)}), its class and, if there is a split "
             f"column, train or test in line {line} of {str(index)!r}. Received: {','.join(cells)}"
         )
     path = check_inside(folder, folder / cells[0])
     if not path.is_file():
         raise ValueError(
-            f"Expected a file that is there in line {line} of {str(index)!r}. Received: {cells[0]}"
+            f"Expected an existing file in line {line} of {str(index)!r}. Received: {cells[0]}"
         )
     return Recording(path, *cells[1:])

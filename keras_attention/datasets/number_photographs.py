@@ -1,4 +1,4 @@
-"""Numbers painted on photographs: generated pictures in the form of SVHN's, without a download."""
+"""Generated images in the format of SVHN: numbers of one to five digits painted on photographs."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from keras_attention.datasets.svhn import MAX_DIGITS, NO_DIGIT
 from keras_attention.utils.validation import boolean, one_of, positive_integer
 
 CROP = (54, 110)
-# Rows and columns of whole pictures, from small ones to the hundred largest of SVHN's test part.
+# Height and width of whole images, up to those of the hundred largest images of SVHN's test split.
 SMALL, MIDDLE, LARGE = (60, 120), (363, 735), (442, 1083)
 SIZES = {"mixed": np.geomspace(SMALL, LARGE, 12), "large": np.linspace(MIDDLE, LARGE, 5)}
 TRAIN_SIZE, TEST_SIZE = 20_000, 1_000
-# Crops are painted together, which is faster than one by one.
+# Crops are painted in batches, which is faster than one at a time.
 COMPOSE_BATCH = 64
-# Training pictures are cut from the left part of the photographs, test pictures from the right.
+# Training images are cropped from the left part of the photographs, test images from the right.
 TRAIN_PART = 0.6
-# A part and its mirror images lie beside each other until there are so many pixels.
+# Minimum height and width after reflection padding.
 ROWS, COLUMNS = 800, 1400
-# Pixels along the sides of a digit before it is painted, and around a number for its plate.
+# Side of a digit in pixels before it is painted, and margin of the plate around a number.
 CELL, MARGIN = 32, 8
-# Of one to five digits, nearly as often as in SVHN.
+# Frequencies of numbers of one to five digits, similar to those in SVHN.
 SHARES = (0.2, 0.3, 0.3, 0.15, 0.05)
-# Height of a number, the most it is wide, and the width of a digit by its height.
+# Range of the height of a number, its maximum width, and range of width / height of a digit.
 HEIGHTS, WIDEST, ASPECTS = (32.0, 48.0), 96.0, (0.6, 0.9)
-# Each is drawn from 0 to 1.
+# Names of the random numbers of an image, each from 0 to 1.
 DRAW_NAMES = (
     *("length", "photograph", "zoom", "top", "left", "contrast", "light"),
     *("scale", "height", "aspect", "slant", "turn", "row", "column"),
@@ -40,21 +40,21 @@ DRAW_NAMES = (
     *(f"digit{place}" for place in range(MAX_DIGITS)),
 )
 Drawn = dict[str, tf.Tensor]
-# Rows and columns, known or not before a picture is painted.
+# Height and width, as integers or tensors.
 Size: TypeAlias = tf.Tensor | tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class NumberPhotographs:
-    """What pictures of numbers are painted of.
+    """Generator of images of numbers.
 
     Attributes:
-        count: How many pictures there are in a pass.
+        count: Number of images per epoch.
         digits: Float32 `(N, CELL, CELL)` in `[0, 1]`.
-        labels: Of the digits, int64 `(N,)`.
-        photographs: Float32 `(M, rows, columns, 1)` in `[0, 1]`.
-        sizes: Rows and columns of every whole picture, int32 `(count, 2)`; None for crops.
-        batching: Of whole pictures, `"bucketed"` or `"ragged"`.
+        labels: Classes of the digits, int64 `(N,)`.
+        photographs: Float32 `(M, H, W, 1)` in `[0, 1]`.
+        sizes: Height and width of every whole image, int32 `(count, 2)`; None for crops.
+        batching: Batching of whole images, `"bucketed"` or `"ragged"`.
     """
 
     count: int
@@ -68,7 +68,7 @@ class NumberPhotographs:
         return self.count
 
     def single_examples(self, *, seed: int, shuffle: bool, augment: bool) -> tf.data.Dataset:
-        """Gives `(image, label)`."""
+        """Returns a data set of `(image, label)`."""
         order, paint = index_order(self.count, seed, shuffle), self._painter()
         drawn = tf.data.Dataset.zip(order, _seeds(seed, augment)).map(_draw)
         if self.sizes is None:
@@ -85,7 +85,7 @@ class NumberPhotographs:
     def same_size_batches(
         self, places: tf.data.Dataset, *, seed: int, augment: bool
     ) -> tf.data.Dataset:
-        """Gives whole pictures of the same size for places `(B,)`."""
+        """Returns batches of whole images of one size for batches of indices `(B,)`."""
         sizes, paint = tf.constant(self.sizes), self._painter()
 
         def painted(batch: tf.Tensor, of_batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -99,8 +99,8 @@ class NumberPhotographs:
         )
 
     def _painter(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Paints pictures of a size, `(B, rows, columns, 1)`, and says their labels, `(B, 6)`."""
-        # Constants of a pipeline's own graph would be copied in every pass.
+        """Returns a function that paints images `(B, H, W, 1)` with labels `(B, 6)`."""
+        # Constants within the pipeline's graph would be copied in every epoch.
         digits, labels, backgrounds = map(tf.constant, (self.digits, self.labels, self.photographs))
         whole = self.sizes is not None
 
@@ -124,35 +124,36 @@ def read_number_photographs(
     sizes: str = "mixed",
     batching: str = "bucketed",
 ) -> tuple[NumberPhotographs]:
-    """Reads what numbers of one to five digits on photographs are painted of.
+    """Creates a generator of numbers of one to five digits on photographs.
 
-    Numbers are made of the bundled digits and put on pieces of scikit-learn's two photographs, some
-    on a plate, brighter or darker than what is behind them, leaning a little. The parts share
-    neither digits nor any pixel of a photograph. In training pictures are crops as those of SVHN:
-    54x110 pixels, the number, 32 to 48 pixels high, nearly in the middle. For testing they are
-    whole, of 60x120 to 442x1083 pixels, the number, 29 to 62 pixels high, anywhere.
+    Numbers are composed of the bundled digits and painted on parts of scikit-learn's two
+    photographs: some on a plate, brighter or darker than the background, slightly slanted. The
+    splits share neither digits nor pixels of a photograph. Training images are crops like those of
+    SVHN: 54x110 pixels with a number of 32 to 48 pixels height near the center. Test images are
+    whole: 60x120 to 442x1083 pixels with a number of 29 to 62 pixels height at any position.
 
     Args:
         split: `"train"` or `"test"`.
-        train_size: Pictures of a pass in training; None for 20,000. Without `augment` they are the
-            same in every pass.
-        test_size: Pictures of a pass for testing.
-        whole: Whether pictures are whole, or crops; None for whole ones for testing only.
-        sizes: Of whole pictures: `"mixed"` for twelve from 60x120 to 442x1083, all as often, or
-            `"large"` for five from 363x735 to 442x1083.
-        batching: Batches of whole pictures are of one size each, `"bucketed"`: then they may be
-            smaller than asked for, and the smallest pictures come first. Or `"ragged"`.
+        train_size: Number of training images per epoch; None means 20,000. Without `augment` they
+            are the same in every epoch.
+        test_size: Number of test images per epoch.
+        whole: If True, generate whole images, otherwise crops. None means True for testing only.
+        sizes: Sizes of whole images: `"mixed"` for twelve from 60x120 to 442x1083, equally likely,
+            or `"large"` for five from 363x735 to 442x1083.
+        batching: `"bucketed"`: all whole images of a batch have one size. Batches may then be
+            smaller than `batch_size`, and the smallest images come first. `"ragged"`: ragged
+            batches.
 
     Returns:
-        What `serve_images` and `serve_image_batches` serve. Labels are those of `encode_number`,
-        int64 `(6,)`: the number's length less 1, and five digits, 10 where there is none.
+        The input of `serve_images` and `serve_image_batches`. Labels are those of `encode_number`,
+        int64 `(6,)`: the number of digits minus 1 and five digits, 10 for an absent digit.
 
     Raises:
-        ValueError: For options that cannot be.
+        ValueError: If an option is invalid.
 
     Example:
-    >>> (pictures,) = read_number_photographs("test", sizes="large")
-    >>> len(pictures), pictures.sizes.min(axis=0).tolist()
+    >>> (images,) = read_number_photographs("test", sizes="large")
+    >>> len(images), images.sizes.min(axis=0).tolist()
     (1000, [363, 735])
     """
     whole = split == "test" if whole is None else boolean("whole", whole)
@@ -175,37 +176,37 @@ def read_number_photographs(
 
 
 def _with_edges(digits: np.ndarray) -> np.ndarray:
-    """Digits of 8x8 pixels are blurred when they are enlarged; paint has edges."""
+    """Increases the contrast of digits: enlarged 8x8 images are blurred, paint has sharp edges."""
     return np.clip((digits - 0.25) / 0.5, 0.0, 1.0)
 
 
 def _draw_sizes(name: str, count: int) -> np.ndarray:
-    """Rows and columns of every picture, always the same."""
+    """Draws height and width of every image deterministically."""
     random = np.random.default_rng(SPLIT_SEED)
     allowed = np.round(SIZES[name]).astype("int32")
     return allowed[random.integers(len(allowed), size=count)]
 
 
 def _seeds(seed: int, augment: bool) -> tf.data.Dataset:
-    """A number for every example: with `augment` a new one each, else the seed."""
+    """Yields a seed for every example: a new one with `augment`, otherwise always `seed`."""
     if augment:
         return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     return tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
 
 
 def _draw(place: tf.Tensor, of_pass: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """All that is drawn for a picture, from 0 to 1."""
+    """Draws all random numbers of an image, from 0 to 1."""
     return place, tf.random.stateless_uniform((len(DRAW_NAMES),), (of_pass, place))
 
 
 def read_backgrounds(split: str) -> np.ndarray:
-    """The left or the right part of each photograph, continued by mirror images.
+    """Returns the left or right part of each photograph in grayscale, padded by reflection.
 
     Args:
-        split: `"train"` or `"test"`; they share no pixel.
+        split: `"train"` or `"test"`, which have no pixel in common.
 
     Returns:
-        Float32 `(2, rows, columns, 1)` in `[0, 1]`, at least 800 rows and 1400 columns.
+        Float32 `(2, H, W, 1)` in `[0, 1]`, with a height of at least 800 and a width of 1400.
 
     Example:
     >>> read_backgrounds("test").shape
@@ -222,25 +223,25 @@ def read_backgrounds(split: str) -> np.ndarray:
 
 
 def unpack_draws(drawn: tf.Tensor) -> Drawn:
-    """Names what was drawn, `(B, choices)`."""
+    """Splits random numbers `(B, draws)` into a dictionary by name."""
     return dict(zip(DRAW_NAMES, tf.unstack(drawn, axis=-1), strict=True))
 
 
 def between(drawn: tf.Tensor, low: float | tf.Tensor, high: float | tf.Tensor) -> tf.Tensor:
-    """Brings what was drawn from 0 to 1 to another range."""
+    """Scales random numbers from `[0, 1]` to another range."""
     return low + drawn * (high - low)
 
 
 def draw_numbers(drawn: Drawn, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Chooses how many digits a number has, and which.
+    """Draws the number of digits and the digits of a number.
 
     Args:
         drawn: Of `choices`, `(B,)` each.
-        labels: Of the digits there are, int64 `(N,)`.
+        labels: Classes of the available digits, int64 `(N,)`.
 
     Returns:
-        Lengths `(B,)`, places of the digits among the `N`, `(B, 5)`, and labels as of `encode_number`,
-        int64 `(B, 6)`.
+        Numbers of digits `(B,)`, indices of the digits `(B, 5)`, and labels as returned by
+        `encode_number`, int64 `(B, 6)`.
     """
     borders = np.cumsum(SHARES)[:-1]
     length = 1 + tf.reduce_sum(tf.cast(drawn["length"][:, None] >= borders, tf.int32), axis=1)
@@ -253,14 +254,14 @@ def draw_numbers(drawn: Drawn, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor,
 
 
 def digit_strips(digits: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Puts digits side by side, and a plate behind them.
+    """Concatenates digits horizontally, with a plate behind them.
 
     Args:
         digits: `(B, 5, CELL, CELL)`.
-        length: How many of them count, `(B,)`.
+        length: Number of digits to use, `(B,)`.
 
     Returns:
-        How much of ink and of plate is where, `(B, CELL + 2 MARGIN, 5 CELL + 2 MARGIN, 2)`.
+        Masks of ink and plate, `(B, CELL + 2 MARGIN, 5 CELL + 2 MARGIN, 2)`.
     """
     row = tf.reshape(tf.transpose(digits, (0, 2, 1, 3)), (-1, CELL, MAX_DIGITS * CELL))
     end = CELL * length[:, None, None]
@@ -274,22 +275,22 @@ def digit_strips(digits: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
 
 
 def placement_transforms(drawn: Drawn, length: tf.Tensor, size: Size, *, whole: bool) -> tf.Tensor:
-    """Decides how large the numbers are, how they lean, and where they are.
+    """Computes the projective transforms that give numbers their size, slant and position.
 
     Args:
         drawn: Of `choices`, `(B,)` each.
-        length: Digits of the numbers, `(B,)`.
-        size: Rows and columns of the pictures, `(2,)`.
-        whole: Whether they are anywhere and of more sizes; else nearly in the middle.
+        length: Number of digits, `(B,)`.
+        size: Height and width of the images, `(2,)`.
+        whole: If True, numbers have any position and more sizes; otherwise near the center.
 
     Returns:
-        For each the transform from the pictures' columns and rows to those of `strips`, `(B, 8)`,
-        as `project` takes it.
+        Transforms from coordinates (x, y) of the images to those of the result of `digit_strips`,
+        `(B, 8)`, for `warp_images`.
     """
     rows, columns = tf.unstack(tf.cast(size, tf.float32))
     scale = tf.ones_like(drawn["scale"])
     if whole:
-        # The smallest pictures leave no room for the largest numbers.
+        # The smallest images are too small for the largest numbers.
         most = tf.minimum(columns / (WIDEST + 14), rows / (HEIGHTS[1] + 10))
         scale = tf.minimum(between(drawn["scale"], 0.9, 1.3), most)
     height = scale * between(drawn["height"], *HEIGHTS)
@@ -315,11 +316,11 @@ def placement_transforms(drawn: Drawn, length: tf.Tensor, size: Size, *, whole: 
 
 
 def cut_backgrounds(drawn: Drawn, photographs: tf.Tensor, size: Size) -> tf.Tensor:
-    """Cuts grounds out of photographs, at several scales: `(B, rows, columns, 1)` in `[0, 1]`."""
+    """Crops backgrounds from photographs at random scales: `(B, H, W, 1)` in `[0, 1]`."""
     count, *sides = photographs.shape[:3]
     zoom = between(drawn["zoom"], 0.5, 1.25)
     chosen = tf.minimum(tf.cast(drawn["photograph"] * count, tf.int32), count - 1)
-    # Of the last pixel, as the corners of `crop_and_resize`.
+    # Relative to the last pixel, like the boxes of `crop_and_resize`.
     shares = [zoom * tf.cast(size[axis] - 1, tf.float32) / (sides[axis] - 1) for axis in range(2)]
     first = [drawn[name] * (1 - part) for name, part in zip(("top", "left"), shares, strict=True)]
     boxes = tf.stack([*first, *(one + part for one, part in zip(first, shares, strict=True))], 1)
@@ -329,15 +330,15 @@ def cut_backgrounds(drawn: Drawn, photographs: tf.Tensor, size: Size) -> tf.Tens
 
 
 def paint_numbers(drawn: Drawn, ground: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Paints plates and ink on grounds, brighter or darker than what is behind them.
+    """Paints plates and ink on backgrounds, brighter or darker than these.
 
     Args:
         drawn: Of `choices`, `(B,)` each.
-        ground: `(B, rows, columns, 1)` in `[0, 1]`.
-        masks: How much of ink and of plate is where, `(B, rows, columns, 2)`.
+        ground: Backgrounds `(B, H, W, 1)` in `[0, 1]`.
+        masks: Masks of ink and plate, `(B, H, W, 2)`.
 
     Returns:
-        Pictures `(B, rows, columns, 1)` in `[0, 1]`.
+        Images `(B, H, W, 1)` in `[0, 1]`.
     """
     ink, plate = masks[..., :1], masks[..., 1:]
     # Half of the numbers have a plate.
@@ -347,7 +348,7 @@ def paint_numbers(drawn: Drawn, ground: tf.Tensor, masks: tf.Tensor) -> tf.Tenso
     behind = _mean(ground, plate)
     difference = between(drawn["difference"], 0.35, 0.85)
     sign = tf.where(drawn["polarity"] < 0.5, -1.0, 1.0)
-    # Where there is no room for that, the ink is of the other kind.
+    # Switch between brighter and darker ink where the contrast would be too small.
     room = tf.where(sign > 0, 1 - behind[:, 0, 0, 0], behind[:, 0, 0, 0])
     sign = tf.where(room < 0.3, -sign, sign)
     color = tf.clip_by_value(behind + _wide(sign * difference), 0.0, 1.0)
@@ -355,7 +356,7 @@ def paint_numbers(drawn: Drawn, ground: tf.Tensor, masks: tf.Tensor) -> tf.Tenso
 
 
 def warp_images(images: tf.Tensor, transforms: tf.Tensor, size: Size) -> tf.Tensor:
-    """Moves images as the transforms say, zeros outside: `(B, rows, columns, channels)`."""
+    """Applies projective transforms to images, with zeros outside: `(B, H, W, channels)`."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,

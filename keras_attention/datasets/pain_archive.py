@@ -1,4 +1,4 @@
-"""The UNBC-McMaster Shoulder Pain Expression Archive, read from its published folder.
+"""UNBC-McMaster Shoulder Pain Expression Archive: aligned faces with pain intensities.
 
 Reference: Lucey et al., Painful data (2011); Chitta, Targeted Kernel Networks (2018), section 4.1.
 """
@@ -40,13 +40,13 @@ ALIGNMENTS = 5
 
 @dataclass(frozen=True)
 class Frames:
-    """All frames of the archive.
+    """Frames of the archive.
 
     Attributes:
-        paths: Of the pictures.
+        paths: Paths of the images.
         landmarks: Float32 `(N, 66, 2)`, columns x and y in pixels.
-        labels: Float32 `(N,)`, the pain's intensity (PSPI) from 0 to 16.
-        subjects: Names `(N,)`.
+        labels: Float32 `(N,)`, pain intensity (PSPI) from 0 to 16.
+        subjects: Names of the subjects `(N,)`.
     """
 
     paths: np.ndarray
@@ -63,33 +63,33 @@ def read_pain_archive(
     landmark_noise: float = 0.01,
     test_subjects: Sequence[str] | None = None,
 ) -> tuple[Faces, np.ndarray]:
-    """Reads the landmarks and labels of one part, and where its pictures are.
+    """Reads the landmarks and labels of one split; images are read later.
 
-    The archive's folder holds a frame's picture, its 66 landmarks (lines of x and y) and its pain
-    intensity (one number, the PSPI), numbers in exponent notation:
+    For each frame, the folder contains the image, 66 landmarks (lines of x and y) and the pain
+    intensity (one number, the PSPI). Numbers are in exponent notation:
 
         Images/042-ll042/ll042t1aaaff/ll042t1aaaff001.png
         AAM_landmarks/042-ll042/ll042t1aaaff/ll042t1aaaff001_aam.txt
         Frame_Labels/PSPI/042-ll042/ll042t1aaaff/ll042t1aaaff001_facs.txt
 
-    Frames without landmarks or label are left out with a warning.
+    Frames without landmarks or label are skipped with a warning.
 
     Args:
-        split: `"train"`, or `"test"` for the paper's validation part: other subjects.
-        size: Pixels along the sides of the warped faces.
-        train_size: Frames for training, drawn once at random; None for all.
-        data_dir: The archive's folder; None for that of the environment variable
+        split: `"train"`, or `"test"` for the paper's validation split, which has other subjects.
+        size: Side of the warped faces in pixels.
+        train_size: Number of training frames, drawn deterministically; None uses all.
+        data_dir: The archive's folder; None uses the environment variable
             `PAIN_ARCHIVE_DIR`.
         landmark_noise: Standard deviation of what is added to landmarks where faces are redrawn,
-            as a share of the face's longer side. The paper calls it small.
-        test_subjects: Names of the subjects for testing, such as `["042-ll042"]`. The paper does
-            not name its seven: None for as many out of 25 whose frames come nearest to 30 %.
+            as a share of the face's longer side. The paper only calls it small.
+        test_subjects: Names of the test subjects, such as `["042-ll042"]`. The paper does not name
+            its seven. None chooses 7 of 25 whose share of the frames is closest to 30 %.
 
     Returns:
-        The faces and their float32 labels `(N,)`.
+        The faces and float32 labels `(N,)`.
 
     Raises:
-        ValueError: Without the archive, or where its files are not as published.
+        ValueError: If the archive is not found or its files are malformed.
     """
     noise = non_negative_number("landmark_noise", landmark_noise)
     frames = read_frames(_folder(data_dir))
@@ -105,10 +105,10 @@ def read_pain_archive(
 
 
 def read_frames(folder: Path) -> Frames:
-    """Reads what the archive says of every frame, the pictures themselves apart.
+    """Reads landmarks, label and subject of every frame, but not the images.
 
     Raises:
-        ValueError: Where there is no frame, or a file is not as published.
+        ValueError: If there are no frames, or a file is malformed.
     """
     paths, landmarks, labels, without = [], [], [], []
     found = sorted((folder / FRAMES).glob("*/*/*.png"))
@@ -131,7 +131,7 @@ def read_frames(folder: Path) -> Frames:
     if without:
         warnings.warn(
             f"{len(without)} of {len(paths) + len(without)} frames have no landmarks or no label "
-            f"and are left out; the first is {str(without[0])!r}.",
+            f"and are skipped; the first is {str(without[0])!r}.",
             stacklevel=2,
         )
     return Frames(
@@ -147,9 +147,9 @@ def _folder(data_dir: str | os.PathLike[str] | None) -> Path:
     if folder is None or not (folder / FRAMES).is_dir():
         received = "" if folder is None else f", {describe_folder(folder)}"
         raise ValueError(
-            f"`data_dir`, or the environment variable {folder_variable('pain_archive')}, must name the "
-            f"folder of the UNBC-McMaster Shoulder Pain Expression Archive, with {LAYOUT}. Its "
-            f"owners give it to researchers who ask: {SOURCE}. "
+            f"`data_dir`, or the environment variable {folder_variable('pain_archive')}, must name "
+            f"the folder of the UNBC-McMaster Shoulder Pain Expression Archive, with {LAYOUT}. Its "
+            f"owners distribute it to researchers on request: {SOURCE}. "
             f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
         )
     return folder
@@ -184,15 +184,15 @@ def _read_label(path: Path) -> float:
 
 @dataclass(frozen=True)
 class Faces:
-    """Pictures of faces on disk, and how to warp them.
+    """Face images on disk that are warped to a common shape.
 
     Attributes:
-        paths: Of PNG files, `(N,)`.
+        paths: Paths of the PNG files, `(N,)`.
         landmarks: Float32 `(N, points, 2)`, columns x and y in pixels.
-        weights: What `warp_weights` returns for the reference shape.
-        size: Pixels along the sides of the warped faces.
-        samples: Points read along each side of a warped pixel.
-        noise: Standard deviation of the landmarks' noise, as a share of the face's longer side.
+        weights: Result of `warp_weights` for the reference shape.
+        size: Side of the warped faces in pixels.
+        samples: Number of samples along each side of an output pixel.
+        noise: Standard deviation of the landmark noise, relative to the longer side of the face.
     """
 
     paths: np.ndarray
@@ -212,7 +212,7 @@ class Faces:
         size: int,
         noise: float = 0.0,
     ) -> Faces:
-        """Takes the mean of `reference`, landmarks `(M, points, 2)`, as the shape to warp to."""
+        """Uses the mean shape of `reference`, landmarks `(M, points, 2)`, as the target."""
         shape = fit_to_square(mean_shape(reference), size)
         samples = max(1, round(float(np.mean(longer_side_lengths(reference))) / size))
         weights = tf.constant(warp_weights(shape, size, samples))
@@ -222,13 +222,13 @@ class Faces:
         return len(self.paths)
 
     def warp(self, path: tf.Tensor, landmarks: tf.Tensor) -> tf.Tensor:
-        """Reads a picture and warps it: float32 `(size, size, 3)` in `[0, 1]`."""
-        picture = tf.io.decode_png(check_image_file(tf.io.read_file(path)), CHANNELS)
-        return warp(picture, landmarks, self.weights, self.size, self.samples)
+        """Reads an image and warps it: float32 `(size, size, 3)` in `[0, 1]`."""
+        image = tf.io.decode_png(check_image_file(tf.io.read_file(path)), CHANNELS)
+        return warp(image, landmarks, self.weights, self.size, self.samples)
 
 
 def longer_side_lengths(landmarks: np.ndarray) -> np.ndarray:
-    """The longer side of each shape's box, in pixels."""
+    """Longer side of the bounding box of each shape, in pixels."""
     return np.ptp(landmarks, axis=1).max(axis=1)
 
 
@@ -240,16 +240,16 @@ def serve_faces(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Warps faces to the reference shape.
+    """Builds a pipeline of faces that are warped to the reference shape.
 
     Args:
-        faces: What to warp, and how.
+        faces: The faces.
         labels: `(N,)`.
-        seed: Of the order, the noise and the flips.
-        shuffle: Whether every pass has an order of its own.
-        augment: Whether every pass adds new noise to the landmarks before the warp and mirrors half
-            of the faces after it, which reads the pictures anew. Without, they are warped once
-            as they are and kept as bytes.
+        seed: Seed of the order, the noise and the flips.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: If True, every epoch reads the images again, adds new noise to the landmarks before
+            the warp and flips faces at random after it. Otherwise they are warped once and kept
+            as uint8.
 
     Returns:
         A data set of `(image, label)` with float32 images `(size, size, 3)` in `[0, 1]`.
@@ -263,7 +263,7 @@ def serve_faces(
         shape = shapes[index]
         noise = tf.random.stateless_normal(tf.shape(shape), (number, index))
         face = faces.warp(paths[index], shape + deviations[index] * noise)
-        # Another seed than the noise's, for every index.
+        # A seed other than that of the noise, for every index.
         mirrored = tf.random.stateless_uniform((), (number, -1 - index)) < 0.5
         return tf.cond(mirrored, lambda: tf.reverse(face, [1]), lambda: face), targets[index]
 
@@ -281,16 +281,16 @@ def _warp_all(faces: Faces) -> np.ndarray:
 
 
 def mean_shape(shapes: np.ndarray) -> np.ndarray:
-    """Averages shapes, each moved, turned and scaled to fit the average (Procrustes analysis).
+    """Computes the mean of shapes, each translated, rotated and scaled to fit (Procrustes).
 
     Args:
         shapes: Landmarks `(N, points, 2)`, columns x and y.
 
     Returns:
-        The average `(points, 2)`: centered, as upright as the shapes are on the whole, of norm 1.
+        Mean shape `(points, 2)`: centered, of norm 1, with the mean orientation of the shapes.
 
     Raises:
-        ValueError: For a shape whose points all coincide.
+        ValueError: If all points of a shape coincide.
 
     Example:
     >>> square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
@@ -302,7 +302,7 @@ def mean_shape(shapes: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     if not norms.min() > 0:
         raise ValueError(
-            "`shapes` must have finite landmarks that differ. "
+            "`shapes` must have finite, different landmarks. "
             f"Received: shapes[{int(np.argmin(norms))}] of norm {norms.min()}"
         )
     points = points / norms
@@ -318,7 +318,7 @@ def mean_shape(shapes: np.ndarray) -> np.ndarray:
 
 
 def fit_to_square(shape: np.ndarray, size: int) -> np.ndarray:
-    """Moves and scales a shape so that it fills a square of `size` pixels along its longer side.
+    """Translates and scales a shape so that its longer side fills a square of `size` pixels.
 
     Example:
     >>> fit_to_square(np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 0.5]]), size=5).tolist()
@@ -329,20 +329,24 @@ def fit_to_square(shape: np.ndarray, size: int) -> np.ndarray:
 
 
 def warp_weights(reference: np.ndarray, size: int, samples: int = 1) -> np.ndarray:
-    """Says of which landmarks each pixel of a warped picture is a mean.
+    """Computes barycentric weights of the landmarks for every pixel of a warped image.
+
+    A piecewise affine warp fills every triangle of the reference from the triangle between the same
+    landmarks of an image. The sampling position of a pixel is then a weighted mean of three
+    landmarks whose weights depend on the reference only, so one matrix warps all images.
 
     Args:
-        reference: Landmarks `(points, 2)` in the warped picture, columns x and y; pixel centers
-            are whole numbers from 0.
-        size: Pixels along the sides of the warped picture.
-        samples: Points read along each side of a pixel. Their mean is smooth where pictures shrink.
+        reference: Landmarks `(points, 2)` in the warped image, columns x and y; pixel centers
+            have integer coordinates from 0.
+        size: Side of the warped image in pixels.
+        samples: Number of samples along each side of a pixel; they are averaged against aliasing.
 
     Returns:
-        Float32 weights `(size * samples * size * samples, points)`, row after row of the picture.
-        They sum to 1, or are 0 outside the reference's outline.
+        Float32 weights `(size * samples * size * samples, points)` in row-major order.
+        They sum to 1, or are 0 outside of the reference shape.
 
     Raises:
-        ValueError: For landmarks on a line.
+        ValueError: If all landmarks lie on a line.
 
     Example:
     >>> corners = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
@@ -371,17 +375,17 @@ def warp_weights(reference: np.ndarray, size: int, samples: int = 1) -> np.ndarr
 
 
 def warp(
-    picture: tf.Tensor, landmarks: tf.Tensor, weights: tf.Tensor, size: int, samples: int = 1
+    image: tf.Tensor, landmarks: tf.Tensor, weights: tf.Tensor, size: int, samples: int = 1
 ) -> tf.Tensor:
-    """Brings a picture to the shape of the reference; black outside its outline.
+    """Warps an image to the reference shape, with black outside of it.
 
     Args:
-        picture: `(H, W, channels)`, bytes or floats in `[0, 1]`.
-        landmarks: Float32 `(points, 2)` in the picture, columns x and y. What lies beyond its rim
-            is read at the rim.
-        weights: What `warp_weights` returns for `size` and `samples`.
-        size: Pixels along the sides of the result.
-        samples: Points read along each side of a pixel.
+        image: `(H, W, channels)`, uint8 or floats in `[0, 1]`.
+        landmarks: Float32 `(points, 2)` in the image, columns x and y. Positions outside of the
+            image are clipped to its border.
+        weights: Result of `warp_weights` for `size` and `samples`.
+        size: Side of the result in pixels.
+        samples: Number of samples along each side of a pixel.
 
     Returns:
         Float32 `(size, size, channels)` in `[0, 1]`.
@@ -392,8 +396,8 @@ def warp(
     >>> warp(ramp, corners, warp_weights(corners, 3), 3)[0, :, 0].numpy().tolist()
     [0.0, 0.5, 1.0]
     """
-    channels = picture.shape[-1]
-    last = tf.reverse(tf.shape(picture)[:2], [0]) - 1  # x, y
+    channels = image.shape[-1]
+    last = tf.reverse(tf.shape(image)[:2], [0]) - 1  # x, y
     places = tf.matmul(weights, landmarks)
     places = tf.clip_by_value(places, 0.0, tf.cast(last, tf.float32))
     low = tf.cast(places, tf.int32)
@@ -401,7 +405,7 @@ def warp(
     high = tf.minimum(low + 1, last)
 
     def read(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return to_float(tf.gather_nd(picture, tf.stack([y[:, 1], x[:, 0]], axis=1)))
+        return to_float(tf.gather_nd(image, tf.stack([y[:, 1], x[:, 0]], axis=1)))
 
     upper = read(low, low) * (1 - right) + read(high, low) * right
     lower = read(low, high) * (1 - right) + read(high, high) * right

@@ -1,4 +1,4 @@
-"""tf.data pipelines over images or sequences that fit into memory."""
+"""`tf.data` pipelines: arrays in memory, images from disk, and batches of images of one size."""
 
 from typing import Any, Protocol
 
@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 BATCHING = ("bucketed", "ragged")
-# Pictures are shrunk to this many pixels along the shorter side before 224 of them are cut out.
+# The shorter side is resized to 256 pixels before a crop of 224.
 SHORTER_SIDE, CROP = 256, 224
 
 
 def index_order(count: int, seed: int, shuffle: bool) -> tf.data.Dataset:
-    """Counts from 0, or in an order that is new in every pass and the same for a seed."""
+    """Yields indices from 0, or reshuffled in every epoch, reproducible by the seed."""
     order = tf.data.Dataset.range(count)
     if shuffle:
         order = order.shuffle(count, seed=seed, reshuffle_each_iteration=True)
@@ -19,12 +19,12 @@ def index_order(count: int, seed: int, shuffle: bool) -> tf.data.Dataset:
 
 
 def to_float(images: tf.Tensor) -> tf.Tensor:
-    """Brings pixels to `[0, 1]`: bytes are divided by 255, floats are there already."""
+    """Converts images to float32 in `[0, 1]`: uint8 is divided by 255, floats are kept."""
     return tf.image.convert_image_dtype(images, tf.float32)
 
 
 def to_gray(images: tf.Tensor) -> tf.Tensor:
-    """Brings colors `(..., 3)`, bytes or floats, to one gray channel in `[0, 1]` by luma (BT.601).
+    """Converts RGB images `(..., 3)`, uint8 or floats, to grayscale in `[0, 1]` (luma of BT.601).
 
     Example:
     >>> round(float(to_gray(tf.constant([255, 0, 0], tf.uint8))[0]), 3)
@@ -41,14 +41,14 @@ def serve_arrays(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Serves images, or sequences, as they are.
+    """Builds a pipeline over arrays of images or sequences.
 
     Args:
-        images: `(N, H, W, channels)`, bytes or floats in `[0, 1]`; or `(N, steps, units)`, floats.
+        images: `(N, H, W, channels)`, uint8 or floats in `[0, 1]`; or float `(N, steps, features)`.
         labels: `(N, ...)`.
-        seed: Of the order.
-        shuffle: Whether every pass has an order of its own.
-        augment: Of no effect: nothing is drawn here.
+        seed: Seed of the order.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: Ignored: this pipeline draws nothing at random.
 
     Returns:
         A data set of `(image, label)`.
@@ -61,83 +61,83 @@ def serve_arrays(
 
 
 class SizedImages(Protocol):
-    """What `serve_images` and `serve_image_batches` serve."""
+    """The input of `serve_images` and `serve_image_batches`."""
 
     @property
     def sizes(self) -> np.ndarray | None:
-        """Rows and columns of every picture, `(N, 2)`; None where all come in the same size."""
+        """Height and width of every image, `(N, 2)`; None if all have one size."""
 
     @property
     def batching(self) -> str:
         """`"bucketed"` or `"ragged"`."""
 
     def single_examples(self, *, seed: int, shuffle: bool, augment: bool) -> tf.data.Dataset:
-        """Gives `(image, label)`."""
+        """Returns a data set of `(image, label)`."""
 
     def same_size_batches(
         self, places: tf.data.Dataset, *, seed: int, augment: bool
     ) -> tf.data.Dataset:
-        """Gives `(images, labels)` of the same size for places `(B,)`."""
+        """Returns batches `(images, labels)` of one size for batches of indices `(B,)`."""
 
 
 def serve_images(
-    pictures: SizedImages, *, seed: int = 0, shuffle: bool = False, augment: bool = False
+    images: SizedImages, *, seed: int = 0, shuffle: bool = False, augment: bool = False
 ) -> tf.data.Dataset:
-    """Serves pictures one by one.
+    """Builds a pipeline of single images, which may have different sizes.
 
     Args:
-        pictures: What to serve.
-        seed: Of the order and of what is drawn.
-        shuffle: Whether every pass has an order of its own.
-        augment: Whether every pass draws anew what is drawn of a picture.
+        images: The images.
+        seed: Seed of the order and the augmentation.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: If True, draw random crops or new images in every epoch.
 
     Returns:
         A data set of `(image, label)` with float32 images `(H, W, channels)` in `[0, 1]`.
     """
-    return pictures.single_examples(seed=seed, shuffle=shuffle, augment=augment)
+    return images.single_examples(seed=seed, shuffle=shuffle, augment=augment)
 
 
 def serve_image_batches(
-    pictures: SizedImages,
+    images: SizedImages,
     *,
     batch_size: int,
     seed: int = 0,
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Serves batches of pictures, of one size each or ragged where their sizes differ.
+    """Builds a pipeline of batches; images of different sizes are bucketed or ragged.
 
     Args:
-        pictures: What to serve.
-        batch_size: The most pictures of a batch.
-        seed: As for `serve_images`.
-        shuffle: As for `serve_images`; batches of one size keep their pictures.
-        augment: As for `serve_images`.
+        images: The images.
+        batch_size: Maximum batch size.
+        seed: See `serve_images`.
+        shuffle: See `serve_images`. Bucketed batches are shuffled as a whole.
+        augment: See `serve_images`.
 
     Returns:
         A data set of `(images, labels)`, images `(B, H, W, channels)`.
     """
-    if pictures.sizes is None or pictures.batching == "ragged":
-        single_examples = pictures.single_examples(seed=seed, shuffle=shuffle, augment=augment)
-        alike = pictures.sizes is None
+    if images.sizes is None or images.batching == "ragged":
+        single_examples = images.single_examples(seed=seed, shuffle=shuffle, augment=augment)
+        alike = images.sizes is None
         return (
             single_examples.batch(batch_size) if alike else single_examples.ragged_batch(batch_size)
         )
-    places = bucket_by_size(pictures.sizes, batch_size, seed, shuffle)
-    return pictures.same_size_batches(places, seed=seed, augment=augment)
+    places = bucket_by_size(images.sizes, batch_size, seed, shuffle)
+    return images.same_size_batches(places, seed=seed, augment=augment)
 
 
 def bucket_by_size(sizes: np.ndarray, batch_size: int, seed: int, shuffle: bool) -> tf.data.Dataset:
-    """Groups images of exactly the same size, so that no batch has to be padded.
+    """Groups images of exactly the same size into batches, so that no padding is needed.
 
     Args:
-        sizes: Rows and columns of every image, `(N, 2)`.
-        batch_size: The most images of a batch.
-        seed: Of the order.
-        shuffle: Whether every pass has an order of batches of its own; their images stay the same.
+        sizes: Height and width of every image, `(N, 2)`.
+        batch_size: Maximum batch size.
+        seed: Seed of the order.
+        shuffle: If True, shuffle the batches in every epoch; their images stay the same.
 
     Returns:
-        A data set of the places of a batch's images, int64 `(B,)`; the smallest come first.
+        A data set of batches of image indices, int64 `(B,)`; the smallest images come first.
 
     Example:
     >>> sizes = np.array([[9, 9], [5, 7], [9, 9], [9, 9]])
@@ -160,30 +160,32 @@ def bucket_by_size(sizes: np.ndarray, batch_size: int, seed: int, shuffle: bool)
 
 
 class ImageReader(Protocol):
-    """What `serve_stream` serves: pictures on disk, and how to read them."""
+    """Protocol of the input of `serve_stream`: images on disk and a function to read them."""
 
     @property
     def size(self) -> int:
-        """Pixels along the sides of what is cut out."""
+        """Side of the square crops in pixels."""
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
-        """Gives `(picture, label)`, where `read` knows what a picture is."""
+        """Returns a data set of `(image, label)`, where `image` is the argument of `read`."""
 
-    def read(self, picture: Any) -> tf.Tensor:
-        """Reads a picture: bytes `(H, W, 3)`."""
+    def read(self, image: Any) -> tf.Tensor:
+        """Decodes an image: uint8 `(H, W, 3)`."""
 
 
 def serve_stream(
     stream: ImageReader, *, seed: int = 0, shuffle: bool = False, augment: bool = False
 ) -> tf.data.Dataset:
-    """Cuts squares out of pictures whose shorter sides are brought to 256 pixels for each 224.
+    """Builds a pipeline of square crops of images that are read from disk in every epoch.
+
+    The shorter side of an image is resized to 256 / 224 of the crop size first.
 
     Args:
-        stream: What to read.
-        seed: Of the order, the squares and the flips.
-        shuffle: Whether every pass has an order of its own.
-        augment: Whether every pass draws where the squares are and mirrors half of them. Without,
-            they are cut out of the middle.
+        stream: The images.
+        seed: Seed of the order, the crops and the flips.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: If True, use random crops and random horizontal flips, new in every epoch;
+            otherwise center crops.
 
     Returns:
         A data set of `(image, label)` with float32 images `(size, size, 3)` in `[0, 1]`.
@@ -191,8 +193,8 @@ def serve_stream(
     examples, size = stream.examples(seed, shuffle), stream.size
     if not augment:
         return examples.map(
-            lambda picture, label: (
-                center_crop(resize_for_crop(stream.read(picture), size), size),
+            lambda image, label: (
+                center_crop(resize_for_crop(stream.read(image), size), size),
                 label,
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -207,63 +209,63 @@ def serve_stream(
     )
 
 
-def cut_to_box(picture: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """Cuts a picture to a box, rounded to whole pixels, of which at least one is left.
+def cut_to_box(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """Crops an image to a box, rounded to whole pixels and at least one pixel large.
 
     Args:
-        picture: `(H, W, channels)`.
-        box: Top, left, bottom and right as shares of H and W, `(4,)`, as in tensorflow-datasets.
+        image: `(H, W, channels)`.
+        box: Top, left, bottom and right relative to H and W, `(4,)`, as in tensorflow-datasets.
 
     Example:
     >>> cut_to_box(tf.zeros((100, 200, 3)), tf.constant([0.1, 0.5, 0.4, 1.0])).shape
     TensorShape([30, 100, 3])
     """
-    sides = tf.shape(picture)[:2]
+    sides = tf.shape(image)[:2]
     corners = tf.round(tf.reshape(box, (2, 2)) * tf.cast(sides, box.dtype))
     first, last = tf.unstack(tf.cast(corners, tf.int32))
     first = tf.clip_by_value(first, 0, sides - 1)
     last = tf.clip_by_value(last, first + 1, sides)
-    return picture[first[0] : last[0], first[1] : last[1]]
+    return image[first[0] : last[0], first[1] : last[1]]
 
 
-def resize_for_crop(picture: tf.Tensor, size: int) -> tf.Tensor:
-    """Resizes a picture, in proportion, so that squares of `size` can be cut out.
+def resize_for_crop(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Resizes an image to a shorter side of 256 / 224 times `size`, keeping its aspect ratio.
 
     Args:
-        picture: Bytes `(H, W, 3)`.
-        size: Pixels along the squares' sides.
+        image: Uint8 `(H, W, 3)`.
+        size: Side of the square crops in pixels.
 
     Returns:
-        Float32 `(H, W, 3)` in `[0, 1]`, the shorter of H and W 256 / 224 times `size`.
+        Float32 `(H, W, 3)` in `[0, 1]`.
 
     Example:
     >>> resize_for_crop(tf.zeros((300, 600, 3), tf.uint8), 224).shape
     TensorShape([256, 512, 3])
     """
-    picture = to_float(picture)
-    sides = tf.cast(tf.shape(picture)[:2], tf.float32)
+    image = to_float(image)
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
     shorter = round(SHORTER_SIDE * size / CROP)
     wanted = tf.cast(tf.round(shorter * sides / tf.reduce_min(sides)), tf.int32)
-    return tf.image.resize(picture, wanted, antialias=True)
+    return tf.image.resize(image, wanted, antialias=True)
 
 
-def center_crop(picture: tf.Tensor, size: int) -> tf.Tensor:
-    """Cuts a square of `size` pixels out of the middle.
+def center_crop(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Returns the center crop of `size` pixels.
 
     Example:
     >>> center_crop(tf.reshape(tf.range(12.0), (3, 4, 1)), 2)[:, :, 0].numpy().tolist()
     [[1.0, 2.0], [5.0, 6.0]]
     """
-    corner = (tf.shape(picture)[:2] - size) // 2
-    return tf.slice(picture, [corner[0], corner[1], 0], [size, size, picture.shape[-1]])
+    corner = (tf.shape(image)[:2] - size) // 2
+    return tf.slice(image, [corner[0], corner[1], 0], [size, size, image.shape[-1]])
 
 
-def random_crop(picture: tf.Tensor, size: int, draw: tf.Tensor) -> tf.Tensor:
-    """Cuts a square of `size` pixels out at a place that `draw` decides, and mirrors half of them.
+def random_crop(image: tf.Tensor, size: int, draw: tf.Tensor) -> tf.Tensor:
+    """Returns a random crop of `size` pixels, flipped horizontally at random; `draw` is the seed.
 
     Example:
     >>> random_crop(tf.zeros((9, 12, 3)), 8, tf.constant(5, tf.int64)).shape
     TensorShape([8, 8, 3])
     """
-    square = tf.image.stateless_random_crop(picture, (size, size, picture.shape[-1]), (draw, 0))
+    square = tf.image.stateless_random_crop(image, (size, size, image.shape[-1]), (draw, 0))
     return tf.image.stateless_random_flip_left_right(square, (draw, 1))

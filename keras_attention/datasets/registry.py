@@ -41,37 +41,37 @@ from keras_attention.datasets.tensorflow_sets import (
 from keras_attention.datasets.uec_food import read_uec_food
 from keras_attention.utils.validation import did_you_mean
 
-# What `read` returns and `generate` takes: all images of a split, or what they are made from, and
-# all labels; or one object that reads both from disk.
+# Return value of `read` and arguments of `generate`: all images of a split (or the images that they
+# are generated from) and all labels, or one object that reads both from disk.
 Parts = tuple[Any, ...]
-# How many axes of an example have the length `size`.
+# Number of axes of an example that have the length `size`.
 AXES = {"images": 2, "sequences": 1}
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set before it is loaded.
+    """Description of a data set, available before it is loaded.
 
     Attributes:
-        name: What `load` takes.
-        description: One line.
-        classes: Number of labels; where numbers are to be estimated, how many of an example.
-        size: Pixels along the sides of the square images that `load` gives by default, or steps of
-            the sequences; None where images are not square, as `sides` says.
-        channels: Channels of an image or units of a sequence by default; None where only the files
-            say.
-        kind: `"images"`, or `"sequences"` of shape `(steps, units)`.
-        needs_network: Whether the first use downloads it.
-        needs_files: Whether `load` needs a folder that the user got from the owners.
-        label_dtype: Of the labels; a float's says that a number is to be estimated.
-        detection: Whether an image has boxes with a label each, instead of one label.
-        label_classes: Where an example has several classes, as the digits of a number: of how many
-            each is one.
-        sides: Where `size` is None: rows and columns of an image of each split by default, None
-            where images have sides of their own.
-        source: Its name at tensorflow-datasets, where that prepares it.
-        folder: Of its own files: what the environment variable that names it is called after.
-        options: What `load` takes for this data set alone, with the defaults.
+        name: Name for `load`.
+        description: Description in one line.
+        classes: Number of classes; for regression, number of targets per example.
+        size: Default side of the square images in pixels, or default number of time steps of the
+            sequences. None if images are not square; see `sides`.
+        channels: Default number of channels of an image or features of a sequence. None if it
+            depends on the files.
+        kind: `"images"`, or `"sequences"` of shape `(steps, features)`.
+        needs_network: If True, the data set is downloaded on first use.
+        needs_files: If True, `load` needs a folder that the user has obtained from the owners.
+        label_dtype: Data type of the labels. A float type means regression.
+        detection: If True, an image has several boxes with a label each, instead of one label.
+        label_classes: For examples with several class labels, such as the digits of a number: the
+            number of classes of each label.
+        sides: If `size` is None: default height and width of an image for each split, None for
+            images of different sizes.
+        source: Name at tensorflow-datasets, if the data set is prepared by it.
+        folder: Name from which the environment variable with the data set's folder is derived.
+        options: Options that `load` accepts for this data set, with their defaults.
     """
 
     name: str
@@ -97,24 +97,24 @@ class DatasetInfo:
 
     @property
     def example_shape(self) -> tuple[int | None, ...]:
-        """`(H, W, channels)` of the images or `(steps, units)` of the sequences by default.
+        """Default shape of an example: `(H, W, channels)` or `(steps, features)`.
 
-        Where the splits differ it is that of training, and `shape_of` says both.
+        If the splits differ, it is that of the training split; see `shape_of`.
         """
         return self.shape_of("train")
 
     def shape_of(self, split: str) -> tuple[int | None, ...]:
-        """The `example_shape` of a split, None for what each image has of its own."""
+        """Returns the shape of an example of a split; None for dimensions that vary."""
         if self.size is None:
             return (*self.sides[split], self.channels)
         return (self.size,) * AXES[self.kind] + (self.channels,)
 
     @property
     def image_shape(self) -> tuple[int | None, ...]:
-        """`(H, W, channels)` of the images by default.
+        """Default shape `(H, W, channels)` of an image.
 
         Raises:
-            ValueError: For sequences, which have an `example_shape`.
+            ValueError: If the data set has sequences; use `example_shape` for these.
         """
         if self.kind == "images":
             return self.example_shape
@@ -124,12 +124,12 @@ class DatasetInfo:
 
     @property
     def regression(self) -> bool:
-        """Whether the label is a number to estimate, or several, not a class."""
+        """True if the labels are real numbers instead of classes."""
         return self.label_dtype.startswith("float")
 
     @property
     def single_label(self) -> bool:
-        """Whether the label is one class: no number to estimate, no boxes, no several classes."""
+        """True if an example has exactly one class label: no regression and no boxes."""
         return not (self.regression or self.detection or self.label_classes)
 
 
@@ -137,22 +137,22 @@ _DATASETS: dict[str, DatasetInfo] = {}
 
 
 def register(**facts: Any) -> None:
-    """Adds a data set; the arguments are those of `DatasetInfo`.
+    """Registers a data set; the arguments are those of `DatasetInfo`.
 
-    `read(split, size=, train_size=, **options)` returns what it has of a split, such as all images
-    and all labels; where the data set is downloaded or in a folder it also takes `data_dir`.
-    `generate(*what, seed=, shuffle=, augment=)` makes the pipeline, and `generate_batches`, which
-    takes `batch_size` too, that of batches, where images of any sizes cannot just be put together.
-    Where `size` is None `read` takes none. `tiles_per_side` says how many of the images that `read`
-    returns lie along a side of those that `generate` makes, and `cacheable` whether `load` keeps in
-    memory what comes out, where it is the same in every pass.
+    `read(split, size=, train_size=, **options)` returns the contents of a split, such as all images
+    and all labels. It also accepts `data_dir` if the data set is downloaded or read from a folder,
+    and no `size` if `DatasetInfo.size` is None. `generate(*parts, seed=, shuffle=, augment=)`
+    builds the pipeline from the result. `generate_batches` also accepts `batch_size` and builds a
+    pipeline of batches, for images of different sizes that cannot be stacked. `tiles_per_side` is
+    the number of images returned by `read` along a side of an image from `generate`. If
+    `cacheable`, `load` caches examples that are equal in every epoch.
     """
     info = DatasetInfo(**facts)
     _DATASETS[info.name] = info
 
 
 def list_datasets() -> dict[str, DatasetInfo]:
-    """Lists the data sets by name, with what is known of each, such as who needs a network once.
+    """Lists all data sets: a dictionary from names to `DatasetInfo`.
 
     Example:
     >>> list_datasets()["digits"].needs_network
@@ -170,7 +170,7 @@ def find(name: str) -> DatasetInfo:
     """Finds a data set by name.
 
     Raises:
-        ValueError: For an unknown name; names the nearest.
+        ValueError: If the name is unknown. The message suggests the closest name.
 
     Example:
     >>> find("top_left_digits").image_shape
@@ -186,7 +186,7 @@ def find(name: str) -> DatasetInfo:
     )
 
 
-# Each set of images is served as it is and by every generator of scenes.
+# Each set of digits is registered as it is and with every generator.
 for _name, _about, _source, _read in (
     ("digits", "1,797 handwritten digits bundled with scikit-learn", "", read_digits),
     ("mnist", "70,000 handwritten digits", "mnist", partial(read_tensorflow_set, "mnist")),
@@ -196,7 +196,7 @@ for _name, _about, _source, _read in (
     register(name=_name, description=_about, size=28, generate=serve_arrays, **_facts)
     register(
         name=f"top_left_{_name}",
-        description=f"{_about}: one in the top-left quadrant, three distractors",
+        description=f"{_about}: one digit in the top-left quadrant, three distractors",
         size=56,
         generate=top_left,
         tiles_per_side=2,
@@ -208,18 +208,24 @@ for _name, _about, _source, _read in (
     ):
         register(
             name=f"{_prefix}_{_name}",
-            description=f"{_about}: one anywhere in {_larger} image, pieces of others around it",
+            description=f"{_about}: one digit in {_larger} image, with patches of other digits",
             size=_proportions.size,
             generate=serve_cluttered,
             options={"distractors": DISTRACTORS},
             **_facts | {"read": partial(read_cluttered, _read, proportions=_proportions)},
         )
-# Photographs in color, each with its own name and the label's at tensorflow-datasets.
+# Color photographs, with the name of the set and of its label feature at tensorflow-datasets.
 for _name, _about, _classes, _source, _label in (
-    ("svhn_cropped", "99,289 digits of houses with their neighbors", 10, "svhn_cropped", "label"),
+    (
+        "svhn_cropped",
+        "99,289 house-number digits with parts of their neighbors",
+        10,
+        "svhn_cropped",
+        "label",
+    ),
     ("cifar10", "60,000 photographs of animals and vehicles", 10, "cifar10", "label"),
-    ("cifar100", "60,000 photographs of 100 kinds of things", 100, "cifar100", "label"),
-    ("cifar20", "cifar100 by its 20 groups of kinds", 20, "cifar100", "coarse_label"),
+    ("cifar100", "60,000 photographs of 100 classes", 100, "cifar100", "label"),
+    ("cifar20", "cifar100 with its 20 superclasses", 20, "cifar100", "coarse_label"),
 ):
     register(
         name=_name,
@@ -234,7 +240,7 @@ for _name, _about, _classes, _source, _label in (
     )
 register(
     name="fashion_mnist",
-    description="70,000 gray pictures of clothes, shoes and bags",
+    description="70,000 gray images of clothes, shoes and bags",
     classes=10,
     size=28,
     channels=1,
@@ -258,7 +264,7 @@ register(
 )
 register(
     name="gtsdb",
-    description="900 street scenes with German traffic signs in boxes: the official folder",
+    description="900 street scenes with boxes of German traffic signs: the official folder",
     classes=43,
     size=512,
     channels=3,
@@ -286,7 +292,7 @@ register(
 )
 register(
     name="svhn_numbers",
-    description="248,823 photographs of houses' numbers of 1 to 5 digits: the folders of SVHN",
+    description="248,823 photographs of house numbers with 1 to 5 digits: the folders of SVHN",
     classes=NO_DIGIT + 1,
     size=None,
     sides={"train": CROP, "test": (None, None)},
@@ -311,7 +317,7 @@ register(
 )
 register(
     name="pain_archive",
-    description="48,398 faces in pain of 0 to 16, warped to one shape: UNBC-McMaster Pain Archive",
+    description="48,398 aligned faces with pain scores of 0 to 16: UNBC-McMaster Pain Archive",
     classes=1,
     size=48,
     channels=3,
@@ -324,7 +330,7 @@ register(
 )
 register(
     name="imagenet2012",
-    description="1,331,167 photographs of 1,000 kinds of things, read from disk in every pass",
+    description="1,331,167 photographs of 1,000 classes, read from disk in every epoch",
     classes=1000,
     size=224,
     channels=3,
@@ -335,7 +341,7 @@ register(
     generate=serve_stream,
     cacheable=False,
 )
-# Kinds that look alike, read from disk in every pass.
+# Fine-grained classes, read from disk in every epoch.
 for _name, _about, _classes, _options in (
     ("stanford_dogs", "20,580 photographs of 120 breeds of dogs", 120, {}),
     ("cars196", "16,185 photographs of 196 models of cars", 196, {}),
@@ -403,7 +409,7 @@ register(
 )
 register(
     name="digit_sequences",
-    description="The bundled digits row by row: which digit is it?",
+    description="Classification of the bundled digits, read row by row",
     classes=10,
     size=28,
     channels=28,
@@ -413,7 +419,7 @@ register(
 )
 register(
     name="digit_forecast",
-    description="Some rows of the bundled digits at 8x8: what is in the next row?",
+    description="Forecast of the next row of the bundled digits at 8x8",
     classes=8,
     size=4,
     channels=8,

@@ -1,4 +1,4 @@
-"""Brings sequences of measurements to one scale and one length."""
+"""Sequences of measurements: CSV tables, scaling, resampling, and windows of long records."""
 
 import csv
 import math
@@ -11,18 +11,18 @@ import tensorflow as tf
 
 from keras_attention.datasets.pipelines import index_order
 
-# A line's number in its file, and its cells.
+# Line number in the file, and the cells.
 Row = tuple[int, list[str]]
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How columns of numbers are brought to mean 0 and deviation 1.
+    """Standardization of columns to mean 0 and standard deviation 1.
 
     Attributes:
-        columns: Their names.
+        columns: Names of the columns.
         mean: Float64 `(columns,)`.
-        deviation: Float64 `(columns,)`, 1 where all numbers are the same.
+        deviation: Standard deviation, float64 `(columns,)`; 1 for constant columns.
 
     Example:
     >>> scaling = Scaling.fit(("ALT", "FF_1"), [np.array([[1.0, 5.0], [3.0, 5.0]])])
@@ -38,9 +38,9 @@ class Scaling:
 
     @classmethod
     def fit(cls, columns: tuple[str, ...], sequences: Iterable[np.ndarray]) -> "Scaling":
-        """Measures the mean and deviation over all rows of `(rows, columns)` sequences."""
+        """Computes mean and deviation over all rows of `(rows, columns)` sequences."""
         rows = np.concatenate(list(sequences))
-        # The mean of equal numbers need not come out as that number, nor their deviation as 0.
+        # Rounding: the computed mean of a constant may differ from it, and its deviation from 0.
         constant = np.ptp(rows, axis=0) == 0
         mean = np.where(constant, rows[0], rows.mean(axis=0))
         return cls(columns, mean, np.where(constant, 1.0, rows.std(axis=0)))
@@ -50,13 +50,13 @@ class Scaling:
         return ((sequence - self.mean) / self.deviation).astype("float32")
 
     def mean_and_deviation(self, column: str) -> tuple[float, float]:
-        """A column's mean and deviation, which lead back to its own unit."""
+        """Returns mean and deviation of a column, to convert values back to its unit."""
         place = self.columns.index(column)
         return float(self.mean[place]), float(self.deviation[place])
 
 
 def resample(sequence: np.ndarray, steps: int) -> np.ndarray:
-    """Reads a sequence at `steps` times from its first row to its last, interpolating linearly.
+    """Resamples a sequence to `steps` rows by linear interpolation.
 
     Example:
     >>> resample(np.array([[0.0], [1.0], [2.0]]), 5)[:, 0].tolist()
@@ -68,7 +68,7 @@ def resample(sequence: np.ndarray, steps: int) -> np.ndarray:
 
 
 def pad(sequence: np.ndarray, steps: int) -> np.ndarray:
-    """Cuts a sequence after `steps` rows, or adds rows of zeros behind it.
+    """Truncates a sequence to `steps` rows, or appends rows of zeros.
 
     Example:
     >>> pad(np.array([[1.0], [2.0]]), 3)[:, 0].tolist()
@@ -80,12 +80,12 @@ def pad(sequence: np.ndarray, steps: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows into records, which overlap, so that they are cut out when they are asked for.
+    """Overlapping windows of records, which are sliced on access to save memory.
 
     Attributes:
-        rows: Float32 `(rows, units)`, of one record after the other.
-        starts: Int64 `(N,)`, the first row of each window.
-        size: Rows of a window.
+        rows: Float32 `(rows, features)`, the concatenated records.
+        starts: Int64 `(N,)`, index of the first row of each window.
+        size: Number of rows of a window.
     """
 
     rows: np.ndarray
@@ -94,10 +94,11 @@ class Windows:
 
     @classmethod
     def from_records(cls, records: Sequence[np.ndarray], size: int, ahead: int) -> "Windows":
-        """Cuts every window of `size` rows that has `ahead` rows of its own record behind it.
+        """Finds all windows of `size` rows that are followed by `ahead` rows of the same record.
 
         Example:
-        >>> Windows.from_records([np.zeros((5, 2)), np.zeros((4, 2))], size=2, ahead=1).starts.tolist()
+        >>> records = [np.zeros((5, 2)), np.zeros((4, 2))]
+        >>> Windows.from_records(records, size=2, ahead=1).starts.tolist()
         [0, 1, 2, 5, 6]
         """
         counts = [len(record) - size - ahead + 1 for record in records]
@@ -109,11 +110,11 @@ class Windows:
         return len(self.starts)
 
     def targets_after(self, column: np.ndarray, ahead: int) -> np.ndarray:
-        """The `ahead` entries behind each window of a `(rows,)` column: `(N, ahead)`."""
+        """Returns the `ahead` values of a `(rows,)` column after each window: `(N, ahead)`."""
         return column[self.starts[:, None] + self.size + np.arange(ahead)]
 
     def subset(self, chosen: np.ndarray) -> "Windows":
-        """Some of the windows."""
+        """Returns the windows at the given indices."""
         return Windows(self.rows, self.starts[chosen], self.size)
 
 
@@ -125,17 +126,17 @@ def serve_windows(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Serves windows as they are.
+    """Builds a pipeline over windows.
 
     Args:
-        windows: Where they are.
+        windows: The windows.
         labels: `(N, ...)`.
-        seed: Of the order.
-        shuffle: Whether every pass has an order of its own.
-        augment: Of no effect: nothing is drawn here.
+        seed: Seed of the order.
+        shuffle: If True, reshuffle the examples in every epoch.
+        augment: Ignored: this pipeline draws nothing at random.
 
     Returns:
-        A data set of `(window, label)` with float32 windows `(size, units)`.
+        A data set of `(window, label)` with float32 windows `(size, features)`.
     """
     size, units = windows.size, windows.rows.shape[1]
     rows, starts, targets = map(tf.constant, (windows.rows, windows.starts, labels))
@@ -149,10 +150,10 @@ def serve_windows(
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers in columns.
+    """Table of numbers.
 
     Attributes:
-        columns: Their names, all different; `"1"`, `"2"` and so on where the file has no header.
+        columns: Unique names; `"1"`, `"2"` and so on if the file has no header.
         values: Float64 `(rows, columns)`, all finite.
     """
 
@@ -161,16 +162,17 @@ class Table:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
-    r"""Reads a CSV file of numbers whose first line may name the columns.
+    r"""Reads a CSV file of numbers with an optional header.
 
     Args:
-        path: Of the file, in UTF-8. Empty lines are passed over. The first line has names if none
-            of its cells is a number.
-        columns: Names of those to read, in their order; None for all. Others may hold anything.
+        path: Path of the file, in UTF-8. Empty lines are skipped. The first line is a header if
+            none of its cells is a number.
+        columns: Names of the columns to read, in this order; None reads all. Other columns are not
+            parsed.
 
     Raises:
-        ValueError: For an empty file, lines of different lengths, names that are missing or come
-            twice, and cells that are not finite numbers.
+        ValueError: If the file is empty, lines have different lengths, column names are missing or
+            repeated, or cells are not finite numbers.
 
     Example:
     >>> import tempfile
@@ -187,17 +189,17 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     if len(set(names)) < width:
         raise ValueError(f"Expected a name for every column of {str(path)!r}. Received: {names}")
     if not rows:
-        raise ValueError(f"Expected rows of numbers in {str(path)!r}. Received: names alone")
+        raise ValueError(f"Expected rows of numbers in {str(path)!r}. Received: a header only")
     wanted = tuple(names if columns is None else columns)
     places = _places(path, names, wanted)
     return Table(wanted, np.array([_numbers(path, row, width, places) for row in rows]))
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Reads the lines of a CSV file as text, without the empty ones.
+    """Reads the non-empty lines of a CSV file as text.
 
     Raises:
-        ValueError: For a file that is no text, or has no line.
+        ValueError: If the file is not text or has no lines.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -230,10 +232,10 @@ def _numbers(path: Path, row: Row, width: int, places: list[int]) -> list[float]
 
 
 def parse_finite(path: Path, line: int, words: Sequence[str]) -> list[float]:
-    """Reads numbers from the words of a line.
+    """Parses the words of a line as numbers.
 
     Raises:
-        ValueError: For a word that is not a finite number; names the file and the line.
+        ValueError: If a word is not a finite number; names the file and the line.
 
     Example:
     >>> parse_finite(Path("walk.amc"), 4, ["2", "-1e3"])
@@ -243,7 +245,7 @@ def parse_finite(path: Path, line: int, words: Sequence[str]) -> list[float]:
         numbers = [float(word) for word in words]
     except ValueError:
         numbers = [math.nan]
-    # Python's own numbers may have underscores.
+    # Python accepts underscores in numbers; the file format does not.
     if all(map(math.isfinite, numbers)) and not any("_" in word for word in words):
         return numbers
     raise ValueError(

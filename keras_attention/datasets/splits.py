@@ -1,4 +1,4 @@
-"""Splits frames of videos by the person that they show, so that no face is in both parts."""
+"""Deterministic training and test splits: stratified by class, by subject, and random subsets."""
 
 from collections.abc import Iterable
 
@@ -19,15 +19,15 @@ DRAWS = 1000
 
 
 def choose_subjects(subjects: np.ndarray, wanted: Iterable[str] | None = None) -> list[str]:
-    """Chooses the subjects for testing, always the same ones.
+    """Chooses the test subjects deterministically, so that no person is in both splits.
 
     Args:
-        subjects: The name of each frame's subject.
-        wanted: Their names; None for 7 of 25, of 1,000 drawn sevens that which has nearest to
-            30 % of the frames.
+        subjects: Name of the subject of each frame.
+        wanted: Names of the test subjects. None draws 7 of 25 subjects 1,000 times and keeps the
+            draw whose share of the frames is closest to 30 %.
 
     Raises:
-        ValueError: For names that are not there, or that leave no subject for training.
+        ValueError: If a name is unknown, or no subject is left for training.
 
     Example:
     >>> choose_subjects(np.repeat(["ann", "ben", "cleo", "dan"], [50, 30, 10, 10]))
@@ -38,13 +38,13 @@ def choose_subjects(subjects: np.ndarray, wanted: Iterable[str] | None = None) -
         chosen = [wanted] if isinstance(wanted, str) else list(wanted)
         if not chosen or not set(chosen) < set(names.tolist()):
             raise ValueError(
-                f"`test_subjects` must be some, not all, of {', '.join(names)}. "
+                f"`test_subjects` must be a proper subset of {', '.join(names)}. "
                 f"Received: test_subjects={wanted!r}"
             )
         return chosen
     if len(names) < 2:
         raise ValueError(
-            "`data_dir` must hold two subjects at least, one for testing. "
+            "`data_dir` must contain at least two subjects, one of them for testing. "
             f"Received: {', '.join(names)}"
         )
     many = max(1, round(len(names) * TEST_SUBJECTS / SUBJECTS))
@@ -56,10 +56,10 @@ def choose_subjects(subjects: np.ndarray, wanted: Iterable[str] | None = None) -
 
 
 def draw_examples(chosen: np.ndarray, train_size: int) -> np.ndarray:
-    """Draws some of the frames, always the same ones, and keeps their order.
+    """Draws a deterministic random subset of indices and keeps their order.
 
     Raises:
-        ValueError: For a `train_size` beyond their number.
+        ValueError: If `train_size` exceeds their number.
 
     Example:
     >>> len(draw_examples(np.arange(10), 4))
@@ -75,14 +75,14 @@ def draw_examples(chosen: np.ndarray, train_size: int) -> np.ndarray:
 
 
 def stratified_split(labels: np.ndarray, train_size: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Splits indices into training and test ones with every class in equal shares.
+    """Splits indices into training and test indices with equal class proportions.
 
     Args:
         labels: Shape `(N,)`.
-        train_size: How many are for training; None for four fifths.
+        train_size: Number of training examples; None uses 80 %.
 
     Returns:
-        The indices of either part.
+        Training indices and test indices.
 
     Raises:
         ValueError: For a `train_size` that leaves a class out of either part.
@@ -95,7 +95,7 @@ def stratified_split(labels: np.ndarray, train_size: int | None) -> tuple[np.nda
     most = len(labels) - classes
     if not is_integer(train_size) or not classes <= train_size <= most:
         raise ValueError(
-            f"`train_size` must be an integer from {classes} to {most}, so that both parts hold "
+            f"`train_size` must be an integer from {classes} to {most}, so that both splits have "
             f"every class. Received: train_size={train_size!r}"
         )
     train, test = train_test_split(

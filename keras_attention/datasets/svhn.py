@@ -1,4 +1,4 @@
-"""Numbers of houses in whole photographs, from their published folders.
+"""SVHN (format 1): house numbers in whole photographs, read from the published folders.
 
 References: Netzer et al., Reading digits in natural images (2011); Almahairi et al., Dynamic
 Capacity Networks (2016), section 4.2.
@@ -24,7 +24,7 @@ from keras_attention.datasets.pipelines import BATCHING, index_order
 from keras_attention.datasets.splits import SPLIT_SEED, draw_examples
 from keras_attention.utils.validation import boolean, is_integer, one_of, positive_integers
 
-# Pictures are brought to these sides for training, and crops of the second ones are cut out.
+# Height and width that training images are resized to, and those of the crops.
 SIDES, CROP = (64, 128), (54, 110)
 NAME = re.compile(r"\d+\.png", re.ASCII)
 TABLE = "digitStruct.mat"
@@ -33,14 +33,14 @@ LAYOUT = (
     f"train/, extra/ and test/, each with {TABLE} and 1.png and so on, as train.tar.gz, "
     "extra.tar.gz and test.tar.gz unpack"
 )
-# What the file calls the digit 0.
+# Label of the digit 0 in the file.
 ZERO = 10
-# A header may say more than there is, which is filled with zeros; the largest part has 531,131.
+# Limit against manipulated headers, as missing values are filled with zeros. SVHN has 531,131.
 MAX_VALUES = 2**22
 MAX_DIGITS = 5
-# What stands where a number has no digit.
+# Label of an absent digit.
 NO_DIGIT = 10
-# One softmax for the length, less 1, and one for each digit.
+# Number of classes of each label: the number of digits minus 1, and each digit.
 LABEL_CLASSES = (MAX_DIGITS,) + MAX_DIGITS * (NO_DIGIT + 1,)
 
 
@@ -57,39 +57,40 @@ def read_svhn_numbers(
     validation: int = 0,
     batching: str = "bucketed",
 ) -> tuple[NumberImages]:
-    """Reads which numbers the pictures of one part of SVHN show; every pass reads the pictures.
+    """Reads the labels of one split of SVHN; images are read from disk in every epoch.
 
-    Pictures become gray. In training they are brought to 64x128 pixels, and 54x110 of them are cut
-    out, anywhere or, without `augment`, of the middle; for testing they are whole, each in its own
-    size. Boxes of digits are not used. Numbers of more than five digits are left out with a
-    warning: there is one in the published set.
+    Images are converted to grayscale. Training images are resized to 64x128 pixels and cropped to
+    54x110, at random or, without `augment`, at the center. Test images are whole, each in its own
+    size. Boxes of digits are not used. Numbers of more than five digits are skipped with a warning;
+    the published set has one.
 
     Args:
         split: `"train"` or `"test"`.
-        train_size: Pictures for training, drawn always in the same way; None for all.
-        data_dir: The folder with `train`, `extra` and `test`; None for that of the environment
-            variable `SVHN_NUMBERS_DIR`.
-        extra: Whether `extra` is for training, too.
-        sides: Rows and columns that pictures are brought to for crops, whatever their proportions.
-        crop: Rows and columns of what is cut out of these; None for nothing.
-        whole: Whether pictures come whole, in their own sizes; None for testing only.
-        smallest: Rows and columns that whole pictures have at least: smaller ones are enlarged in
-            proportion. None to leave them as they are.
-        largest: Only so many pictures of the part, those of most pixels; None for all.
-        validation: Pictures that are drawn out of those for training, always in the same way. In
-            training they are left out, for testing they take the place of the test pictures.
-        batching: Batches of whole pictures are of one size each, `"bucketed"`: then they may be
-            smaller than asked for, and the smallest pictures come first. Or `"ragged"`, in the
-            order of the files.
+        train_size: Number of training images, drawn deterministically; None uses all.
+        data_dir: The folder with `train`, `extra` and `test`; None uses the environment variable
+            `SVHN_NUMBERS_DIR`.
+        extra: If True, the training split includes `extra`.
+        sides: Height and width that images are resized to before cropping, ignoring the aspect
+            ratio.
+        crop: Height and width of the crops; None disables cropping.
+        whole: If True, keep whole images in their own sizes. None means True for testing only.
+        smallest: Minimum height and width of whole images; smaller images are enlarged, keeping
+            their aspect ratio. None keeps their sizes.
+        largest: Keep only this number of images, those with most pixels; None keeps all.
+        validation: Number of training images that are held out for validation, drawn
+            deterministically. The training split excludes them; the test split consists of them.
+        batching: `"bucketed"`: all whole images of a batch have one size. Batches may then be
+            smaller than `batch_size`, and the smallest images come first. `"ragged"`: ragged
+            batches in the order of the files.
 
     Returns:
-        What `serve_images` and `serve_image_batches` serve. Labels are those of `encode_number`,
-        int64 `(6,)`: the number's length less 1, and five digits, 10 where there is none.
+        The input of `serve_images` and `serve_image_batches`. Labels are those of `encode_number`,
+        int64 `(6,)`: the number of digits minus 1 and five digits, 10 for an absent digit.
 
     Raises:
-        ValueError: Without the folder, for missing or broken files (names them), pictures outside
-            of the folder, or options that cannot be. What is found out only when a picture is
-            decoded is a tf.errors.InvalidArgumentError.
+        ValueError: If the folder is not set, files are missing, malformed or outside of the folder,
+            or an option is invalid. Images that cannot be decoded raise
+            tf.errors.InvalidArgumentError during iteration.
     """
     whole = split == "test" if whole is None else boolean("whole", whole)
     sides, crop = _checked_crop(sides, crop)
@@ -120,11 +121,11 @@ def _checked_crop(sides: object, crop: object) -> tuple[tuple[int, int], tuple[i
 
 
 def _shown(root: Path, part: str) -> list[tuple[Path, list[int]]]:
-    """Every picture of a part, and the label of what it shows."""
+    """Lists the images of a split with their labels."""
     folder, table = root / part, root / part / TABLE
     if not table.is_file():
         raise ValueError(
-            f"`data_dir` must be a folder with {LAYOUT}; without extra/ there is `extra=False`. "
+            f"`data_dir` must be a folder with {LAYOUT}; if there is no extra/, set `extra=False`. "
             f"Received: data_dir={str(root)!r} without {str(table)!r}"
         )
     numbers = read_digit_struct(table)
@@ -134,8 +135,8 @@ def _shown(root: Path, part: str) -> list[tuple[Path, list[int]]]:
     long = [name for name, digits in numbers.items() if len(digits) > MAX_DIGITS]
     if long:
         warnings.warn(
-            f"{len(long)} of {len(numbers)} numbers have more than {MAX_DIGITS} digits and are left "
-            f"out; the first is in {str(folder / long[0])!r}.",
+            f"{len(long)} of {len(numbers)} numbers have more than {MAX_DIGITS} digits and are "
+            f"skipped; the first is in {str(folder / long[0])!r}.",
             stacklevel=4,
         )
     return [
@@ -145,7 +146,7 @@ def _shown(root: Path, part: str) -> list[tuple[Path, list[int]]]:
 
 
 def _files(folder: Path, names: list[str]) -> list[Path]:
-    """The pictures of those names, all of which have to be there and inside of the folder."""
+    """Returns the paths of the images, which must exist inside the folder."""
     check_inside(folder.parent, folder)
     with os.scandir(folder) as entries:
         links = {entry.name: entry.is_symlink() for entry in entries if entry.is_file()}
@@ -156,7 +157,7 @@ def _files(folder: Path, names: list[str]) -> list[Path]:
 
 
 def _places(count: int, split: str, train_size: int | None, validation: int) -> np.ndarray:
-    """The pictures of a split: of training those that are not for validation, or these."""
+    """Selects the images of a split, with validation images held out."""
     places = np.arange(count)
     if not is_integer(validation) or not 0 <= validation < count:
         raise ValueError(
@@ -171,8 +172,8 @@ def _places(count: int, split: str, train_size: int | None, validation: int) -> 
     return places
 
 
-def _largest(pictures: NumberImages, count: int) -> np.ndarray:
-    sizes = pictures.whole(None).sizes
+def _largest(images: NumberImages, count: int) -> np.ndarray:
+    sizes = images.whole(None).sizes
     pixels = np.zeros(0) if sizes is None else sizes.prod(axis=1)
     if is_integer(count) and 1 <= count <= len(pixels):
         return np.sort(np.argsort(-pixels, kind="stable")[:count])
@@ -182,20 +183,21 @@ def _largest(pictures: NumberImages, count: int) -> np.ndarray:
 
 
 def read_digit_struct(path: Path) -> dict[str, tuple[int, ...]]:
-    """Reads the digits of every picture, in the order of the file, which is from the left.
+    """Reads the digits of every image, from left to right, from digitStruct.mat (HDF5).
 
-    The group `digitStruct` has two columns of references, one line for each picture: `name`, to its
-    characters, and `bbox`, to a group with the boxes of its digits. In that group `label` is a 1x1
-    number where there is one digit, or a column of references to such numbers. Boxes are not read.
+    The group `digitStruct` has two columns of references with one row per image: `name` refers to
+    the characters of the file name and `bbox` to a group with the boxes of the digits. In that
+    group `label` is a 1x1 number for a single digit, or a column of references to such numbers.
+    Boxes are not read.
 
     Args:
-        path: Of the file; what was read is remembered until the file changes.
+        path: Path of the file; the result is cached until the file changes.
 
     Returns:
-        The digits by the picture's name.
+        A dictionary from file names to digits.
 
     Raises:
-        ValueError: For a file of another kind, or a digit that is none; names the file.
+        ValueError: If the file has another format or a label is not a digit; names the file.
     """
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)
@@ -221,7 +223,7 @@ def _read(path: Path, changed: int, size: int) -> dict[str, tuple[int, ...]]:
 
 
 def _member(group: Any, name: str) -> Any:
-    """What a group holds itself, not what it links to: such may be any file of the machine."""
+    """Returns a member of a group. Links are rejected, as they may lead to any file."""
     import h5py
 
     link = group.get(name, getlink=True)
@@ -231,7 +233,7 @@ def _member(group: Any, name: str) -> Any:
 
 
 def _values(dataset: Any) -> np.ndarray:
-    """The first column of a dataset that the file itself holds."""
+    """Returns the first column of a data set that is stored in the file itself."""
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"values of another file, in {dataset.name!r}")
     if dataset.size > MAX_VALUES:
@@ -253,10 +255,10 @@ def _digits(file: Any, labels: Any) -> tuple[int, ...]:
 
 
 def encode_number(digits: Sequence[int]) -> list[int]:
-    """The length of a number, less 1, and five digits, 10 where there is none.
+    """Encodes a number as its number of digits minus 1 and five digits, 10 for an absent digit.
 
     Args:
-        digits: From the left, one to five of 0 to 9.
+        digits: One to five digits from left to right.
 
     Example:
     >>> encode_number([2, 0, 7])
@@ -267,15 +269,15 @@ def encode_number(digits: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class NumberImages:
-    """Pictures of numbers, whole or as crops.
+    """Images of numbers in PNG files, whole or cropped, read in every epoch.
 
     Attributes:
-        paths: Of the PNG files, `(N,)`.
-        labels: Int64, `(N, 6)`, as of `encode_number`.
-        sides: Rows and columns that pictures are brought to before a crop is cut out.
-        crop: Rows and columns of a crop; None for all of `sides`.
-        sizes: Rows and columns of every whole picture, `(N, 2)`; None for crops.
-        batching: Of whole pictures, `"bucketed"` or `"ragged"`.
+        paths: Paths of the PNG files, `(N,)`.
+        labels: Int64, `(N, 6)`, as returned by `encode_number`.
+        sides: Height and width that images are resized to before cropping.
+        crop: Height and width of the crops; None disables cropping.
+        sizes: Height and width of every whole image, `(N, 2)`; None for crops.
+        batching: Batching of whole images, `"bucketed"` or `"ragged"`.
     """
 
     paths: tuple[Path, ...]
@@ -289,7 +291,7 @@ class NumberImages:
         return len(self.paths)
 
     def subset(self, places: np.ndarray) -> NumberImages:
-        """Those at some places."""
+        """Returns the images at the given indices."""
         return replace(
             self,
             paths=tuple(self.paths[place] for place in places),
@@ -298,7 +300,7 @@ class NumberImages:
         )
 
     def whole(self, smallest: tuple[int, int] | None) -> NumberImages:
-        """The same in their own sizes, enlarged where they are smaller than `smallest`."""
+        """Returns the images in their own sizes, enlarged to at least `smallest`."""
         sizes = np.array([png_size(path) for path in self.paths], "int32").reshape(-1, 2)
         if smallest is not None:
             factors = np.maximum(1, np.max(np.array(smallest) / sizes, axis=1, keepdims=True))
@@ -306,7 +308,7 @@ class NumberImages:
         return replace(self, sizes=sizes)
 
     def single_examples(self, *, seed: int, shuffle: bool, augment: bool) -> tf.data.Dataset:
-        """Gives `(image, label)`; `augment` cuts crops out anywhere, else out of the middle."""
+        """Returns a data set of `(image, label)`, with random crops if `augment`."""
         paths, labels = self._tables()
         order = index_order(len(self), seed, shuffle)
         if self.sizes is not None:
@@ -324,7 +326,7 @@ class NumberImages:
     def same_size_batches(
         self, places: tf.data.Dataset, *, seed: int, augment: bool
     ) -> tf.data.Dataset:
-        """Gives whole pictures of the same size for places `(B,)`; nothing is drawn."""
+        """Returns batches of whole images of one size for batches of indices `(B,)`."""
         paths, labels = self._tables()
         sizes = tf.constant(self.sizes)
 
@@ -342,18 +344,18 @@ class NumberImages:
         return tf.constant([os.fsencode(path) for path in self.paths]), tf.constant(self.labels)
 
     def _crop(self, path: tf.Tensor, draw: tf.Tensor, anywhere: bool) -> tf.Tensor:
-        picture = tf.image.resize(read_gray(path), self.sides, antialias=True)
+        image = tf.image.resize(read_gray(path), self.sides, antialias=True)
         shape = (*(self.crop or self.sides), 1)
         if anywhere:
-            return tf.image.stateless_random_crop(picture, shape, (draw, 0))
+            return tf.image.stateless_random_crop(image, shape, (draw, 0))
         corner = [(side - cut) // 2 for side, cut in zip(self.sides, shape, strict=False)]
-        return tf.slice(picture, [*corner, 0], shape)
+        return tf.slice(image, [*corner, 0], shape)
 
 
 def _in_size(path: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    picture = read_gray(path)
+    image = read_gray(path)
     return tf.cond(
-        tf.reduce_all(tf.shape(picture)[:2] == size),
-        lambda: picture,
-        lambda: tf.image.resize(picture, size),
+        tf.reduce_all(tf.shape(image)[:2] == size),
+        lambda: image,
+        lambda: tf.image.resize(image, size),
     )

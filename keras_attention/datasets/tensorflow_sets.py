@@ -1,4 +1,4 @@
-"""Data sets of tensorflow-datasets, which are downloaded on first use."""
+"""Data sets from tensorflow-datasets, which are downloaded on first use."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from keras_attention.datasets.pipelines import cut_to_box
 from keras_attention.datasets.splits import stratified_split
 from keras_attention.utils.validation import boolean, is_integer, positive_integer
 
-# Where tensorflow-datasets finds most sets and the list of their checksums.
+# Host of most data sets of tensorflow-datasets and of their checksums.
 _HOST = "storage.googleapis.com"
 Found = TypeVar("Found")
 SHUFFLE_BUFFER = 4_000
@@ -25,15 +25,15 @@ SHUFFLE_BUFFER = 4_000
 
 @dataclass(frozen=True)
 class Stream:
-    """Pictures that tensorflow-datasets prepared on disk, and how to read them.
+    """Images that tensorflow-datasets has prepared on disk, read in every epoch.
 
     Attributes:
-        builder: Of tensorflow-datasets; its examples have an `image`, a `label` and, for `crop`, a
-            `bbox`.
-        split: What it calls the part, such as `"train[:5000]"`.
-        size: Pixels along the sides of what is cut out.
-        shuffle_buffer: Pictures, as files, among which the next one is drawn.
-        crop: Whether pictures are cut to their boxes before everything else.
+        builder: Builder of tensorflow-datasets; its examples have an `image`, a `label` and, for
+            `crop`, a `bbox`.
+        split: Split at tensorflow-datasets, such as `"train[:5000]"`.
+        size: Side of the square crops in pixels.
+        shuffle_buffer: Number of encoded images in the shuffle buffer.
+        crop: If True, crop images to their bounding boxes first.
     """
 
     builder: Any
@@ -46,13 +46,14 @@ class Stream:
         return int(self.builder.info.splits[self.split].num_examples)
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
-        """Reads `(file, label)`; shuffled, the files of the set and what is in them.
+        """Returns a data set of `(encoded_image, label)`.
 
-        With `crop` it is `((file, box), label)`.
+        With `crop` it is `((encoded_image, box), label)`. With `shuffle` both the files and the
+        examples are shuffled.
         """
         import tensorflow_datasets as tfds
 
-        # Other parts, such as the masks of birds, take longer to decode than all else to read.
+        # Decoding other features, such as the masks of birds, would take longer than all the rest.
         parts = {"image": True, "label": True} | ({"bbox": True} if self.crop else {})
         decoders = {"image": tfds.decode.SkipDecoding()}
         dataset = self.builder.as_dataset(
@@ -60,25 +61,25 @@ class Stream:
             decoders=tfds.decode.PartialDecoding(parts, decoders=decoders),
             read_config=tfds.ReadConfig(shuffle_seed=seed, try_autocache=False),
             shuffle_files=shuffle,
-        ).map(lambda example: (self._picture(example), example["label"]))
+        ).map(lambda example: (self._image_and_box(example), example["label"]))
         if shuffle:
             dataset = dataset.shuffle(self.shuffle_buffer, seed=seed)
         return dataset
 
-    def _picture(self, example: dict[str, tf.Tensor]) -> Any:
+    def _image_and_box(self, example: dict[str, tf.Tensor]) -> Any:
         return (example["image"], example["bbox"]) if self.crop else example["image"]
 
-    def read(self, picture: Any) -> tf.Tensor:
-        """Decodes a file, a JPEG or any other, and cuts it to its box: bytes `(H, W, 3)`."""
-        file, box = picture if self.crop else (picture, None)
+    def read(self, image: Any) -> tf.Tensor:
+        """Decodes an image and crops it to its bounding box: uint8 `(H, W, 3)`."""
+        file, box = image if self.crop else (image, None)
         pixels = tf.io.decode_image(check_image_file(file), channels=3, expand_animations=False)
         return cut_to_box(pixels, box) if self.crop else pixels
 
     def first_examples(self, train_size: int | None) -> "Stream":
-        """Leaves all but the first pictures out; None for all.
+        """Keeps only the first `train_size` images; None keeps all.
 
         Raises:
-            ValueError: For a `train_size` beyond their number.
+            ValueError: If `train_size` exceeds their number.
         """
         if train_size is None:
             return self
@@ -99,26 +100,26 @@ def read_tensorflow_set(
     splits: Mapping[str, str] | None = None,
     label: str = "label",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one part of a set of images that fits into memory.
+    """Reads one split of a set of images that fits into memory.
 
     Args:
-        name: A name of tensorflow-datasets.
+        name: Name at tensorflow-datasets.
         split: `"train"` or `"test"`.
-        size: Pixels along the sides after bilinear resizing; None for the set's own, where all
-            images have the same.
-        train_size: Images for training, chosen by class in equal shares; None for all. The test
-            part stays as published.
+        size: Side of the images in pixels after bilinear resizing. None keeps the original size,
+            which must be the same for all images.
+        train_size: Number of training images, drawn with equal class proportions; None uses all.
+            The test split stays as published.
         data_dir: Folder of tensorflow-datasets where the set is or goes; None for that of the
             environment variable `TFDS_DATA_DIR`, or the usual one.
-        splits: What tensorflow-datasets calls the parts, where it has other names.
-        label: What it calls the labels.
+        splits: Names of the splits at tensorflow-datasets, where they differ.
+        label: Name of the label feature.
 
     Returns:
-        Images `(N, H, W, channels)`, bytes or, where resized, floats in `[0, 1]`; int64 labels.
+        Images `(N, H, W, channels)`, uint8 or, if resized, floats in `[0, 1]`; int64 labels.
 
     Raises:
-        ConnectionError: When the set is neither on this machine nor to be downloaded.
-        ValueError: For a `train_size` that leaves a class out.
+        ConnectionError: If the set is not on this machine and cannot be downloaded.
+        ValueError: If `train_size` leaves a class out.
     """
     folder = os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
     images, labels = _load(name, (splits or {}).get(split, split), size, folder, label)
@@ -144,15 +145,15 @@ def _load(
 
 
 def load_or_download(name: str, get: Callable[[bool], Found]) -> Found:
-    """Gets a data set from this machine, else by downloading it.
+    """Loads a data set from this machine, or downloads it.
 
     Args:
-        name: Of the data set, for the error.
-        get: Takes whether to download, and raises AssertionError or FileNotFoundError where the
-            data set is not here and is not to be downloaded.
+        name: Name of the data set, for the error message.
+        get: Function of a flag that allows downloading. Without it, the function raises
+            AssertionError or FileNotFoundError if the data set is not on this machine.
 
     Raises:
-        ConnectionError: When it cannot be downloaded, at once where there is no network.
+        ConnectionError: If it cannot be downloaded; raised at once if there is no network.
     """
     import tensorflow_datasets as tfds
 
@@ -166,7 +167,7 @@ def load_or_download(name: str, get: Callable[[bool], Found]) -> Found:
     except (OSError, tfds.download.DownloadError) as error:
         raise ConnectionError(
             f"The data set {name!r} is not on this machine and could not be downloaded; it needs "
-            f"a network once. `list_datasets()` names those that need none. ({error})"
+            f"a network once. `list_datasets()` shows the sets that need none. ({error})"
         ) from error
 
 
@@ -189,7 +190,7 @@ def _as_square(image: tf.Tensor, size: int | None) -> tf.Tensor:
 
 
 def _require_network() -> None:
-    """Fails at once where tensorflow-datasets would try again for minutes."""
+    """Fails at once if there is no network; tensorflow-datasets would retry for minutes."""
     if not urllib.request.getproxies():
         socket.getaddrinfo(_HOST, 443)
 
@@ -203,29 +204,29 @@ def read_tensorflow_stream(
     shuffle_buffer: int = SHUFFLE_BUFFER,
     crop: bool = False,
 ) -> tuple[Stream]:
-    """Finds one part of a set of pictures on disk, or downloads it; every pass reads it.
+    """Prepares one split of a set of images that are read from disk in every epoch.
 
     Args:
-        name: A name of tensorflow-datasets, whose examples have an `image` and a `label`.
+        name: Name at tensorflow-datasets; examples must have an `image` and a `label`.
         split: `"train"` or `"test"`, as published.
-        size: Pixels along the sides of the squares that are cut out.
-        train_size: Pictures for training: the first so many as they lie on disk, in an order that
-            looks random and is always the same; see `read_imagenet`. None for all.
+        size: Side of the square crops in pixels.
+        train_size: Number of training images: the first ones on disk, where they are in a fixed
+            pseudo-random order; see `read_imagenet`. None uses all.
         data_dir: Folder of tensorflow-datasets where the set is or goes; None for that of the
             environment variable `TFDS_DATA_DIR`, or the usual one.
-        shuffle_buffer: Pictures, as files, among which the next one is drawn where the order is
-            shuffled: at 0.1 MB each 0.4 GB in memory by default.
-        crop: Whether pictures are cut to their boxes before everything else, as birds are in
-            Zagoruyko and Komodakis, Paying More Attention to Attention (2017), section 4.2.1. Of
-            the names that `load` knows only `"caltech_birds2011"` takes it.
+        shuffle_buffer: Number of encoded images in the shuffle buffer. The default needs about
+            0.4 GB of memory at 0.1 MB per image.
+        crop: If True, crop images to their bounding boxes first, as Zagoruyko and Komodakis,
+            Paying More Attention to Attention (2017), section 4.2.1, do for birds. Only
+            `"caltech_birds2011"` supports it.
 
     Returns:
-        What `serve_stream` serves.
+        The input of `serve_stream`.
 
     Raises:
-        ConnectionError: When the set is neither on this machine nor to be downloaded.
-        ValueError: For a `train_size` beyond the pictures, a `shuffle_buffer` that is no positive
-            integer, or a `crop` of pictures without one box each.
+        ConnectionError: If the set is not on this machine and cannot be downloaded.
+        ValueError: If `train_size` exceeds the number of images, `shuffle_buffer` is not a
+            positive integer, or `crop` is set and images have no bounding box.
     """
     cut = boolean("crop", crop)
     buffer = positive_integer("shuffle_buffer", shuffle_buffer)
@@ -233,7 +234,7 @@ def read_tensorflow_stream(
     builder = load_or_download(name, partial(_prepared_builder, name, split, folder))
     if cut and "bbox" not in builder.info.features:
         raise ValueError(
-            f"`crop` must be False for {name!r}, which has no box of each picture. "
+            f"`crop` must be False for {name!r}, whose images have no bounding boxes. "
             f"Received: crop={crop!r}"
         )
     stream = Stream(builder, split, size, buffer, cut)
@@ -248,4 +249,4 @@ def _prepared_builder(name: str, split: str, folder: str | None, download: bool)
         builder.download_and_prepare()
     if split in builder.info.splits:
         return builder
-    raise FileNotFoundError(f"{name!r} has no part {split!r} in {builder.data_dir!r}")
+    raise FileNotFoundError(f"{name!r} has no split {split!r} in {builder.data_dir!r}")

@@ -6,7 +6,7 @@ from PIL import Image
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 CLASSES = (0, 7, 42)
 OF_CLASS = 4
-# Of each picture: its width and height, and its signs' left, top, right, bottom and class.
+# Of each image: its width and height, and its signs' left, top, right, bottom and class.
 SCENES = {
     "00000": ((136, 80), [(34, 20, 68, 40, 11), (0, 0, 10, 80, 1)]),
     "00007": ((136, 80), []),
@@ -54,7 +54,7 @@ def make_gtsrb(folder):
 
 
 def make_gtsdb(folder):
-    """GTSDB with five small pictures: gray, signs red."""
+    """GTSDB with five small images: gray, signs red."""
     root = folder / "FullIJCNN2013"
     root.mkdir(parents=True)
     lines = []
@@ -77,7 +77,7 @@ def face_shape():
     return np.concatenate([outline, rng.uniform(-9, 9, (50, 2))])
 
 
-def face_picture(turn, move):
+def draw_face(turn, move):
     """Smooth waves that move and turn with the face's landmarks."""
     y, x = np.mgrid[: FRAME[0], : FRAME[1]]
     u, v = np.moveaxis((np.stack([x, y], axis=-1) - move) @ np.linalg.inv(turn), -1, 0)
@@ -98,7 +98,7 @@ def make_pain_archive(folder):
             frame = f"{sequence}{number + 1:03d}"
             cos, sin = np.cos(angle := rng.uniform(-0.2, 0.2)), np.sin(angle)
             turn, move = np.array([[cos, sin], [-sin, cos]]), np.array([40 + number, 30])
-            Image.fromarray(face_picture(turn, move)).save(images / f"{frame}.png")
+            Image.fromarray(draw_face(turn, move)).save(images / f"{frame}.png")
             lines = [f"   {x:.7e}   {y:.7e}\n" for x, y in face_shape() @ turn + move]
             (points / f"{frame}_aam.txt").write_text("".join(lines))
             (labels / f"{frame}_facs.txt").write_text(f"   {number % 17:.7e}\n")

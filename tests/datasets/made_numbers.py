@@ -1,10 +1,10 @@
-"""A small folder of SVHN's whole pictures in its true format."""
+"""A small folder of SVHN's whole images in its true format."""
 
 import h5py
 import numpy as np
 from PIL import Image
 
-# Of each part: the number that a picture shows, and the picture's rows and columns.
+# Of each part: the number that an image shows, and the image's rows and columns.
 PARTS = {
     "train": [("7", (30, 60)), ("19", (64, 128)), ("205", (20, 90)), ("123456", (30, 60))],
     "extra": [("4321", (70, 40)), ("10", (30, 60))],
@@ -19,18 +19,18 @@ PARTS = {
 
 
 def color(part, number):
-    """Every picture has a color of its own."""
+    """Every image has a color of its own."""
     return 20 * (1 + list(PARTS).index(part)), 30 * number, 200
 
 
 def pixels(part, number, sides):
-    picture = np.full((*sides, 3), color(part, number), "uint8")
-    picture[:, sides[1] // 2 :] //= 2
-    return picture
+    image = np.full((*sides, 3), color(part, number), "uint8")
+    image[:, sides[1] // 2 :] //= 2
+    return image
 
 
 def make_svhn(folder):
-    """The three folders as they unpack: pictures 1.png and so on, and digitStruct.mat."""
+    """The three folders as they unpack: images 1.png and so on, and digitStruct.mat."""
     for part, shown in PARTS.items():
         (folder / part).mkdir(parents=True)
         for number, (_, sides) in enumerate(shown, start=1):

@@ -10,7 +10,7 @@ HEADER = (
 AGES = ("(0, 2)", "(4, 6)", "(8, 12)", "(15, 20)", "(25, 32)", "(38, 43)", "(48, 53)", "(60, 100)")
 # Lines of every fold beside two of each class: an age that fits nearly and three that do not.
 ODD = (("(27, 32)", "f"), ("None", "m"), ("35", "u"), ("(8, 23)", ""))
-# Of each picture of food: its sides, and its dishes by folder.
+# Of each image of food: its sides, and its dishes by folder.
 MEALS = {
     10: ((60, 40), {1: [(0, 0, 30, 40), (30, 0, 60, 40)], 2: [(10, 10, 50, 30)]}),
     11: ((50, 50), {2: [(5, 5, 45, 45)], 3: [(0, 25, 50, 60)]}),
@@ -31,8 +31,8 @@ MODES = ("RGB", "RGB", "RGB", "RGB", "L", "CMYK")
 FORMATS = ("JPEG", "JPEG", "PNG", "GIF")
 
 
-def picture(color, sides):
-    """A picture of one color, its left half dark."""
+def solid_image(color, sides):
+    """An image of one color, its left half dark."""
     pixels = np.full((sides[1], sides[0], 3), color, "uint8")
     pixels[:, : sides[0] // 2] //= 4
     return Image.fromarray(pixels)
@@ -53,24 +53,24 @@ def make_adience(folder):
             ):
                 (folder / kind / user).mkdir(parents=True, exist_ok=True)
                 path = folder / kind / user / f"{start}.{number}.{name}"
-                picture(color + fold, (40, 40)).save(path)
+                solid_image(color + fold, (40, 40)).save(path)
         (folder / f"fold_{fold}_data.txt").write_text("\n".join(lines) + "\n")
     return folder
 
 
 def make_uec_food(folder):
-    """A hundred categories with four pictures of their own, and two that several share."""
+    """A hundred categories with four images of their own, and two that several share."""
     root = folder / "UECFOOD100"
     dishes = {label: [] for label in range(1, 101)}
     for label, lines in dishes.items():
         (root / str(label)).mkdir(parents=True)
         for number in range(4):
             name = 100 * label + number
-            picture(100 + label, (24, 20)).save(root / str(label) / f"{name}.jpg")
+            solid_image(100 + label, (24, 20)).save(root / str(label) / f"{name}.jpg")
             lines.append(f"{name} 4 4 20 16")
     for name, (sides, shown) in MEALS.items():
         for label, boxes in shown.items():
-            picture(255, sides).save(root / str(label) / f"{name}.jpg", quality=95)
+            solid_image(255, sides).save(root / str(label) / f"{name}.jpg", quality=95)
             dishes[label] += [f"{name} {' '.join(map(str, box))}" for box in boxes]
     for label, lines in dishes.items():
         table = root / str(label) / "bb_info.txt"
@@ -81,17 +81,17 @@ def make_uec_food(folder):
 
 
 def make_mit_scenes(folder):
-    """67 classes with two pictures each for training, one for testing and one in neither list.
+    """67 classes with two images each for training, one for testing and one in neither list.
 
     Lists end without a line's end, one is from Windows. Names have blanks and capitals, and some
-    pictures are not what their names say.
+    images are not what their names say.
     """
     images, listed = folder / "indoorCVPR_09" / "Images", {"Train": [], "Test": []}
     for label, name in enumerate(SCENES):
         (images / name).mkdir(parents=True)
         for number, part in enumerate(("Train", "Test", "Train", None)):
             path = images / name / f"{name} {number}{'.JPG' if number else '_gif.jpg'}"
-            image = picture(100 + label, (40, 32 + number)).convert(MODES[label % len(MODES)])
+            image = solid_image(100 + label, (40, 32 + number)).convert(MODES[label % len(MODES)])
             image.save(path, FORMATS[(label + number) % 4] if image.mode == "RGB" else "JPEG")
             if part:
                 listed[part].append(f"{name}/{path.name}")

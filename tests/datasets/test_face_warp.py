@@ -9,7 +9,7 @@ CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.4, 0.6], [0.7, 0.2]]) * (
 
 
 def smooth(height, width):
-    """A picture whose bilinear interpolation is almost exact."""
+    """An image whose bilinear interpolation is almost exact."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / 9 + y / 7), np.cos(x / 8 - y / 9), np.sin(y / 6)]
     return (np.stack(waves, axis=-1) / 2 + 0.5).astype("float32")
@@ -21,13 +21,13 @@ def turned(shape, angle=0.0, scale=1.0, move=(0.0, 0.0)):
 
 
 def test_reference_landmarks_change_nothing():
-    picture = smooth(SIZE, SIZE)
-    warped = warp(picture, CORNERS.astype("float32"), warp_weights(CORNERS, SIZE), SIZE)
-    np.testing.assert_allclose(warped, picture, atol=1e-5)
+    image = smooth(SIZE, SIZE)
+    warped = warp(image, CORNERS.astype("float32"), warp_weights(CORNERS, SIZE), SIZE)
+    np.testing.assert_allclose(warped, image, atol=1e-5)
 
 
 def test_an_affine_change_is_undone():
-    """The picture at A x must come back to x."""
+    """The image at A x must come back to x."""
     affine, move = np.array([[1.3, 0.2], [-0.3, 1.1]]), np.array([9.0, 4.0])
     wide = smooth(60, 60)
     landmarks = (CORNERS @ affine + move).astype("float32")
@@ -42,14 +42,14 @@ def test_each_triangle_is_warped_on_its_own():
     """Moving one landmark moves what is read around it and nothing far away."""
     moved = CORNERS.copy()
     moved[4] += [3.0, -2.0]
-    picture, weights = smooth(SIZE, SIZE), warp_weights(CORNERS, SIZE)
+    image, weights = smooth(SIZE, SIZE), warp_weights(CORNERS, SIZE)
     where = weights @ moved
     inner = weights @ CORNERS - np.stack(np.meshgrid(*[np.arange(SIZE)] * 2), -1).reshape(-1, 2)
     np.testing.assert_allclose(inner, 0, atol=1e-5)
     far = weights[:, 4] == 0
     assert 0.1 < far.mean() < 0.9
-    warped = warp(picture, moved.astype("float32"), weights, SIZE).numpy().reshape(-1, 3)
-    np.testing.assert_allclose(warped[far], picture.reshape(-1, 3)[far], atol=1e-5)
+    warped = warp(image, moved.astype("float32"), weights, SIZE).numpy().reshape(-1, 3)
+    np.testing.assert_allclose(warped[far], image.reshape(-1, 3)[far], atol=1e-5)
     assert np.abs(where[~far] - (weights @ CORNERS)[~far]).max() > 2
 
 
@@ -66,7 +66,7 @@ def test_outside_the_outline_is_black_and_inside_weights_sum_to_one():
     assert warped.max() == 1
 
 
-def test_samples_smooth_pictures_that_shrink():
+def test_samples_smooth_images_that_shrink():
     """Rows of black and white, four to a pixel of the result."""
     rows = np.zeros((4 * SIZE, 4 * SIZE, 1), "float32")
     rows[1::2] = 1

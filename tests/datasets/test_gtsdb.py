@@ -1,4 +1,4 @@
-"""The official folder of GTSDB, on a few pictures in its true format."""
+"""The official folder of GTSDB, on a few images in its true format."""
 
 import shutil
 
@@ -26,7 +26,7 @@ def items(split, **arguments):
 
 
 @pytest.mark.parametrize("inside", ["", "FullIJCNN2013"])
-def test_pictures_fill_the_top_left_of_squares(made, inside):
+def test_images_fill_the_top_left_of_squares(made, inside):
     dataset = datasets.load("gtsdb", "train", data_dir=made / inside, size=68, shuffle=False)
     image, labels = dataset.element_spec
     assert image == tf.TensorSpec((68, 68, 3), tf.float32)
@@ -36,16 +36,16 @@ def test_pictures_fill_the_top_left_of_squares(made, inside):
     wide, empty, high = dataset.as_numpy_iterator()
     assert wide[1]["labels"].tolist() == [11, 1, *6 * [-1]]
     assert wide[1]["boxes"][:3].tolist() == [[17, 10, 34, 20], [0, 0, 5, 40], 4 * [-1]]
-    assert wide[0][40:].max() == 0, "below the picture"
+    assert wide[0][40:].max() == 0, "below the image"
     np.testing.assert_allclose(wide[0][11:19, 18:33, 0], 200 / 255, rtol=1e-6)
     np.testing.assert_allclose(wide[0][11:19, 18:33, 1:], 0)
-    assert empty[1]["labels"].max() == -1, "a picture without signs"
+    assert empty[1]["labels"].max() == -1, "an image without signs"
     np.testing.assert_allclose(empty[0][:40], 100 / 255, rtol=1e-6)
-    assert high[0][:, 46:].max() == 0, "beside the picture"
+    assert high[0][:, 46:].max() == 0, "beside the image"
     np.testing.assert_allclose(high[1]["boxes"][0], [4.5, 6.8, 45, 68], rtol=1e-6)
 
 
-def test_pictures_can_be_stretched(made):
+def test_images_can_be_stretched(made):
     (image, labels), _ = items("test", data_dir=made, size=40, keep_aspect_ratio=False)
     np.testing.assert_allclose(labels["boxes"][0], [20, 20, 40, 40])
     assert image[:, :, 1].min() == 0
@@ -81,12 +81,12 @@ def test_passes_have_orders_of_their_own_and_the_same_for_a_seed(made):
     assert [tuple(images.shape) for images, _ in first] == [(2, 8, 8, 3), (1, 8, 8, 3)]
 
 
-def test_pictures_are_read_when_they_come(root):
+def test_images_are_read_when_they_come(root):
     """Not when the set is loaded, but for their headers."""
     path = root / "00600.ppm"
     path.write_bytes(path.read_bytes()[:500])
     dataset = datasets.load("gtsdb", "test", data_dir=root)
-    with pytest.raises(tf.errors.OpError, match=r"whole picture in .*00600.ppm"):
+    with pytest.raises(tf.errors.OpError, match=r"whole image in .*00600.ppm"):
         next(iter(dataset))
 
 
@@ -130,8 +130,8 @@ def test_what_is_missing_is_said(root, tmp_path, monkeypatch):
     for name in ("keep_aspect_ratio", "superclasses"):
         with pytest.raises(ValueError, match=f"True or False. Received: {name}=1"):
             items("train", data_dir=root, **{name: 1})
-    (root / "00899.ppm").write_text("no picture")
-    with pytest.raises(ValueError, match=r"a picture in .*00899.ppm"):
+    (root / "00899.ppm").write_text("no image")
+    with pytest.raises(ValueError, match=r"an image in .*00899.ppm"):
         items("test", data_dir=root)
     (root / "00600.ppm").unlink()
     with pytest.raises(ValueError, match=r"in line 4 of its gt.txt. Received: '00600.ppm'"):
@@ -139,7 +139,7 @@ def test_what_is_missing_is_said(root, tmp_path, monkeypatch):
     lines = [line for line in (root / "gt.txt").read_text().splitlines() if "00600" not in line]
     (root / "gt.txt").write_text("\n".join(lines))
     (root / "00899.ppm").unlink()
-    with pytest.raises(ValueError, match=r"without pictures for split='test'"):
+    with pytest.raises(ValueError, match=r"without images for split='test'"):
         items("test", data_dir=root)
     (root / "gt.txt").unlink()
     with pytest.raises(ValueError, match=r"GTSDB_DIR, must name .*Received: data_dir=.*00000.ppm"):

@@ -17,7 +17,7 @@ from tests.datasets.made_pictures import make_adience, make_mit_scenes, make_uec
 from tests.datasets.made_sequences import make_flights, make_sensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* numbers have more than 5 digits")
-# Of each set: who makes its folder, what to load of it, and its pictures or tables of numbers.
+# Of each set: who makes its folder, what to load of it, and its images or tables of numbers.
 SETS = {
     "gtsrb": (make_gtsrb, {}, "GTSRB/Final_Training/Images/*/*.ppm"),
     "gtsdb": (make_gtsdb, {}, "FullIJCNN2013/00000.ppm"),
@@ -67,7 +67,7 @@ def made(sets, name, tmp_path):
     ("sets", "name"),
     [
         pytest.param(sets, name, id=f"{what}-{name}")
-        for what, sets in (("pictures", SETS), ("tables", TABLES))
+        for what, sets in (("images", SETS), ("tables", TABLES))
         for name in sets
     ],
 )
@@ -81,7 +81,7 @@ def test_files_that_link_out_of_the_folder(sets, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_pictures_of_billions_of_pixels(name, tmp_path):
+def test_images_of_billions_of_pixels(name, tmp_path):
     folder, options, paths = made(SETS, name, tmp_path)
     for path in paths:
         path.write_bytes(hostile_png(50_000, 50_000))
@@ -100,13 +100,13 @@ def test_entries_that_name_a_file_elsewhere(entry, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG"])
-def test_whole_pictures_of_every_kind_are_read(kind, tmp_path):
-    path = tmp_path / "picture"
+def test_whole_images_of_every_kind_are_read(kind, tmp_path):
+    path = tmp_path / "image"
     Image.fromarray(np.full((21, 37, 3), 9, "uint8")).save(path, kind)
     file = tf.io.read_file(str(path))
     assert image_files.check_image_file(file) == file
-    with image_files.open_image(path) as picture:
-        assert picture.size == (37, 21)
+    with image_files.open_image(path) as image:
+        assert image.size == (37, 21)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_whole_pictures_of_every_kind_are_read(kind, tmp_path):
     ],
     ids=lambda file: repr(file[:12]),
 )
-def test_other_files_are_no_pictures(file, tmp_path):
+def test_other_files_are_no_images(file, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError, match="Expected a BMP, GIF, JPEG or PNG"):
         image_files.check_image_file(tf.constant(file))
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(file)
     with pytest.raises(ValueError, match="Received: "):
         image_files.open_image(path)

@@ -19,7 +19,7 @@ SIDES = ((40, 60), (75, 50), (33, 33), (64, 48))
 
 
 def jpeg(color, sides):
-    """A picture whose left half is dark, as a JPEG file."""
+    """A photo whose left half is dark, as a JPEG file."""
     pixels = np.full((*sides, 3), color, "uint8")
     pixels[:, : sides[1] // 2] //= 4
     file = io.BytesIO()
@@ -34,15 +34,15 @@ def add(archive, name, content):
 
 
 def make_archives(folder):
-    """An archive of archives, one a class, for training; one of pictures for validation."""
+    """An archive of archives, one a class, for training; one of images for validation."""
     folder.mkdir(parents=True)
     with tarfile.open(folder / "ILSVRC2012_img_train.tar", "w") as train:
         for number, synset in enumerate(SYNSETS):
             file = io.BytesIO()
             with tarfile.open(fileobj=file, mode="w") as of_class:
-                for picture, sides in enumerate(SIDES):
-                    color = 60 + 60 * number + 10 * picture
-                    add(of_class, f"{synset}_{picture}.JPEG", jpeg(color, sides))
+                for photo, sides in enumerate(SIDES):
+                    color = 60 + 60 * number + 10 * photo
+                    add(of_class, f"{synset}_{photo}.JPEG", jpeg(color, sides))
             add(train, f"{synset}.tar", file.getvalue())
     with tarfile.open(folder / "ILSVRC2012_img_val.tar", "w") as validation:
         for number in range(3):
@@ -115,7 +115,7 @@ def test_nothing_is_kept_in_memory(folder, monkeypatch):
     load("test", folder)
 
 
-def test_train_size_takes_the_same_pictures_for_every_seed(folder):
+def test_train_size_takes_the_same_images_for_every_seed(folder):
     parts = [
         arrays(load("train", folder, seed=seed, train_size=5, augment=False)) for seed in (1, 2)
     ]
@@ -126,14 +126,14 @@ def test_train_size_takes_the_same_pictures_for_every_seed(folder):
 
 @pytest.mark.parametrize("sides", SIDES)
 def test_shorter_side_then_the_middle_or_anywhere(sides):
-    picture = resize_for_crop(tf.io.decode_image(jpeg(200, sides)), 28)
-    assert min(picture.shape[:2]) == 32
-    assert max(picture.shape[:2]) == round(32 * max(sides) / min(sides))
-    square = center_crop(picture, 28).numpy()
+    photo = resize_for_crop(tf.io.decode_image(jpeg(200, sides)), 28)
+    assert min(photo.shape[:2]) == 32
+    assert max(photo.shape[:2]) == round(32 * max(sides) / min(sides))
+    square = center_crop(photo, 28).numpy()
     # The dark half ends in the middle.
     np.testing.assert_allclose(square[:, 2:12].mean(), 50 / 255, atol=0.02)
     np.testing.assert_allclose(square[:, -12:-2].mean(), 200 / 255, atol=0.02)
-    drawn = [random_crop(picture, 28, tf.constant(draw, tf.int64)).numpy() for draw in range(40)]
+    drawn = [random_crop(photo, 28, tf.constant(draw, tf.int64)).numpy() for draw in range(40)]
     bright_left = np.mean([image[:, :3].mean() > image[:, -3:].mean() for image in drawn])
     assert 0.2 < bright_left < 0.8
 

@@ -1,4 +1,4 @@
-"""The published folder of MIT's Indoor Scenes, on a few pictures in its true format."""
+"""The published folder of MIT's Indoor Scenes, on a few images in its true format."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_attention import datasets
 from keras_attention.datasets import read_mit_scenes
-from tests.datasets.made_pictures import SCENES, make_mit_scenes, picture
+from tests.datasets.made_pictures import SCENES, make_mit_scenes, solid_image
 
 LABELS = list(range(67))
 
@@ -31,12 +31,12 @@ def files(folder, split="test", **arguments):
 
 
 def scene(part, index):
-    """What is read of a picture."""
+    """What is read of an image."""
     return part.read((str(part.paths[index]), tf.zeros(0, tf.int32))).numpy()
 
 
 @pytest.mark.parametrize("inside", ["", "indoorCVPR_09"])
-def test_pictures_and_labels(made, inside):
+def test_images_and_labels(made, inside):
     """Whatever the files are: JPEG in color, gray or CMYK, PNG, or GIF."""
     arguments = {"data_dir": made / inside, "shuffle": False, "augment": False}
     for split, count in (("train", 2), ("test", 1)):
@@ -104,7 +104,7 @@ def test_jpeg_files_that_end_early(root, progressive, lost):
 def test_names_of_any_encoding(root):
     name = os.fsdecode("café.jpg".encode("latin-1"))
     try:
-        picture(9, (8, 8)).save(root / "Images" / "bar" / name, "PNG")
+        solid_image(9, (8, 8)).save(root / "Images" / "bar" / name, "PNG")
     except OSError:
         pytest.skip("this file system takes names in UTF-8 alone")
     (root / "TestImages.txt").write_bytes(b"bar/" + os.fsencode(name) + b"\n")

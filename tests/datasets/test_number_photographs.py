@@ -78,7 +78,7 @@ def test_same_seed_gives_the_same_passes():
     assert not np.array_equal(passes[0][0][0], arrays(other)[0]), "every seed has its numbers"
 
 
-def test_without_redraw_pictures_stay_whatever_the_order():
+def test_without_redraw_images_stay_whatever_the_order():
     kept = {"train_size": 12, "augment": False, "seed": 1}
     plain, labels = arrays(load("train", 5, shuffle=False, **kept))
     shuffled, order = arrays(load("train", 12, shuffle=True, **kept))
@@ -86,7 +86,7 @@ def test_without_redraw_pictures_stay_whatever_the_order():
     assert {image.tobytes() for image in plain} == {image.tobytes() for image in shuffled}
 
 
-def test_whole_pictures_are_the_same_one_by_one_and_in_batches():
+def test_whole_images_are_the_same_one_by_one_and_in_batches():
     singles = list(load("test", test_size=20).as_numpy_iterator())
     assert {image.shape[0] for image, _ in singles} >= {60, 442}
     batches = load("test", 3, test_size=20)
@@ -104,7 +104,7 @@ def test_whole_pictures_are_the_same_one_by_one_and_in_batches():
     assert labels[1].numpy().tolist() == singles[1][1].tolist()
 
 
-def test_large_pictures_and_crops_for_testing():
+def test_large_images_and_crops_for_testing():
     sides = [tuple(image.shape) for image, _ in load("test", test_size=8, sizes="large")]
     assert min(sides) >= (363, 735, 1)
     assert max(sides) <= (442, 1083, 1)
@@ -139,7 +139,7 @@ def test_the_splits_share_no_digit():
 
 @given(seed=st.integers(0, 2**31), rows=st.integers(60, 450), columns=st.integers(120, 1100))
 @settings(max_examples=15, deadline=None)
-def test_numbers_lie_inside_of_whole_pictures(seed, rows, columns):
+def test_numbers_lie_inside_of_whole_images(seed, rows, columns):
     drawn, length = draws(8, seed), tf.constant([1, 2, 3, 4, 5, 5, 1, 3])
     transforms = placement_transforms(drawn, length, (rows, columns), whole=True)
     full = digit_strips(tf.ones((8, 5, CELL, CELL)), length)
@@ -176,7 +176,7 @@ def test_ink_differs_from_what_is_behind_it(seed):
 
 @given(sizes=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=20))
 @settings(max_examples=20, deadline=None)
-def test_buckets_hold_every_picture_once(sizes):
+def test_buckets_hold_every_image_once(sizes):
     sizes = np.array(sizes)
     batches = [batch.tolist() for batch in bucket_by_size(sizes, 3, 0, False).as_numpy_iterator()]
     assert sorted(place for batch in batches for place in batch) == list(range(len(sizes)))

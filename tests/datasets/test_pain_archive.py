@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_attention import datasets
 from keras_attention.datasets.splits import choose_subjects
-from tests.datasets.made_folders import SUBJECTS, face_picture, face_shape, make_pain_archive
+from tests.datasets.made_folders import SUBJECTS, draw_face, face_shape, make_pain_archive
 
 # One of three subjects is for testing: the one with nearest to 30 % of the 13 frames.
 TEST_FRAMES = 4
@@ -52,10 +52,10 @@ def test_moved_and_turned_faces_come_out_alike(made):
     faces, _ = arrays(load("train", made, augment=False))
     assert np.abs(faces - faces[0]).max() < 0.05
     assert faces[0].std() > 0.2
-    # The middle of the first face is the middle of an upright picture, rows as rows.
+    # The middle of the first face is the middle of an upright image, rows as rows.
     left, top = face_shape().min(axis=0) + np.array([40, 30])
     right, bottom = face_shape().max(axis=0) + np.array([40, 30])
-    upright = Image.fromarray(face_picture(np.eye(2), (40, 30)))
+    upright = Image.fromarray(draw_face(np.eye(2), (40, 30)))
     side = round(48 * (right - left) / (bottom - top))
     upright = upright.resize((side, 48), box=(left, top, right, bottom))
     margin = (48 - side) // 2

@@ -1,4 +1,4 @@
-"""The published folders of SVHN's whole pictures, on a few in their true format."""
+"""The published folders of SVHN's whole images, on a few in their true format."""
 
 import shutil
 
@@ -37,7 +37,7 @@ def load(split, folder, batch_size=None, **arguments):
 
 
 def gray(part, number):
-    """Of a picture's left half."""
+    """Of an image's left half."""
     return float(np.dot(color(part, number), (0.2989, 0.587, 0.114)) / 255)
 
 
@@ -95,7 +95,7 @@ def test_validation_is_drawn_out_of_the_training_part(made):
     assert next(iter(crops))[0].shape == (2, 54, 110, 1)
 
 
-def test_whole_pictures_one_by_one(made):
+def test_whole_images_one_by_one(made):
     dataset = load("test", made)
     assert dataset.element_spec[0].shape.as_list() == [None, None, 1]
     found = list(dataset.as_numpy_iterator())
@@ -134,7 +134,7 @@ def test_ragged_batches(made):
     assert len(last[1]) == 2
 
 
-def test_small_pictures_are_enlarged_and_large_ones_chosen(made):
+def test_small_images_are_enlarged_and_large_ones_chosen(made):
     images = [image for image, _ in load("test", made, smallest=(54, 110))]
     assert [image.shape[:2] for image in images] == [
         (55, 110),
@@ -155,7 +155,7 @@ def test_the_environment_variable_leads_to_the_folder(made, monkeypatch):
         datasets.load("svhn_numbers", "test")
 
 
-def test_broken_pictures_are_named(root):
+def test_broken_images_are_named(root):
     path = root / "test" / "2.png"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
@@ -171,7 +171,7 @@ def test_broken_pictures_are_named(root):
         load("test", root)
 
 
-def test_pictures_outside_are_refused(root):
+def test_images_outside_are_refused(root):
     path = root / "test" / "2.png"
     path.unlink()
     path.symlink_to(root / "train" / "1.png")

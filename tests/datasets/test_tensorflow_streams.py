@@ -17,7 +17,7 @@ from keras_attention.datasets.pipelines import cut_to_box
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 NAMES = ("stanford_dogs", "cars196", "caltech_birds2011")
 COUNTS = {"train": 9, "test": 5}
-# What the examples hold beside pictures and labels.
+# What the examples hold beside images and labels.
 BOX = tfds.features.BBox(0.1, 0.1, 0.9, 0.9)
 REST = {
     "stanford_dogs": {"objects": [{"bbox": BOX}]},
@@ -43,7 +43,7 @@ BOXES = (
 
 
 def file(number):
-    """A picture whose left half is dark; among JPEG files also one of PNG, with transparency."""
+    """An image whose left half is dark; among JPEG files also one of PNG, with transparency."""
     pixels = np.full((40 + number, 60, 3), 120 + 10 * number, "uint8")
     pixels[:, :30] //= 4
     written = io.BytesIO()
@@ -81,7 +81,7 @@ def prepared(folder, names, generate):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """All three, of which only the pictures are made up."""
+    """All three, of which only the images are made up."""
     folder = prepared(tmp_path_factory.mktemp("tfds"), NAMES, examples)
     for name in NAMES:
         dataset = datasets.load(name, "test", data_dir=folder, size=28)
@@ -90,7 +90,7 @@ def folder(tmp_path_factory):
 
 
 def bird(box):
-    """A picture that is noise in the box, or in a line of pixels, and black elsewhere."""
+    """An image that is noise in the box, or in a line of pixels, and black elsewhere."""
     top, left, bottom, right = box
     top, left = min(top, SIDES[0] - 1), min(left, SIDES[1] - 1)
     inside = np.s_[top : max(bottom, top + 1), left : max(right, left + 1)]
@@ -184,7 +184,7 @@ def test_bad_options(folder, arguments, message):
 
 def test_birds_are_cut_out_by_their_boxes(boxed):
     (stream,) = read_tensorflow_stream("caltech_birds2011", "test", data_dir=boxed, crop=True)
-    found = {int(label): stream.read(picture) for picture, label in stream.examples(0, False)}
+    found = {int(label): stream.read(image) for image, label in stream.examples(0, False)}
     assert len(found) == len(BOXES)
     for label, box in enumerate(BOXES):
         np.testing.assert_array_equal(found[label], bird(box)[1])

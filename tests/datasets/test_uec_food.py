@@ -27,7 +27,7 @@ def root(made, tmp_path):
 
 
 def dish(part, index):
-    """What is cut out of a picture."""
+    """What is cut out of an image."""
     return part.read((str(part.paths[index]), tf.constant(part.boxes[index], tf.int32))).numpy()
 
 
@@ -36,7 +36,7 @@ def parts(folder, **arguments):
 
 
 @pytest.mark.parametrize("inside", ["", "UECFOOD100"])
-def test_pictures_and_labels(made, inside):
+def test_images_and_labels(made, inside):
     dataset = datasets.load("uec_food100", "test", batch_size=150, data_dir=made / inside)
     assert dataset.element_spec[0].shape[1:] == (224, 224, 3)
     images, labels = next(iter(dataset))
@@ -70,7 +70,7 @@ def test_dishes_are_cut_out_by_their_boxes(made):
                 np.testing.assert_allclose(cut.mean(), wanted, atol=4)
 
 
-def test_no_picture_is_in_both_parts(made):
+def test_no_image_is_in_both_parts(made):
     train, test = parts(made)
     assert {path.stem for path in train.paths}.isdisjoint(path.stem for path in test.paths)
     assert np.bincount(test.labels).min() >= 1
@@ -86,13 +86,13 @@ def test_no_picture_is_in_both_parts(made):
     st.floats(0, 0.9),
 )
 def test_every_class_gives_its_share(examples, share):
-    pictures, labels = np.array(examples).T
-    drawn = draw_test_images(pictures, labels, share)
-    assert drawn <= set(pictures.tolist())
-    assert drawn == draw_test_images(pictures, labels, share)
+    images, labels = np.array(examples).T
+    drawn = draw_test_images(images, labels, share)
+    assert drawn <= set(images.tolist())
+    assert drawn == draw_test_images(images, labels, share)
     for label in set(labels.tolist()):
-        own = set(pictures[labels == label].tolist())
-        shared = own & set(pictures[labels != label].tolist())
+        own = set(images[labels == label].tolist())
+        shared = own & set(images[labels != label].tolist())
         wanted = min(max(1, round(share * len(own))), len(own) - 1)
         assert len(own & drawn) >= wanted - len(shared)
         assert len(own & drawn) <= wanted + len(shared)
@@ -121,7 +121,7 @@ def test_broken_lines_are_named(root, line):
         parts(root)
 
 
-def test_boxes_may_leave_the_picture_but_not_lie_outside(root):
+def test_boxes_may_leave_the_image_but_not_lie_outside(root):
     table = root / "1" / "bb_info.txt"
     table.write_text("100 -5 4 99 99\n101 24 0 30 9\n")
     both = [(part, index) for part in parts(root) for index in range(2)]
