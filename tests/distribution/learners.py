@@ -8,20 +8,20 @@ import keras
 import numpy as np
 
 import keras_attention as ka
-from tests import harness, model_rows
+from tests import harness, model_cases
 from tests.distillation import models
 
 BATCH, STEPS, EPOCHS = 8, 2, 2
 # Cells have names that Keras counts.
 NUMBERED = re.compile(r"_\d+")
-CASES = {str(case): case for case in model_rows.MODEL_CASES}
+CASES = {str(case): case for case in model_cases.MODEL_CASES}
 
 
 @dataclass(frozen=True)
 class Learner:
     """A model that learns the same wherever it does: without dropout, which each device draws.
 
-    `case` names a row of `model_rows`; `rate` is so small that roundings do not grow. `normalizes`
+    `case` names a row of `model_cases`; `rate` is so small that roundings do not grow. `normalizes`
     is False for batch normalization by its moving statistics.
     """
 
@@ -33,7 +33,7 @@ class Learner:
 
     def make(self):
         case = CASES[self.case]
-        model = harness.without_dropout(case.make(**self.options, **case.all_chosen))
+        model = harness.without_dropout(case.make(**self.options, **case.unambiguous_choice))
         for layer in normalizations(model):
             layer.trainable = self.normalizes
         return model
@@ -42,7 +42,7 @@ class Learner:
         rng = np.random.default_rng(0)
         case = CASES[self.case]
         x = rng.uniform(size=(count, *case.input_shape)).astype("float32")
-        return x, rng.integers(0, case.answers[0], count)
+        return x, rng.integers(0, case.num_classes[0], count)
 
     def callbacks(self):
         return [ka.training.RegroupROIs(min_gain=0.0)] if self.regroups else []

@@ -122,7 +122,7 @@ def test_groups_are_restored_in_another_process(rng):
         assert len({layer.slice_groups for layer in layers}) == 1
         sides = layers[0].map_sides
         regions = layers[0].rois(*sides)
-        assert len({layer._slicing.pixels(regions, sides) for layer in layers}) == 1
+        assert len({layer._slicing.count_pixels(regions, sides) for layer in layers}) == 1
     assert json.loads(json.dumps(again.get_state())) == state
 
 

@@ -90,7 +90,7 @@ def test_pickles_are_refused(tmp_path):
     steps=st.lists(st.integers(0, 99), min_size=1, max_size=6, unique=True), keep=st.integers(1, 3)
 )
 def test_last_checkpoints_are_kept(tmp_path_factory, steps, keep):
-    """The checkpoints written last are kept, which may have lower step numbers than invalid ones."""
+    """The files written last are kept; invalid ones may have higher step numbers."""
     folder = tmp_path_factory.mktemp("kept")
     checkpoints = Checkpoints(folder, keep)
     for step in steps:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,3 +59,25 @@ def test_nearest_is_named_whatever_the_case():
 def test_a_wrong_name_where_none_is_allowed():
     with pytest.raises(ValueError, match=r"one of None, 'first'.*Did you mean 'first'"):
         validation.one_of("argument", "firts", (None, "first"))
+
+
+EXTREME_DILATION = """
+import tensorflow as tf
+
+kernel = tf.ones((3, 3, 3, 2))
+convolve = lambda x: tf.nn.conv2d(x, kernel, 1, "SAME", dilations=10**9)
+tf.function(convolve, jit_compile=True)(tf.ones((1, 6, 5, 3)))
+"""
+
+
+@pytest.mark.slow
+def test_extreme_dilation_ends_the_process():
+    """Without `validate_dilation_rate` a layer would end the process instead of raising."""
+    process = subprocess.run([sys.executable, "-c", EXTREME_DILATION], capture_output=True)
+    assert process.returncode < 0, "ended by a signal"
+
+
+def test_dilation_rate():
+    validation.validate_dilation_rate((64, 12), (None, 6))
+    with pytest.raises(ValueError, match=r"Received: dilation_rate=\(1, 65\)"):
+        validation.validate_dilation_rate((1, 65), (6, 5))
