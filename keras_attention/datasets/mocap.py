@@ -155,7 +155,8 @@ def _read_all(folder: Path, recordings: Sequence[Recording], sensors: int) -> li
         if len(table.columns) != sensors or table.columns != tables[0].columns:
             raise ValueError(
                 f"Expected {sensors} sensors (`sensors`) in {str(recording.path)!r}, "
-                f"named like those of {str(recordings[0].path)!r}. Received: {len(table.columns)} sensors, "
+                f"named like those of {str(recordings[0].path)!r}. "
+                f"Received: {len(table.columns)} sensors, "
                 f"{', '.join(table.columns[:8])} ..."
             )
     return [table.values for table in tables]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_attention import datasets
 from keras_attention.datasets.adience import AGES, age_class
-from tests.datasets.made_pictures import make_adience
+from tests.datasets.image_dataset_files import make_adience
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from keras_attention import datasets
 from keras_attention.datasets.sequences import read_table
-from tests.datasets.made_sequences import make_flights
+from tests.datasets.sequence_files import make_flights
 
 LENGTHS = (30, 25, 40, 20, 35)
 

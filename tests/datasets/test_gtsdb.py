@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_attention import datasets
-from tests.datasets.made_folders import make_gtsdb
+from tests.datasets.image_dataset_files import make_gtsdb
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_attention import datasets
-from tests.datasets.made_folders import CLASSES, OF_CLASS, make_gtsrb
+from tests.datasets.image_dataset_files import CLASSES, OF_CLASS, make_gtsrb
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_attention import datasets
 from keras_attention.datasets import read_mit_scenes
-from tests.datasets.made_pictures import SCENES, make_mit_scenes, solid_image
+from tests.datasets.image_dataset_files import INDOOR_CLASSES, make_mit_scenes, solid_image
 
 LABELS = list(range(67))
 
@@ -54,8 +54,10 @@ def test_images_and_labels(made, inside):
 
 def test_classes_are_in_the_order_of_the_alphabet(made):
     part = files(made)
-    assert sorted(SCENES) == SCENES
-    assert [path.parent.name for path in part.paths] == [SCENES[label] for label in part.labels]
+    assert sorted(INDOOR_CLASSES) == INDOOR_CLASSES
+    assert [path.parent.name for path in part.paths] == [
+        INDOOR_CLASSES[label] for label in part.labels
+    ]
     assert part.labels.tolist() == LABELS[::-1], "in the order of the list"
     assert {path.suffix for path in part.paths} == {".JPG"}
 
@@ -109,7 +111,7 @@ def test_names_of_any_encoding(root):
         pytest.skip("this file system takes names in UTF-8 alone")
     (root / "TestImages.txt").write_bytes(b"bar/" + os.fsencode(name) + b"\n")
     (image, label) = next(iter(datasets.load("mit_scenes", "test", size=7, data_dir=root)))
-    assert int(label) == SCENES.index("bar")
+    assert int(label) == INDOOR_CLASSES.index("bar")
     np.testing.assert_allclose(image[:, -2:], 9 / 255, atol=1e-2)
 
 

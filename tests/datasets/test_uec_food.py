@@ -12,7 +12,7 @@ from keras_attention import datasets
 from keras_attention.datasets import read_uec_food
 from keras_attention.datasets.pipelines import serve_stream
 from keras_attention.datasets.uec_food import draw_test_images
-from tests.datasets.made_pictures import MEALS, make_uec_food
+from tests.datasets.image_dataset_files import MEALS, make_uec_food
 
 
 @pytest.fixture(scope="module")

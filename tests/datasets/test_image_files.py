@@ -11,10 +11,17 @@ from PIL import Image
 
 from keras_attention import datasets
 from keras_attention.datasets import folders, image_files, svhn
-from tests.datasets.made_folders import make_gtsdb, make_gtsrb, make_pain_archive
-from tests.datasets.made_numbers import make_svhn, write_digit_struct
-from tests.datasets.made_pictures import make_adience, make_mit_scenes, make_uec_food
-from tests.datasets.made_sequences import make_flights, make_sensors
+from tests.datasets.image_dataset_files import (
+    make_adience,
+    make_gtsdb,
+    make_gtsrb,
+    make_mit_scenes,
+    make_pain_archive,
+    make_svhn,
+    make_uec_food,
+    write_digit_struct,
+)
+from tests.datasets.sequence_files import make_flights, make_sensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* numbers have more than 5 digits")
 # Of each set: who makes its folder, what to load of it, and its images or tables of numbers.

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_attention import datasets
 from keras_attention.datasets.svhn import read_digit_struct
-from tests.datasets.made_numbers import PARTS, color, make_svhn, write_digit_struct
+from tests.datasets.image_dataset_files import PARTS, color, make_svhn, write_digit_struct
 
 LONG = pytest.mark.filterwarnings("ignore:1 of 4 numbers have more than 5 digits")
 LABELS = {
