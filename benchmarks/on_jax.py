@@ -178,7 +178,7 @@ def training_step(model: keras.Model, x: jax.Array, y: jax.Array) -> Callable[[]
 
 def extrema(batch: int, rounds: int) -> Iterator[str]:
     """Compares soft extrema with a 3x3 max pooling of the same map, forward and backward."""
-    yield "| map | 3x3 max pool, ms | soft extrema | pool with gradient, ms | extrema with gradient |"
+    yield "| map | max pool, ms | soft extrema | pool with gradient, ms | extrema with gradient |"
     yield "| --- | --- | --- | --- | --- |"
     for shape in MAPS:
         keys = jax.random.split(jax.random.key(0))

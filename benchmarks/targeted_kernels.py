@@ -303,7 +303,8 @@ def train_network(name: str, groups: int | None, data: str, rate: float) -> tupl
     error = 100 * (1 - model.evaluate(test, verbose=0)[1])
     line = (
         f"{name}, {sharing_label(groups)}: trained on {data} ({TRAIN_SIZE} images, {EPOCHS} "
-        f"epochs, rate {rate}, seed 0), test error {error:.2f} %, {ka.inspect.count_macs(model) / 1e6:.1f}M MACs"
+        f"epochs, rate {rate}, seed 0), test error {error:.2f} %, "
+        f"{ka.inspect.count_macs(model) / 1e6:.1f}M MACs"
     )
     return read_regions(model), line
 

@@ -1,6 +1,6 @@
-"""The notebooks are whole, readable on a code host and lead to files that exist.
+"""Tests that the notebooks are complete, readable on a code host, and link to existing files.
 
-They are executed by `make notebooks`, not here.
+`make notebooks` executes them; these tests do not.
 """
 
 import ast
@@ -14,7 +14,7 @@ import pytest
 from keras_attention.datasets import list_datasets
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-# The page of the paper, the program and the layer that a notebook has to lead to.
+# The paper's page, program and layer that each notebook must link to.
 PAPERS = {
     "01_targeted_kernels": "targeted_kernels",
     "02_scale_space": "scale_space",
@@ -30,7 +30,7 @@ LAYERS = {
     "dynamic_capacity": "layers/dynamic_capacity.py",
 }
 NAMES = ["00_quickstart", *PAPERS, "06_your_own_model"]
-MOST_BYTES = 250_000
+MAX_BYTES = 250_000
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|usr|Users|work|var)/")
 
 each = pytest.mark.parametrize("name", NAMES)
@@ -51,7 +51,7 @@ def markdown(name):
 
 
 def statements(name):
-    """Of all cells, without the lines for IPython."""
+    """Parses the statements of all code cells without IPython commands."""
     plain = "\n".join(cell.source for cell in code_cells(name))
     return ast.parse(re.sub(r"(?m)^%.*$", "", plain)).body
 
@@ -60,7 +60,7 @@ def links(text):
     return [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
 
 
-def test_there_is_one_for_each_name():
+def test_every_notebook_is_listed():
     assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == NAMES
 
 
@@ -73,7 +73,7 @@ def test_is_valid_and_was_executed_in_order(name):
 
 
 @each
-def test_outputs_are_there_without_errors_or_noise(name):
+def test_has_outputs_without_errors_or_warnings(name):
     outputs = [output for cell in code_cells(name) for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     assert not [output for output in outputs if output.get("name") == "stderr"]
@@ -81,14 +81,14 @@ def test_outputs_are_there_without_errors_or_noise(name):
     silent = [
         cell.source for cell in code_cells(name) if "print(" in cell.source and not cell.outputs
     ]
-    # A cell that only defines what prints has nothing to show.
+    # A cell that only defines functions has no output, even if they print.
     assert not [source for source in silent if re.search(r"(?m)^(for .*|)print\(", source)]
 
 
 @each
-def test_is_small_and_of_no_machine(name):
+def test_is_small_and_has_no_machine_paths(name):
     path = NOTEBOOKS / f"{name}.ipynb"
-    assert path.stat().st_size < MOST_BYTES
+    assert path.stat().st_size < MAX_BYTES
     assert not MACHINE_PATH.search(path.read_text(encoding="utf-8"))
     for cell in notebook(name).cells:
         assert not cell.metadata, cell.source
@@ -123,21 +123,21 @@ def test_states_a_claim_with_its_equation_and_checks_it(name):
 
 
 @each
-def test_links_lead_somewhere(name):
+def test_links_exist(name):
     found = links(markdown(name))
     assert found
     assert not [link for link in found if not (NOTEBOOKS / link).exists()]
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_leads_to_page_program_and_layer_of_its_paper(name):
+def test_links_to_page_program_and_layer_of_its_paper(name):
     paper, found = PAPERS[name], links(markdown(name))
     assert f"../docs/papers/{paper}.md" in found
     assert f"../applications/{paper}.py" in found
     assert f"../keras_attention/{LAYERS[paper]}" in found
 
 
-def test_index_names_them_all():
+def test_index_lists_all_notebooks():
     found = links((NOTEBOOKS / "README.md").read_text(encoding="utf-8"))
     assert [link for link in found if link.endswith(".ipynb")] == [f"{one}.ipynb" for one in NAMES]
     assert not [link for link in found if not (NOTEBOOKS / link).exists()]
