@@ -28,10 +28,10 @@ def with_attention(model: keras.Model) -> keras.Model:
         A `keras.Model` whose output is a dictionary:
 
         - `"predictions"` is the output of `model`; `"predictions1"` and so on if there are several.
-          Outputs in a dictionary keep their names.
+            Outputs in a dictionary keep their names.
         - `"<layer>_attention"` is the attention map of a layer.
         - `"<layer>_masks"` are the masks of a layer with gates (`"<layer>_masks1"` and so on for a
-          list of masks), and `"<layer>_gates"` its gates.
+            list of masks), and `"<layer>_gates"` its gates.
         - `"<layer>_saliency"` and `"<layer>_positions"` are those of a `PatchRefiner`.
 
         Names of layers in a nested model begin with the name of that model and `_`. A name that
