@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.layer_cases import coarse_layers, fine_layers, top_layers
+from tests.layer_cases import coarse_model, fine_model, top_model
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_frames_and_warped_images_of_a_spatial_transformer(rng):
 
 def make_refiner(data_format="channels_last", nested=False, **options):
     shape = (20, 18, 3) if data_format == "channels_last" else (3, 20, 18)
-    parts = [part(data_format) for part in (coarse_layers, fine_layers, top_layers)]
+    parts = [part(data_format) for part in (coarse_model, fine_model, top_model)]
     options = {"patches": 3, "patch_size": (6, 4), "data_format": data_format, **options}
     inputs = keras.Input(shape)
     layer = ka.layers.PatchRefiner(*parts, name="refiner", **options)
