@@ -1,4 +1,4 @@
-"""A model as steps that can be gone back by forward operations alone."""
+"""Vector-Jacobian products of a model, computed by forward operations only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,30 +6,31 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.graph.functional import functional_graph, is_functional, nodes
+from keras_attention.graph.functional import Node, functional_graph, is_functional, nodes
 from keras_attention.graph.vjp_rules import (
-    NORMED,
-    Channels,
+    GRADIENTS_WITH_NORMS,
+    ChannelSlice,
     Convolution,
+    GlobalAverage,
     GlobalMaximum,
-    GlobalMean,
     Gradient,
-    Matrix,
+    MatrixProduct,
     Normalization,
     Padding,
     Pointwise,
     Pooling,
-    Reshaping,
-    Rows,
+    Reshape,
     Softmax,
-    Step,
+    SparseRows,
+    VJPRule,
 )
 
 Tensor = Any
-Wire = int
-Values = dict[Wire, Tensor]
-START: Wire = 0
-NOTHING = (
+# Intermediate values of a model are numbered; value 0 is its input.
+ValueIndex = int
+Values = dict[ValueIndex, Tensor]
+INPUT: ValueIndex = 0
+IDENTITIES = (
     keras.layers.ActivityRegularization,
     keras.layers.Dropout,
     keras.layers.GaussianDropout,
@@ -37,7 +38,8 @@ NOTHING = (
     keras.layers.Identity,
     keras.layers.SpatialDropout2D,
 )
-_SLOPES: dict[Any, Callable[[Tensor, Tensor], Tensor]] = {
+# Derivatives of activations as functions of the value before and the value after.
+_DERIVATIVES: dict[Any, Callable[[Tensor, Tensor], Tensor]] = {
     keras.activations.relu: lambda x, y: y > 0,
     keras.activations.tanh: lambda x, y: 1.0 - ops.square(y),
     keras.activations.sigmoid: lambda x, y: y * (1.0 - y),
@@ -47,226 +49,234 @@ _SLOPES: dict[Any, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-class Reversible:
-    """What a model computes in inference, step by step, and the gradient by its input.
+class SymbolicVJP:
+    """The inference computation of a model, and its gradient with respect to the input.
 
-    A gradient within a model is nothing that ONNX or LiteRT know. Convolution, batch normalization,
-    usual activations, pooling and dense layers have gradients that are forward operations again.
+    ONNX and LiteRT have no gradients. The gradients of convolution, batch normalization, common
+    activations, pooling and dense layers are forward operations themselves, so that a model with
+    such a gradient inside can be exported.
 
     Args:
-        model: A functional or sequential model of one input, built, whose layers each read one
-            tensor.
+        model: Functional or sequential model that is built, with one input, whose layers each read
+            one tensor.
+
+    Attributes:
+        steps: Rules of the model in order, each with the indices of its input and its output.
+        output_indices: Indices of the outputs of the model.
 
     Raises:
-        UnusualLayerError: For layers of other kinds.
-        ValueError: For a model without a graph.
+        UnusualLayerError: If a layer has no rule.
+        ValueError: If the model is neither functional nor sequential.
 
     Example:
     >>> from keras import ops
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Activation("tanh")])
-    >>> reversible = Reversible(model)
-    >>> values = reversible.forward(ops.zeros((1, 3)))
-    >>> [float(g) for g in reversible.backward(values, [ops.ones((1, 3))])[0]]
+    >>> symbolic_vjp = SymbolicVJP(model)
+    >>> values = symbolic_vjp.forward(ops.zeros((1, 3)))
+    >>> [float(g) for g in symbolic_vjp.backward(values, [ops.ones((1, 3))])[0]]
     [1.0, 1.0, 1.0]
     """
 
     def __init__(self, model: keras.Model):
-        self.steps: list[tuple[Step, Wire, Wire]] = []
-        self._count = START
-        self.outputs = self._lay_out(functional_graph(model), START)
-        self._put_maxima_first()
+        self.steps: list[tuple[VJPRule, ValueIndex, ValueIndex]] = []
+        self._last = INPUT
+        self.output_indices = self._add_model(functional_graph(model), INPUT)
+        self._move_maxima_before_relu()
 
-    def _lay_out(self, graph: keras.Model, source: Wire) -> list[Wire]:
-        """Adds the steps of a model; returns the wires of its outputs."""
-        wires = {id(graph.inputs[0]): source}
+    def _add_model(self, graph: keras.Model, source: ValueIndex) -> list[ValueIndex]:
+        """Adds the steps of a model; returns the indices of its outputs."""
+        indices = {id(graph.inputs[0]): source}
         for node in nodes(graph):
             if len(node.input_tensors) != 1:
                 raise UnusualLayerError(f"{node.operation.name!r} reads several tensors.")
-            wire = wires[id(node.input_tensors[0])]
+            index = indices[id(node.input_tensors[0])]
             if is_functional(node.operation):
-                made = self._lay_out(functional_graph(node.operation), wire)
+                results = self._add_model(functional_graph(node.operation), index)
             else:
-                made = [self._chain(steps_of_call(node), wire)]
-            wires.update((id(tensor), end) for tensor, end in zip(node.outputs, made, strict=True))
-        return [wires[id(tensor)] for tensor in graph.outputs]
+                results = [self._add_rules(rules_of_node(node), index)]
+            indices.update(zip(map(id, node.outputs), results, strict=True))
+        return [indices[id(tensor)] for tensor in graph.outputs]
 
-    def _chain(self, chain: Sequence[Step], wire: Wire) -> Wire:
-        for step in chain:
-            self._count += 1
-            self.steps.append((step, wire, self._count))
-            wire = self._count
-        return wire
+    def _add_rules(self, rules: Sequence[VJPRule], index: ValueIndex) -> ValueIndex:
+        for rule in rules:
+            self._last += 1
+            self.steps.append((rule, index, self._last))
+            index = self._last
+        return index
 
-    def _put_maxima_first(self) -> None:
-        """A global maximum before ReLU instead of behind it: a pass over the map less."""
+    def _move_maxima_before_relu(self) -> None:
+        """Computes a global maximum before ReLU, which saves a pass over the map."""
         readers = self._readers()
-        for index, (step, source, made) in enumerate(self.steps):
-            if not (isinstance(step, Pointwise) and step.keeps_maxima) or made in self.outputs:
+        for index, (rule, source, result) in enumerate(self.steps):
+            is_relu = isinstance(rule, Pointwise) and rule.is_relu
+            if not is_relu or result in self.output_indices:
                 continue
-            behind = readers[made]
+            behind = readers[result]
             if len(behind) == 1 and isinstance(self.steps[behind[0]][0], GlobalMaximum):
                 maximum, _, end = self.steps[behind[0]]
-                self.steps[index] = maximum, source, made
-                self.steps[behind[0]] = step, made, end
+                self.steps[index] = maximum, source, result
+                self.steps[behind[0]] = rule, result, end
 
-    def _readers(self) -> dict[Wire, list[int]]:
-        readers: dict[Wire, list[int]] = {wire: [] for wire in range(self._count + 1)}
+    def _readers(self) -> dict[ValueIndex, list[int]]:
+        readers: dict[ValueIndex, list[int]] = {index: [] for index in range(self._last + 1)}
         for index, (_, source, _) in enumerate(self.steps):
             readers[source].append(index)
         return readers
 
     @property
-    def first(self) -> tuple[Convolution, Wire] | None:
-        """The convolution that alone reads the input, and the wire of its products."""
-        reading = self._readers()[START]
-        step, _, made = self.steps[reading[0]] if len(reading) == 1 else (None, 0, 0)
-        return (step, made) if isinstance(step, Convolution) else None
+    def first_convolution(self) -> tuple[Convolution, ValueIndex] | None:
+        """The convolution that alone reads the input, and the index of its output."""
+        reading = self._readers()[INPUT]
+        rule, _, result = self.steps[reading[0]] if len(reading) == 1 else (None, 0, 0)
+        return (rule, result) if isinstance(rule, Convolution) else None
 
-    def forward(self, inputs: Tensor = None, known: Mapping[Wire, Tensor] | None = None) -> Values:
-        """Computes what all wires hold.
+    def forward(
+        self, inputs: Tensor = None, known: Mapping[ValueIndex, Tensor] | None = None
+    ) -> Values:
+        """Computes all intermediate values.
 
         Args:
-            inputs: What the model reads.
-            known: What some wires hold, which is not computed then; in the stead of the inputs.
+            inputs: Input of the model.
+            known: Intermediate values that are known, in place of the inputs. Only values that
+                depend on them are computed.
         """
-        values: Values = {START: inputs} if known is None else dict(known)
-        for step, source, made in self.steps:
-            if made not in values:
-                values[made] = step.forward(values[source])
+        values: Values = {INPUT: inputs} if known is None else dict(known)
+        for rule, source, result in self.steps:
+            if result not in values:
+                values[result] = rule.forward(values[source])
         return values
 
-    def answers(self, values: Values) -> list[Tensor]:
-        """What the model returns, in a flat list."""
-        return [values[wire] for wire in self.outputs]
+    def outputs(self, values: Values) -> list[Tensor]:
+        """Returns the outputs of the model as a flat list."""
+        return [values[index] for index in self.output_indices]
 
     def backward(self, values: Values, gradients: Sequence[Gradient]) -> Tensor:
-        """Computes the gradient by the input, a tensor of its shape; None where nothing counts.
+        """Computes the gradient with respect to the input; None if all gradients are None.
 
         Args:
-            values: What `forward` returned.
-            gradients: By each of the answers; None for what does not count.
+            values: Result of `forward`.
+            gradients: Gradient with respect to each output; None for outputs without influence.
         """
         gradient = self.sparse_backward(values, gradients)
-        return None if gradient is None else _whole(gradient, values[START])
+        return None if gradient is None else _to_dense(gradient, values[INPUT])
 
     def sparse_backward(self, values: Values, gradients: Sequence[Gradient]) -> Gradient:
-        """Computes the gradient by the input as it comes: a tensor or what stands for one.
+        """Computes the gradient with respect to the input, in sparse or factored form if possible.
 
         Args:
-            values: What `forward` returned.
-            gradients: By each of the answers; None for what does not count.
+            values: Result of `forward`.
+            gradients: Gradient with respect to each output; None for outputs without influence.
         """
-        found: dict[Wire, Gradient] = {}
-        for wire, gradient in zip(self.outputs, gradients, strict=True):
-            _add(found, values, wire, gradient)
-        for step, source, made in reversed(self.steps):
-            if made in found:
-                gradient = found.pop(made)
-                if not (isinstance(gradient, Rows) and step.takes_rows):
-                    gradient = _whole(gradient, values[made])
-                gradient = step.backward(values[source], values[made], gradient)
-                _add(found, values, source, gradient)
-        return found.get(START)
+        found: dict[ValueIndex, Gradient] = {}
+        for index, gradient in zip(self.output_indices, gradients, strict=True):
+            _accumulate(found, values, index, gradient)
+        for rule, source, result in reversed(self.steps):
+            if result in found:
+                gradient = found.pop(result)
+                if not (isinstance(gradient, SparseRows) and rule.accepts_sparse_rows):
+                    gradient = _to_dense(gradient, values[result])
+                gradient = rule.backward(values[source], values[result], gradient)
+                _accumulate(found, values, source, gradient)
+        return found.get(INPUT)
 
 
-def _add(found: dict[Wire, Gradient], values: Values, wire: Wire, gradient: Gradient) -> None:
-    """Adds a gradient to what others brought to the same wire."""
+def _accumulate(
+    found: dict[ValueIndex, Gradient], values: Values, index: ValueIndex, gradient: Gradient
+) -> None:
+    """Adds a gradient to the other gradients with respect to the same value."""
     if gradient is None:
         return
-    if wire not in found:
-        found[wire] = gradient
+    if index not in found:
+        found[index] = gradient
         return
-    found[wire] = _whole(found[wire], values[wire]) + _whole(gradient, values[wire])
+    found[index] = _to_dense(found[index], values[index]) + _to_dense(gradient, values[index])
 
 
-def _whole(gradient: Gradient, like: Tensor) -> Tensor:
-    if isinstance(gradient, Rows):
-        return gradient.whole(like)
-    return gradient.whole() if isinstance(gradient, NORMED) else gradient
+def _to_dense(gradient: Gradient, like: Tensor) -> Tensor:
+    if isinstance(gradient, SparseRows):
+        return gradient.to_dense(like)
+    return gradient.to_dense() if isinstance(gradient, GRADIENTS_WITH_NORMS) else gradient
 
 
 class UnusualLayerError(ValueError):
-    """A layer whose steps are not known: its gradient is left to the backend."""
+    """Raised for layers without a rule; their gradient is left to the backend."""
 
 
-def steps_of(layer: Any) -> list[Step]:
-    """Takes a layer apart, as it is in inference.
-
-    Args:
-        layer: A built Keras layer that is no model.
-
-    Returns:
-        The steps, one after the other; none for what changes nothing.
+def rules_of_node(node: Node) -> list[VJPRule]:
+    """Returns the rules of one node of a model.
 
     Raises:
-        UnusualLayerError: For a layer of another kind, or with options that are not usual.
+        UnusualLayerError: If there are none.
+    """
+    if type(node.operation).__name__ == "GetItem":
+        return _channel_slice(node)
+    return rules_of_layer(node.operation)
+
+
+def rules_of_layer(layer: Any) -> list[VJPRule]:
+    """Returns the rules of a layer in inference.
+
+    Args:
+        layer: Keras layer that is built and is not a model.
+
+    Returns:
+        The rules, one after the other; an empty list for layers that do nothing.
+
+    Raises:
+        UnusualLayerError: If there are none for the layer or for one of its options.
 
     Example:
     >>> layer = keras.layers.Dense(2, activation="relu")
     >>> layer.build((None, 3))
-    >>> [type(step).__name__ for step in steps_of(layer)]
-    ['Matrix', 'Pointwise']
+    >>> [type(rule).__name__ for rule in rules_of_layer(layer)]
+    ['MatrixProduct', 'Pointwise']
     """
     if getattr(layer, "quantization_mode", None) is not None:
         raise UnusualLayerError(f"{layer.name!r} is quantized, so its weights are not its kernel.")
-    for kinds, expand in _RULES:
+    for kinds, make_rules in _RULES:
         if type(layer) in kinds and getattr(layer, "data_format", None) != "channels_first":
-            return expand(layer)
-    raise UnusualLayerError(f"{layer.name!r} ({type(layer).__name__}) has no known ")
+            return make_rules(layer)
+    raise UnusualLayerError(f"{layer.name!r} ({type(layer).__name__}) has no known gradient.")
 
 
-def steps_of_call(node: Any) -> list[Step]:
-    """Takes the call of a layer or of an operation apart.
-
-    Args:
-        node: A call in the graph of a model.
-
-    Raises:
-        UnusualLayerError: For what has no known
-    """
-    if type(node.operation).__name__ == "GetItem":
-        return _channels(node)
-    return steps_of(node.operation)
-
-
-def _channels(node: Any) -> list[Step]:
-    """Slices of the last axis."""
+def _channel_slice(node: Node) -> list[VJPRule]:
+    """Returns the rule of a slice of the last axis."""
     call = node.arguments
     key = call.args[1] if len(call.args) > 1 else call.kwargs["key"]
     rank = len(node.input_tensors[0].shape)
     key = key if isinstance(key, tuple) else (key,)
-    whole = [part for part in key[:-1] if part not in (Ellipsis, slice(None))]
-    is_last = Ellipsis in key[:-1] or len(key) == rank
-    if whole or not is_last or not isinstance(key[-1], slice):
-        raise UnusualLayerError(f"{node.operation.name!r} takes other parts than channels.")
+    other_axes = [part for part in key[:-1] if part not in (Ellipsis, slice(None))]
+    is_last_axis = Ellipsis in key[:-1] or len(key) == rank
+    if other_axes or not is_last_axis or not isinstance(key[-1], slice):
+        raise UnusualLayerError(f"{node.operation.name!r} has indices other than channels.")
     start, stop, step = key[-1].indices(node.input_tensors[0].shape[-1])
     if step != 1:
-        raise UnusualLayerError(f"{node.operation.name!r} leaves channels out.")
-    return [Channels(start, stop)]
+        raise UnusualLayerError(f"{node.operation.name!r} has a step between channels.")
+    return [ChannelSlice(start, stop)]
 
 
-def _activation(function: Any) -> list[Step]:
+def _activation(function: Any) -> list[VJPRule]:
     if function in (None, keras.activations.linear):
         return []
     if function is keras.activations.softmax:
         return [Softmax()]
-    slope = _SLOPES.get(function)
-    if slope is None:
+    derivative = _DERIVATIVES.get(function)
+    if derivative is None:
         raise UnusualLayerError(f"The activation {function!r} has no known derivative.")
-    return [Pointwise(function, slope, function is keras.activations.relu)]
+    return [Pointwise(function, derivative, function is keras.activations.relu)]
 
 
-def _convolution_rules(layer: Any) -> list[Step]:
+def _convolution(layer: Any) -> list[VJPRule]:
     if layer.groups != 1 or tuple(layer.dilation_rate) != (1, 1):
         raise UnusualLayerError(f"{layer.name!r} has groups or dilation.")
     return [Convolution(layer), *_activation(layer.activation)]
 
 
-def _dense_rules(layer: Any) -> list[Step]:
-    return [Matrix(layer), *_activation(layer.activation)]
+def _dense(layer: Any) -> list[VJPRule]:
+    return [MatrixProduct(layer), *_activation(layer.activation)]
 
 
-def _normalization(layer: Any) -> list[Step]:
+def _normalization(layer: Any) -> list[VJPRule]:
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     rank = layer.input_spec.ndim
     if axes not in ([-1], [rank - 1]):
@@ -274,13 +284,13 @@ def _normalization(layer: Any) -> list[Step]:
     return [Normalization(layer)]
 
 
-def _relu(layer: Any) -> list[Step]:
+def _relu(layer: Any) -> list[VJPRule]:
     if (layer.max_value, float(layer.negative_slope), float(layer.threshold)) != (None, 0.0, 0.0):
         raise UnusualLayerError(f"{layer.name!r} is not the plain ReLU.")
     return _activation(keras.activations.relu)
 
 
-def _leaky_relu(layer: Any) -> list[Step]:
+def _leaky_relu(layer: Any) -> list[VJPRule]:
     slope = float(layer.negative_slope)
 
     def function(x: Tensor) -> Tensor:
@@ -289,31 +299,31 @@ def _leaky_relu(layer: Any) -> list[Step]:
     return [Pointwise(function, lambda x, y: ops.where(x > 0, 1.0, slope))]
 
 
-def _softmax(layer: Any) -> list[Step]:
+def _softmax(layer: Any) -> list[VJPRule]:
     if layer.axis != -1:
         raise UnusualLayerError(f"{layer.name!r} is not over the last axis.")
     return [Softmax()]
 
 
-def _pooling(layer: Any) -> list[Step]:
+def _pooling(layer: Any) -> list[VJPRule]:
     if layer.padding != "valid":
         raise UnusualLayerError(f"{layer.name!r} pools over the border.")
     return [Pooling(layer)]
 
 
-_RULES: tuple[tuple[tuple[Any, ...], Callable[[Any], list[Step]]], ...] = (
-    (NOTHING, lambda layer: []),
-    ((keras.layers.Conv2D,), _convolution_rules),
-    ((keras.layers.Dense,), _dense_rules),
+_RULES: tuple[tuple[tuple[Any, ...], Callable[[Any], list[VJPRule]]], ...] = (
+    (IDENTITIES, lambda layer: []),
+    ((keras.layers.Conv2D,), _convolution),
+    ((keras.layers.Dense,), _dense),
     ((keras.layers.BatchNormalization,), _normalization),
     ((keras.layers.Activation,), lambda layer: _activation(layer.activation)),
     ((keras.layers.ReLU,), _relu),
     ((keras.layers.LeakyReLU,), _leaky_relu),
     ((keras.layers.Softmax,), _softmax),
     ((keras.layers.GlobalMaxPooling2D,), lambda layer: [GlobalMaximum(layer.keepdims)]),
-    ((keras.layers.GlobalAveragePooling2D,), lambda layer: [GlobalMean(layer.keepdims)]),
+    ((keras.layers.GlobalAveragePooling2D,), lambda layer: [GlobalAverage(layer.keepdims)]),
     ((keras.layers.MaxPooling2D, keras.layers.AveragePooling2D), _pooling),
     ((keras.layers.ZeroPadding2D,), lambda layer: [Padding(layer.padding)]),
-    ((keras.layers.Reshape,), lambda layer: [Reshaping(tuple(layer.target_shape))]),
-    ((keras.layers.Flatten,), lambda layer: [Reshaping((-1,))]),
+    ((keras.layers.Reshape,), lambda layer: [Reshape(tuple(layer.target_shape))]),
+    ((keras.layers.Flatten,), lambda layer: [Reshape((-1,))]),
 )

@@ -1,4 +1,8 @@
-"""Gradients of maps that are not written out: zero at most places, in blocks, or as products."""
+"""Rules for vector-Jacobian products of layers, and sparse and factored forms of gradients.
+
+The gradient with respect to a large feature map is often zero at most positions, or a product of
+small matrices. It is then kept in that form (`SparseRows`, `Blocks`, `Projected`).
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,52 +17,52 @@ from keras_attention.graph.receptive_field import padding_before
 from keras_attention.ops.dynamic_capacity import group_taps_by_stride
 
 Tensor = Any
-Gradient = Any  # A tensor, Rows, Blocks or Projected.
+Gradient = Any  # A tensor, or SparseRows, Blocks or Projected.
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Some places of a map, counted over the batch, and the vectors there; all others are zero.
+class SparseRows:
+    """A gradient that is zero except at some positions of the maps of a batch.
 
     Attributes:
-        places: `(R,)`, int32: `(image * H + row) * W + column`, no two the same.
-        values: `(R, C)`.
+        positions: Different integers `(image * H + row) * W + column`, int32 of shape `(R,)`.
+        values: Vectors at these positions, `(R, C)`.
     """
 
-    places: Tensor
+    positions: Tensor
     values: Tensor
 
-    def of(self, maps: Tensor) -> Tensor:
-        """The vectors of a map at these places, `(R, C)`, of `(B, H, W, C)`."""
-        return ops.take(ops.reshape(maps, (-1, maps.shape[-1])), self.places, axis=0)
+    def gather(self, maps: Tensor) -> Tensor:
+        """Returns the vectors of maps `(B, H, W, C)` at these positions, `(R, C)`."""
+        return ops.take(ops.reshape(maps, (-1, maps.shape[-1])), self.positions, axis=0)
 
-    def whole(self, like: Tensor) -> Tensor:
-        """The map itself, of the shape of another."""
+    def to_dense(self, like: Tensor) -> Tensor:
+        """Returns the gradient as a tensor of the shape of another."""
         shape = ops.shape(like)
-        flat = ops.segment_sum(self.values, self.places, shape[0] * shape[1] * shape[2])
+        flat = ops.segment_sum(self.values, self.positions, shape[0] * shape[1] * shape[2])
         return ops.reshape(flat, shape)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """A gradient in blocks of the strides of the convolution that it went through.
+    """A gradient in blocks of the size of the strides of a convolution.
 
     Attributes:
-        values: `(B, H, W, s, t, C)`: block, place in the block, channel.
-        before: What comes before the first row and the first column that count.
-        sides: How many rows and columns count.
+        values: `(B, H, W, s, t, C)`: block, position in the block, channel.
+        padding: Number of rows and of columns before those of the map.
+        sides: Height and width of the map.
     """
 
     values: Tensor
-    before: tuple[Any, Any]
+    padding: tuple[Any, Any]
     sides: tuple[Any, Any]
 
-    def whole(self) -> Tensor:
-        """The map, `(B, height, width, C)`."""
+    def to_dense(self) -> Tensor:
+        """Returns the gradient as a tensor, `(B, height, width, C)`."""
         return self._in_order(self.values)
 
-    def squares(self) -> Tensor:
-        """The squared norm of each place, `(B, height, width)`, put in order when summed up."""
+    def squared_norms(self) -> Tensor:
+        """Returns the squared norm at each position, `(B, height, width)`."""
         squared = ops.sum(ops.square(self.values), axis=-1, keepdims=True)
         return ops.squeeze(self._in_order(squared), axis=-1)
 
@@ -66,34 +70,35 @@ class Blocks:
         _, high, wide, down, right, channels = shape = ops.shape(values)
         values = ops.transpose(values, (0, 1, 3, 2, 4, 5))
         values = ops.reshape(values, (shape[0], high * down, wide * right, channels))
-        parts = zip(self.before, self.sides, (high * down, wide * right), strict=True)
-        missing = [_at_least_zero(first + side - there) for first, side, there in parts]
+        axes = zip(self.padding, self.sides, (high * down, wide * right), strict=True)
+        missing = [_at_least_zero(before + side - size) for before, side, size in axes]
         if any(not isinstance(amount, int) or amount for amount in missing):
             values = backend.pad(values, {1: (0, missing[0]), 2: (0, missing[1])})
-        (top, left), (height, width) = self.before, self.sides
+        (top, left), (height, width) = self.padding, self.sides
         return values[:, top : top + height, left : left + width]
 
 
 @dataclass(frozen=True)
 class Projected:
-    """A gradient that went through products of each place by itself.
+    """A gradient that is a product of a smaller map and a matrix.
 
     Attributes:
-        values: By the products, `(B, H, W, C)`.
-        kernel: `(D, C)`.
+        values: Gradient with respect to the outputs of a 1x1 convolution, `(B, H, W, C)`.
+        kernel: Kernel of the convolution, `(D, C)`.
     """
 
     values: Tensor
     kernel: Tensor
 
-    def whole(self) -> Tensor:
-        """The map, `(B, H, W, D)`."""
+    def to_dense(self) -> Tensor:
+        """Returns the gradient as a tensor, `(B, H, W, D)`."""
         return backend.matmul(self.values, self.kernel, transpose_y=True)
 
-    def squares(self) -> Tensor:
-        """The squared norm of each place, by the products of the kernel with itself.
+    def squared_norms(self) -> Tensor:
+        """Returns the squared norm at each position, `(B, H, W)`.
 
-        There are `C` by `C` of them: fewer to multiply than the map, where `C` is less than `D`.
+        It is computed from the `(C, C)` products of the kernel with itself, which takes fewer
+        operations than the dense gradient if `C` is smaller than `D`.
         """
         products = backend.matmul(self.kernel, self.kernel, transpose_x=True)
         squared = ops.sum(ops.matmul(self.values, products) * self.values, axis=-1)
@@ -104,62 +109,68 @@ def _at_least_zero(amount: Any) -> Any:
     return max(amount, 0) if isinstance(amount, int) else ops.maximum(amount, 0)
 
 
-def rows_of_maxima(maps: Tensor, maxima: Tensor, gradient: Tensor) -> Rows:
-    """The gradient behind a global maximum; equal ones share it.
+def maximum_gradient(maps: Tensor, maxima: Tensor, gradient: Tensor) -> SparseRows:
+    """Returns the gradient of a global maximum; it is divided equally among equal maxima.
 
     Args:
-        maps: `(B, H, W, C)`.
-        maxima: `(B, C)`.
-        gradient: By the maxima, `(B, C)`.
+        maps: Maps of shape `(B, H, W, C)`.
+        maxima: Maximum of each channel, `(B, C)`.
+        gradient: Gradient with respect to the maxima, `(B, C)`.
     """
     shape = ops.shape(maps)
     counts = shape[1] * shape[2]
     flat = ops.reshape(maps, (shape[0], counts, maps.shape[-1]))
-    # What nothing hangs on is nowhere.
-    nowhere = ops.cast(float("inf"), maxima.dtype)
-    at_maximum = flat == ops.where(gradient != 0, maxima, nowhere)[:, None]
+    # Maxima with a zero gradient need no positions: no value equals infinity.
+    infinity = ops.cast(float("inf"), maxima.dtype)
+    at_maximum = flat == ops.where(gradient != 0, maxima, infinity)[:, None]
     anywhere = ops.reshape(ops.any(at_maximum, axis=-1), (-1,))
-    places = ops.cast(ops.nonzero(anywhere)[0], "int32")
-    rows = ops.take(ops.reshape(at_maximum, (-1, maps.shape[-1])), places, axis=0)
-    rows, images = ops.cast(rows, gradient.dtype), places // counts
+    positions = ops.cast(ops.nonzero(anywhere)[0], "int32")
+    rows = ops.take(ops.reshape(at_maximum, (-1, maps.shape[-1])), positions, axis=0)
+    rows, images = ops.cast(rows, gradient.dtype), positions // counts
     shared = ops.segment_sum(rows, images, shape[0])
     each = gradient / ops.maximum(shared, 1.0)
-    return Rows(places, rows * ops.take(each, images, axis=0))
+    return SparseRows(positions, rows * ops.take(each, images, axis=0))
 
 
-def pay() -> bool:
-    """Whether rows may be kept: their number depends on values."""
+def use_sparse_gradients() -> bool:
+    """Returns True if tensors may have a size that depends on values, as `SparseRows` have."""
     return backend.supports_dynamic_shapes() and backend.fusion_enabled()
 
 
-# What knows the norms of its places.
-NORMED = (Blocks, Projected)
+# Forms of gradients with a method `squared_norms`.
+GRADIENTS_WITH_NORMS = (Blocks, Projected)
 
 
-class Step(ABC):
-    """One thing that is done to one tensor. Maps have their channels last.
+class VJPRule(ABC):
+    """An operation on one tensor, and its vector-Jacobian product. Maps have channels last.
 
     Attributes:
-        takes_rows: Whether `backward` takes `Rows` as they are.
+        accepts_sparse_rows: True if `backward` accepts `SparseRows`.
     """
 
-    takes_rows: ClassVar[bool] = False
+    accepts_sparse_rows: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """What comes out."""
+        """Computes the output."""
 
     @abstractmethod
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
-        """The gradient by what went in, from that by what came out."""
+        """Computes the gradient with respect to the input.
+
+        Args:
+            x: Input.
+            y: Output.
+            gradient: Gradient with respect to the output.
+        """
 
 
 @dataclass(frozen=True)
-class Convolution(Step):
-    """The products of a convolution, without its activation."""
+class Convolution(VJPRule):
+    """A convolution with its bias, without its activation."""
 
     layer: keras.layers.Conv2D
-    takes_rows: ClassVar[bool] = True
+    accepts_sparse_rows: ClassVar[bool] = True
 
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
@@ -168,23 +179,23 @@ class Convolution(Step):
         return y + _cast(layer.bias, x) if layer.use_bias else y
 
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
-        if isinstance(gradient, Rows):
-            return self._of_rows(x, y, gradient)
-        if self._reads_one_place() and self.layer.filters < x.shape[-1]:
+        if isinstance(gradient, SparseRows):
+            return self._blocks_of_rows(x, y, gradient)
+        if self._is_pointwise() and self.layer.filters < x.shape[-1]:
             kernel = ops.reshape(_cast(self.layer.kernel, gradient), (x.shape[-1], -1))
             return Projected(gradient, kernel)
         layer, sides = self.layer, ops.shape(x)[1:3]
         kernel = _cast(layer.kernel, gradient)
         if backend.fusion_enabled() and not backend.supports_dynamic_shapes():
-            whole = _folded(gradient, kernel, layer.strides)
+            dense = _transposed_convolution(gradient, kernel, layer.strides)
         else:
-            whole = ops.conv_transpose(
+            dense = ops.conv_transpose(
                 gradient, kernel, layer.strides, "valid", None, "channels_last"
             )
-        return _crop(whole, self.before(sides), sides, layer.strides)
+        return _crop(dense, self.padding(sides), sides, layer.strides)
 
-    def _of_rows(self, x: Tensor, y: Tensor, gradient: Rows) -> Blocks:
-        """The products of the rows alone, added up in blocks of the strides."""
+    def _blocks_of_rows(self, x: Tensor, y: Tensor, gradient: SparseRows) -> Blocks:
+        """Computes the products of the rows only, and adds them up in blocks of the strides."""
         layer, channels = self.layer, x.shape[-1]
         down, right = layer.strides
         kernel = _cast(layer.kernel, gradient.values)
@@ -194,9 +205,9 @@ class Convolution(Step):
         times = [-(-size // step) for size, step in sizes]
         shape, (rows, columns) = ops.shape(x), ops.shape(y)[1:3]
         high, wide = rows + times[0] - 1, columns + times[1] - 1
-        place = gradient.places
-        first = (place // columns + place // (rows * columns) * (times[0] - 1)) * wide
-        first = ops.expand_dims(first + place % columns, -1)
+        position = gradient.positions
+        first = (position // columns + position // (rows * columns) * (times[0] - 1)) * wide
+        first = ops.expand_dims(first + position % columns, -1)
         offsets = ops.reshape(ops.arange(times[0], dtype="int32"), (-1, 1)) * wide
         offsets = ops.reshape(offsets + ops.arange(times[1], dtype="int32"), (1, -1))
         block = down * right * channels
@@ -206,23 +217,23 @@ class Convolution(Step):
             (shape[0] * high * wide, block),
         )
         values = ops.reshape(flat, (shape[0], high, wide, down, right, channels))
-        return Blocks(values, self.before(shape[1:3]), shape[1:3])
+        return Blocks(values, self.padding(shape[1:3]), shape[1:3])
 
-    def _reads_one_place(self) -> bool:
+    def _is_pointwise(self) -> bool:
         return tuple(self.layer.kernel_size) == tuple(self.layer.strides) == (1, 1)
 
-    def before(self, sides: Any) -> tuple[Any, Any]:
-        """Zeros that are padded before the rows and the columns of an input of these sides."""
+    def padding(self, sides: Any) -> tuple[Any, Any]:
+        """Returns the padding before the rows and the columns of an input of this size."""
         if self.layer.padding == "valid":
             return 0, 0
-        parts = zip(sides, self.layer.kernel_size, self.layer.strides, strict=True)
-        rows, columns = (_padding_before(*part) for part in parts)
+        axes = zip(sides, self.layer.kernel_size, self.layer.strides, strict=True)
+        rows, columns = (_padding_before(*axis) for axis in axes)
         return rows, columns
 
 
 @dataclass(frozen=True)
-class Matrix(Step):
-    """The products of a dense layer, without its activation."""
+class MatrixProduct(VJPRule):
+    """A dense layer with its bias, without its activation."""
 
     layer: keras.layers.Dense
 
@@ -236,11 +247,11 @@ class Matrix(Step):
 
 
 @dataclass(frozen=True)
-class Normalization(Step):
-    """Batch normalization of inference, over the last axis."""
+class Normalization(VJPRule):
+    """Batch normalization of the last axis in inference."""
 
     layer: keras.layers.BatchNormalization
-    takes_rows: ClassVar[bool] = True
+    accepts_sparse_rows: ClassVar[bool] = True
 
     def forward(self, x: Tensor) -> Tensor:
         layer, x = self.layer, ops.cast(x, self.layer.compute_dtype)
@@ -256,42 +267,42 @@ class Normalization(Step):
         return factor * ops.cast(layer.gamma, "float32") if layer.scale else factor
 
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
-        if isinstance(gradient, Rows):
-            return Rows(gradient.places, gradient.values * self._factor())
+        if isinstance(gradient, SparseRows):
+            return SparseRows(gradient.positions, gradient.values * self._factor())
         return gradient * self._factor()
 
 
 @dataclass(frozen=True)
-class Pointwise(Step):
-    """A function of each value by itself.
+class Pointwise(VJPRule):
+    """An elementwise activation.
 
     Attributes:
         function: The activation.
-        slope: Its derivative, of the value before and the value after.
-        keeps_maxima: Whether it is 0 up to a value and rises by 1 from there on, as ReLU.
+        derivative: Its derivative as a function of input and output.
+        is_relu: True for ReLU, which commutes with the maximum.
     """
 
     function: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor, Tensor], Tensor]
-    keeps_maxima: bool = False
-    takes_rows: ClassVar[bool] = True
+    derivative: Callable[[Tensor, Tensor], Tensor]
+    is_relu: bool = False
+    accepts_sparse_rows: ClassVar[bool] = True
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)
 
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
-        if isinstance(gradient, Rows):
-            slope = self.slope(gradient.of(x), gradient.of(y))
-            return Rows(gradient.places, gradient.values * _cast(slope, gradient.values))
-        return gradient * _cast(self.slope(x, y), gradient)
+        if isinstance(gradient, SparseRows):
+            slope = self.derivative(gradient.gather(x), gradient.gather(y))
+            return SparseRows(gradient.positions, gradient.values * _cast(slope, gradient.values))
+        return gradient * _cast(self.derivative(x, y), gradient)
 
 
 @dataclass(frozen=True)
-class Softmax(Step):
-    """Over the last axis."""
+class Softmax(VJPRule):
+    """Softmax over the last axis."""
 
     def forward(self, x: Tensor) -> Tensor:
-        # By hand: of a few values the backend's own operation costs ten times as much.
+        # For few classes the backend's softmax takes ten times as long.
         powers = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
         return powers / ops.sum(powers, axis=-1, keepdims=True)
 
@@ -301,8 +312,8 @@ class Softmax(Step):
 
 
 @dataclass(frozen=True)
-class Reshaping(Step):
-    """The same values in another shape, of these sides behind the batch."""
+class Reshape(VJPRule):
+    """A change of shape; `sides` is the new shape without the batch."""
 
     sides: tuple[int, ...]
 
@@ -314,8 +325,8 @@ class Reshaping(Step):
 
 
 @dataclass(frozen=True)
-class Padding(Step):
-    """Zeros around a map, before and after its rows and columns."""
+class Padding(VJPRule):
+    """Zero padding before and after the rows and columns of a map."""
 
     amounts: tuple[tuple[int, int], tuple[int, int]]
 
@@ -329,7 +340,7 @@ class Padding(Step):
 
 
 def _padding_before(side: Any, window: int, step: int) -> Any:
-    """The same for sides that only a tensor knows."""
+    """Computes `padding_before` also for sides that are tensors."""
     if isinstance(side, int):
         return padding_before(side, window, step)
     rest = ops.where(side % step == 0, step, side % step)
@@ -337,8 +348,8 @@ def _padding_before(side: Any, window: int, step: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Channels(Step):
-    """Some channels of a map or a vector, one behind the other."""
+class ChannelSlice(VJPRule):
+    """A slice of consecutive channels."""
 
     start: int
     stop: int
@@ -351,10 +362,11 @@ class Channels(Step):
         return ops.pad(gradient, [*around, (self.start, x.shape[-1] - self.stop)])
 
 
-def _folded(gradient: Tensor, kernel: Tensor, strides: Any) -> Tensor:
-    """A transposed convolution as one product and a few sums, which XLA makes loops of.
+def _transposed_convolution(gradient: Tensor, kernel: Tensor, strides: Any) -> Tensor:
+    """Computes a transposed convolution as one matrix product and a few sums, which XLA fuses.
 
-    Taps that are a stride apart go to the same place within a block of the stride's size.
+    Kernel elements that are one stride apart contribute to the same position in blocks of the size
+    of the strides.
     """
     (down, right), (height, width, channels, filters) = strides, kernel.shape
     rows, columns = -(-height // down), -(-width // right)
@@ -374,16 +386,17 @@ def _folded(gradient: Tensor, kernel: Tensor, strides: Any) -> Tensor:
     return ops.reshape(blocks, shape)
 
 
-def _crop(maps: Tensor, before: Any, sides: Any, strides: Any) -> Tensor:
-    """Leaves out what lies before, and brings the sides to those given."""
+def _crop(maps: Tensor, padding: Any, sides: Any, strides: Any) -> Tensor:
+    """Removes the padding before a map, and brings the map to the given size."""
     missing = []
-    for first, side, there, step in zip(before, sides, ops.shape(maps)[1:3], strides, strict=True):
-        known = all(isinstance(part, int) for part in (first, side, there))
-        # A stride leaves less than itself unread.
-        missing.append(max(first + side - there, 0) if known else step - 1)
+    axes = zip(padding, sides, ops.shape(maps)[1:3], strides, strict=True)
+    for before, side, size, stride in axes:
+        is_known = all(isinstance(value, int) for value in (before, side, size))
+        # Fewer rows than the stride remain unread.
+        missing.append(max(before + side - size, 0) if is_known else stride - 1)
     if any(missing):
         maps = ops.pad(maps, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
-    (top, left), (height, width) = before, sides
+    (top, left), (height, width) = padding, sides
     return maps[:, top : top + height, left : left + width]
 
 
@@ -392,8 +405,8 @@ def _cast(weight: Any, like: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class GlobalMaximum(Step):
-    """The maximum over a map; equal ones share the gradient."""
+class GlobalMaximum(VJPRule):
+    """The maximum of each channel; the gradient is divided equally among equal maxima."""
 
     keepdims: bool = False
 
@@ -403,16 +416,16 @@ class GlobalMaximum(Step):
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
         shape = (-1, x.shape[-1])
         y, gradient = ops.reshape(y, shape), ops.reshape(gradient, shape)
-        if pay():
-            return rows_of_maxima(x, y, gradient)
+        if use_sparse_gradients():
+            return maximum_gradient(x, y, gradient)
         at_maximum = ops.cast(x == y[:, None, None], gradient.dtype)
         shared = ops.sum(at_maximum, axis=(1, 2))
         return at_maximum * (gradient / shared)[:, None, None]
 
 
 @dataclass(frozen=True)
-class GlobalMean(Step):
-    """The mean over a map."""
+class GlobalAverage(VJPRule):
+    """The mean of each channel."""
 
     keepdims: bool = False
 
@@ -427,8 +440,8 @@ class GlobalMean(Step):
 
 
 @dataclass(frozen=True)
-class Pooling(Step):
-    """The maximum or the mean over windows that fit into the map."""
+class Pooling(VJPRule):
+    """Max or average pooling with "valid" padding."""
 
     layer: Any
 
@@ -444,18 +457,19 @@ class Pooling(Step):
         height, width = self.layer.pool_size
         sides = ops.shape(y)[1:3]
         taps = [(row, column) for row in range(height) for column in range(width)]
-        share, whole, taken = gradient / len(taps), 0.0, False
+        part, dense, is_chosen = gradient / len(taps), 0.0, False
         for tap in taps:
             if self._is_maximum():
-                # Of equal values the first one has been chosen.
-                chosen = (_read(x, tap, self.layer.strides, sides) == y) & ~ops.cast(taken, "bool")
-                taken = taken | chosen
-                share = ops.where(chosen, gradient, ops.zeros((), gradient.dtype))
-            whole = whole + self._placed(share, tap, ops.shape(x)[1:3])
-        return whole
+                # The first of several equal values in a window gets the gradient.
+                values = _read(x, tap, self.layer.strides, sides)
+                is_first = (values == y) & ~ops.cast(is_chosen, "bool")
+                is_chosen = is_chosen | is_first
+                part = ops.where(is_first, gradient, ops.zeros((), gradient.dtype))
+            dense = dense + self._scatter(part, tap, ops.shape(x)[1:3])
+        return dense
 
-    def _placed(self, values: Tensor, tap: tuple[int, int], sides: Any) -> Tensor:
-        """Puts a value of each window where a tap reads it; zeros elsewhere."""
+    def _scatter(self, values: Tensor, tap: tuple[int, int], sides: Any) -> Tensor:
+        """Places a value of each window at one position of the window; zeros elsewhere."""
         for axis, (first, step, side) in enumerate(
             zip(tap, self.layer.strides, sides, strict=True), start=1
         ):
@@ -468,14 +482,14 @@ class Pooling(Step):
 
 
 def _read(x: Tensor, tap: tuple[int, int], strides: Any, sides: Any) -> Tensor:
-    """What a tap of all windows reads."""
+    """Returns the values at one position of all windows."""
     (row, column), (down, right), (height, width) = tap, strides, sides
     rows_read = x[:, row : row + (height - 1) * down + 1 : down]
     return rows_read[:, :, column : column + (width - 1) * right + 1 : right]
 
 
 def _spread(values: Tensor, axis: int, step: int) -> Tensor:
-    """Puts `step - 1` zeros behind each value along an axis."""
+    """Inserts `step - 1` zeros after each value along an axis."""
     if step == 1:
         return values
     shape = list(ops.shape(values))

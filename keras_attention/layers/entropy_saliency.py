@@ -12,8 +12,8 @@ from keras import ops
 
 from keras_attention.graph.classifier import outputs_probabilities
 from keras_attention.graph.functional import is_functional
-from keras_attention.graph.symbolic_vjp import Reversible, UnusualLayerError, Values
-from keras_attention.graph.vjp_rules import NORMED, Rows
+from keras_attention.graph.symbolic_vjp import SymbolicVJP, UnusualLayerError, Values
+from keras_attention.graph.vjp_rules import GRADIENTS_WITH_NORMS, SparseRows
 from keras_attention.ops.dynamic_capacity import (
     entropy_gradient,
     entropy_saliency,
@@ -58,11 +58,11 @@ class EntropySaliency:
         self.from_logits = _returns_logits(top, outputs) if from_logits is None else from_logits
         self.symbolic_vjp: Any = None if method == "autodiff" else self._derive(method)
 
-    def _derive(self, method: str) -> Reversible | None:
+    def _derive(self, method: str) -> SymbolicVJP | None:
         try:
             if self.data_format == "channels_first":
                 raise UnusualLayerError("the data format is channels_first")
-            return Reversible(self.top)
+            return SymbolicVJP(self.top)
         except ValueError as error:
             if method == "auto":
                 return None
@@ -85,15 +85,15 @@ class EntropySaliency:
         if self.symbolic_vjp is None:
             return self._gradient_saliency(features, training=False), None
         values = self.symbolic_vjp.forward(features)
-        predictions = self.symbolic_vjp.answers(values)
+        predictions = self.symbolic_vjp.outputs(values)
         gradients: list[Tensor] = [None] * len(predictions)
         for index in range(len(predictions)) if self.outputs is None else self.outputs:
             gradients[index] = entropy_gradient(predictions[index], self.from_logits)
         gradient = self.symbolic_vjp.sparse_backward(values, gradients)
-        if isinstance(gradient, NORMED):
-            return ops.stop_gradient(ops.sqrt(gradient.squares() + self.epsilon)), values
-        if isinstance(gradient, Rows):
-            gradient = gradient.whole(features)
+        if isinstance(gradient, GRADIENTS_WITH_NORMS):
+            return ops.stop_gradient(ops.sqrt(gradient.squared_norms() + self.epsilon)), values
+        if isinstance(gradient, SparseRows):
+            gradient = gradient.to_dense(features)
         return gradient_norm(gradient, self.epsilon, self.data_format), values
 
     def compute_in_training(self, features: Tensor) -> Tensor:
@@ -128,23 +128,23 @@ class EntropySaliency:
         Returns:
             The output of `top`, or None if computing it from scratch takes fewer operations.
         """
-        first = self.symbolic_vjp.first
+        first = self.symbolic_vjp.first_convolution
         if first is None:
             return None
-        step, wire = first
-        sides, count = values[wire].shape[1:3], positions.shape[1]
+        rule, index = first
+        sides, count = values[index].shape[1:3], positions.shape[1]
         if None not in sides and count is not None and self._saved(count, sides) <= 0:
             return None
         change = ops.cast(vectors, maps.dtype) - gather_vectors(maps, positions)
         products = update_convolution(
-            values[wire],
-            ops.cast(change, values[wire].dtype),
+            values[index],
+            ops.cast(change, values[index].dtype),
             positions,
-            step.layer.kernel,
-            step.layer.strides,
-            step.before(ops.shape(maps)[1:3]),
+            rule.layer.kernel,
+            rule.layer.strides,
+            rule.padding(ops.shape(maps)[1:3]),
         )
-        predictions = self.symbolic_vjp.answers(self.symbolic_vjp.forward(known={wire: products}))
+        predictions = self.symbolic_vjp.outputs(self.symbolic_vjp.forward(known={index: products}))
         is_sequential = isinstance(self.top, keras.Sequential)
         structure = self.top.outputs[0] if is_sequential else self.top.output
         return keras.tree.pack_sequence_as(structure, predictions)
@@ -156,13 +156,13 @@ class EntropySaliency:
             patches: Number of vectors that change.
             features: Shape of the map.
         """
-        if self.symbolic_vjp is None or self.symbolic_vjp.first is None:
+        if self.symbolic_vjp is None or self.symbolic_vjp.first_convolution is None:
             return 0
-        outputs = self.symbolic_vjp.first[0].layer.compute_output_shape(features)
+        outputs = self.symbolic_vjp.first_convolution[0].layer.compute_output_shape(features)
         return self._saved(patches, outputs[1:3])
 
     def _saved(self, patches: int, sides: Sequence[int]) -> int:
-        layer = self.symbolic_vjp.first[0].layer
+        layer = self.symbolic_vjp.first_convolution[0].layer
         kernel, pixels = math.prod(layer.kernel.shape), math.prod(sides)
         pairs = zip(layer.kernel_size, layer.strides, strict=True)
         reads = math.prod(-(-size // step) for size, step in pairs)

@@ -244,5 +244,5 @@ class ReZero(keras.Layer):
         return tuple(input_shape[0])
 
     def get_config(self) -> dict[str, Any]:
-        # Without this method, Keras records the constructor's arguments, which omits dtype policies.
+        # By default, Keras records the constructor's arguments, but no dtype policies.
         return super().get_config()

@@ -61,5 +61,5 @@ def test_branches_see_what_either_sees():
     "layer", [layers.GlobalAveragePooling2D(), layers.UpSampling2D(), layers.Conv2DTranspose(2, 2)]
 )
 def test_unknown_fields_are_said(layer):
-    with pytest.raises(ValueError, match="no known field"):
+    with pytest.raises(ValueError, match="Receptive fields are known for"):
         receptive_field(keras.Sequential([keras.Input((8, 8, 1)), layer]))

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.graph.symbolic_vjp import Reversible, UnusualLayerError
-from keras_attention.graph.vjp_rules import NORMED
+from keras_attention.graph.symbolic_vjp import SymbolicVJP, UnusualLayerError
+from keras_attention.graph.vjp_rules import GRADIENTS_WITH_NORMS
 
 layers = keras.layers
 
@@ -97,12 +97,12 @@ def model_of(top, shape=(9, 8, 2)):
 
 
 def compare(model, x, weights):
-    reversible = Reversible(model)
-    values = reversible.forward(x)
-    (answer,) = reversible.answers(values)
+    symbolic_vjp = SymbolicVJP(model)
+    values = symbolic_vjp.forward(x)
+    (answer,) = symbolic_vjp.outputs(values)
     np.testing.assert_allclose(answer, model(x), atol=1e-5)
     expected = backend.input_gradient(lambda inputs: model(inputs) * weights, x)
-    found = reversible.backward(values, [ops.convert_to_tensor(weights)])
+    found = symbolic_vjp.backward(values, [ops.convert_to_tensor(weights)])
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -126,16 +126,16 @@ def test_sizes_that_only_a_tensor_knows(top, fused, rng):
     import tensorflow as tf
 
     model = model_of(top, (None, None, 2))
-    reversible = Reversible(model)
+    symbolic_vjp = SymbolicVJP(model)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 2))], autograph=False)
     def gradient(x):
-        values = reversible.forward(x)
-        ones = [ops.ones_like(answer) for answer in reversible.answers(values)]
+        values = symbolic_vjp.forward(x)
+        ones = [ops.ones_like(answer) for answer in symbolic_vjp.outputs(values)]
         if fused:
-            return reversible.backward(values, ones)
+            return symbolic_vjp.backward(values, ones)
         with backend.fusion_disabled():
-            return reversible.backward(values, ones)
+            return symbolic_vjp.backward(values, ones)
 
     for sides in ((9, 8), (12, 11), (10, 13)):
         x = tf.constant(rng.normal(size=(2, *sides, 2)).astype("float32"))
@@ -146,23 +146,23 @@ def test_sizes_that_only_a_tensor_knows(top, fused, rng):
 @every_top
 def test_norms_are_those_of_the_whole_gradient(top, rng):
     model, x = model_of(top), ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
-    reversible = Reversible(model)
-    values = reversible.forward(x)
+    symbolic_vjp = SymbolicVJP(model)
+    values = symbolic_vjp.forward(x)
     upstream = [ops.convert_to_tensor(rng.normal(size=(3, 3)).astype("float32"))]
-    gradient = reversible.sparse_backward(values, upstream)
-    if isinstance(gradient, NORMED):
-        whole = reversible.backward(values, upstream)
+    gradient = symbolic_vjp.sparse_backward(values, upstream)
+    if isinstance(gradient, GRADIENTS_WITH_NORMS):
+        whole = symbolic_vjp.backward(values, upstream)
         expected = np.square(np.asarray(whole)).sum(-1)
-        np.testing.assert_allclose(gradient.squares(), expected, atol=1e-5)
+        np.testing.assert_allclose(gradient.squared_norms(), expected, atol=1e-5)
     if top == "products of each place":
-        assert isinstance(gradient, NORMED)
+        assert isinstance(gradient, GRADIENTS_WITH_NORMS)
 
 
 def test_equal_maxima_share_the_gradient():
     model = keras.Sequential([keras.Input((2, 2, 1)), layers.GlobalMaxPooling2D()])
     x = ops.reshape(ops.convert_to_tensor([1.0, 3.0, 3.0, 2.0]), (1, 2, 2, 1))
-    reversible = Reversible(model)
-    gradient = reversible.backward(reversible.forward(x), [ops.ones((1, 1))])
+    symbolic_vjp = SymbolicVJP(model)
+    gradient = symbolic_vjp.backward(symbolic_vjp.forward(x), [ops.ones((1, 1))])
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[0.0, 0.5], [0.5, 0.0]])
 
 
@@ -171,10 +171,10 @@ def test_several_answers_add_up(rng):
     shared = layers.Dense(3, activation="tanh")(inputs)
     model = keras.Model(inputs, [layers.Dense(2)(shared), layers.Dense(2)(shared), shared])
     x = ops.convert_to_tensor(rng.normal(size=(2, 4)).astype("float32"))
-    reversible = Reversible(model)
-    values = reversible.forward(x)
-    answers = reversible.answers(values)
-    found = reversible.backward(values, [ops.ones_like(answers[0]), None, ops.ones((2, 3))])
+    symbolic_vjp = SymbolicVJP(model)
+    values = symbolic_vjp.forward(x)
+    answers = symbolic_vjp.outputs(values)
+    found = symbolic_vjp.backward(values, [ops.ones_like(answers[0]), None, ops.ones((2, 3))])
     expected = backend.input_gradient(lambda y: ops.sum(model(y)[0]) + ops.sum(model(y)[2]), x)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -196,18 +196,18 @@ def test_several_answers_add_up(rng):
 )
 def test_unusual_layers_are_left_to_the_backend(layer):
     with pytest.raises(UnusualLayerError, match=r"has|is not|does not|pools"):
-        Reversible(keras.Sequential([keras.Input((4, 4, 2)), layer]))
+        SymbolicVJP(keras.Sequential([keras.Input((4, 4, 2)), layer]))
 
 
 def test_quantized_layers_are_left_to_the_backend():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
     model.layers[-1].quantize("int8")
     with pytest.raises(UnusualLayerError, match="is quantized"):
-        Reversible(model)
+        SymbolicVJP(model)
 
 
 def test_merging_layers_are_left_to_the_backend():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, layers.Add()([inputs, inputs]))
     with pytest.raises(UnusualLayerError, match="reads several tensors"):
-        Reversible(model)
+        SymbolicVJP(model)

@@ -233,7 +233,7 @@ def test_bad_models():
     with pytest.raises(ValueError, match="must be a functional or sequential"):
         ka.surgery.add_attend_rectify("resnet", 1, 3)
     dense = keras.Sequential([keras.Input((4,)), L.Dense(3)])
-    with pytest.raises(ValueError, match="must have a map"):
+    with pytest.raises(ValueError, match="must have a feature map"):
         ka.surgery.add_attend_rectify(dense, 1, 3)
     inputs = keras.Input((8, 8, 3))
     two = keras.Model(inputs, [L.Conv2D(2, 3)(inputs), L.Conv2D(2, 3)(inputs)])

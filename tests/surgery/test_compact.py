@@ -8,7 +8,7 @@ import keras_attention as ka
 from keras_attention.layers import TargetLayer
 from keras_attention.layers.compacted import AssembleRegions
 from keras_attention.surgery import compact
-from keras_attention.surgery.compaction import convolutions
+from keras_attention.surgery.compaction import regions
 from tests.harness import examples, slow_on_jax
 
 L = keras.layers
@@ -24,9 +24,9 @@ def form(request, monkeypatch):
 
 def choose(form, monkeypatch):
     if form == "groups":
-        monkeypatch.setattr(convolutions, "MOST_MATRIX_ELEMENTS", 0)
+        monkeypatch.setattr(regions, "MAX_MATRIX_ELEMENTS", 0)
     if form == "matrix":
-        monkeypatch.setattr(convolutions, "groups_seconds", lambda *args: float("inf"))
+        monkeypatch.setattr(regions, "groups_seconds", lambda *args: float("inf"))
 
 
 def randomize(model, rng, scales=(0.1, 0.6)):
@@ -69,7 +69,7 @@ def two_layers(first, second, middle, side=9, channels=2):
     return keras.Model(inputs, L.Dense(3)(x))
 
 
-regions = st.lists(
+region_lists = st.lists(
     st.tuples(*[st.floats(0, 1, width=32)] * 2, *[st.floats(0.015625, 1, width=32)] * 2),
     min_size=6,
     max_size=6,
@@ -78,8 +78,8 @@ regions = st.lists(
 
 @pytest.mark.parametrize("name", FORMS)
 @given(
-    regions,
-    regions,
+    region_lists,
+    region_lists,
     st.booleans(),
     st.sampled_from([1, 2, 3, (2, 4)]),
     st.sampled_from([1, 2]),
@@ -223,7 +223,7 @@ def test_both_data_formats(model_format, form, rng):
 def test_open_sizes_are_fixed_by_input_shape(rng):
     model = randomize(ka.applications.TDN10(input_shape=(None, None, 1), classes=2), rng)
     assert check(model, rng, input_shape=(8, 12, 1)).input_shape == (None, 8, 12, 1)
-    with pytest.raises(ValueError, match="pass `input_shape`"):
+    with pytest.raises(ValueError, match="Pass `input_shape`"):
         compact(model)
     with pytest.raises(ValueError, match=r"Received: input_shape=\(8, 8, 3\)"):
         compact(model, (8, 8, 3))
@@ -281,7 +281,7 @@ def test_the_model_stays_as_it_was(rng):
     [
         (None, "functional or sequential"),
         (keras.Sequential([TargetLayer(2, 3)]), "functional or sequential"),
-        (ka.applications.CNN6((8, 8, 1)), "must hold a TargetLayer. Received: 'cnn6'"),
+        (ka.applications.CNN6((8, 8, 1)), "must contain a TargetLayer. Received: model='cnn6'"),
     ],
 )
 def test_bad_models(model, message):

@@ -1,4 +1,4 @@
-"""Compaction of trained models: constant regions, and nothing computed around them."""
+"""Compaction of trained models with target layers."""
 
 from keras_attention.surgery.compaction.compact import compact
 

@@ -1,52 +1,76 @@
-"""`compact`: an inference model that computes the regions of a trained one, and nothing else."""
+"""Compaction: fast inference models that compute only the regions of interest of target layers."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_attention.graph.functional import functional_graph, nodes
+from keras_attention.graph.functional import (
+    Node,
+    copy_model,
+    functional_graph,
+    input_like,
+    is_functional,
+    nodes,
+    replay,
+)
 from keras_attention.layers import TargetLayer
-from keras_attention.surgery.compaction import convolutions, rules
-from keras_attention.surgery.compaction.convolutions import Target, target_of
-from keras_attention.surgery.compaction.maps import EntryMap, Map, RegionMap, entry_map, region_map
+from keras_attention.layers.compacted import GatherPixels, PoolPixels, ScaleShift
+from keras_attention.surgery.compaction import regions
+from keras_attention.surgery.compaction.regions import (
+    Affine,
+    FeatureMap,
+    Layout,
+    MakeName,
+    PixelIndices,
+    PixelMap,
+    Pointwise,
+    Region,
+    RegionMap,
+    convolve,
+    pixel_map,
+    region_map,
+)
 from keras_attention.utils.numerics import is_pointwise
 from keras_attention.utils.validation import positive_integer
 
-MAPS = (RegionMap, EntryMap)
-# Images of a call to be fast for, and what they weigh.
-BATCHES = {64: 1.0, 1: 0.5}
+Tensor = Any
+Array = Any
+MAPS = (RegionMap, PixelMap)
+# Default batch sizes to be fast for, and their weights.
+BATCH_WEIGHTS = {64: 1.0, 1: 0.5}
 
 
 def compact(
     model: keras.Model, input_shape: Any = None, *, batch_size: int | None = None
 ) -> keras.Model:
-    """Makes a fast inference model of a trained one: regions as constants, only they computed.
+    """Creates a fast inference model that computes only the regions of interest.
 
-    Each target layer becomes convolutions of a few groups of kernels, over rectangles that are
-    fixed, or one matrix where its regions are a few pixels. What they compute passes through
-    activations, batch normalisation, pooling and concatenation to the next target layer without
-    the map around it; input channels that are zero in what a group reads are left out; a dense
-    layer after flattening reads what can differ from a constant. All of it is exact up to the
-    rounding of sums: what lies outside a region is a known constant per channel, zero at first.
-    Other layers get whole maps. Training-only layers are left out; weights are constants of the
-    regions of now: compact again after training further.
+    Each target layer is replaced by convolutions of a few groups of kernels, each over one fixed
+    rectangle, or by one matrix product if its regions have few pixels. The results pass through
+    activations, batch normalization, pooling and concatenation to the next target layer without the
+    map around the regions. Input channels that are zero where a group reads them are left out, and
+    a dense layer after flattening reads only values that are not constant. All of this is exact up
+    to the rounding of sums, because the map outside a region is a known constant per channel. Other
+    layers read whole maps. Layers that do nothing in inference are left out. The regions are fixed:
+    after further training, compact the model again.
 
     Args:
-        model: A functional or sequential model that holds target layers, also inside nested
-            models.
-        input_shape: `(H, W, channels)` where the model's own leaves H or W open.
-        batch_size: Images per call to be fast for. None, the default, weighs calls of 64 and of
-            one: what is best for 64 repeats kernels in matrices, which cost one image time.
+        model: Functional or sequential model with target layers, also in nested models.
+        input_shape: Input shape `(H, W, channels)`, if the model leaves the height or width open.
+        batch_size: Batch size to be fast for. By default, batches of 64 and single images are both
+            considered: the fastest choice for batches of 64 can store kernels several times in
+            matrices, which makes single images slower.
 
     Returns:
-        A `keras.Model` of the same inputs and outputs. It saves, loads and exports.
+        A `keras.Model` with the same inputs and outputs.
 
     Raises:
-        ValueError: For a model without target layers, one that is neither functional nor
-            sequential, or sizes that are not known.
+        ValueError: If `model` has no target layers, is neither functional nor sequential, cannot be
+            copied, or leaves sizes open.
 
     Example:
     >>> import keras_attention as ka
@@ -58,127 +82,123 @@ def compact(
     Reference:
         Chitta, Targeted Kernel Networks (2018), section 3.5.
     """
-    batches = BATCHES if batch_size is None else {positive_integer("batch_size", batch_size): 1.0}
-    _check(model)
-    return _Compaction(model, batches).compacted(input_shape)
-
-
-def _check(model: Any) -> None:
+    batch_weights = BATCH_WEIGHTS
+    if batch_size is not None:
+        batch_weights = {positive_integer("batch_size", batch_size): 1.0}
     functional_graph(model)
-    if not _target_layers(model):
-        raise ValueError(f"`model` must hold a TargetLayer. Received: {model.name!r} without one")
+    if not _has_target_layers(model):
+        raise ValueError(
+            f"`model` must contain a TargetLayer. Received: model={model.name!r} without one"
+        )
+    compaction = _Compaction(copy_model(model), batch_weights)
+    return copy_model(compaction.compacted_model(input_shape))
+
+
+def _has_target_layers(model: keras.Model) -> bool:
+    return any(isinstance(layer, TargetLayer) for layer in model._flatten_layers())
 
 
 @dataclass(frozen=True)
-class Flattened:
-    """A map after Flatten, for a dense layer to read."""
+class _Flattened:
+    """A feature map after a Flatten layer, to be read by a dense layer."""
 
-    source: Map
+    source: FeatureMap
     layer: keras.layers.Flatten
 
 
 class _Compaction:
-    """Walks through a model's graph; what passes between its layers are tensors or maps."""
+    """Replays a model with feature maps in place of tensors where it has rules for the layers.
 
-    def __init__(self, model: keras.Model, batches: Mapping[int, float]):
-        self.graph = model._functional if isinstance(model, keras.Sequential) else model
-        self.model, self.batches = model, batches
-        self.original_names = {layer.name for layer in model.layers}
-        self.taken: set[str] = set()
-        self.copies: dict[int, Any] = {}
+    Args:
+        model: Functional or sequential model. Its layers are called again in the new model.
+        batch_weights: Batch sizes to be fast for, and their weights.
+    """
 
-    def compacted(self, input_shape: Any = None) -> keras.Model:
-        """The new model."""
-        inputs = [_input_like(tensor, input_shape) for tensor in self.graph.inputs]
-        self.taken.update(tensor._keras_history.operation.name for tensor in inputs)
-        values: dict[int, Any] = {
-            id(old): new for old, new in zip(self.graph.inputs, inputs, strict=True)
-        }
-        readers = self._readers()
-        for node in self._nodes():
-            args, kwargs = node.arguments.fill_in(values)
-            outputs = self._call(node.operation, args, kwargs)
-            for old, new in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
-                if isinstance(new, EntryMap) and readers[id(old)] > 1:
-                    new = new.as_regions()  # else it would be computed for each reader
-                values[id(old)] = new
-        outputs = keras.tree.map_structure(
-            lambda old: self._plain(values[id(old)]), self.graph._outputs_struct
+    def __init__(self, model: keras.Model, batch_weights: Mapping[int, float]):
+        self.graph, self.batch_weights = functional_graph(model), batch_weights
+        self._original_names = {layer.name for layer in model.layers}
+        self._used_names: set[str] = set()
+        self._nested: dict[int, keras.Model] = {}
+        self._readers = Counter(id(tensor) for tensor in self.graph.outputs)
+        for node in nodes(self.graph):
+            self._readers.update(id(tensor) for tensor in node.input_tensors)
+
+    def compacted_model(self, input_shape: Any = None) -> keras.Model:
+        inputs = keras.tree.map_structure(
+            lambda tensor: _sized_input(tensor, input_shape), self.graph.input
         )
-        packed = keras.tree.pack_sequence_as(self.graph._inputs_struct, inputs)
-        return keras.Model(packed, outputs, name=self.model.name)
+        self._used_names.update(
+            tensor._keras_history.operation.name for tensor in keras.tree.flatten(inputs)
+        )
+        outputs = replay(self.graph, inputs, self._call)
+        outputs = keras.tree.map_structure(self._to_tensor, outputs)
+        return keras.Model(inputs, outputs, name=self.graph.name)
 
-    def name(self, base: str) -> str:
-        """A layer name that is not taken: an original one for the first that asks for it."""
+    def _make_name(self, base: str) -> str:
+        """Returns a unique layer name; an original name for the first layer that requests it."""
         name, number = base, 1
-        while name in self.taken or (name != base and name in self.original_names):
+        while name in self._used_names or (name != base and name in self._original_names):
             number += 1
             name = f"{base}_{number}"
-        self.taken.add(name)
+        self._used_names.add(name)
         return name
 
-    def _nodes(self) -> list[Any]:
-        return nodes(self.graph)
-
-    def _readers(self) -> Counter[int]:
-        read = [tensor for node in self._nodes() for tensor in node.input_tensors]
-        return Counter(id(tensor) for tensor in [*read, *self.graph.outputs])
-
-    def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """A layer's result as a map where there is a rule for it, else as a tensor."""
-        asked = [value for value in kwargs.values() if value is not None and value is not False]
-        only = args[0] if len(args) == 1 and not asked else None
+    def _call(self, node: Node, /, *args: Any, **kwargs: Any) -> list[Any]:
+        """Returns the outputs of a node: maps if there is a rule for its layer, else tensors."""
+        layer = node.operation
         result = None
-        if isinstance(only, (list, tuple)):
-            result = self._join(layer, list(only))
-        elif only is not None:
-            result = self._apply(layer, only)
+        # Rules exist for layers that are called with one argument and without options.
+        if len(args) == 1 and all(value is None or value is False for value in kwargs.values()):
+            is_list = isinstance(args[0], (list, tuple))
+            result = (self._join if is_list else self._apply)(layer, args[0])
         if result is None:
-            args, kwargs = keras.tree.map_structure(self._plain, (args, kwargs))
-            result = self._copy(layer)(*args, **kwargs)
-            self._copy_weights(layer)
-        return result
+            args, kwargs = keras.tree.map_structure(self._to_tensor, (args, kwargs))
+            result = self._operation(layer)(*args, **kwargs)
+        results = keras.tree.flatten(result)
+        for index, (old, new) in enumerate(zip(node.outputs, results, strict=True)):
+            if isinstance(new, PixelMap) and self._readers[id(old)] > 1:
+                # The pixels would be computed again for each reader.
+                results[index] = new.to_region_map()
+        return results
 
     def _apply(self, layer: Any, value: Any) -> Any:
-        """A layer of one input; None where there is no rule."""
-        if type(layer) in rules.IDENTITIES:
+        """Applies a layer with one input; returns None if there is no rule."""
+        if type(layer) in IDENTITIES:
             return value
-        if isinstance(value, Flattened):
-            is_dense = type(layer) is keras.layers.Dense
-            return rules.dense_of_flat(layer, value.source, self.name) if is_dense else None
+        if isinstance(value, _Flattened):
+            is_dense = type(layer) is keras.layers.Dense and regions.USE_PIXEL_INDICES
+            return _dense_after_flatten(layer, value.source, self._make_name) if is_dense else None
         source = self._as_map(value, layer)
         return None if source is None else self._apply_to_map(layer, source, source is not value)
 
-    def _apply_to_map(self, layer: Any, source: Map, is_whole: bool) -> Any:
+    def _apply_to_map(self, layer: Any, source: FeatureMap, is_whole: bool) -> Any:
         if type(layer) is TargetLayer:
             if not is_pointwise(layer.activation):
                 return None
-            return convolve(target_of(layer, source.layout.sides), source, self.batches)
+            return convolve(layer, source, self.batch_weights)
         if type(layer) is keras.layers.Flatten:
-            same = layer.data_format == source.layout.data_format
-            return Flattened(source, layer) if same and not is_whole else None
-        if rules.is_pointwise(layer):
-            return rules.pointwise(layer, source)
-        rule = rules.RULES.get(type(layer))
+            is_same_format = layer.data_format == source.layout.data_format
+            return _Flattened(source, layer) if is_same_format and not is_whole else None
+        if _is_pointwise_layer(layer):
+            return source.then(Pointwise(layer, source.make_name))
+        rule = RULES.get(type(layer))
         return rule(layer, source) if rule else None
 
-    def _join(self, layer: Any, values: list[Any]) -> Any:
-        """A layer of several inputs; None where there is no rule."""
-        if type(layer) is not keras.layers.Concatenate:
-            return None
-        if not any(isinstance(value, MAPS) for value in values):
-            return None
+    def _join(self, layer: Any, values: Any) -> Any:
+        """Applies a layer with several inputs; returns None if there is no rule."""
         formats = {value.layout.data_format for value in values if isinstance(value, MAPS)}
+        if type(layer) is not keras.layers.Concatenate or not formats:
+            return None
         maps = []
         for value in values:
-            if isinstance(value, EntryMap):
-                value = value.as_regions()
+            if isinstance(value, PixelMap):
+                value = value.to_region_map()
             elif not isinstance(value, RegionMap):
                 value = self._map_of(value, next(iter(formats)), layer)
             maps.append(value)
-        return rules.concatenation(layer, maps) if None not in maps else None
+        return _concatenate(layer, maps) if None not in maps else None
 
-    def _as_map(self, value: Any, layer: Any) -> Map | None:
+    def _as_map(self, value: Any, layer: Any) -> FeatureMap | None:
         if isinstance(value, MAPS):
             return value
         default = keras.config.image_data_format()
@@ -189,86 +209,246 @@ class _Compaction:
         if len(shape) != 4 or None in shape[1:]:
             if type(layer) is TargetLayer:
                 raise ValueError(
-                    f"`compact` needs the sizes of the map that {layer.name!r} reads: pass "
-                    f"`input_shape`, such as (28, 28, 1). Received: a map of {tuple(shape)}"
+                    f"`compact` requires the size of the map that {layer.name!r} reads. Received: "
+                    f"shape {tuple(shape)}. Pass `input_shape`, such as (28, 28, 1)"
                 )
             return None
-        return region_map(value, data_format, layer.dtype_policy, self.name)
+        dtype = getattr(layer, "dtype_policy", None)
+        return region_map(value, data_format, dtype, self._make_name)
 
-    def _plain(self, value: Any) -> Any:
-        """The tensor that the original model has in a map's place."""
-        if isinstance(value, Flattened):
-            name = self.name(value.layer.name)
-            return keras.layers.Flatten(value.layer.data_format, name=name)(value.source.plain())
-        return value.plain() if isinstance(value, MAPS) else value
+    def _to_tensor(self, value: Any) -> Any:
+        """Returns the tensor that the original model has in place of a map."""
+        if isinstance(value, _Flattened):
+            name = self._make_name(value.layer.name)
+            flatten = keras.layers.Flatten(value.layer.data_format, name=name)
+            return flatten(value.source.to_tensor())
+        return value.to_tensor() if isinstance(value, MAPS) else value
 
-    def _copy(self, layer: Any) -> Any:
-        if id(layer) not in self.copies:
-            if isinstance(layer, keras.Model) and _target_layers(layer):
-                self.copies[id(layer)] = _Compaction(layer, self.batches).compacted()
-            else:
-                self.copies[id(layer)] = type(layer).from_config(layer.get_config())
-            self.taken.add(layer.name)
-        return self.copies[id(layer)]
-
-    def _copy_weights(self, layer: Any) -> None:
-        copy = self.copies[id(layer)]
-        if getattr(layer, "weights", None) and not (
-            isinstance(layer, keras.Model) and _target_layers(layer)
-        ):
-            copy.set_weights(layer.get_weights())
+    def _operation(self, layer: Any) -> Any:
+        """Returns a layer, or the compacted model of a nested model with target layers."""
+        self._used_names.add(layer.name)
+        if not is_functional(layer) or not _has_target_layers(layer):
+            return layer
+        if id(layer) not in self._nested:
+            compaction = _Compaction(layer, self.batch_weights)
+            self._nested[id(layer)] = compaction.compacted_model()
+        return self._nested[id(layer)]
 
 
-def _target_layers(model: keras.Model) -> list[keras.Layer]:
-    return [layer for layer in model._flatten_layers() if isinstance(layer, TargetLayer)]
-
-
-def _input_like(tensor: Any, input_shape: Any) -> Any:
-    """A new input of the old name: servers ask for it by name."""
+def _sized_input(tensor: Tensor, input_shape: Any) -> Tensor:
     shape = tuple(tensor.shape)
     if input_shape is not None:
         sizes = tuple(input_shape)
         fits = len(sizes) == len(shape) - 1 and all(
-            want in (None, size) for size, want in zip(sizes, shape[1:], strict=True)
+            old in (None, size) for size, old in zip(sizes, shape[1:], strict=True)
         )
         if not fits:
             raise ValueError(
-                f"`input_shape` must fit the model's {shape[1:]}, without the batch. "
+                f"`input_shape` must fit the model's input shape {shape[1:]}, without the batch. "
                 f"Received: input_shape={input_shape}"
             )
         shape = (shape[0], *sizes)
-    name = tensor._keras_history.operation.name
-    return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=name)
+    return input_like(tensor, shape)
 
 
-def convolve(target: Target, source: Map, batches: Mapping[int, float]) -> Map:
-    """Computes a target layer's regions, and only them.
+# Layers that change each value separately, and layers that do nothing in inference.
+POINTWISE = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+IDENTITIES = (
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout2D,
+    keras.layers.GaussianNoise,
+    keras.layers.GaussianDropout,
+    keras.layers.ActivityRegularization,
+    keras.layers.Identity,
+)
+
+
+def _is_pointwise_layer(layer: Any) -> bool:
+    if type(layer) is keras.layers.Activation:
+        return is_pointwise(layer.activation)
+    return type(layer) in POINTWISE
+
+
+def _normalize(layer: keras.layers.BatchNormalization, source: FeatureMap) -> FeatureMap | None:
+    """Applies batch normalization of the channels."""
+    channels = 3 if source.layout.data_format == "channels_last" else 1
+    axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
+    return source.then(Affine(layer, source.make_name)) if axis % 4 == channels else None
+
+
+def _pool(layer: keras.layers.Layer, source: FeatureMap) -> FeatureMap | None:
+    """Applies max or average pooling whose windows lie inside the map."""
+    window, strides = tuple(layer.pool_size), tuple(layer.strides)
+    is_inside = layer.padding == "valid" or all(
+        side % stride == 0 and size <= stride
+        for side, size, stride in zip(source.layout.sides, window, strides, strict=True)
+    )
+    if not is_inside or layer.data_format != source.layout.data_format:
+        return None
+    sides = tuple(
+        (side - size) // stride + 1
+        for side, size, stride in zip(source.layout.sides, window, strides, strict=True)
+    )
+    pooling = _Pooling(layer, window, strides, sides)
+    if isinstance(source, PixelMap):
+        return pooling.of_pixels(source)
+    return pooling.of_regions(source)
+
+
+class _Pooling:
+    """Pooling of feature maps.
 
     Args:
-        target: The layer.
-        source: The map that it reads.
-        batches: Images of a call to be fast for, and what each weighs: the way is taken whose
-            times over those of the whole convolution have the smallest weighted sum.
+        layer: Pooling layer.
+        window: Sizes of the window.
+        strides: Strides of the window.
+        sides: Sizes of the result.
     """
-    channels = source.layout.channels
-    weights = {
-        batch: weight / convolutions.whole_seconds(target, channels, batch)
-        for batch, weight in batches.items()
-    }
-    costs = {
-        groups: sum(
-            convolutions.groups_seconds(target, channels, groups, batch) * weight
-            for batch, weight in weights.items()
-        )
-        for groups in [convolutions.groups_of(target, channels, batch) for batch in batches]
-    }
-    groups = min(costs, key=lambda choice: costs[choice])
-    matrix = sum(
-        convolutions.matrix_seconds(target, source, batch) * weight
-        for batch, weight in weights.items()
+
+    def __init__(self, layer: keras.layers.Layer, window: Any, strides: Any, sides: Any):
+        self.layer, self.window, self.strides, self.sides = layer, window, strides, sides
+
+    def of_regions(self, source: RegionMap) -> RegionMap:
+        source = source.applied()
+
+        def change(region: Region) -> Region:
+            rectangle = self._results(region.rectangle[None])[0]
+            single = RegionMap(source.layout, (region,), source.make_name)
+            layer = type(self.layer)(
+                self.window,
+                self.strides,
+                padding="valid",
+                data_format="channels_last",
+                dtype=self.layer.dtype_policy,
+                name=source.make_name(self.layer.name),
+            )
+            tensor = layer(single.assemble(self._reads(rectangle)))
+            return Region(tensor, rectangle, region.channels)
+
+        return source.map_regions(self._layout(source.layout), change)
+
+    def of_pixels(self, source: PixelMap) -> PixelMap:
+        window = [
+            (row, column) for row in range(self.window[0]) for column in range(self.window[1])
+        ]
+        reduce = "max" if isinstance(self.layer, keras.layers.MaxPooling2D) else "mean"
+
+        def compute(pixels: PixelIndices) -> Tensor:
+            rows = [pixels.rows * self.strides[0] + row for row, _ in window]
+            columns = [pixels.columns * self.strides[1] + column for _, column in window]
+            channels = np.tile(pixels.channels, len(window))
+            read = PixelIndices(np.concatenate(rows), np.concatenate(columns), channels)
+            layer = PoolPixels(
+                len(window),
+                reduce,
+                dtype=self.layer.dtype_policy,
+                name=source.make_name(self.layer.name),
+            )
+            return layer(source.values(read))
+
+        layout = replace(source.layout, background=source.background())
+        return PixelMap(self._layout(layout), compute, source.make_name)
+
+    def _layout(self, layout: Layout) -> Layout:
+        return replace(layout, sides=self.sides, support=self._results(layout.support))
+
+    def _results(self, rectangles: Array) -> Array:
+        """Returns the results that read some pixel of each rectangle, at least one."""
+        size, stride = np.array(self.window)[None], np.array(self.strides)[None]
+        low = np.maximum((rectangles[..., 0] - size) // stride + 1, 0)
+        high = np.minimum(-(-rectangles[..., 1] // stride), np.array(self.sides)[None])
+        low = np.minimum(low, np.array(self.sides)[None] - 1)
+        return np.stack([low, np.maximum(high, low + 1)], axis=-1)
+
+    def _reads(self, rectangle: Array) -> Array:
+        size, stride = np.array(self.window), np.array(self.strides)
+        return np.stack([rectangle[:, 0] * stride, (rectangle[:, 1] - 1) * stride + size], axis=-1)
+
+
+def _global_average(
+    layer: keras.layers.GlobalAveragePooling2D, source: FeatureMap
+) -> Tensor | None:
+    """Computes the mean of each channel from its region and the background around it."""
+    if layer.keepdims or layer.data_format != source.layout.data_format:
+        return None
+    if isinstance(source, PixelMap):
+        source = source.to_region_map()
+    source = source.applied()
+    size, means = float(np.prod(source.layout.sides)), []
+    for region in source.regions:
+        fraction = np.prod(region.rectangle[:, 1] - region.rectangle[:, 0]) / size
+        config = {"dtype": layer.dtype_policy, "name": source.make_name(layer.name)}
+        mean = type(layer)(data_format="channels_last", **config)(region.tensor)
+        scaling = ScaleShift(dtype=layer.dtype_policy, name=source.make_name("fraction"))
+        means.append(scaling(mean))
+        background = source.layout.background[region.channels]
+        scaling.set_weights([np.full_like(background, fraction), (1 - fraction) * background])
+    order = np.argsort(source.channel_order())
+    if len(means) == 1 and np.array_equal(order, np.arange(len(order))):
+        return means[0]
+    gather = GatherPixels(len(order), dtype=layer.dtype_policy, name=source.make_name("channels"))
+    outputs = gather(means)
+    gather.set_weights([order.astype("int32")])
+    return outputs
+
+
+def _concatenate(layer: keras.layers.Concatenate, sources: list[RegionMap]) -> RegionMap | None:
+    """Concatenates the channels of maps."""
+    formats = {source.layout.data_format for source in sources}
+    channels = 3 if formats == {"channels_last"} else 1
+    if len(formats) > 1 or layer.axis % 4 != channels:
+        return None
+    joined: list[Region] = []
+    start = 0
+    sources = [source.applied() for source in sources]
+    for source in sources:
+        joined += [replace(region, channels=region.channels + start) for region in source.regions]
+        start += source.layout.channels
+    layout = replace(
+        sources[0].layout,
+        background=np.concatenate([source.layout.background for source in sources]),
+        support=np.concatenate([source.layout.support for source in sources]),
     )
-    if matrix < costs[groups]:
-        entries = source if isinstance(source, EntryMap) else entry_map(source)
-        return convolutions.by_matrix(target, entries, max(batches))
-    regions = source.as_regions() if isinstance(source, EntryMap) else source
-    return convolutions.by_groups(target, regions, groups)
+    return RegionMap(layout, tuple(joined), sources[0].make_name)
+
+
+def _dense_after_flatten(
+    layer: keras.layers.Dense, source: FeatureMap, make_name: MakeName
+) -> Tensor:
+    """Applies a dense layer to a flattened map, with the rows of values that are not constant."""
+    source = pixel_map(source)
+    pixels, layout = source.support_pixels(), source.layout
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    rows = _flat_index(layout, pixels)
+    background = source.background()
+    bias = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else 0.0
+    if background.any():
+        indices = np.indices((*layout.sides, layout.channels))
+        everywhere = PixelIndices(*(index.ravel() for index in indices))
+        all_rows = _flat_index(layout, everywhere)
+        bias = bias + background[everywhere.channels] @ kernel[all_rows]
+        bias = bias - background[pixels.channels] @ kernel[rows]
+    new = keras.layers.Dense(
+        layer.units,
+        activation=layer.activation,
+        use_bias=layer.use_bias or bool(np.any(bias)),
+        dtype=layer.dtype_policy,
+        name=make_name(layer.name),
+    )
+    outputs = new(source.support_values())
+    new.set_weights([kernel[rows], *([bias] if new.use_bias else [])])
+    return outputs
+
+
+def _flat_index(layout: Layout, pixels: PixelIndices) -> Array:
+    # Flatten moves the channels to the end before it flattens, for both data formats.
+    index = pixels.rows * layout.sides[1] + pixels.columns
+    return index * layout.channels + pixels.channels
+
+
+RULES: dict[type, Callable[[Any, Any], Any]] = {
+    keras.layers.BatchNormalization: _normalize,
+    keras.layers.MaxPooling2D: _pool,
+    keras.layers.AveragePooling2D: _pool,
+    keras.layers.GlobalAveragePooling2D: _global_average,
+}
