@@ -1,4 +1,4 @@
-"""Numbers from the authors' own code, where they are at hand."""
+"""Reference values computed by the authors' code, if they are available."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def golden(name):
-    """Opens a file of golden numbers, or skips the test."""
+    """Opens a file of reference values, or skips the test if there is none."""
     path = FOLDER / name
     if not path.is_file():
         pytest.skip(f"no golden numbers at {path}; set KERAS_ATTENTION_GOLDEN")
@@ -21,5 +21,5 @@ def golden(name):
 
 
 def channels_last(array):
-    """NCHW to NHWC, CHW to HWC, NCL to NLC."""
+    """Transposes NCHW to NHWC, CHW to HWC, NCL to NLC."""
     return np.moveaxis(array, -3 if array.ndim > 2 else 0, -1)

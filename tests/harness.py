@@ -1,4 +1,4 @@
-"""The checks that every layer and model gets; they are in `layer_cases.py` and `model_cases.py`."""
+"""Checks of all layers and models, whose cases are in `layer_cases.py` and `model_cases.py`."""
 
 import warnings
 
@@ -11,35 +11,35 @@ from keras.src.testing import TestCase
 import keras_attention as ka
 from keras_attention import backend
 
-# JAX compiles every operation for every shape by itself: there a few examples do.
+# JAX compiles every operation for every shape, so there are fewer examples there.
 ON_TENSORFLOW = backend.BACKEND == "tensorflow"
 slow_on_jax = pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
 
 
 def examples(count):
-    """Settings of hypothesis: how many examples, fewer where each takes seconds."""
+    """Settings of hypothesis with a number of examples; 2 on backends where each takes seconds."""
     return settings(max_examples=count if ON_TENSORFLOW else 2, deadline=None)
 
 
 def run_keras_layer_test(case):
-    """Keras's own checks: configuration, symbolic and eager calls, training, mixed precision."""
+    """Keras's layer test: config, symbolic and eager calls, training, mixed precision."""
     TestCase().run_layer_test(
         getattr(ka.layers, case.name),
         init_kwargs=case.options(),
         input_shape=case.input_shape,
         expected_output_shape=case.output_shape,
         expected_num_trainable_weights=case.trainable_weights,
-        expected_num_non_trainable_weights=case.other_weights,
+        expected_num_non_trainable_weights=case.non_trainable_weights,
         expected_num_seed_generators=0,
-        expected_num_losses=case.losses,
-        supports_masking=case.masks,
-        # Its generator of training data knows no lists.
+        expected_num_losses=case.num_losses,
+        supports_masking=case.supports_masking,
+        # Keras's training check does not support several inputs.
         run_training_check=not isinstance(case.input_shape, list),
     )
 
 
 def model_of_layer(case, sides=None, **more):
-    """A model of one layer; `sides="any"` leaves the sizes open."""
+    """A model of one layer; with `sides="any"` the spatial sizes are None."""
     inputs = case.inputs(sides)
     model = keras.Model(inputs, case.make(**more)(inputs))
     jitter(model)
@@ -47,11 +47,11 @@ def model_of_layer(case, sides=None, **more):
 
 
 def jitter(model):
-    """Moves trainable weights off their first values, where constraints and symmetry hide."""
+    """Moves trainable weights away from their initial values, which are often symmetric."""
     generator = np.random.default_rng(1)
     for weight in model.trainable_weights:
         values, factors = weight.numpy(), generator.uniform(0.75, 0.95, weight.shape)
-        # A kernel of zeros lets no gradient through.
+        # A kernel of zeros would block gradients.
         weight.assign(values * factors if values.any() else 0.1 * (factors - 0.85))
 
 
@@ -63,9 +63,9 @@ def without_dropout(model):
 
 
 def check_training_step(model, x, y, loss, rate=1e-3, idle=()):
-    """A step lowers the loss and moves every trainable weight, but for the idle ones.
+    """Checks that a step lowers the loss and changes every trainable weight except idle ones.
 
-    These are biases before a normalization, which takes them away.
+    Idle weights are biases before a normalization, which removes them.
     """
     model.compile(keras.optimizers.SGD(rate), loss)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
@@ -73,17 +73,17 @@ def check_training_step(model, x, y, loss, rate=1e-3, idle=()):
         if idle:
             warnings.filterwarnings("ignore", "Gradients do not exist")
         first = model.train_on_batch(x, y)
-    still = [
+    unchanged = [
         weight.path
         for weight, old in zip(model.trainable_weights, before, strict=True)
         if np.array_equal(weight.numpy(), old) and not weight.path.endswith(tuple(idle))
     ]
-    assert not still, f"no gradient reached {still}"
+    assert not unchanged, f"no gradient reached {unchanged}"
     assert model.train_on_batch(x, y) < first
 
 
 def value_and_gradients(layer, inputs, weights):
-    """Outputs of a layer, and gradients of a fixed function of them by inputs and weights."""
+    """Outputs of a layer, and gradients of their weighted squares by inputs and weights."""
     if backend.BACKEND == "tensorflow":
         import tensorflow as tf
 

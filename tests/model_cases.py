@@ -1,4 +1,4 @@
-"""What the checks of all models are to know of each, which is little: the registry names them."""
+"""Test cases of all models of the registry: every test of models runs on each case."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,25 +9,31 @@ from keras_attention.applications import densenet
 from tests.harness import ON_TENSORFLOW
 from tests.layer_cases import BAM_IDLE
 
-# Of the six in a block of DN40, which are all alike.
+# Layers per dense block of DN40, instead of six equal ones.
 FEW_LAYERS = 2
 
 
 @dataclass(frozen=True)
 class ModelCase:
-    """How to make a small model of a kind, and the step that its loss follows downhill.
+    """A small model with its arguments, and its expected properties.
 
-    `answers` are the classes of each output. `idle` are names of parts that no gradient reaches.
-    `all_chosen` are arguments with which no choice hangs on a rounding.
+    Attributes:
+        name: Name in the registry.
+        input_shape: Shape of the images.
+        arguments: Arguments of the builder.
+        rate: Learning rate with which one step lowers the loss.
+        num_classes: Number of classes of each output.
+        idle: Ends of the paths of weights that get no gradient.
+        unambiguous_choice: Arguments with which rounding cannot change a choice.
     """
 
     name: str
     input_shape: tuple[int, ...] = (12, 10, 2)
     arguments: dict[str, Any] = field(default_factory=dict)
     rate: float = 1e-3
-    answers: tuple[int, ...] = (3,)
+    num_classes: tuple[int, ...] = (3,)
     idle: tuple[str, ...] = ()
-    all_chosen: dict[str, Any] = field(default_factory=dict)
+    unambiguous_choice: dict[str, Any] = field(default_factory=dict)
 
     @property
     def idle_weights(self):
@@ -46,11 +52,11 @@ class ModelCase:
         return "-".join([self.name, *map(str, self.arguments.values())])
 
 
-# Numbers of two digits. The coarse layers say where to look: what they learn, they learn before.
+# Numbers of two digits. The coarse layers only select positions, so they get no gradient.
 NUMBERS = {
     "input_shape": (60, 140, 2),
     "arguments": {"width": 0.05, "digits": 2},
-    "answers": (2, 4, 4),
+    "num_classes": (2, 4, 4),
 }
 IDLE_COARSE = tuple(
     f"coarse_{layer}/{weight}"
@@ -62,10 +68,10 @@ IDLE_COARSE = tuple(
     )
     for weight in ("kernel", "bias")
 )
-# Tracing 18 layers that slice takes seconds each time: smaller networks do, this one masks.
-# A step of 1e-3 overshoots where batch normalization sees four images and a warp depends on it.
-# A larger one outweighs that running statistics, which change with it, choose other patches.
-# Narrow networks do. A recurrent network's gradients are small.
+# TDN40 masks, because tracing its 18 layers with slicing takes seconds.
+# STN, TSTN and ResNet50 need a smaller rate: batch normalization over four images is unstable.
+# DCN needs a larger rate: its running statistics change the selected patches.
+# LSTM4 needs a larger rate: its gradients are small.
 VGG = {"input_shape": (33, 34, 2), "arguments": {"width": 4, "units": 16}}
 RESIDUAL = {"arguments": {"width": 4, "stem": "cifar"}}
 WIDE = {"arguments": {"depth": 10, "width": 0.25}}
@@ -91,7 +97,7 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
         "input_shape": (27, 31, 2),
         "arguments": {"patches": 3},
         "rate": 1e-2,
-        "all_chosen": {"patches": 30},
+        "unambiguous_choice": {"patches": 30},
     },
     "SVHNCoarse": NUMBERS,
     "SVHNFine": NUMBERS,
@@ -99,14 +105,14 @@ SPECIAL_MODELS: dict[str, dict[str, Any]] = {
         **NUMBERS,
         "arguments": {"width": 0.05, "digits": 2, "patches": 1},
         "idle": IDLE_COARSE,
-        "all_chosen": {"patches": 2},
+        "unambiguous_choice": {"patches": 2},
     },
 }
-# Built by the same lines as VGG16, ResNet18, WARN, NINThin and TKN6, or parts of DCN and SVHNDCN:
-# tests of their own count their weights.
+# Models that share the code of VGG16, ResNet18, WARN, NINThin and TKN6, or are parts of DCN and
+# SVHNDCN. Other tests count their weights.
 SIBLINGS = {"VGG19", "ResNet34", "WideResNet", "NINWide", "CNN6"}
 SIBLINGS |= {"DCNCoarse", "DCNFine", "SVHNCoarse", "SVHNFine"}
-if not ON_TENSORFLOW:  # of the same layers as others
+if not ON_TENSORFLOW:  # models of the same layers as others
     SIBLINGS |= {"DN40", "TDN40", "STN", "ResNet50", "TSTN", "VGG16", "NINThin"}
 MODEL_CASES = [
     ModelCase(name, **SPECIAL_MODELS.get(name, {}))
@@ -122,7 +128,7 @@ MODEL_CASES += [
     ModelCase("LSTM4", (12, 5), {"attention": attention, "placement": "full"}, rate=0.3)
     for attention in ("ran", "san")
 ]
-# What is too long for every change runs on the siblings too.
+# Slow tests run on the siblings too.
 EVERY_CASE = [
     *MODEL_CASES,
     *(ModelCase(name, **SPECIAL_MODELS.get(name, {})) for name in sorted(SIBLINGS)),

@@ -1,1 +1,1 @@
-"""Arguments, data and files that nobody means: each is taken, or refused with what was allowed."""
+"""Fuzz tests: invalid arguments, data and files are accepted or raise a helpful error."""

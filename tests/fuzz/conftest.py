@@ -3,8 +3,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _whole_tracebacks():
-    """Errors as they are raised: Keras else hides where."""
+def _complete_tracebacks():
+    """Keeps complete tracebacks, whose last frame tells where an error was raised."""
     keras.config.disable_traceback_filtering()
     yield
     keras.config.enable_traceback_filtering()

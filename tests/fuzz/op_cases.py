@@ -1,4 +1,4 @@
-"""Arguments with which each public function of tensors works."""
+"""Valid arguments of every public function in `ka.ops`."""
 
 import keras
 import numpy as np

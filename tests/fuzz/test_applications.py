@@ -1,31 +1,31 @@
-"""Every model: arguments that nobody means."""
+"""Fuzz tests of every model, with invalid arguments."""
 
 import pytest
 
 import keras_attention as ka
 from tests import model_cases
-from tests.fuzz.arguments import spoiled
-from tests.fuzz.hunt import hunt, tries
+from tests.fuzz.arguments import corrupted
+from tests.fuzz.examples import check_examples, few_or_many
+from tests.fuzz.outcome import outcome
 from tests.fuzz.values import values
-from tests.fuzz.verdict import taken
 
 CASES = {case.name: case for case in reversed(model_cases.MODEL_CASES)}
 
 
-@tries
+@few_or_many
 @pytest.mark.parametrize("name", CASES)
 def test_arguments(name, examples):
     case = CASES[name]
 
     def check(arguments):
-        taken(lambda: case.make(**arguments), arguments)
+        outcome(lambda: case.make(**arguments), arguments)
 
-    hunt(examples, check, arguments=spoiled(ka.applications.builder(name), {}))
+    check_examples(examples, check, arguments=corrupted(ka.applications.builder(name), {}))
 
 
-@tries
+@few_or_many
 def test_names(examples):
     def check(name):
-        taken(lambda: ka.applications.build(name), name)
+        outcome(lambda: ka.applications.build(name), name)
 
-    hunt(examples, check, name=values())
+    check_examples(examples, check, name=values())

@@ -1,4 +1,4 @@
-"""The command line: words and files that nobody means, refused before work begins."""
+"""Fuzz tests of the command line: invalid words and files are refused before work begins."""
 
 import json
 from unittest import mock
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keras_attention.cli import main
 from keras_attention.cli.config import CONFIG_KEYS
-from tests.fuzz.hunt import hunt, tries
+from tests.fuzz.examples import check_examples, few_or_many
 
 COMMANDS = ("train", "evaluate", "plot", "export", "models", "bench")
 OPTIONS = (
@@ -40,7 +40,7 @@ JSON = st.recursive(
 
 @pytest.fixture
 def idle(tmp_path, monkeypatch):
-    """No training, timing or loading of data begins; files are written in a folder of the test."""
+    """Replaces training, timing and loading of data by an error, and changes to a new folder."""
     monkeypatch.chdir(tmp_path)
 
     def begin(*args, **kwargs):
@@ -54,21 +54,21 @@ def idle(tmp_path, monkeypatch):
         yield tmp_path
 
 
-def ends_well(arguments, capsys):
-    """Exit code 0, 1 or 2, and of an error no more than a line."""
+def check_exit(arguments, capsys):
+    """Checks that the exit code is 0, 1 or 2, without a traceback."""
     try:
         code = main(list(arguments))
     except SystemExit as end:  # argparse's
         code = end.code
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert code in (0, 1, 2), (arguments, code)
-    assert "Traceback" not in said, (arguments, said)
+    assert "Traceback" not in stderr, (arguments, stderr)
     if code == 2:
-        lines = said.split("\n")
-        assert any(line.startswith("keras-attention") for line in lines), (arguments, said)
+        lines = stderr.split("\n")
+        assert any(line.startswith("keras-attention") for line in lines), (arguments, stderr)
 
 
-@tries
+@few_or_many
 def test_words(examples, idle, capsys):
     option = st.tuples(st.sampled_from(OPTIONS), st.sampled_from(WORDS))
     words = st.lists(option, max_size=3).map(
@@ -78,9 +78,9 @@ def test_words(examples, idle, capsys):
     def check(command, first, rest):
         if command == "models" and not first.strip("-"):
             return  # builds every model
-        ends_well([command, first, *rest], capsys)
+        check_exit([command, first, *rest], capsys)
 
-    hunt(
+    check_examples(
         examples,
         check,
         command=st.sampled_from(COMMANDS),
@@ -89,19 +89,21 @@ def test_words(examples, idle, capsys):
     )
 
 
-@tries
+@few_or_many
 def test_configurations(examples, idle, capsys):
-    fine = {"model": "TDN10", "data": "digits", "epochs": 1}
+    valid = {"model": "TDN10", "data": "digits", "epochs": 1}
     path = idle / "run.json"
 
     def check(changes):
-        path.write_text(json.dumps({**fine, **changes}))
-        ends_well(["train", "--config", str(path), "--output", str(idle / "run")], capsys)
+        path.write_text(json.dumps({**valid, **changes}))
+        check_exit(["train", "--config", str(path), "--output", str(idle / "run")], capsys)
 
-    hunt(examples, check, changes=st.dictionaries(st.sampled_from(CONFIG_KEYS), JSON, max_size=3))
+    check_examples(
+        examples, check, changes=st.dictionaries(st.sampled_from(CONFIG_KEYS), JSON, max_size=3)
+    )
 
 
-@tries
+@few_or_many
 @pytest.mark.parametrize("suffix", [".json", ".toml"])
 def test_files_of_configurations(suffix, examples, idle, capsys):
     path = idle / f"run{suffix}"
@@ -110,28 +112,28 @@ def test_files_of_configurations(suffix, examples, idle, capsys):
 
     def check(text):
         path.write_bytes(text)
-        ends_well(["train", "--config", str(path), "--output", str(idle / "run")], capsys)
+        check_exit(["train", "--config", str(path), "--output", str(idle / "run")], capsys)
 
-    hunt(examples, check, text=st.one_of(st.binary(max_size=40), texts, values))
+    check_examples(examples, check, text=st.one_of(st.binary(max_size=40), texts, values))
     check(b"[" * 100_000)
 
 
-@tries
+@few_or_many
 @pytest.mark.parametrize("command", ["evaluate", "plot", "export", "bench", "train"])
 def test_folders_of_runs(command, examples, idle, capsys):
     folder = idle / "run"
     folder.mkdir()
-    whole = {"model": "TDN10", "data": "digits", "epochs": 1, "batch_size": 9, "learning_rate": 0.1}
+    valid = {"model": "TDN10", "data": "digits", "epochs": 1, "batch_size": 9, "learning_rate": 0.1}
 
     def check(changes, model, state):
-        (folder / "config.json").write_text(json.dumps({**whole, **changes}))
+        (folder / "config.json").write_text(json.dumps({**valid, **changes}))
         for name, text in (("model.keras", model), ("state.npz", state)):
             (folder / name).write_bytes(text)
         first = ["TDN10", "--resume", "--output", str(folder)] if command == "train" else [folder]
-        ends_well([command, *map(str, first)], capsys)
+        check_exit([command, *map(str, first)], capsys)
 
     broken = st.one_of(st.binary(max_size=60), st.just(b"PK\3\4" + b"\0" * 30))
     keys = st.sampled_from((*CONFIG_KEYS, "other"))
-    hunt(
+    check_examples(
         examples, check, changes=st.dictionaries(keys, JSON, max_size=2), model=broken, state=broken
     )

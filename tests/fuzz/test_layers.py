@@ -1,4 +1,4 @@
-"""Every layer: arguments and data that nobody means."""
+"""Fuzz tests of every layer, with invalid arguments and data."""
 
 import keras
 import numpy as np
@@ -7,26 +7,26 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 import keras_attention as ka
-from tests.fuzz.arguments import spoiled
+from tests.fuzz.arguments import corrupted
 from tests.fuzz.data import SIZES, array, arrays, is_finite
-from tests.fuzz.hunt import hunt, tries
+from tests.fuzz.examples import check_examples, few_or_many
+from tests.fuzz.outcome import Refused, outcome
 from tests.fuzz.values import values
-from tests.fuzz.verdict import Refused, taken
 from tests.layer_cases import LAYER_CASES
 
-# Keras's own RNN around a cell answers what is no sequence.
-FED = [case for case in LAYER_CASES if case.name != "RecurrentAttention"]
-KINDS = {case.name: case for case in reversed(LAYER_CASES)}
+# Keras's RNN layer also accepts inputs that are not sequences.
+DATA_CASES = [case for case in LAYER_CASES if case.name != "RecurrentAttention"]
+CASES = {case.name: case for case in reversed(LAYER_CASES)}
 
 
-def right_data(case):
-    several = isinstance(case.input_shape, list)
-    shapes = case.input_shape if several else [case.input_shape]
-    made = [array(shape) for shape in shapes]
-    return made if several else made[0]
+def valid_data(case):
+    is_list = isinstance(case.input_shape, list)
+    shapes = case.input_shape if is_list else [case.input_shape]
+    arrays = [array(shape) for shape in shapes]
+    return arrays if is_list else arrays[0]
 
 
-def answered(layer, data):
+def outputs_of(layer, data):
     """Outputs as arrays."""
     return [np.asarray(part) for part in keras.tree.flatten(layer(data))]
 
@@ -39,75 +39,75 @@ def gradients_of(layer, data):
         outputs = keras.tree.flatten(layer(tensors, training=True))
         mean = sum(keras.ops.mean(output) for output in outputs)
     weights = [weight.value for weight in layer.trainable_variables]
-    found = tape.gradient(mean, [*keras.tree.flatten(tensors), *weights])
-    return outputs, [gradient for gradient in found if gradient is not None]
+    gradients = tape.gradient(mean, [*keras.tree.flatten(tensors), *weights])
+    return outputs, [gradient for gradient in gradients if gradient is not None]
 
 
-@tries
-@pytest.mark.parametrize("name", KINDS)
+@few_or_many
+@pytest.mark.parametrize("name", CASES)
 def test_arguments(name, examples):
-    case = KINDS[name]
-    kind = getattr(ka.layers, name)
+    case = CASES[name]
+    layer_class = getattr(ka.layers, name)
 
     def check(arguments):
         keras.config.set_image_data_format("channels_last")
 
-        def made():
-            layer = kind(**arguments)
+        def create():
+            layer = layer_class(**arguments)
             return case.wrap(layer) if case.wrap else layer
 
-        layer = taken(made, arguments)
+        layer = outcome(create, arguments)
         if layer is not Refused:
-            taken(lambda: answered(layer, right_data(case)), arguments)
+            outcome(lambda: outputs_of(layer, valid_data(case)), arguments)
 
-    hunt(examples, check, arguments=spoiled(kind, case.options()))
+    check_examples(examples, check, arguments=corrupted(layer_class, case.options()))
 
 
-@tries
-@pytest.mark.parametrize("case", FED, ids=str)
+@few_or_many
+@pytest.mark.parametrize("case", DATA_CASES, ids=str)
 def test_data(case, examples):
     shapes = case.input_shape if isinstance(case.input_shape, list) else [case.input_shape]
     each = st.tuples(*[arrays(shape) for shape in shapes])
     built = case.make()
-    built(right_data(case))
+    built(valid_data(case))
 
     def check(inputs, fresh):
         layer = case.make() if fresh else built
         data = list(inputs) if isinstance(case.input_shape, list) else inputs[0]
-        about = [(part.shape, part.dtype, part.max(initial=0)) for part in inputs]
-        outputs = taken(lambda: answered(layer, data), about)
+        description = [(part.shape, part.dtype, part.max(initial=0)) for part in inputs]
+        outputs = outcome(lambda: outputs_of(layer, data), description)
         if outputs is not Refused:
-            assert all(map(is_finite, outputs)), about
+            assert all(map(is_finite, outputs)), description
 
-    hunt(examples, check, inputs=each, fresh=st.booleans())
+    check_examples(examples, check, inputs=each, fresh=st.booleans())
 
 
-@tries
-@pytest.mark.parametrize("case", FED, ids=str)
+@few_or_many
+@pytest.mark.parametrize("case", DATA_CASES, ids=str)
 def test_gradients(case, examples):
-    """Where an output is finite, so are its gradients, whatever the size of the inputs."""
+    """Outputs and gradients are finite for inputs of any magnitude."""
     built = case.make()
-    built(right_data(case))
+    built(valid_data(case))
 
     def check(size, constant):
-        several = isinstance(case.input_shape, list)
-        shapes = case.input_shape if several else [case.input_shape]
+        is_list = isinstance(case.input_shape, list)
+        shapes = case.input_shape if is_list else [case.input_shape]
         parts = [np.full(shape, size, "float32") for shape in shapes]
         parts = parts if constant else [array(shape, "float32", size) for shape in shapes]
-        outputs, gradients = gradients_of(built, parts if several else parts[0])
+        outputs, gradients = gradients_of(built, parts if is_list else parts[0])
         assert all(map(is_finite, outputs)), (size, constant)
         assert all(map(is_finite, gradients)), (size, constant)
 
-    hunt(examples, check, size=st.sampled_from(SIZES), constant=st.booleans())
+    check_examples(examples, check, size=st.sampled_from(SIZES), constant=st.booleans())
 
 
-@tries
-@pytest.mark.parametrize("name", KINDS)
-def test_something_else_than_data(name, examples):
-    case = KINDS[name]
+@few_or_many
+@pytest.mark.parametrize("name", CASES)
+def test_inputs_that_are_not_data(name, examples):
+    case = CASES[name]
     layer = case.make()
 
     def check(data):
-        taken(lambda: answered(layer, data), data)
+        outcome(lambda: outputs_of(layer, data), data)
 
-    hunt(examples, check, data=values())
+    check_examples(examples, check, data=values())

@@ -1,4 +1,4 @@
-"""Every loss: arguments and data that nobody means."""
+"""Fuzz tests of every loss, with invalid arguments and data."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 import keras_attention as ka
-from tests.fuzz.arguments import spoiled
+from tests.fuzz.arguments import corrupted
 from tests.fuzz.data import SIZES, array, arrays, is_finite
-from tests.fuzz.hunt import hunt, tries
-from tests.fuzz.verdict import Refused, taken
+from tests.fuzz.examples import check_examples, few_or_many
+from tests.fuzz.outcome import Refused, outcome
 
 MAPS, VECTORS = (3, 5, 4, 2), (3, 4)
 SHAPES = {
@@ -28,38 +28,38 @@ def losses_and_gradients(loss, y_true, y_pred):
     return [value, tape.gradient(value, y_pred)]
 
 
-def test_every_loss_is_here():
+def test_every_loss_has_a_shape():
     assert set(SHAPES) == set(ka.losses.__all__)
 
 
-@tries
+@few_or_many
 @pytest.mark.parametrize("name", SHAPES)
 def test_arguments(name, examples):
-    kind = getattr(ka.losses, name)
+    loss_class = getattr(ka.losses, name)
     pair = [np.zeros(3, "int32") if len(shape) == 1 else array(shape) for shape in SHAPES[name]]
 
     def check(arguments):
-        loss = taken(lambda: kind(**arguments), arguments)
+        loss = outcome(lambda: loss_class(**arguments), arguments)
         if loss is not Refused:
-            taken(lambda: loss(*pair), arguments)
+            outcome(lambda: loss(*pair), arguments)
 
-    hunt(examples, check, arguments=spoiled(kind, {}))
+    check_examples(examples, check, arguments=corrupted(loss_class, {}, large=True))
 
 
-@tries
+@few_or_many
 @pytest.mark.parametrize("name", SHAPES)
 def test_data(name, examples):
     loss = getattr(ka.losses, name)()
 
     def check(y_true, y_pred):
-        about = [(part.shape, part.dtype, part.max(initial=0)) for part in (y_true, y_pred)]
-        taken(lambda: loss(y_true, y_pred), about)
+        description = [(part.shape, part.dtype, part.max(initial=0)) for part in (y_true, y_pred)]
+        outcome(lambda: loss(y_true, y_pred), description)
 
     first, second = (arrays(shape) for shape in SHAPES[name])
-    hunt(examples, check, y_true=first, y_pred=second)
+    check_examples(examples, check, y_true=first, y_pred=second)
 
 
-@tries
+@few_or_many
 @pytest.mark.parametrize("name", SHAPES)
 def test_gradients(name, examples):
     loss = getattr(ka.losses, name)()
@@ -71,8 +71,8 @@ def test_gradients(name, examples):
         ]
         if len(SHAPES[name][0]) == 1:
             pair[0] = np.zeros(3, "int32")
-        found = losses_and_gradients(loss, *[part.astype("float32") for part in pair])
-        assert all(is_finite(part) for part in found), (sizes, constant)
+        values = losses_and_gradients(loss, *[part.astype("float32") for part in pair])
+        assert all(is_finite(part) for part in values), (sizes, constant)
 
     size = st.sampled_from(SIZES)
-    hunt(examples, check, sizes=st.tuples(size, size), constant=st.booleans())
+    check_examples(examples, check, sizes=st.tuples(size, size), constant=st.booleans())

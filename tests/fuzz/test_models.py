@@ -1,4 +1,4 @@
-"""What makes and changes models: arguments that nobody means."""
+"""Fuzz tests of functions that create, change, inspect and export models."""
 
 import contextlib
 
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import strategies as st
 
 import keras_attention as ka
-from tests.fuzz.arguments import spoiled
-from tests.fuzz.hunt import hunt, tries
+from tests.fuzz.arguments import corrupted
+from tests.fuzz.examples import check_examples, few_or_many
+from tests.fuzz.outcome import Refused, outcome
 from tests.fuzz.values import values
-from tests.fuzz.verdict import Refused, taken
 
 
 def small_model(channels=4):
@@ -22,7 +22,7 @@ def small_model(channels=4):
     return keras.Model(images, keras.layers.Dense(3, activation="softmax")(x))
 
 
-MAKERS = {
+FUNCTIONS = {
     "AttentionDistiller": (
         ka.training.AttentionDistiller,
         lambda: {"student": small_model(), "teacher": small_model(6), "pairs": ["conv1"]},
@@ -63,33 +63,33 @@ MAKERS = {
 EXPORTS = [getattr(ka.export, name) for name in ka.export.__all__]
 
 
-@tries
-@pytest.mark.parametrize("name", MAKERS)
-def test_what_changes_models(name, examples):
-    function, fine = MAKERS[name]
-    made = fine()
+@few_or_many
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_arguments(name, examples):
+    function, arguments = FUNCTIONS[name]
+    valid = arguments()
 
     def check(arguments):
-        taken(lambda: function(**arguments), arguments)
+        outcome(lambda: function(**arguments), arguments)
 
-    hunt(examples, check, arguments=spoiled(function, made))
+    check_examples(examples, check, arguments=corrupted(function, valid))
 
 
-@tries
+@few_or_many
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.__name__)
 def test_exports(export, examples, tmp_path):
-    """What is there is not overwritten: nothing is exported here."""
-    made, path = small_model(), tmp_path / "model.onnx"
+    """The file exists and is not overwritten, so that nothing is exported here."""
+    model, path = small_model(), tmp_path / "model.onnx"
     path.touch()
     argument = st.sampled_from(["model", "path", "inputs", "tolerance", "attention"])
 
     def check(name, value):
-        arguments = {"model": None if name == "path" else made, "path": path, name: value}
+        arguments = {"model": None if name == "path" else model, "path": path, name: value}
 
-        def exported():
+        def run():
             with contextlib.suppress(FileExistsError):
                 return export(**arguments)
 
-        assert taken(exported, arguments) in (Refused, None)
+        assert outcome(run, arguments) in (Refused, None)
 
-    hunt(examples, check, name=argument, value=values())
+    check_examples(examples, check, name=argument, value=values())

@@ -1,4 +1,4 @@
-"""What every layer has to stand, driven by the rows of the harness."""
+"""Tests of every layer, on the cases of `layer_cases.py`."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import keras_attention as ka
 from tests import harness, layer_cases
 
 every_layer = pytest.mark.parametrize("case", layer_cases.LAYER_CASES, ids=str)
-# Cells have no data format, and Keras's test calls a layer without states.
+# Cells have no data format, and Keras's layer test does not pass states.
 LAYERS = [case for case in layer_cases.LAYER_CASES if not case.wrap]
 every_format = pytest.mark.parametrize("case", LAYERS, ids=str)
 
@@ -18,7 +18,7 @@ def test_every_public_layer_has_a_row():
 
 
 @every_format
-@pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning")  # Keras's own test
+@pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning")  # by Keras's layer test
 def test_keras_layer_test(case):
     harness.run_keras_layer_test(case)
 
@@ -43,8 +43,8 @@ def test_channels_first_equals_channels_last(case, rng):
     first.set_weights(weights)
     y = keras.ops.convert_to_numpy(last(x))
     z = keras.ops.convert_to_numpy(first(harness.to_channels_first(x)))
-    turned = harness.to_channels_last(z) if z.ndim == len(case.main_shape) else z
-    np.testing.assert_allclose(turned, y, atol=1e-5)
+    transposed = harness.to_channels_last(z) if z.ndim == len(case.main_shape) else z
+    np.testing.assert_allclose(transposed, y, atol=1e-5)
     assert first.compute_output_shape(harness.shapes(harness.to_channels_first(x))) == z.shape
 
 
@@ -52,10 +52,10 @@ def test_channels_first_equals_channels_last(case, rng):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision(case, policy, rng):
     x = case.data(rng, like=policy.removeprefix("mixed_"))
-    exact = case.make(**case.all_chosen)
-    if case.own_precision:
+    exact = case.make(**case.unambiguous_choice)
+    if case.has_dtype_of_parts:
         keras.config.set_dtype_policy(policy)
-    half = case.make(dtype=policy, **case.all_chosen)
+    half = case.make(dtype=policy, **case.unambiguous_choice)
     y = exact(x)
     half(x)
     weights = [w * rng.uniform(0.6, 0.95, w.shape) for w in exact.get_weights()]

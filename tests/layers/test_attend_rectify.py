@@ -1,4 +1,4 @@
-"""Attention modules, gates and their sum beside the numbers of the authors' code."""
+"""Attention modules, gates and their sum, compared with the authors' code."""
 
 import sys
 
@@ -73,7 +73,7 @@ def test_golden_gradients_of_module(heads, gate):
 
 
 def gradients(function, x, variable):
-    """Value, and gradients by an input and a variable."""
+    """The value of a function, and its gradients by an input and a variable."""
     if ON_TENSORFLOW:
         import tensorflow as tf
 
@@ -93,7 +93,7 @@ def gradients(function, x, variable):
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_golden_relevance(depth):
+def test_golden_global_gate(depth):
     data = golden("warn_gate_aggregate.npz")
     layer, z, prefix = GlobalGate(4, depth), data["z"], f"gate{depth}"
     layer.build(z.shape)
@@ -121,7 +121,9 @@ def test_golden_aggregate(gates, name):
     loss = ka.losses.NegativeLogLikelihood()(data["labels"], answer)
     assert float(loss) == pytest.approx(float(data[f"agg/nll_{name}"]), rel=1e-5)
     equal = ka.ops.global_gates(data["agg/gate_logits"], "mean")
-    np.testing.assert_allclose(ka.ops.aggregate_hypotheses(hypotheses, equal), data["agg/none"], **TOLERANCE)
+    np.testing.assert_allclose(
+        ka.ops.aggregate_hypotheses(hypotheses, equal), data["agg/none"], **TOLERANCE
+    )
 
 
 def head_and_inputs(rng, depth=2, classes=3, **options):
@@ -133,13 +135,13 @@ def head_and_inputs(rng, depth=2, classes=3, **options):
     return head, (maps, logits, features)
 
 
-def test_gates_of_zero_leave_what_the_network_says(rng):
+def test_gates_of_zero_return_the_predictions_of_the_network(rng):
     """Setting all gates but the last to 0 is the network without attention (section 3.5)."""
     hypotheses = rng.normal(size=(4, 3, 5)).astype("float32")
     only_network = np.tile([0.0, 0.0, 1.0], (4, 1))
     for space, act in (("log", keras.ops.log_softmax), ("probability", keras.ops.softmax)):
-        answer = ka.ops.aggregate_hypotheses(hypotheses, only_network, space)
-        np.testing.assert_allclose(answer, act(hypotheses[:, -1]), atol=1e-6)
+        outputs = ka.ops.aggregate_hypotheses(hypotheses, only_network, space)
+        np.testing.assert_allclose(outputs, act(hypotheses[:, -1]), atol=1e-6)
 
 
 def test_probabilities_sum_to_one(rng):
@@ -215,7 +217,7 @@ def test_permuting_heads_permutes_outputs(seed, height, width):
 )
 @examples(25)
 def test_weighted_sums_are_those_of_the_convolutions(seed, sides, size, mask):
-    """The convolutions for the classes, which the layer never makes, and equations 1 to 3."""
+    """Compares with equations 1 to 3, computed with the convolutions for the classes."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2, *sides, 3)).astype("float32")
     attention = rng.normal(size=(*size, 3, 2)).astype("float32")
@@ -229,14 +231,16 @@ def test_weighted_sums_are_those_of_the_convolutions(seed, sides, size, mask):
         expected = 1.0 / (1.0 + np.exp(-logits))
     np.testing.assert_allclose(np.moveaxis(masks, 1, -1), expected, rtol=1e-4, atol=1e-6)
     maps = np.asarray(keras.ops.conv(x, outputs, padding="same")).reshape(2, *sides, 2, 4)
-    said = np.einsum("bhwk,bhwkl->bkl", expected, maps)
-    said = said / (1 if mask == "softmax" else sides[0] * sides[1])
-    np.testing.assert_allclose(ka.ops.head_outputs(sums, outputs), said, rtol=1e-3, atol=1e-4)
+    expected_sums = np.einsum("bhwk,bhwkl->bkl", expected, maps)
+    expected_sums = expected_sums / (1 if mask == "softmax" else sides[0] * sides[1])
+    np.testing.assert_allclose(
+        ka.ops.head_outputs(sums, outputs), expected_sums, rtol=1e-3, atol=1e-4
+    )
 
 
 @given(seed=st.integers(0, 2**31))
 @examples(10)
-def test_heads_that_look_elsewhere_do_not_overlap(seed):
+def test_heads_at_different_positions_do_not_overlap(seed):
     rng = np.random.default_rng(seed)
     masks = np.zeros((2, 6, 8, 4), "float32")
     for head in range(4):
@@ -262,10 +266,10 @@ def test_masks_and_gates_are_returned(data_format, rng):
     outputs, masks, gates = model.predict(x, verbose=0)
     assert outputs.shape == (4, 3)
     for mask, declared, (height, width, _) in zip(masks, symbolic[1], shapes, strict=True):
-        places = (1, 2) if data_format == "channels_last" else (2, 3)
+        axes = (1, 2) if data_format == "channels_last" else (2, 3)
         assert mask.shape[1:] == declared.shape[1:]
-        assert [mask.shape[axis] for axis in places] == [height, width]
-        np.testing.assert_allclose(mask.sum(axis=places), 1.0, rtol=1e-5)
+        assert [mask.shape[axis] for axis in axes] == [height, width]
+        np.testing.assert_allclose(mask.sum(axis=axes), 1.0, rtol=1e-5)
     assert gates.shape == (4, 3)
     np.testing.assert_allclose(gates.sum(axis=1), 1.0, rtol=1e-5)
 
@@ -309,23 +313,23 @@ def test_bad_arguments_of_head(arguments, message):
         ka.layers.AttendRectifyHead(10, **arguments)
 
 
-def test_head_says_what_it_takes(rng):
+def test_invalid_inputs_of_head(rng):
     _, (maps, logits, features) = head_and_inputs(rng)
-    with pytest.raises(ValueError, match="must be of 10 classes"):
+    with pytest.raises(ValueError, match=r"must have the shape \(B, 10\)"):
         ka.layers.AttendRectifyHead(10)(maps, logits, features)
     with pytest.raises(ValueError, match="must be a list of maps"):
         ka.layers.AttendRectifyHead(3)(maps[0], logits, features)
 
 
 def test_large_kernels_give_the_same_sums(rng, monkeypatch):
-    """Of which one is turned around first, since products in vain would take longer."""
+    """Large kernels use one product per head, small kernels a single product."""
     sums = rng.normal(size=(3, 2, 9, 5)).astype("float32")
     kernel = rng.normal(size=(3, 3, 5, 2 * 4)).astype("float32")
     small = ka.ops.head_outputs(sums, kernel)
     expected = np.einsum("bktc,tckl->bkl", sums, kernel.reshape(9, 5, 2, 4))
     np.testing.assert_allclose(small, expected, rtol=1e-4, atol=1e-4)
     module = sys.modules["keras_attention.ops.attend_rectify"]
-    monkeypatch.setattr(module, "_TURNED_FROM", 0)
+    monkeypatch.setattr(module, "_BATCHED_FROM", 0)
     np.testing.assert_allclose(ka.ops.head_outputs(sums, kernel), expected, rtol=1e-4, atol=1e-4)
 
 

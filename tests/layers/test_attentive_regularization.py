@@ -18,7 +18,7 @@ def layer_with(window, center, scale, shape):
 
 
 @windows
-def test_outputs_and_gradients_of_the_authors_code(window):
+def test_outputs_and_gradients_equal_the_authors_code(window):
     data = golden("ar_original.npz")
     x = channels_last(data["x_nchw"])
     center = np.stack([data["mu1"], data["mu2"]])
@@ -27,13 +27,13 @@ def test_outputs_and_gradients_of_the_authors_code(window):
     outputs, _, by_center, by_scale = harness.value_and_gradients(layer, x, np.float32(1))
     np.testing.assert_allclose(outputs, channels_last(data[f"ar2d_{window}_out_nchw"]), **TOLERANCE)
     for axis, number in enumerate("12"):
-        for got, name in ((by_center, "mu"), (by_scale, "sig")):
-            want = data[f"ar2d_{window}_grad_sumsq_out_wrt_{name}{number}"]
-            np.testing.assert_allclose(got[axis], want, rtol=1e-4, atol=1e-3)
+        for actual, name in ((by_center, "mu"), (by_scale, "sig")):
+            desired = data[f"ar2d_{window}_grad_sumsq_out_wrt_{name}{number}"]
+            np.testing.assert_allclose(actual[axis], desired, rtol=1e-4, atol=1e-3)
 
 
 @windows
-def test_sequences_of_the_authors_code(window):
+def test_sequences_equal_the_authors_code(window):
     data = golden("ar_original.npz")
     x = np.moveaxis(data["x1d_ncl"], 1, -1)
     layer = layer_with(window, data["mu1"][None], data["sig1"][None], x.shape)
@@ -41,7 +41,7 @@ def test_sequences_of_the_authors_code(window):
     np.testing.assert_allclose(layer(x), expected, **TOLERANCE)
 
 
-def test_starts_centered_and_wide():
+def test_initial_regions_are_the_whole_map():
     layer = AttentiveRegularization()
     layer.build((None, 4, 6, 2))
     np.testing.assert_array_equal(layer.rois(4, 6), [[[0, 4], [0, 6]]] * 2)

@@ -1,4 +1,4 @@
-"""CBAM and BAM beside the numbers of their authors' code."""
+"""CBAM and BAM, compared with their authors' code."""
 
 import keras
 import numpy as np
@@ -75,7 +75,7 @@ def test_golden_bam():
     np.testing.assert_allclose(layer.channel_branch[1].moving_mean, data[name], **TOLERANCE)
 
 
-def test_masks_are_what_multiplies(rng):
+def test_outputs_are_inputs_times_masks(rng):
     x = rng.normal(size=(2, 7, 4, 8)).astype("float32")
     outputs, mask = ka.layers.CBAM(reduction=4)(x, return_attention=True)
     np.testing.assert_allclose(outputs, x * keras.ops.convert_to_numpy(mask), atol=1e-6)
@@ -87,7 +87,7 @@ def test_bam_of_the_paper_adds_the_branches(rng):
     x = rng.normal(size=(2, 7, 4, 8)).astype("float32")
     product, total = ka.layers.BAM(reduction=4), ka.layers.BAM(reduction=4, merge="sum")
     product(x), total(x)
-    # With a spatial branch of 1 everywhere the product is the channels' logits, the sum one more.
+    # With a spatial branch of 1, the product is the channels' logits, and the sum is one more.
     weights = product.get_weights()
     weights[-2], weights[-1] = np.zeros_like(weights[-2]), np.ones_like(weights[-1])
     product.set_weights(weights)
@@ -105,7 +105,7 @@ def test_bam_of_the_paper_adds_the_branches(rng):
     [
         ({}, (2, 8, 8, 15), "Received: reduction=16"),
         ({"reduction": 2}, (2, 8, 8), "expected ndim=4"),
-        ({"reduction": 2}, (None, 8, 8, None), "needs a known number of channels"),
+        ({"reduction": 2}, (None, 8, 8, None), "must have a known number of channels"),
     ],
 )
 def test_bad_arguments(kind, options, shape, message):
@@ -114,7 +114,7 @@ def test_bad_arguments(kind, options, shape, message):
         layer(keras.KerasTensor(shape))
 
 
-def test_options_that_do_not_exist():
+def test_unknown_options():
     with pytest.raises(ValueError, match="Received: reduction=0"):
         ka.layers.CBAM(reduction=0)
     with pytest.raises(ValueError, match="Received: merge='max'"):

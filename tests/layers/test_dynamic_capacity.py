@@ -1,4 +1,4 @@
-"""PatchRefiner: what it reads, where it looks, what it learns, what it refuses."""
+"""PatchRefiner: patches, saliency, training and validation of arguments."""
 
 import logging
 
@@ -30,11 +30,12 @@ def fine_model():
     )
 
 
-def top_model(*more, activation="softmax", shape=(None, None, 6)):
+def top_model(*hidden, activation="softmax", shape=(None, None, 6)):
     first = layers.Conv2D(8, 3, 2, use_bias=False)
-    usual = [first, layers.BatchNormalization(), layers.ReLU(), layers.GlobalMaxPooling2D()]
+    default = [first, layers.BatchNormalization(), layers.ReLU(), layers.GlobalMaxPooling2D()]
     return keras.Sequential(
-        [keras.Input(shape), *(more or usual), layers.Dense(4, activation=activation)], name="top"
+        [keras.Input(shape), *(hidden or default), layers.Dense(4, activation=activation)],
+        name="top",
     )
 
 
@@ -49,29 +50,29 @@ def refiner(shape=SHAPE, top=None, **options):
     return layer
 
 
-def photographs(rng, count=3, shape=SHAPE):
+def random_images(rng, count=3, shape=SHAPE):
     return rng.uniform(size=(count, *shape)).astype("float32")
 
 
 def step_by_step(layer, x):
-    """The definition: coarse map, saliency by gradients, patches, swap, top."""
+    """Reference: coarse map, saliency by gradients, patches, swapped vectors, top."""
     features = layer.coarse(x)
     saliency = ka.ops.entropy_saliency(layer.top, features)
     positions = ka.ops.top_positions(saliency, layer.patches)
-    place = layer.patch_grid
-    patches = ka.ops.gather_patches(x, positions, place.size, place.stride, place.offset)
+    grid = layer.patch_grid
+    patches = ka.ops.gather_patches(x, positions, grid.size, grid.stride, grid.offset)
     vectors = ops.stack([layer.fine(patches[image]) for image in range(len(x))])
     return layer.top(ka.ops.swap_vectors(features, positions, vectors)), saliency, positions
 
 
 @pytest.mark.parametrize("saliency", ["derived", "autodiff", "auto"])
-def test_is_its_definition(saliency, rng):
-    layer, x = refiner(saliency=saliency), photographs(rng)
+def test_equals_the_definition(saliency, rng):
+    layer, x = refiner(saliency=saliency), random_images(rng)
     expected = step_by_step(layer, x)
-    found = layer(x, return_attention=True)
-    for one, other in zip(found, expected, strict=True):
+    outputs = layer(x, return_attention=True)
+    for one, other in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    np.testing.assert_array_equal(layer(x), found[0])
+    np.testing.assert_array_equal(layer(x), outputs[0])
 
 
 @pytest.mark.parametrize(
@@ -86,71 +87,72 @@ def test_is_its_definition(saliency, rng):
     ids=["mean", "flat", "same", "depthwise", "few products"],
 )
 def test_any_top(top, rng):
-    made = top_model(*(make() for make in top), shape=(7, 6, 6))
-    layer, x = refiner(top=made), photographs(rng)
+    model = top_model(*(make() for make in top), shape=(7, 6, 6))
+    layer, x = refiner(top=model), random_images(rng)
     for one, other in zip(layer(x, return_attention=True), step_by_step(layer, x), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_a_refined_map_differs_at_the_selected_places_only(rng):
-    x = photographs(rng)
+def test_the_refined_map_differs_at_the_selected_positions_only(rng):
+    x = random_images(rng)
     layer = refiner(include_top=False)
     refined, _, positions = layer(x, return_attention=True)
     changed = np.argwhere(np.asarray(refined != layer.coarse(x)).any(-1))
-    expected = [(image, *place) for image in range(3) for place in np.asarray(positions)[image]]
-    assert {tuple(map(int, place)) for place in changed} == {
-        tuple(map(int, place)) for place in expected
-    }
+    expected = [
+        (image, *position) for image in range(3) for position in np.asarray(positions)[image]
+    ]
+    assert {tuple(map(int, one)) for one in changed} == {tuple(map(int, one)) for one in expected}
 
 
 @given(seed=st.integers(0, 10**6), patches=st.integers(1, 42))
 @harness.examples(5)
-def test_nothing_else_is_read_again(seed, patches):
-    """Pixels outside of the patches reach the fine layers never: fine_only does not see them."""
+def test_only_the_patches_are_read_again(seed, patches):
+    """With `fine_only`, pixels outside the patches do not affect the outputs."""
     rng = np.random.default_rng(seed)
     top = top_model(layers.GlobalAveragePooling2D())
-    layer, x = refiner(top=top, patches=patches, combine="fine_only"), photographs(rng, 1)
-    answer, _, positions = layer(x, return_attention=True)
-    place, seen = layer.patch_grid, np.zeros(SHAPE, bool)
+    layer, x = refiner(top=top, patches=patches, combine="fine_only"), random_images(rng, 1)
+    outputs, _, positions = layer(x, return_attention=True)
+    grid, is_read = layer.patch_grid, np.zeros(SHAPE, bool)
     for row, column in np.asarray(positions)[0]:
-        top_row, left = row * place.stride[0] - place.offset[0], column * place.stride[1]
-        left -= place.offset[1]
-        seen[max(top_row, 0) : top_row + place.size[0], max(left, 0) : left + place.size[1]] = True
+        first_row = row * grid.stride[0] - grid.offset[0]
+        left = column * grid.stride[1] - grid.offset[1]
+        rows = slice(max(first_row, 0), first_row + grid.size[0])
+        is_read[rows, max(left, 0) : left + grid.size[1]] = True
     patches_read = ka.ops.gather_patches(
-        np.where(seen, x, 9.0), positions, place.size, place.stride, place.offset
+        np.where(is_read, x, 9.0), positions, grid.size, grid.stride, grid.offset
     )
     vectors = layer.fine(patches_read[0])
-    np.testing.assert_allclose(layer.top(vectors[None, :, None]), answer, atol=1e-6)
+    np.testing.assert_allclose(layer.top(vectors[None, :, None]), outputs, atol=1e-6)
 
 
-def test_place_is_derived_from_the_coarse_layers():
-    place = refiner(patch_size=8).patch_grid
-    assert (place.stride, place.size, place.offset) == ((3, 3), (8, 8), (1, 1))
+def test_patch_grid_is_derived_from_the_coarse_layers():
+    grid = refiner(patch_size=8).patch_grid
+    assert (grid.stride, grid.size, grid.offset) == ((3, 3), (8, 8), (1, 1))
     same = ka.layers.PatchRefiner(
         coarse_model((24, 24, 1), padding="same"), fine_model(), top_model(), patch_size=(9, 5)
     )
     same.build((None, 24, 24, 1))
     assert same.patch_grid.offset == (2 + 1, 0 + 1)
-    told = refiner(patch_size=8, offset=(2, -1), stride=4).patch_grid
-    assert (told.stride, told.offset) == ((4, 4), (2, -1))
+    explicit = refiner(patch_size=8, offset=(2, -1), stride=4).patch_grid
+    assert (explicit.stride, explicit.offset) == ((4, 4), (2, -1))
 
 
 @pytest.mark.parametrize("sides", [(24, 21), (30, 17)])
 def test_any_size(sides, rng):
-    layer, x = refiner((None, None, 1)), photographs(rng, 2, (*sides, 1))
+    layer, x = refiner((None, None, 1)), random_images(rng, 2, (*sides, 1))
     inputs = keras.Input((None, None, 1))
     model = keras.Model(inputs, layer(inputs))
     np.testing.assert_allclose(model.predict(x, verbose=0), step_by_step(layer, x)[0], atol=1e-6)
 
 
-def test_more_patches_than_places_are_refused_or_said(rng, caplog):
+def test_more_patches_than_positions_are_an_error_or_a_warning(rng, caplog):
     with pytest.raises(ValueError, match=r"at most 42.*Received: patches=43"):
         refiner(patches=43)
-    layer, x = refiner((None, None, 1), patches=43), photographs(rng)
+    layer, x = refiner((None, None, 1), patches=43), random_images(rng)
     with caplog.at_level(logging.WARNING, "keras_attention"):
         _, _, positions = layer(x, return_attention=True)
     assert positions.shape == (3, 42, 2)
-    assert "all 42 places" in caplog.text
+    assert "all positions of a map of 7 x 6" in caplog.text
     inputs = keras.Input((None, None, 1))
     model = keras.Model(inputs, layer(inputs))
     rows, columns = np.meshgrid(np.arange(7), np.arange(6), indexing="ij")
@@ -160,40 +162,40 @@ def test_more_patches_than_places_are_refused_or_said(rng, caplog):
 
 
 def fine_at(layer, x, positions):
-    place = layer.patch_grid
-    patches = ka.ops.gather_patches(x, positions, place.size, place.stride, place.offset)
-    return layer.fine(ops.reshape(patches, (-1, *place.size, 1)))
+    grid = layer.patch_grid
+    patches = ka.ops.gather_patches(x, positions, grid.size, grid.stride, grid.offset)
+    return layer.fine(ops.reshape(patches, (-1, *grid.size, 1)))
 
 
-def test_sequences_of_answers_and_those_that_count(rng):
+def test_several_outputs_and_their_selection(rng):
     inputs = keras.Input((None, None, 6))
     mean = layers.GlobalAveragePooling2D()(inputs)
     names = ("length", "first", "second")
-    answers = [layers.Dense(4, activation="softmax", name=name)(mean) for name in names]
-    top, x = keras.Model(inputs, answers), photographs(rng)
+    predictions = [layers.Dense(4, activation="softmax", name=name)(mean) for name in names]
+    top, x = keras.Model(inputs, predictions), random_images(rng)
     layer = refiner(top=top, outputs=[1, 2])
-    found, saliency, _ = layer(x, return_attention=True)
-    assert [tuple(answer.shape) for answer in found] == [(3, 4)] * 3
+    outputs, saliency, _ = layer(x, return_attention=True)
+    assert [tuple(one.shape) for one in outputs] == [(3, 4)] * 3
     expected = ka.ops.entropy_saliency(top, layer.coarse(x), outputs=[1, 2])
     np.testing.assert_allclose(saliency, expected, atol=1e-6)
 
 
 def gradients(layer, x, loss):
-    """The gradients of a loss of the answer and the losses of the layer by all weights."""
+    """Gradients of a loss of the outputs plus the layer's losses, by the path of each weight."""
     if backend.BACKEND != "tensorflow":
-        pytest.skip("tapes are TensorFlow's")
+        pytest.skip("gradient tapes need TensorFlow")
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         value = loss(layer(x, training=True)) + sum(layer.losses)
     weights = layer.trainable_variables
-    found = tape.gradient(value, [weight.value for weight in weights])
-    return {weight.path: gradient for weight, gradient in zip(weights, found, strict=True)}
+    values = tape.gradient(value, [weight.value for weight in weights])
+    return {weight.path: gradient for weight, gradient in zip(weights, values, strict=True)}
 
 
-def test_the_hint_reaches_the_coarse_layers_alone(rng):
-    layer, x = refiner(hint_weight=2.0), photographs(rng)
-    found = gradients(layer, x, lambda answer: 0.0)
+def test_the_hint_trains_the_coarse_layers_only(rng):
+    layer, x = refiner(hint_weight=2.0), random_images(rng)
+    found = gradients(layer, x, lambda outputs: 0.0)
     reached = {path.split("/")[-3] for path, gradient in found.items() if gradient is not None}
     assert {path for path in reached if path != "coarse"} == set()
     assert any("coarse" in path for path, gradient in found.items() if gradient is not None)
@@ -204,75 +206,77 @@ def test_the_hint_reaches_the_coarse_layers_alone(rng):
     assert float(layer.hint_metric.result()) == pytest.approx(distance.sum(-1).mean(), rel=1e-5)
 
 
-def test_overwritten_vectors_get_no_gradient_from_the_answer(rng):
-    """With as many patches as places the coarse layers get none at all."""
-    layer, x = refiner(patches=42, hint_weight=0), photographs(rng)
-    found = gradients(layer, x, lambda answer: ops.sum(ops.square(answer)))
+def test_replaced_vectors_get_no_gradient_from_the_outputs(rng):
+    """With as many patches as positions, the coarse layers get no gradient."""
+    layer, x = refiner(patches=42, hint_weight=0), random_images(rng)
+    found = gradients(layer, x, lambda outputs: ops.sum(ops.square(outputs)))
     coarse = {weight.path for weight in layer.coarse.trainable_variables}
     for path, gradient in found.items():
-        still = gradient is None or float(ops.max(ops.abs(gradient))) == 0.0
-        assert still == (path in coarse), path
+        is_zero = gradient is None or float(ops.max(ops.abs(gradient))) == 0.0
+        assert is_zero == (path in coarse), path
 
 
-def test_convex_combination_weighs_the_loss_of_the_coarse_layers(rng):
-    x = photographs(rng)
+def test_convex_combination_scales_the_gradient_of_the_coarse_layers(rng):
+    x = random_images(rng)
     plain, convex = refiner(hint_weight=0), refiner(hint_weight=0.25, convex=True)
     convex.set_weights(plain.get_weights())
 
-    def loss(answer):
-        return ops.sum(ops.square(answer))
+    def loss(outputs):
+        return ops.sum(ops.square(outputs))
 
     hinted = refiner(hint_weight=0.25)
     hinted.set_weights(plain.get_weights())
-    alone = list(gradients(plain, x, loss).values())
+    without_hint = list(gradients(plain, x, loss).values())
     both = list(gradients(hinted, x, loss).values())
     combined = list(gradients(convex, x, loss).values())
     coarse = len(plain.coarse.trainable_variables)
-    for index, (one, with_hint, mixed) in enumerate(zip(alone, both, combined, strict=True)):
+    for index, (one, with_hint, mixed) in enumerate(zip(without_hint, both, combined, strict=True)):
         expected = with_hint - 0.25 * one if index < coarse else one
         np.testing.assert_allclose(mixed, expected, atol=1e-6)
 
 
-@pytest.mark.skipif(not harness.ON_TENSORFLOW, reason="JAX's steps know no metrics of layers")
-def test_fit_says_the_hint_and_lowers_it(rng):
+@pytest.mark.skipif(
+    not harness.ON_TENSORFLOW, reason="no metrics of layers in training steps on JAX"
+)
+def test_fit_reports_and_lowers_the_hint(rng):
     inputs = keras.Input(SHAPE)
     model = keras.Model(inputs, refiner(hint_weight=1.0)(inputs))
     model.compile("adam", "sparse_categorical_crossentropy")
-    history = model.fit(photographs(rng, 16), np.arange(16) % 4, epochs=6, verbose=0).history
+    history = model.fit(random_images(rng, 16), np.arange(16) % 4, epochs=6, verbose=0).history
     assert history["hint"][-1] < history["hint"][0]
 
 
 def test_jitter_moves_patches_in_training_only(rng):
     top = top_model(layers.GlobalAveragePooling2D())
-    still, moved = (
+    fixed, moved = (
         refiner(top=top, combine="fine_only", hint_weight=0, jitter=jitter, offset=1)
         for jitter in (0, 1)
     )
-    moved.set_weights(still.get_weights())
-    x = photographs(rng)
-    np.testing.assert_allclose(moved(x), still(x), atol=1e-7)
+    moved.set_weights(fixed.get_weights())
+    x = random_images(rng)
+    np.testing.assert_allclose(moved(x), fixed(x), atol=1e-7)
     drawn = [np.asarray(moved(x, training=True)) for _ in range(4)]
     assert any(np.abs(one - drawn[0]).max() > 1e-6 for one in drawn[1:])
 
 
-def test_saliency_by_the_statistics_of_the_batch(rng):
-    layer, x = refiner(saliency_training=True), photographs(rng)
+def test_saliency_with_batch_statistics(rng):
+    layer, x = refiner(saliency_training=True), random_images(rng)
     plain = refiner()
     plain.set_weights(layer.get_weights())
-    _, saliency, places = layer(x, training=True, return_attention=True)
-    _, inferred, others = plain(x, training=True, return_attention=True)
+    _, saliency, positions = layer(x, training=True, return_attention=True)
+    _, inferred, other_positions = plain(x, training=True, return_attention=True)
     assert np.abs(saliency - inferred).max() > 1e-4
-    # The look itself moves no statistics: they are those of one pass over the refined map.
-    for learned, chosen in ((layer, places), (plain, others)):
-        first, norm = learned.top.layers[:2]
-        fine = ops.reshape(fine_at(learned, x, chosen), (3, 3, 6))
-        maps = first(ka.ops.swap_vectors(learned.coarse(x), chosen, fine))
+    # The saliency does not update moving statistics: one pass over the refined map does.
+    for updated, selected in ((layer, positions), (plain, other_positions)):
+        first, norm = updated.top.layers[:2]
+        fine = ops.reshape(fine_at(updated, x, selected), (3, 3, 6))
+        maps = first(ka.ops.swap_vectors(updated.coarse(x), selected, fine))
         expected = 0.01 * np.asarray(maps).mean((0, 1, 2))
         np.testing.assert_allclose(norm.moving_mean, expected, atol=1e-6)
 
 
-def test_alone_or_together_compiled_or_not(rng):
-    x = photographs(rng)
+def test_fused_inference_equals_plain_inference(rng):
+    x = random_images(rng)
     plain, fused = refiner(), refiner(fused=True)
     fused.set_weights(plain.get_weights())
     inputs = keras.Input(SHAPE)
@@ -282,25 +286,25 @@ def test_alone_or_together_compiled_or_not(rng):
     np.testing.assert_allclose(model.predict(x[:1], verbose=0), expected[:1], atol=1e-6)
 
 
-def test_a_smaller_batch_after_others_is_not_one_image(rng):
-    x = photographs(rng)
+def test_fused_inference_with_batches_of_different_sizes(rng):
+    x = random_images(rng)
     fused = refiner(fused=True)
     inputs = keras.Input(SHAPE)
     model = keras.Model(inputs, fused(inputs))
     expected = np.asarray(fused(x))
     for count in (len(x), len(x) - 1, 1):
-        found = model.predict_on_batch(x[:count])
-        np.testing.assert_allclose(found, expected[:count], atol=1e-6)
+        outputs = model.predict_on_batch(x[:count])
+        np.testing.assert_allclose(outputs, expected[:count], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "litert"])
-@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="formats of TensorFlow")
+@pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="exports need TensorFlow")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_derived_saliency_exports(kind, rng, tmp_path):
     inputs = keras.Input((None, None, 1))
     model = keras.Model(inputs, refiner((None, None, 1))(inputs))
     export = getattr(ka.export, f"export_{kind}")
-    export(model, tmp_path / "model", inputs=photographs(rng), attention=True)
+    export(model, tmp_path / "model", inputs=random_images(rng), attention=True)
 
 
 @pytest.mark.parametrize(
@@ -332,29 +336,29 @@ def test_bad_arguments(options, message):
         ka.layers.PatchRefiner(**{**parts, **options}).build((None, *SHAPE))
 
 
-def test_parts_that_do_not_fit():
+def test_incompatible_models():
     short = keras.Sequential([layers.Conv2D(5, 3), layers.GlobalAveragePooling2D()])
-    with pytest.raises(ValueError, match="vectors of 6 values"):
+    with pytest.raises(ValueError, match="vectors of length 6"):
         ka.layers.PatchRefiner(coarse_model(), short, top_model()).build((None, *SHAPE))
     mapped = keras.Sequential([layers.Conv2D(6, 3)])
-    with pytest.raises(ValueError, match="one vector of a patch"):
+    with pytest.raises(ValueError, match="one vector for a patch"):
         ka.layers.PatchRefiner(coarse_model(), mapped, top_model()).build((None, *SHAPE))
     flat = keras.Sequential([layers.Flatten(), layers.Dense(6)])
-    with pytest.raises(ValueError, match="`stride` must be given"):
+    with pytest.raises(ValueError, match="`stride` must be set"):
         ka.layers.PatchRefiner(flat, fine_model(), top_model()).build((None, *SHAPE))
     one = top_model(layers.GlobalMaxPooling2D(), layers.Dense(1))
     one = keras.Sequential([one, layers.Dense(1)])
-    with pytest.raises(ValueError, match="two classes or more"):
+    with pytest.raises(ValueError, match="at least two classes"):
         ka.layers.PatchRefiner(coarse_model(), fine_model(), one).build((None, *SHAPE))
     gated = top_model(layers.GlobalMaxPooling2D(), layers.LayerNormalization())
-    with pytest.raises(ValueError, match="saliency='derived'"):
+    with pytest.raises(ValueError, match="`saliency` is 'derived'"):
         ka.layers.PatchRefiner(
             coarse_model(), fine_model(), gated, patches=3, saliency="derived"
         ).build((None, *SHAPE))
 
 
-class Own(keras.Model):
-    """A top that has no graph."""
+class SubclassedTop(keras.Model):
+    """A top that is not a functional model."""
 
     def __init__(self):
         super().__init__()
@@ -367,10 +371,10 @@ class Own(keras.Model):
         return self.dense(ops.max(maps, axis=(1, 2)))
 
 
-def test_a_top_without_graph_says_what_it_returns(rng):
+def test_a_subclassed_top_needs_from_logits(rng):
     with pytest.raises(ValueError, match="`from_logits` must be True or False"):
-        refiner(top=Own())
-    layer, x = refiner(top=Own(), from_logits=False), photographs(rng)
+        refiner(top=SubclassedTop())
+    layer, x = refiner(top=SubclassedTop(), from_logits=False), random_images(rng)
     for one, other in zip(layer(x, return_attention=True), step_by_step(layer, x), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 

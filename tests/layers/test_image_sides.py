@@ -1,4 +1,4 @@
-"""Layers that networks for house numbers have inside: sizes, and means by entropy."""
+"""Layers of the house-number networks: padding, resizing, entropy-weighted pooling."""
 
 from functools import partial
 
@@ -6,7 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.applications.multi_digit import EntropyPooling, PadToMinimumSize, ResizeByFactor
+from keras_attention.applications.multi_digit import (
+    EntropyPooling,
+    PadToMinimumSize,
+    ResizeByFactor,
+)
 from tests.harness import ON_TENSORFLOW, to_channels_first, to_channels_last
 
 SIZES = [(3, 9), (8, 4), (5, 7), (1, 1), (12, 20)]
@@ -79,7 +83,7 @@ def test_mean_by_entropy_in_half_precision(rng):
     ("make", "message"),
     [
         (lambda: ResizeByFactor(0), "Received: scale=0"),
-        (lambda: PadToMinimumSize((0, 3)), r"Received: least=\(0, 3\)"),
+        (lambda: PadToMinimumSize((0, 3)), r"Received: minimum=\(0, 3\)"),
         (lambda: EntropyPooling("last"), "Received: data_format='last'"),
     ],
 )

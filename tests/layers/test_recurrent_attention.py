@@ -18,8 +18,8 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_the_equations(rng):
-    """A simple cell, step by step."""
+def test_equations(rng):
+    """Compares a simple cell with NumPy, step by step."""
     cell = ka.layers.RecurrentAttention(L.SimpleRNNCell(3))
     layer = L.RNN(cell, return_sequences=True)
     x = rng.normal(size=(2, 5, 4)).astype("float32")
@@ -29,13 +29,13 @@ def test_the_equations(rng):
     h = np.zeros((2, 3))
     for step in range(5):
         mask = sigmoid(x[:, step] @ kernel + h @ recurrent + bias)
-        seen = (mask * x[:, step]) @ np.asarray(inner.kernel)
-        h = np.tanh(seen + h @ np.asarray(inner.recurrent_kernel) + np.asarray(inner.bias))
+        attended = (mask * x[:, step]) @ np.asarray(inner.kernel)
+        h = np.tanh(attended + h @ np.asarray(inner.recurrent_kernel) + np.asarray(inner.bias))
         np.testing.assert_allclose(outputs[:, step], h, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", list(CELLS))
-def test_any_cell_learns_and_is_kept(kind, rng, tmp_path):
+def test_any_cell_trains_and_is_saved(kind, rng, tmp_path):
     cell = ka.layers.RecurrentAttention(CELLS[kind]())
     model = keras.Sequential([keras.Input((6, 3)), L.RNN(cell), L.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -57,6 +57,6 @@ def test_attention_of_all_steps(rng):
 
 
 @pytest.mark.parametrize("cell", [L.Dense(3), None, "lstm"])
-def test_what_is_no_cell(cell):
+def test_invalid_cell(cell):
     with pytest.raises(ValueError, match="`cell` must be a Keras cell"):
         ka.layers.RecurrentAttention(cell)

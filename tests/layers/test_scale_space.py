@@ -11,7 +11,7 @@ CONFIGS = {"a": {}, "b": {"dilation_rate": 4}, "c": {"kernel_size": 5}}
 
 
 def block_of(data, config, first=False, **options):
-    """The block of a configuration, with its weights, and what it reads."""
+    """The block of a configuration with its weights, and its inputs."""
     pair = [data[f"{config}/{name}"] for name in ("y_prev", "y")]
     pair = pair if first else [channels_last(x) for x in pair]
     layer = ka.layers.SANBlock(
@@ -30,11 +30,11 @@ def test_golden_numbers(config, activation):
     data = golden("san_block_independent.npz")
     layer, pair = block_of(data, config, activation=activation)
     outputs, mask = layer(pair, return_attention=True)
-    where = f"{config}/zero/{activation}"
-    np.testing.assert_allclose(outputs, channels_last(data[f"{where}/out_eq4"]), **TOLERANCE)
-    np.testing.assert_allclose(mask, channels_last(data[f"{where}/mask_eq12"]), **TOLERANCE)
+    prefix = f"{config}/zero/{activation}"
+    np.testing.assert_allclose(outputs, channels_last(data[f"{prefix}/out_eq4"]), **TOLERANCE)
+    np.testing.assert_allclose(mask, channels_last(data[f"{prefix}/mask_eq12"]), **TOLERANCE)
     first, pair = block_of(data, config, first=True, activation=activation)
-    np.testing.assert_allclose(first(pair), data[f"{where}/out_eq4"], **TOLERANCE)
+    np.testing.assert_allclose(first(pair), data[f"{prefix}/out_eq4"], **TOLERANCE)
 
 
 @pytest.mark.parametrize("config", list(CONFIGS))
@@ -50,7 +50,7 @@ def test_golden_ablations(config):
         np.testing.assert_allclose(mask, expected, **TOLERANCE)
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="a tape")
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="gradient tapes need TensorFlow")
 @pytest.mark.parametrize("config", list(CONFIGS))
 def test_golden_gradients(config):
     import tensorflow as tf
@@ -86,16 +86,16 @@ def test_a_larger_previous_map_is_pooled(rng):
     np.testing.assert_allclose(layer([y_prev, y]), expected, atol=1e-5)
 
 
-def test_steps(rng):
+def test_intermediates(rng):
     pair = [rng.normal(size=(2, 6, 5, 3)).astype("float32") for _ in range(2)]
     layer = ka.layers.SANBlock()
     _, mask = layer(pair, return_attention=True)
-    steps = {name: numpy(value) for name, value in layer.intermediates(pair).items()}
-    assert list(steps) == ["difference", "extrema", "smoothed", "mask"]
-    np.testing.assert_allclose(steps["mask"], mask, atol=1e-6)
-    np.testing.assert_allclose(1 / (1 + np.exp(-steps["smoothed"])), mask, atol=1e-6)
-    share = numpy(ka.ops.soft_extrema(steps["difference"]))
-    np.testing.assert_allclose(steps["extrema"], share * steps["difference"], atol=1e-6)
+    maps = {name: numpy(value) for name, value in layer.intermediates(pair).items()}
+    assert list(maps) == ["difference", "extrema", "smoothed", "mask"]
+    np.testing.assert_allclose(maps["mask"], mask, atol=1e-6)
+    np.testing.assert_allclose(1 / (1 + np.exp(-maps["smoothed"])), mask, atol=1e-6)
+    share = numpy(ka.ops.soft_extrema(maps["difference"]))
+    np.testing.assert_allclose(maps["extrema"], share * maps["difference"], atol=1e-6)
 
 
 def test_masks_of_sequences_pass(rng):
@@ -105,7 +105,7 @@ def test_masks_of_sequences_pass(rng):
     assert outputs._keras_mask is not None
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModel")
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModel needs TensorFlow")
 def test_served_at_any_size(rng, tmp_path):
     import tensorflow as tf
 
@@ -138,28 +138,28 @@ def test_bad_arguments(options, message):
 @pytest.mark.parametrize(
     ("shapes", "options", "message"),
     [
-        (((2, 8, 8, 3),), {}, "list of two"),
-        (((3, 8, 8, 3), (2, 8, 8, 4)), {}, "same batch"),
-        (((2, 8, 3), (2, 8, 8, 4)), {}, "both sequences"),
-        (((2, 3), (2, 4)), {}, "both sequences"),
-        (((2, 8, 8, 3), (2, 8, 8, 4)), {"channel_alignment": False}, "as many channels"),
+        (((2, 8, 8, 3),), {}, r"list \[y_prev, y\]"),
+        (((3, 8, 8, 3), (2, 8, 8, 4)), {}, "same batch size"),
+        (((2, 8, 3), (2, 8, 8, 4)), {}, "both be sequences"),
+        (((2, 3), (2, 4)), {}, "both be sequences"),
+        (((2, 8, 8, 3), (2, 8, 8, 4)), {"channel_alignment": False}, "same number of channels"),
         (((2, 8, 3), (2, 8, 4)), {"kernel_size": (3, 3)}, r"Received: kernel_size=\(3, 3\)"),
     ],
     ids=str,
 )
-def test_inputs_that_do_not_fit(shapes, options, message):
+def test_incompatible_inputs(shapes, options, message):
     inputs = [np.zeros(shape, "float32") for shape in shapes]
     with pytest.raises(ValueError, match=message):
         ka.layers.SANBlock(**options)(inputs)
 
 
-def test_a_built_layer_looks_again():
+def test_a_built_layer_validates_its_inputs():
     layer, y = ka.layers.SANBlock(), np.zeros((2, 8, 8, 3), "float32")
     layer([y, y])
-    with pytest.raises(ValueError, match="same batch"):
+    with pytest.raises(ValueError, match="same batch size"):
         layer([y[:1], y])
 
 
-def test_one_tensor_is_no_pair():
-    with pytest.raises(ValueError, match="list of two"):
+def test_a_single_tensor_is_refused():
+    with pytest.raises(ValueError, match=r"list \[y_prev, y\]"):
         ka.layers.SANBlock()(np.zeros((2, 8, 8, 3), "float32"))

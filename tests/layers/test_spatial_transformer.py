@@ -19,7 +19,7 @@ def numpy(tensor):
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_images_pass_unchanged_at_first(data_format, rng):
+def test_images_initially_pass_unchanged(data_format, rng):
     x = rng.normal(size=(2, 9, 14, 3)).astype("float32")
     localization = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(6)])
     layer = SpatialTransformer(localization, data_format=data_format)
@@ -51,20 +51,20 @@ def test_gradients_are_those_of_differences(rng):
         assert by_bias[index] == pytest.approx(slope, rel=2e-2, abs=2e-2)
 
 
-def test_learns_to_look_where_the_sign_is(rng):
-    """Bright squares off the middle are brought into it: the loss tells only what is wanted."""
+def test_learns_to_center_squares(rng):
+    """Trains on squares at random positions whose target is the center."""
     x = np.zeros((16, 12, 12, 1), "float32")
     for image, (top, left) in zip(x, rng.integers(1, 6, (16, 2)), strict=True):
         image[top : top + 5, left : left + 5] = 1.0
-    wanted = np.zeros((16, 12, 12, 1), "float32")
-    wanted[:, 3:9, 3:9] = 1.0
+    target = np.zeros((16, 12, 12, 1), "float32")
+    target[:, 3:9, 3:9] = 1.0
     inputs = keras.Input((12, 12, 1))
     localization = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(16, "relu")])
     model = keras.Model(inputs, SpatialTransformer(localization)(inputs))
     model.compile(keras.optimizers.Adam(0.03), "mse")
-    first = model.evaluate(x, wanted, verbose=0)
-    model.fit(x, wanted, epochs=20, batch_size=16, verbose=0)
-    assert model.evaluate(x, wanted, verbose=0) < 0.5 * first
+    first = model.evaluate(x, target, verbose=0)
+    model.fit(x, target, epochs=20, batch_size=16, verbose=0)
+    assert model.evaluate(x, target, verbose=0) < 0.5 * first
 
 
 def test_nested_weights_and_state_are_tracked(rng):
@@ -88,13 +88,13 @@ def test_transforms_stay_in_float32(rng):
 
 
 @pytest.mark.parametrize("localization", [None, 6, "flatten"])
-def test_localization_that_is_no_layer(localization):
+def test_localization_that_is_not_a_layer(localization):
     with pytest.raises(ValueError, match="Received: localization="):
         SpatialTransformer(localization)
 
 
 @pytest.mark.parametrize("localization", [keras.layers.ReLU(), keras.layers.Flatten()])
-def test_localization_that_returns_no_vector(localization):
+def test_localization_that_does_not_return_a_vector(localization):
     layer = SpatialTransformer(localization)
     with pytest.raises(ValueError, match=r"must return \(B, features\).*Received: localization="):
         layer.build((None, None, 8, 1))

@@ -12,12 +12,12 @@ from tests import harness
 from tests.golden import TOLERANCE, channels_last, golden
 
 FILTERS = 5
-# Groups cost nothing: every saved pixel counts.
+# No cost per group, so that the plan with the fewest pixels is best.
 FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
 
 
 def layers_alike(rng, modes, center, scale, sides=(6, 8), channels=2, **arguments):
-    """Layers with the same weights, one for each mode."""
+    """Layers with the same weights, one per mode."""
     layers = [TargetLayer(FILTERS, roi=mode, **arguments) for mode in modes]
     for layer in layers:
         layer.build((None, *sides, channels))
@@ -52,7 +52,7 @@ rois = st.tuples(
 )
 @settings(deadline=None, max_examples=40 if harness.ON_TENSORFLOW else 10)
 def test_slice_equals_mask(roi, groups, sides, kernel_size, dilation, use_bias):
-    """Values and all gradients, whatever the regions, the grouping and the sizes."""
+    """Values and all gradients, for random regions, groups and sizes."""
     rng = np.random.default_rng(0)
     center, scale = (np.array(values, "float32").reshape(2, FILTERS) for values in roi)
     masked, sliced = layers_alike(
@@ -70,15 +70,15 @@ def test_slice_equals_mask(roi, groups, sides, kernel_size, dilation, use_bias):
     x = rng.normal(size=(2, *sides, 2)).astype("float32")
     loss_weights = rng.normal(size=(2, *sides, FILTERS)).astype("float32")
     expected = harness.value_and_gradients(masked, x, loss_weights)
-    for got, want in zip(
+    for actual, desired in zip(
         harness.value_and_gradients(sliced, x, loss_weights), expected, strict=True
     ):
-        np.testing.assert_allclose(got, want, atol=1e-5 * max(1.0, np.abs(want).max()))
+        np.testing.assert_allclose(actual, desired, atol=1e-5 * max(1.0, np.abs(desired).max()))
 
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_slice_equals_mask_in_compiled_training(jit, rng):
-    """Also inside fixed rectangles, and when the regions grow out of them."""
+    """Also with fixed rectangles, and if the regions leave them during training."""
     center = rng.uniform(0, 1, (2, FILTERS)).astype("float32")
     scale = rng.uniform(0.1, 0.4, (2, FILTERS)).astype("float32")
     layers = layers_alike(rng, ("mask", "slice", "slice", "slice"), center, scale, kernel_size=3)
@@ -98,13 +98,13 @@ def test_slice_equals_mask_in_compiled_training(jit, rng):
             model.train_on_batch(x, y)
         trained.append(layer.get_weights())
     for sliced in trained[1:]:
-        for got, want in zip(sliced, trained[0], strict=True):
-            np.testing.assert_allclose(got, want, atol=1e-5)
+        for actual, desired in zip(sliced, trained[0], strict=True):
+            np.testing.assert_allclose(actual, desired, atol=1e-5)
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("window", ["gaussian", "cauchy"])
-def test_full_convolution_of_the_authors_code(window, use_bias):
+def test_full_convolution_equals_the_authors_code(window, use_bias):
     data = golden("ar_original.npz")
     layer = TargetLayer(6, 3, window=window, roi="full", use_bias=use_bias)
     x = channels_last(data["t_x_nchw"])
@@ -141,7 +141,7 @@ def test_outside_the_region_is_zero_with_a_bias(rng):
     assert not outputs.any()
 
 
-def test_a_region_of_nothing_gives_zeros(rng):
+def test_an_empty_region_gives_zeros(rng):
     masked, sliced = layers_alike(
         rng,
         ("mask", "slice"),
@@ -154,7 +154,7 @@ def test_a_region_of_nothing_gives_zeros(rng):
     np.testing.assert_array_equal(masked(x), np.zeros((1, 6, 8, FILTERS)))
 
 
-def test_softmax_sees_all_channels_whatever_the_groups(rng):
+def test_softmax_over_all_channels_for_any_groups(rng):
     center = rng.uniform(0.2, 0.8, (2, FILTERS)).astype("float32")
     scale = np.full((2, FILTERS), 0.2, "float32")
     masked, sliced = layers_alike(
@@ -186,7 +186,7 @@ def test_regions_never_shrink_below_the_kernel_in_training(rng):
     assert sizes.min() >= 2  # 3 pixels, less where the map ends
 
 
-def test_shared_regions_are_those_of_contiguous_groups():
+def test_contiguous_kernels_share_regions():
     layer = TargetLayer(7, 3, roi_groups=3)
     layer.build((None, 8, 8, 1))
     assert layer.center.shape == layer.scale.shape == (2, 3)
@@ -196,7 +196,7 @@ def test_shared_regions_are_those_of_contiguous_groups():
     assert len(set(sizes.tolist())) == 3
 
 
-def test_macs_are_those_of_the_regions():
+def test_macs_of_the_regions():
     layer = TargetLayer(4, 3)
     layer.build((None, 8, 8, 2))
     assert layer.macs((1, 8, 8, 2)) == layer.macs((1, 8, 8, 2), executed=True) == 9 * 2 * 4 * 64
@@ -225,7 +225,7 @@ def test_macs_are_those_of_the_regions():
         ({"window": None}, "Received: window=None"),
         ({"roi": "slices"}, "Did you mean 'slice'"),
         ({"roi_groups": 0}, "Received: roi_groups=0"),
-        ({"roi_groups": 9}, "at most the number of kernels, 4"),
+        ({"roi_groups": 9}, "at most `filters`, 4"),
         ({"min_roi_size": 0}, "Received: min_roi_size=0"),
         ({"dilation_rate": 0}, "Received: dilation_rate=0"),
         ({"data_format": "nhwc"}, "Received: data_format='nhwc'"),
@@ -237,7 +237,7 @@ def test_bad_arguments(arguments, message):
 
 
 def test_min_roi_size_larger_than_the_map():
-    with pytest.raises(ValueError, match=r"map of 8 x 6 pixels.*Received: min_roi_size=\(7, 7\)"):
+    with pytest.raises(ValueError, match=r"8 x 6 pixels.*Received: min_roi_size=\(7, 7\)"):
         TargetLayer(4, 3, min_roi_size=7).build((None, 8, 6, 1))
 
 
@@ -249,7 +249,7 @@ def test_kernels_may_be_larger_than_the_map(rng):
 def test_regroup_needs_sides():
     layer = TargetLayer(4, 3)
     layer.build((None, None, 8, 1))
-    with pytest.raises(ValueError, match=r"pass `sides`.*Received: sides=None"):
+    with pytest.raises(ValueError, match=r"Received: sides=None.*Pass `sides`"):
         layer.plan_groups()
     layer(np.zeros((1, 12, 8, 1), "float32"))
     assert layer.map_sides == (12, 8)
@@ -270,8 +270,8 @@ def test_regroup_computes_less():
     assert plan.seconds < plan.seconds_before
 
 
-def test_fixed_shapes_are_worth_a_rectangle():
-    """One group is best, but where shapes are fixed the whole map is computed without one."""
+def test_rectangles_for_fixed_shapes():
+    """One group is best; with fixed shapes it needs a rectangle to be smaller than the map."""
     layer = TargetLayer(8, 3)
     layer.build((None, 24, 24, 4))
     layer.center.assign(np.full((2, 8), 0.3))
@@ -292,7 +292,7 @@ def test_slice_groups_must_be_a_partition(groups):
 
 
 def test_regions_before_build():
-    with pytest.raises(ValueError, match="before it is built"):
+    with pytest.raises(ValueError, match="must be built before"):
         TargetLayer(4, 3).rois(8, 8)
 
 

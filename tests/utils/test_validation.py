@@ -65,7 +65,7 @@ EXTREME_DILATION = """
 import tensorflow as tf
 
 kernel = tf.ones((3, 3, 3, 2))
-convolve = lambda x: tf.nn.conv2d(x, kernel, 1, "SAME", dilations=10**9)
+convolve = lambda x: tf.nn.convolution(x, kernel, 1, "SAME", dilations=10**9)
 tf.function(convolve, jit_compile=True)(tf.ones((1, 6, 5, 3)))
 """
 

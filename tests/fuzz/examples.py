@@ -1,4 +1,4 @@
-"""How many examples a property is tried on: a few always, many where they are asked for."""
+"""Number of examples per property: a few in every run, many in slow runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,18 +9,20 @@ from hypothesis import strategies as st
 
 FEW, MANY = 3, 400
 
-tries = pytest.mark.parametrize(
+few_or_many = pytest.mark.parametrize(
     "examples", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.slow)]
 )
 
 
-def hunt(examples: int, check: Callable[..., Any], **strategies: st.SearchStrategy) -> None:
-    """Tries a property on so many examples, the same ones every time."""
-    calm = settings(
+def check_examples(
+    examples: int, check: Callable[..., Any], **strategies: st.SearchStrategy
+) -> None:
+    """Checks a property on a number of examples, the same ones in every run."""
+    deterministic = settings(
         max_examples=examples,
         derandomize=True,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    calm(given(**strategies)(check))()
+    deterministic(given(**strategies)(check))()
