@@ -19,10 +19,10 @@ Tensor = Any
 # A header of a few bytes may claim billions of pixels, so the size is checked before decoding.
 MAX_PIXELS = 89_478_485
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM")
-HEADER = 26
+HEADER_BYTES = 26
 # First bytes of a format, offset of the sides, number of bytes of a side, and little-endian or not.
 _HEADERS = ((b"\x89PNG", 16, 4, False), (b"GIF8", 6, 2, True), (b"BM", 18, 4, True))
-START, HEADER, END = b"\x89PNG\r\n\x1a\n", b"IHDR", b"IEND\xaeB`\x82"
+PNG_START, PNG_HEADER, PNG_END = b"\x89PNG\r\n\x1a\n", b"IHDR", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +190,7 @@ def open_image(path: Path) -> Any:
 
 def _pixels_of_header(file: Tensor) -> Tensor:
     """Number of pixels according to the header of a PNG, GIF or BMP file; 0 for others."""
-    header = tf.strings.substr(tf.strings.join([file, b"\0" * HEADER]), 0, HEADER)
+    header = tf.strings.substr(tf.strings.join([file, b"\0" * HEADER_BYTES]), 0, HEADER_BYTES)
     values = tf.cast(tf.io.decode_raw(header, tf.uint8), tf.int64)
     pixels = tf.zeros((), tf.int64)
     for start, place, size, low_first in _HEADERS:
@@ -218,11 +218,11 @@ def png_size(path: Path) -> tuple[int, int]:
     try:
         with path.open("rb") as file:
             start = file.read(24)
-            file.seek(-min(len(END), len(start)), os.SEEK_END)
+            file.seek(-min(len(PNG_END), len(start)), os.SEEK_END)
             end = file.read()
     except OSError as error:
         raise ValueError(f"Expected an image in {str(path)!r}. Received: {error}") from error
-    if start[:8] != START or start[12:16] != HEADER or end != END:
+    if start[:8] != PNG_START or start[12:16] != PNG_HEADER or end != PNG_END:
         raise ValueError(
             f"Expected a complete PNG file in {str(path)!r}. Received: {path.stat().st_size} bytes "
             f"from {start[:8]!r} to {end!r}"
@@ -240,8 +240,10 @@ def read_gray(path: tf.Tensor) -> tf.Tensor:
     """
     file = tf.io.read_file(path)
     # Padding, as the file may be shorter than the end marker.
-    end = tf.strings.substr(tf.strings.join([len(END) * b"\0", file]), -len(END), len(END))
+    end = tf.strings.substr(
+        tf.strings.join([len(PNG_END) * b"\0", file]), -len(PNG_END), len(PNG_END)
+    )
     message = ["Expected a complete PNG file. Received:", path]
-    check = tf.debugging.Assert(tf.equal(end, END), message)
+    check = tf.debugging.Assert(tf.equal(end, PNG_END), message)
     with tf.control_dependencies([check] if check is not None else []):
         return to_gray(tf.io.decode_png(check_image_file(file), channels=3))

@@ -1,4 +1,4 @@
-"""Small folders of made-up images in the true format of published data sets."""
+"""Writes small folders of generated images in the formats of published data sets."""
 
 import h5py
 import numpy as np
@@ -7,7 +7,7 @@ from PIL import Image
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 CLASSES = (0, 7, 42)
 OF_CLASS = 4
-# Of each image: its width and height, and its signs' left, top, right, bottom and class.
+# For each image: width and height, and left, top, right, bottom and class of its signs.
 SCENES = {
     "00000": ((136, 80), [(34, 20, 68, 40, 11), (0, 0, 10, 80, 1)]),
     "00007": ((136, 80), []),
@@ -22,9 +22,9 @@ ADIENCE_HEADER = (
     "fiducial_yaw_angle\tfiducial_score"
 )
 AGES = ("(0, 2)", "(4, 6)", "(8, 12)", "(15, 20)", "(25, 32)", "(38, 43)", "(48, 53)", "(60, 100)")
-# Lines of every fold beside two of each class: an age that fits nearly and three that do not.
+# Further ages of every fold: one that is close to a class and three that are not.
 ODD = (("(27, 32)", "f"), ("None", "m"), ("35", "u"), ("(8, 23)", ""))
-# Of each image of food: its sides, and its dishes by folder.
+# For each image of food: its size, and its dishes by folder.
 MEALS = {
     10: ((60, 40), {1: [(0, 0, 30, 40), (30, 0, 60, 40)], 2: [(10, 10, 50, 30)]}),
     11: ((50, 50), {2: [(5, 5, 45, 45)], 3: [(0, 25, 50, 60)]}),
@@ -43,7 +43,7 @@ NAMES = """
 INDOOR_CLASSES = NAMES.split()
 MODES = ("RGB", "RGB", "RGB", "RGB", "L", "CMYK")
 FORMATS = ("JPEG", "JPEG", "PNG", "GIF")
-# Of each part: the number that an image shows, and the image's rows and columns.
+# For each split: the number that an image shows, and height and width of the image.
 PARTS = {
     "train": [("7", (30, 60)), ("19", (64, 128)), ("205", (20, 90)), ("123456", (30, 60))],
     "extra": [("4321", (70, 40)), ("10", (30, 60))],
@@ -104,12 +104,12 @@ def make_gtsdb(folder):
             lines.append(f"{name}.ppm;{left};{top};{right};{bottom};{label}\n")
         Image.fromarray(pixels).save(root / f"{name}.ppm")
     (root / "gt.txt").write_text("".join(lines))
-    (root / "00").mkdir()  # the published folder also has the signs cut out, by class
+    (root / "00").mkdir()  # the published folder also has crops of the signs by class
     return folder
 
 
 def face_shape():
-    """66 landmarks of a face's outline and inside, about 30 pixels wide."""
+    """66 landmarks of a face, about 30 pixels wide."""
     rng = np.random.default_rng(5)
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     outline = np.stack([15 * np.cos(angle), 18 * np.sin(angle)], axis=1)
@@ -172,7 +172,7 @@ def make_adience(folder):
 
 
 def make_uec_food(folder):
-    """A hundred categories with four images of their own, and two that several share."""
+    """A hundred categories with four images of their own, and two images of several categories."""
     root = folder / "UECFOOD100"
     dishes = {label: [] for label in range(1, 101)}
     for label, lines in dishes.items():
@@ -215,7 +215,7 @@ def make_mit_scenes(folder):
 
 
 def color(part, number):
-    """Every image has a color of its own."""
+    """Returns the color of an image, which is unique."""
     return 20 * (1 + list(PARTS).index(part)), 30 * number, 200
 
 
@@ -226,7 +226,7 @@ def pixels(part, number, sides):
 
 
 def make_svhn(folder):
-    """The three folders as they unpack: images 1.png and so on, and digitStruct.mat."""
+    """The three folders of the archives: images 1.png and so on, and digitStruct.mat."""
     for part, shown in PARTS.items():
         (folder / part).mkdir(parents=True)
         for number, (_, sides) in enumerate(shown, start=1):
@@ -237,7 +237,7 @@ def make_svhn(folder):
 
 
 def write_digit_struct(path, numbers):
-    """Writes what MATLAB writes: columns of references to names and to groups of boxes."""
+    """Writes a file like MATLAB: columns of references to names and to groups of boxes."""
     with h5py.File(path, "w", userblock_size=512) as file:
         struct, targets = file.create_group("digitStruct"), file.create_group("#refs#")
         columns = {
@@ -257,7 +257,7 @@ def write_digit_struct(path, numbers):
 
 
 def write_column(targets, boxes, key, values):
-    """One number as it is, several as references to them."""
+    """Writes one value directly, several as references."""
     if len(values) == 1:
         boxes.create_dataset(key, data=np.array([values]))
         return

@@ -1,8 +1,8 @@
-"""Small folders of made-up recordings and flights in the true format of published ones."""
+"""Writes small folders of generated recordings and flights in the formats of published ones."""
 
 import numpy as np
 
-# As CMU's skeletons have them: 56 degrees of freedom, and 6 of the root.
+# Degrees of freedom of CMU's skeletons: 56, and 6 of the root.
 LIMB = {"femur": "rx ry rz", "tibia": "rx", "foot": "rx rz", "toes": "rx"}
 ARM = {"clavicle": "ry rz", "humerus": "rx ry rz", "radius": "rx", "wrist": "ry"}
 ARM |= {"hand": "rx rz", "fingers": "rx", "thumb": "rx rz"}
@@ -57,14 +57,14 @@ def amc(motion):
         lines.append(str(number + 1))
         places = np.split(frame, np.cumsum(list(counts.values())))
         of_bones = {name: part for name, part in zip(counts, places, strict=False) if len(part)}
-        # The files do not keep to the skeleton's order.
+        # The order of the bones in the files differs from that of the skeleton.
         for name in ("root", *sorted(set(of_bones) - {"root"})):
             lines.append(f"{name} {' '.join(f'{value:g}' for value in of_bones[name])}")
     return "\n".join(lines) + "\n"
 
 
 def motion(number, label):
-    """Frames of 62 sensors: waves whose frequency is the class's; the last sensor stands still."""
+    """Frames of 62 sensors: waves with a frequency per class; the last sensor is constant."""
     frames = np.arange(20 + number)[:, None]
     waves = np.sin((label + 1) * frames / 5 + np.arange(62)) * np.arange(1, 63) + number
     waves[:, -1] = 0.1
@@ -72,7 +72,7 @@ def motion(number, label):
 
 
 def make_mocap(folder):
-    """A folder for each class with five recordings, of which the last is a CSV file."""
+    """A folder for each class with five recordings; the last is a CSV file."""
     (folder / "07.asf").write_text(asf())
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir()

@@ -1,4 +1,4 @@
-"""The published folder of Adience, on a few faces in its true format."""
+"""The published folder of Adience: a few generated faces in the original format."""
 
 import shutil
 
@@ -18,7 +18,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy")
 
 
@@ -133,7 +133,7 @@ def test_what_is_missing_is_said(root, tmp_path, monkeypatch):
     with pytest.raises(tf.errors.OpError, match=r"(?i)jpeg"):
         next(iter(dataset))
     face.unlink()
-    with pytest.raises(ValueError, match=r"Received: 1 of 17 are not there, such as .*face\.0\."):
+    with pytest.raises(ValueError, match=r"Received: 1 of 17 are missing, such as .*face\.0\."):
         items("adience_age", "test", data_dir=root)
     (root / "fold_1_data.txt").write_text("user_id,age\n")
     with pytest.raises(ValueError, match=r"columns user_id.*fold_1_data.txt'. Received: 'user_id,"):

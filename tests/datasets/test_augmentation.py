@@ -133,7 +133,7 @@ def test_seeds_repeat():
         (cifar_augmentation, {"channels": 0}, "Received: channels=0"),
         (cifar_augmentation, {"seed": -1}, "Received: seed=-1"),
         (crop_and_flip, {"size": 300}, "Received: size=300, source=256"),
-        (crop_and_flip, {"size": 225}, "even number.*Received: size=225, source=256"),
+        (crop_and_flip, {"size": 225}, "larger by an even number.*Received: size=225, source=256"),
     ],
 )
 def test_bad_arguments(make, arguments, message):

@@ -1,4 +1,4 @@
-"""Folders of flights, on a few made-up ones in the true format."""
+"""Folders of flights: a few generated flights in the original format."""
 
 import shutil
 
@@ -19,7 +19,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def folder(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy")
 
 
@@ -121,7 +121,7 @@ def test_the_environment_variable_leads_to_the_folder(made, monkeypatch):
 def test_short_flights_are_left_out_with_a_warning(made):
     with pytest.warns(UserWarning, match=r"1 of 4 flights have fewer than 22 lines"):
         load("train", made, size=21)
-    with pytest.raises(ValueError, match=r"of 100 lines, .*Received: 35 lines at most"):
+    with pytest.raises(ValueError, match=r"= 100 lines .*Received: at most 35 lines"):
         load("train", made, size=99)
 
 
@@ -130,7 +130,7 @@ def test_short_flights_are_left_out_with_a_warning(made):
     [
         ({"target": "FF"}, "must be one of ALT, FF_1, FF_2, CAS. Received: target='FF'"),
         ({"target": "FF", "columns": ["ALT"]}, "Received: no column FF"),
-        ({"columns": ["ALT", "ALT"]}, "each once. Received: columns="),
+        ({"columns": ["ALT", "ALT"]}, "unique column names. Received: columns="),
         ({"columns": []}, r"Received: columns=\[\]"),
         ({"horizon": 0}, "Received: horizon=0"),
         ({"test_share": -1}, "Received: test_share=-1"),
@@ -147,10 +147,13 @@ def test_bad_options(made, arguments, message):
     ("text", "message"),
     [
         ("", "431.csv'. Received: an empty file"),
-        ("ALT,FF_1,FF_2,CAS\n", "Received: names alone"),
+        ("ALT,FF_1,FF_2,CAS\n", "Received: a header only"),
         ("ALT,FF_1,FF_2,CAS\n1,2,3\n", "Expected 4 cells in line 2 of '.*431.csv'"),
         ("ALT,FF_1,FF_2,CAS\n1,2,3,nan\n", "finite numbers in line 2 of '.*431.csv'"),
-        ("ALT,FF_1,FF_2\n1,2,3\n", "columns of '.*430.csv' in '.*431.csv'.*: ALT, FF_1, FF_2"),
+        (
+            "ALT,FF_1,FF_2\n1,2,3\n",
+            "'.*430.csv'.*Received in '.*431.csv': ALT, FF_1, FF_2",
+        ),
     ],
 )
 def test_broken_files(folder, text, message):
@@ -170,5 +173,5 @@ def test_wrong_folders_say_what_is_expected(tmp_path, monkeypatch):
     monkeypatch.delenv("FLIGHTS_DIR", raising=False)
     with pytest.raises(ValueError, match=r"FLIGHTS_DIR.*a CSV file for each flight.*=None"):
         datasets.load("flights", "train")
-    with pytest.raises(ValueError, match=r"two flights at least.*an empty folder"):
+    with pytest.raises(ValueError, match=r"at least two flights.*an empty folder"):
         load("train", tmp_path)

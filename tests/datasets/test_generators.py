@@ -16,7 +16,7 @@ TOP_LEFT_COUNT, TOP_LEFT_SIDE = 12, 4
 
 @pytest.fixture(scope="module")
 def digits():
-    """Noise with no zeros, so that every pixel of an image shows."""
+    """Noise without zeros, so that every pixel of an image is visible."""
     rng = np.random.default_rng(0)
     return rng.integers(1, 256, (6, 7, 7, 1), dtype="uint8"), np.arange(6) % 3
 
@@ -47,9 +47,19 @@ def test_with_the_same_sizes_both_generators_agree(digits):
     np.testing.assert_array_equal(one[1], other[1])
 
 
+@pytest.mark.parametrize(("distractors", "seed", "augment"), [(9, 2, False), (4, 1, True)])
+def test_pieces_add_in_their_number_and_size(digits, distractors, seed, augment):
+    _check_pieces(digits, distractors, seed, augment)
+
+
+@pytest.mark.slow
 @given(distractors=st.integers(0, 9), seed=st.integers(0, 2**31 - 1), augment=st.booleans())
 @settings(max_examples=10, deadline=None)
-def test_pieces_add_in_their_number_and_size(digits, distractors, seed, augment):
+def test_any_pieces_add_in_their_number_and_size(digits, distractors, seed, augment):
+    _check_pieces(digits, distractors, seed, augment)
+
+
+def _check_pieces(digits, distractors, seed, augment):
     make = {"seed": seed, "augment": augment}
     alone, labels = arrays(cluttered(*digits, distractors=0, **make))
     images, again = arrays(cluttered(*digits, distractors=distractors, **make))
@@ -82,13 +92,13 @@ def test_sizes_of_the_registered_set(size, digit, patch):
 def test_bad_sizes(digits):
     with pytest.raises(ValueError, match=r"`size` must be 7 or more\. Received: size=6"):
         datasets.load("cluttered_digits", "test", size=6)
-    with pytest.raises(ValueError, match=r"must be 7 or more.*Received: size=6, patch_size=2"):
+    with pytest.raises(ValueError, match=r"must be at least 7 .*Received: size=6, patch_size=2"):
         cluttered(*digits, size=6)
 
 
 @pytest.fixture(scope="module")
 def translated_digits():
-    """Noise with no zeros, so that every pixel of an image shows."""
+    """Noise without zeros, so that every pixel of an image is visible."""
     rng = np.random.default_rng(0)
     return rng.integers(1, 256, (COUNT, SIDE, SIDE, 1), dtype="uint8"), np.arange(COUNT) % 3
 
@@ -99,7 +109,7 @@ def to_arrays(dataset):
 
 
 def place_of(image, digit):
-    """Where an image holds a digit and nothing but zeros around it."""
+    """Finds a digit that is surrounded by zeros in an image."""
     places = []
     for top in range(image.shape[0] - len(digit) + 1):
         for left in range(image.shape[1] - len(digit) + 1):
@@ -131,6 +141,14 @@ def test_every_place_is_as_likely(translated_digits):
     assert counts.min() > 60
 
 
+@pytest.mark.parametrize(
+    ("distractors", "size", "patch", "seed"), [(0, SIDE, SIDE, 1), (9, 15, 2, 3)]
+)
+def test_distractors_only_add(translated_digits, distractors, size, patch, seed):
+    _check_distractors(translated_digits, distractors, size, patch, seed)
+
+
+@pytest.mark.slow
 @given(
     distractors=st.integers(0, 9),
     size=st.integers(SIDE, 15),
@@ -138,7 +156,11 @@ def test_every_place_is_as_likely(translated_digits):
     seed=st.integers(0, 2**31 - 1),
 )
 @settings(max_examples=8, deadline=None)
-def test_distractors_only_add(translated_digits, distractors, size, patch, seed):
+def test_any_distractors_only_add(translated_digits, distractors, size, patch, seed):
+    _check_distractors(translated_digits, distractors, size, patch, seed)
+
+
+def _check_distractors(translated_digits, distractors, size, patch, seed):
     options = {"size": size, "patch_size": patch, "seed": seed}
     images, _ = to_arrays(
         cluttered_translated(*translated_digits, distractors=distractors, **options)
@@ -157,7 +179,7 @@ def test_distractors_only_add(translated_digits, distractors, size, patch, seed)
 
 
 def test_distractors_are_squares_of_other_images():
-    """Image n is n + 1 in 255 everywhere."""
+    """Constant images; image n has the value (n + 1) / 255."""
     images = np.broadcast_to(np.arange(1, 6, dtype="uint8")[:, None, None, None], (5, 4, 4, 1))
     dataset = cluttered_translated(
         images, np.arange(5), distractors=1, size=40, patch_size=2, augment=True
@@ -165,7 +187,7 @@ def test_distractors_are_squares_of_other_images():
     found = set()
     for image, label in dataset.repeat(20).as_numpy_iterator():
         levels, counts = np.unique(np.round(255 * image).astype(int), return_counts=True)
-        if counts.sum() - counts[0] == 16 + 4:  # the digit and the piece lie apart
+        if counts.sum() - counts[0] == 16 + 4:  # digit and distractor do not overlap
             piece = levels[1:][counts[1:] == 4]
             assert piece.tolist() != [label + 1]
             found.add((int(label), int(piece[0])))
@@ -251,8 +273,8 @@ def test_bad_options(arguments, message):
         ({"images": np.zeros((1, 4, 4, 1)), "labels": [0]}, "at least two"),
         ({"images": np.zeros((2, 4, 5, 1))}, r"\(N, H, H, channels\)"),
         ({"labels": [0]}, r"labels.shape=\(1,\)"),
-        ({"size": 3}, "must be 4 or more.*Received: size=3, patch_size=1"),
-        ({"patch_size": 5}, "4 or less.*Received: size=6, patch_size=5"),
+        ({"size": 3}, "must be at least 4 .*Received: size=3, patch_size=1"),
+        ({"patch_size": 5}, "at most 4,.*Received: size=6, patch_size=5"),
         ({"distractors": True}, "Received: distractors=True"),
     ],
 )
@@ -263,7 +285,7 @@ def test_bad_arguments(arguments, message):
 
 @pytest.fixture
 def top_left_digits():
-    """Images that tell their number: each is constant."""
+    """Constant images whose value identifies them."""
     images = np.broadcast_to(
         np.arange(TOP_LEFT_COUNT)[:, None, None, None],
         (TOP_LEFT_COUNT, TOP_LEFT_SIDE, TOP_LEFT_SIDE + 1, 1),
@@ -272,7 +294,7 @@ def top_left_digits():
 
 
 def quadrants(dataset):
-    """The numbers of the images in each quadrant, a row an image."""
+    """Returns the source image of each quadrant, one row per image."""
     images = np.stack([image for image, _ in dataset.as_numpy_iterator()])
     corners = images[
         :, [0, 0, TOP_LEFT_SIDE, TOP_LEFT_SIDE], [0, TOP_LEFT_SIDE + 1, 0, TOP_LEFT_SIDE + 1], 0

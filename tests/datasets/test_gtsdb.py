@@ -1,4 +1,4 @@
-"""The official folder of GTSDB, on a few images in its true format."""
+"""The official folder of GTSDB: a few generated images in the original format."""
 
 import shutil
 
@@ -17,7 +17,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy") / "FullIJCNN2013"
 
 
@@ -82,11 +82,11 @@ def test_passes_have_orders_of_their_own_and_the_same_for_a_seed(made):
 
 
 def test_images_are_read_when_they_come(root):
-    """Not when the set is loaded, but for their headers."""
+    """Loading the set reads only the headers of the images."""
     path = root / "00600.ppm"
     path.write_bytes(path.read_bytes()[:500])
     dataset = datasets.load("gtsdb", "test", data_dir=root)
-    with pytest.raises(tf.errors.OpError, match=r"whole image in .*00600.ppm"):
+    with pytest.raises(tf.errors.OpError, match=r"complete image in .*00600.ppm"):
         next(iter(dataset))
 
 
@@ -123,7 +123,7 @@ def test_boxes_outside_are_named(root, box):
 
 
 def test_what_is_missing_is_said(root, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"must be 2 at least, .*'00000.ppm'.*: max_boxes=1"):
+    with pytest.raises(ValueError, match=r"must be at least 2, .*'00000.ppm'.*: max_boxes=1"):
         items("train", data_dir=root, max_boxes=1)
     with pytest.raises(ValueError, match=r"from 1 to 3. Received: train_size=4"):
         items("train", data_dir=root, train_size=4)

@@ -1,4 +1,4 @@
-"""The official folder of GTSRB, on a few images in its true format."""
+"""The official folder of GTSRB: a few generated images in the original format."""
 
 import shutil
 
@@ -16,7 +16,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def folder(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy")
 
 

@@ -1,4 +1,4 @@
-"""Folders made to do harm: files that lead elsewhere, and those that ask for more than memory."""
+"""Malicious folders: links that lead outside and headers that claim too much memory."""
 
 import struct
 import zlib
@@ -24,7 +24,7 @@ from tests.datasets.image_dataset_files import (
 from tests.datasets.sequence_files import make_flights, make_sensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* numbers have more than 5 digits")
-# Of each set: who makes its folder, what to load of it, and its images or tables of numbers.
+# For each set: function that writes its folder, split to load, and its images or tables.
 SETS = {
     "gtsrb": (make_gtsrb, {}, "GTSRB/Final_Training/Images/*/*.ppm"),
     "gtsdb": (make_gtsdb, {}, "FullIJCNN2013/00000.ppm"),
@@ -47,7 +47,7 @@ TABLES = {
 
 
 def hostile_png(rows, columns):
-    """A PNG of a few bytes that says it holds so many pixels."""
+    """A PNG file of a few bytes whose header claims a given size."""
 
     def chunk(kind, data):
         check = zlib.crc32(kind + data)

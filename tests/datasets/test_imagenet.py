@@ -1,4 +1,4 @@
-"""ImageNet, prepared by tensorflow-datasets from small archives in their true format."""
+"""ImageNet, prepared by tensorflow-datasets from small archives in the original format."""
 
 import io
 import tarfile
@@ -34,7 +34,7 @@ def add(archive, name, content):
 
 
 def make_archives(folder):
-    """An archive of archives, one a class, for training; one of images for validation."""
+    """A training archive with one archive per class, and a validation archive of images."""
     folder.mkdir(parents=True)
     with tarfile.open(folder / "ILSVRC2012_img_train.tar", "w") as train:
         for number, synset in enumerate(SYNSETS):
@@ -130,7 +130,7 @@ def test_shorter_side_then_the_middle_or_anywhere(sides):
     assert min(photo.shape[:2]) == 32
     assert max(photo.shape[:2]) == round(32 * max(sides) / min(sides))
     square = center_crop(photo, 28).numpy()
-    # The dark half ends in the middle.
+    # The dark half ends at the center.
     np.testing.assert_allclose(square[:, 2:12].mean(), 50 / 255, atol=0.02)
     np.testing.assert_allclose(square[:, -12:-2].mean(), 200 / 255, atol=0.02)
     drawn = [random_crop(photo, 28, tf.constant(draw, tf.int64)).numpy() for draw in range(40)]

@@ -1,4 +1,4 @@
-"""The published folder of MIT's Indoor Scenes, on a few images in its true format."""
+"""The published folder of MIT's Indoor Scenes: a few generated images in the original format."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy") / "indoorCVPR_09"
 
 
@@ -31,13 +31,13 @@ def files(folder, split="test", **arguments):
 
 
 def scene(part, index):
-    """What is read of an image."""
+    """Reads one image of a split."""
     return part.read((str(part.paths[index]), tf.zeros(0, tf.int32))).numpy()
 
 
 @pytest.mark.parametrize("inside", ["", "indoorCVPR_09"])
 def test_images_and_labels(made, inside):
-    """Whatever the files are: JPEG in color, gray or CMYK, PNG, or GIF."""
+    """Color, gray and CMYK JPEG files, PNG and GIF files are all read."""
     arguments = {"data_dir": made / inside, "shuffle": False, "augment": False}
     for split, count in (("train", 2), ("test", 1)):
         dataset = datasets.load("mit_scenes", split, batch_size=150, **arguments)
@@ -88,7 +88,7 @@ def test_training_draws_and_seeds_repeat(made):
 
 @pytest.mark.parametrize(("progressive", "lost"), [(False, 2), (True, 2), (False, 60)])
 def test_jpeg_files_that_end_early(root, progressive, lost):
-    """Nothing is lost with the two bytes of the end, and else the rows that are left are read."""
+    """A missing end marker loses nothing; otherwise the remaining rows are read."""
     part = files(root)
     path = part.paths[3]
     noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), "uint8")

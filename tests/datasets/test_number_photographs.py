@@ -78,7 +78,7 @@ def test_same_seed_gives_the_same_passes():
     assert not np.array_equal(passes[0][0][0], arrays(other)[0]), "every seed has its numbers"
 
 
-def test_without_redraw_images_stay_whatever_the_order():
+def test_without_augment_images_stay_whatever_the_order():
     kept = {"train_size": 12, "augment": False, "seed": 1}
     plain, labels = arrays(load("train", 5, shuffle=False, **kept))
     shuffled, order = arrays(load("train", 12, shuffle=True, **kept))
@@ -116,7 +116,7 @@ def test_large_images_and_crops_for_testing():
 
 
 def test_the_splits_share_no_part_of_a_photograph():
-    """Columns are compared, as mirror images turn rows and columns around."""
+    """Compares columns of pixels, as padding by reflection reverses their order."""
     train, test = (
         {
             column.tobytes()

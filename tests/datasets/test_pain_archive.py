@@ -1,4 +1,4 @@
-"""The Pain Archive's folder, on a few made-up frames in its true format."""
+"""The Pain Archive's folder: a few generated frames in the original format."""
 
 import shutil
 
@@ -11,7 +11,7 @@ from keras_attention.datasets.pain_archive import fit_to_square, mean_shape, war
 from keras_attention.datasets.splits import choose_subjects
 from tests.datasets.image_dataset_files import SUBJECTS, draw_face, face_shape, make_pain_archive
 
-# One of three subjects is for testing: the one with nearest to 30 % of the 13 frames.
+# One of three subjects is the test subject: the one closest to 30 % of the 13 frames.
 TEST_FRAMES = 4
 TRAIN_FRAMES = sum(SUBJECTS.values()) - TEST_FRAMES
 SIZE = 24
@@ -25,7 +25,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def folder(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy")
 
 
@@ -55,7 +55,7 @@ def test_moved_and_turned_faces_come_out_alike(made):
     faces, _ = arrays(load("train", made, augment=False))
     assert np.abs(faces - faces[0]).max() < 0.05
     assert faces[0].std() > 0.2
-    # The middle of the first face is the middle of an upright image, rows as rows.
+    # The center of the first face equals the center of an upright image.
     left, top = face_shape().min(axis=0) + np.array([40, 30])
     right, bottom = face_shape().max(axis=0) + np.array([40, 30])
     upright = Image.fromarray(draw_face(np.eye(2), (40, 30)))
@@ -160,8 +160,11 @@ def test_files_that_are_not_as_published(folder, pattern, text, message):
     ("arguments", "message"),
     [
         ({"landmark_noise": -1}, "Received: landmark_noise=-1"),
-        ({"test_subjects": ["ann"]}, "not all, of 042-ll042, .*Received: test_subjects=.'ann'"),
-        ({"test_subjects": list(SUBJECTS)}, "must be some, not all"),
+        (
+            {"test_subjects": ["ann"]},
+            "subset of 042-ll042, .*Received: test_subjects=.'ann'",
+        ),
+        ({"test_subjects": list(SUBJECTS)}, "must be a proper subset"),
         ({"train_size": TRAIN_FRAMES + 1}, "from 1 to 9. Received: train_size=10"),
     ],
 )
@@ -172,7 +175,7 @@ def test_bad_options(made, arguments, message):
 
 def test_wrong_folders_say_what_is_expected_and_who_has_it(folder, monkeypatch, tmp_path):
     monkeypatch.delenv("PAIN_ARCHIVE_DIR", raising=False)
-    expected = r"PAIN_ARCHIVE_DIR.*AAM_landmarks/SUBJECT.*who ask: https://.*Received: data_dir="
+    expected = r"PAIN_ARCHIVE_DIR.*AAM_landmarks/SUBJECT.*on request: https://.*Received: data_dir="
     with pytest.raises(ValueError, match=f"{expected}None"):
         datasets.load("pain_archive", "train")
     with pytest.raises(ValueError, match=f"{expected}'.*', a folder with copy"):
@@ -185,7 +188,7 @@ def test_wrong_folders_say_what_is_expected_and_who_has_it(folder, monkeypatch, 
 def test_one_subject_is_not_enough(folder):
     for subject in ("042-ll042", "043-jh043"):
         shutil.rmtree(folder / "Images" / subject)
-    with pytest.raises(ValueError, match=r"two subjects at least.*Received: 047-jl047"):
+    with pytest.raises(ValueError, match=r"at least two subjects.*Received: 047-jl047"):
         load("train", folder)
 
 
@@ -208,7 +211,7 @@ def test_reference_landmarks_change_nothing():
 
 
 def test_an_affine_change_is_undone():
-    """The image at A x must come back to x."""
+    """An affine map of image and landmarks must not change the warped image."""
     affine, move = np.array([[1.3, 0.2], [-0.3, 1.1]]), np.array([9.0, 4.0])
     wide = smooth(60, 60)
     landmarks = (CORNERS @ affine + move).astype("float32")
@@ -220,7 +223,7 @@ def test_an_affine_change_is_undone():
 
 
 def test_each_triangle_is_warped_on_its_own():
-    """Moving one landmark moves what is read around it and nothing far away."""
+    """Moving a landmark changes the result only in its neighborhood."""
     moved = CORNERS.copy()
     moved[4] += [3.0, -2.0]
     image, weights = smooth(SIZE, SIZE), warp_weights(CORNERS, SIZE)
@@ -248,7 +251,7 @@ def test_outside_the_outline_is_black_and_inside_weights_sum_to_one():
 
 
 def test_samples_smooth_images_that_shrink():
-    """Rows of black and white, four to a pixel of the result."""
+    """Alternating black and white rows, four per pixel of the result."""
     rows = np.zeros((4 * SIZE, 4 * SIZE, 1), "float32")
     rows[1::2] = 1
     landmarks = (CORNERS * 4).astype("float32")
@@ -273,7 +276,7 @@ def test_fit_to_square_fills_the_longer_side():
 
 
 def test_bad_shapes():
-    with pytest.raises(ValueError, match=r"landmarks that differ. Received: shapes\[1\]"):
+    with pytest.raises(ValueError, match=r"finite, different landmarks. Received: shapes\[1\]"):
         mean_shape(np.stack([CORNERS, np.ones_like(CORNERS)]))
     line = np.arange(5.0)[:, None] * [1.0, 2.0]
     with pytest.raises(ValueError, match=r"span an area\. Received: reference="):

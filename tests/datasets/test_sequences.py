@@ -40,7 +40,7 @@ def test_other_columns_may_hold_anything(file):
     [
         ("", "Received: an empty file"),
         ("\n \n", "Received: an empty file"),
-        ("a,b\n", "Received: names alone"),
+        ("a,b\n", "Received: a header only"),
         ("a,b\n1,2\n3\n", "Expected 2 cells in line 3 of '.*table.csv'. Received: 1 cells"),
         ("a,b\n1,2,3\n", "Received: 3 cells"),
         ("a,b\n1,2\n\n3,x\n", "finite numbers in line 4 of '.*'. Received: 3, x"),

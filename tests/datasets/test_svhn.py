@@ -1,4 +1,4 @@
-"""The published folders of SVHN's whole images, on a few in their true format."""
+"""The published folders of SVHN's whole images: a few generated ones in the original format."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy")
 
 
@@ -37,7 +37,7 @@ def load(split, folder, batch_size=None, **arguments):
 
 
 def gray(part, number):
-    """Of an image's left half."""
+    """Returns the color of the left half of an image."""
     return float(np.dot(color(part, number), (0.2989, 0.587, 0.114)) / 255)
 
 
@@ -159,15 +159,15 @@ def test_broken_images_are_named(root):
     path = root / "test" / "2.png"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"whole PNG file in .*2\.png.*Received: "):
+    with pytest.raises(ValueError, match=r"complete PNG file in .*2\.png.*Received: "):
         load("test", root)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"whole PNG file.*test/2\.png"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"complete PNG file.*test/2\.png"):
         list(load("test", root, whole=False))
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"2\.png'. Received: 0 bytes"):
         load("test", root)
     path.unlink()
-    with pytest.raises(ValueError, match=r"Received: 1 of 5 are not there, such as .*2\.png"):
+    with pytest.raises(ValueError, match=r"Received: 1 of 5 are missing, such as .*2\.png"):
         load("test", root)
 
 
@@ -185,7 +185,7 @@ def test_images_outside_are_refused(root):
 @LONG
 def test_what_is_missing_is_said(root):
     (root / "extra" / "digitStruct.mat").unlink()
-    with pytest.raises(ValueError, match=r"there is `extra=False`\. Received: .*extra/digitStruct"):
+    with pytest.raises(ValueError, match=r"set `extra=False`\. Received: .*extra/digitStruct"):
         load("train", root)
     assert len(list(load("train", root, extra=False))) == 3
 
@@ -214,7 +214,7 @@ def test_broken_tables_are_named(root):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 64}, r"None for 'svhn_numbers', .*54 and 110 .*Received: size=64"),
+        ({"size": 64}, r"None for 'svhn_numbers', .*54 x 110 .*Received: size=64"),
         ({"crop": (65, 110)}, r"fit into `sides`.*Received: crop=\(65, 110\)"),
         ({"crop": 0}, "Received: crop=0"),
         ({"sides": (64,)}, r"Received: sides=\(64,\)"),

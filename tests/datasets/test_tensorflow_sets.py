@@ -1,4 +1,4 @@
-"""The loading code for tensorflow-datasets, on a few images in their true format."""
+"""The loading code for tensorflow-datasets: a few generated images in the original format."""
 
 import io
 import socket
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 COUNT = 40
 NAMES = ("stanford_dogs", "cars196", "caltech_birds2011")
 COUNTS = {"train": 9, "test": 5}
-# What the examples hold beside images and labels.
+# Further features of the examples.
 BOX = tfds.features.BBox(0.1, 0.1, 0.9, 0.9)
 REST = {
     "stanford_dogs": {"objects": [{"bbox": BOX}]},
@@ -30,8 +30,8 @@ REST = {
         "segmentation_mask": np.zeros((40, 60, 1), "uint8"),
     },
 }
-# Of birds that are cut out: top, left, bottom and right in pixels of SIDES, height and width. Some
-# touch the border, and two are lines.
+# Boxes of birds: top, left, bottom and right in pixels of images with height and width SIDES. Some
+# touch the border, and two have no area.
 SIDES = (40, 61)
 BOXES = (
     (4, 30, 20, 56),
@@ -46,7 +46,7 @@ BOXES = (
 
 @pytest.fixture
 def few_images():
-    """MNIST as tensorflow-datasets serves it: bytes 28x28x1, int64 labels, `as_supervised`."""
+    """MNIST as tensorflow-datasets provides it: uint8 28x28x1, int64 labels, `as_supervised`."""
     import tensorflow_datasets as tfds
 
     def examples(self, *args, **kwargs):
@@ -79,7 +79,7 @@ def test_mnist(few_images, name, size, shape):
 
 @pytest.fixture
 def few_in_color(monkeypatch):
-    """House numbers as they are served, and traffic signs, whose sizes differ."""
+    """House numbers of one size, and traffic signs of different sizes."""
     import tensorflow_datasets as tfds
 
     monkeypatch.delenv("GTSRB_DIR", raising=False)
@@ -125,7 +125,7 @@ def test_signs_are_tested_on_the_validation_part(few_in_color):
 
 @pytest.fixture
 def few_photographs():
-    """CIFAR and Fashion-MNIST as tensorflow-datasets serves them, names and coarse labels too."""
+    """CIFAR and Fashion-MNIST as in tensorflow-datasets, with names and coarse labels."""
     import tensorflow_datasets as tfds
 
     def examples(self, *args, **kwargs):
@@ -208,7 +208,7 @@ def examples(builder, split):
 
 
 def prepared(folder, names, generate):
-    """Sets as they lie on disk after downloading."""
+    """Data sets as stored on disk after downloading."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensorflow_sets, "_require_network", lambda: None)
         for name in names:
@@ -223,7 +223,7 @@ def prepared(folder, names, generate):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """All three, of which only the images are made up."""
+    """All three sets, with generated images."""
     folder = prepared(tmp_path_factory.mktemp("tfds"), NAMES, examples)
     for name in NAMES:
         dataset = datasets.load(name, "test", data_dir=folder, size=28)
@@ -232,7 +232,7 @@ def folder(tmp_path_factory):
 
 
 def bird(box):
-    """An image that is noise in the box, or in a line of pixels, and black elsewhere."""
+    """A black image with noise in its box, or in a line of pixels."""
     top, left, bottom, right = box
     top, left = min(top, SIDES[0] - 1), min(left, SIDES[1] - 1)
     inside = np.s_[top : max(bottom, top + 1), left : max(right, left + 1)]

@@ -1,4 +1,4 @@
-"""The published folder of UEC Food 100, on a few dishes in its true format."""
+"""The published folder of UEC Food 100: a few generated dishes in the original format."""
 
 import shutil
 
@@ -22,12 +22,12 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    """A copy to break."""
+    """A copy that a test may modify."""
     return shutil.copytree(made, tmp_path / "copy") / "UECFOOD100"
 
 
 def dish(part, index):
-    """What is cut out of an image."""
+    """Returns the crop of an image."""
     return part.read((str(part.paths[index]), tf.constant(part.boxes[index], tf.int32))).numpy()
 
 
@@ -42,7 +42,7 @@ def test_images_and_labels(made, inside):
     images, labels = next(iter(dataset))
     assert labels.dtype == tf.int64
     assert sorted(set(labels.numpy())) == list(range(100))
-    whole = labels.numpy() > 3  # none of those that several share
+    whole = labels.numpy() > 3  # no images of several categories
     brightness = images.numpy()[whole, 50:-50, -50:].mean((1, 2, 3)) * 255
     np.testing.assert_allclose(brightness, 101 + labels.numpy()[whole], atol=2)
 
@@ -140,7 +140,7 @@ def test_what_is_missing_is_said(root, monkeypatch):
         parts(root, train_size=99)
     for name in (200, 201, 202, 203):
         (root / "2" / f"{name}.jpg").unlink()
-    with pytest.raises(ValueError, match=r"not there, such as .*20\d.jpg"):
+    with pytest.raises(ValueError, match=r"are missing, such as .*20\d.jpg"):
         parts(root)
     (root / "3" / "bb_info.txt").unlink()
     with pytest.raises(ValueError, match=r"folders 1 to 100.*Received: no .*bb_info.txt"):
