@@ -102,7 +102,7 @@ def test_refused_with_what_was_received(call):
         call()
 
 
-# Weights that do not fit into memory. TensorFlow allocates before it initializes.
+# Weights that do not fit into memory. TensorFlow waits for memory for ten seconds each.
 TOO_LARGE = {
     "kernels": lambda: on(layers.TargetLayer(2**31 - 1, 3), (2, 6, 5, 3)),
     "heads": lambda: on(layers.AttentionModule(3, 2**31 - 1), (2, 6, 5, 4)),
@@ -112,6 +112,7 @@ TOO_LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", TOO_LARGE.values(), ids=TOO_LARGE)
 def test_tensorflow_refuses_weights_larger_than_the_memory(call):
     with pytest.raises(tf.errors.ResourceExhaustedError):
