@@ -161,8 +161,10 @@ def test_export_int8_with_attention_evaluates_the_predictions(tmp_path, capsys, 
     load = data.load_test
     monkeypatch.setattr(data, "load_test", lambda *arguments: load(*arguments).take(3))
     inputs = keras.Input((8, 8, 1))
-    x = layers.CBAM(2, name="cbam")(keras.layers.Conv2D(4, 3)(inputs))
-    outputs = keras.layers.Dense(10)(keras.layers.Flatten()(x))
+    x = keras.layers.Conv2D(16, 3, activation="relu")(inputs)
+    x = layers.CBAM(1, name="cbam")(x)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(32, 3, activation="relu")(x))
+    outputs = keras.layers.Dense(10, activation="softmax")(x)
     path = tmp_path / "model.keras"
     keras.Model(inputs, outputs).save(path)
     options = ["--attention", "--format", "litert", "--quantize", "int8"]

@@ -8,7 +8,7 @@ import pytest
 
 from keras_attention import datasets
 from keras_attention.cli import main
-from tests.datasets.made_folders import make_pain_archive
+from tests.datasets.image_dataset_files import make_pain_archive
 
 
 @pytest.fixture

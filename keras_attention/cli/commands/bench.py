@@ -96,7 +96,7 @@ def _shape_of_data(data: str | None, size: int | None) -> Shape | None:
             "`--data` must have an input shape that is known without reading its files. "
             f"Received: --data={data}. Pass --size"
         )
-    return tuple(shape)
+    return _if_known(shape)
 
 
 def _if_known(shape: Sequence[int | None]) -> Shape | None:
