@@ -129,7 +129,7 @@ def _path(root: Path, face: Face, aligned: bool) -> Path:
 
 def _faces(table: Path) -> Iterator[Face]:
     if not table.is_file():
-        raise ValueError(f"`data_dir` must hold {LAYOUT}. Received: no {str(table)!r}")
+        raise ValueError(f"`data_dir` must contain {LAYOUT}. Received: no {str(table)!r}")
     header, *lines = table.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     if tuple(header.strip().split("\t")[: len(COLUMNS)]) != COLUMNS:
         raise ValueError(

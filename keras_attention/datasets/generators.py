@@ -257,14 +257,20 @@ def scatter(
     count = len(images)
     # Ranges of the random integers: position of the image; for each distractor its source image,
     # its position there and its position in the output.
-    free, inner, outer = size - side + 1, side - patch + 1, size - patch + 1
-    choices = [free, free] + distractors * [count - 1, inner, inner, outer, outer]
+    image_range, source_range, target_range = size - side + 1, side - patch + 1, size - patch + 1
+    choices = [image_range, image_range] + distractors * [
+        count - 1,
+        source_range,
+        source_range,
+        target_range,
+        target_range,
+    ]
     compose = partial(_compose, tf.constant(images), size=size, patch=patch)
     classes = tf.constant(labels)
 
-    def draw(index: tf.Tensor, of_pass: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(index: tf.Tensor, epoch_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         bits = tf.random.stateless_uniform(
-            (len(choices),), (of_pass, index), minval=None, maxval=None, dtype=tf.int32
+            (len(choices),), (epoch_seed, index), minval=None, maxval=None, dtype=tf.int32
         )
         return index, tf.math.floormod(bits, choices)
 
@@ -273,11 +279,11 @@ def scatter(
     else:
         seeds = tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
     draws = tf.data.Dataset.zip(index_order(count, seed, shuffle), seeds).map(draw)
-    made = draws.batch(COMPOSE_BATCH).map(
+    composed = draws.batch(COMPOSE_BATCH).map(
         lambda chosen, drawn: (compose(chosen, drawn), tf.gather(classes, chosen)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    return made.unbatch().apply(tf.data.experimental.assert_cardinality(count))
+    return composed.unbatch().apply(tf.data.experimental.assert_cardinality(count))
 
 
 def read_cluttered(
@@ -287,7 +293,7 @@ def read_cluttered(
     train_size: int | None = None,
     distractors: int = DISTRACTORS,
     proportions: Proportions = TRANSLATED,
-    **place: Any,
+    **read_options: Any,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Reads images at the size that they have within the cluttered images.
 
@@ -299,7 +305,7 @@ def read_cluttered(
         train_size: Argument of `read`.
         distractors: Number of distractors per image, 0 or more.
         proportions: Sizes of the published set: `TRANSLATED` or `CLUTTERED`.
-        **place: Further arguments of `read`, such as `data_dir`.
+        **read_options: Further arguments of `read`, such as `data_dir`.
 
     Returns:
         Images, labels and keyword arguments of `cluttered_translated` and `cluttered`.
@@ -322,7 +328,7 @@ def read_cluttered(
         raise ValueError(f"`size` must be {least} or more. Received: size={size}")
     clutter = {"distractors": _number(distractors), "size": size, "patch_size": patch_size}
     side = round(size * usual.digit / usual.size)
-    return *read(split, size=side, train_size=train_size, **place), clutter
+    return *read(split, size=side, train_size=train_size, **read_options), clutter
 
 
 def serve_cluttered(
@@ -375,7 +381,7 @@ def _compose(
     others = (chosen[:, None] + 1 + pieces[..., 0]) % count
     cut = others[..., None] * side**2 + _square(pieces[..., 1:3], patch, side)
     canvas = tf.range(batch)[:, None] * size**2
-    places = tf.concat(
+    positions = tf.concat(
         [
             canvas + _square(drawn[:, :2], side, size),
             tf.reshape(canvas[..., None] + _square(pieces[..., 3:], patch, size), (batch, -1)),
@@ -386,7 +392,7 @@ def _compose(
     whole = tf.reshape(tf.gather(pixels, chosen), (batch, side**2, channels))
     cuttings = tf.reshape(tf.gather(flat, cut), (batch, -1, channels))
     values = to_float(tf.concat([whole, cuttings], axis=1))
-    summed = tf.math.unsorted_segment_sum(values, places, batch * size**2)
+    summed = tf.math.unsorted_segment_sum(values, positions, batch * size**2)
     return tf.minimum(tf.reshape(summed, (batch, size, size, channels)), 1.0)
 
 

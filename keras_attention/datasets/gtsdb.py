@@ -66,7 +66,7 @@ def read_gtsdb(
 ) -> tuple[Scenes, dict[str, np.ndarray]]:
     """Reads the boxes of one split of the German Traffic Sign Detection Benchmark.
 
-    The published folder holds 900 images of 1360x800 pixels, and a line of gt.txt for each sign:
+    The published folder contains 900 images of 1360x800 pixels, and gt.txt with a line per sign:
 
         00001.ppm;983;388;1024;432;40
 
@@ -171,10 +171,10 @@ def _targets(
     for sign in signs:
         if sign.image in by_image:
             by_image[sign.image].append(sign)
-    name, most = max(by_image.items(), key=lambda item: len(item[1]))
-    if len(most) > max_boxes:
+    name, largest = max(by_image.items(), key=lambda item: len(item[1]))
+    if len(largest) > max_boxes:
         raise ValueError(
-            f"`max_boxes` must be at least {len(most)}, the number of signs of {name!r}. "
+            f"`max_boxes` must be at least {len(largest)}, the number of signs of {name!r}. "
             f"Received: max_boxes={max_boxes}"
         )
     boxes = [_boxes(scenes, index, shown) for index, shown in enumerate(by_image.values())]
@@ -196,7 +196,7 @@ def _boxes(scenes: Scenes, index: int, signs: list[Sign]) -> np.ndarray:
                 f"{sign.line} of gt.txt in {str(scenes.paths[index].parent)!r}. "
                 f"Received: box={sign.box}"
             )
-    return scenes.place(np.array([sign.box for sign in signs], "float64"), sides)
+    return scenes.scale_boxes(np.array([sign.box for sign in signs], "float64"), sides)
 
 
 def fitted_size(width: int, height: int, size: int, keep_aspect_ratio: bool) -> tuple[int, int]:
@@ -241,11 +241,12 @@ class Scenes:
             width, height = image.size
             return width, height
 
-    def place(self, boxes: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    def scale_boxes(self, boxes: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
         """Scales boxes `(n, 4)` (left, top, right, bottom) from an image to its square.
 
         Example:
-        >>> Scenes((), size=512).place(np.array([[680, 400, 1360, 800]]), (1360, 800)).tolist()
+        >>> boxes = np.array([[680, 400, 1360, 800]])
+        >>> Scenes((), size=512).scale_boxes(boxes, (1360, 800)).tolist()
         [[256.0, 150.5, 512.0, 301.0]]
         """
         factors = np.array(fitted_size(*sides, self.size, self.keep_aspect_ratio)) / sides
@@ -273,24 +274,25 @@ class Scenes:
 
 
 def pad_boxes(
-    boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], most: int
+    boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], max_boxes: int
 ) -> dict[str, np.ndarray]:
-    """Pads the boxes of all images to `most` rows each.
+    """Pads the boxes of all images to `max_boxes` rows each.
 
     Args:
         boxes: `(n, 4)` for each image.
         labels: `(n,)` for each image.
-        most: Number of rows of an image, at least the largest `n`.
+        max_boxes: Number of rows of an image, at least the largest `n`.
 
     Returns:
-        Float32 `"boxes"`, `(N, most, 4)`, and int64 `"labels"`, `(N, most)`; unused rows are -1.
+        Float32 `"boxes"`, `(N, max_boxes, 4)`, and int64 `"labels"`, `(N, max_boxes)`.
+        Unused rows are -1.
 
     Example:
-    >>> pad_boxes([np.array([[1, 2, 3, 4]])], [np.array([5])], most=2)["labels"].tolist()
+    >>> pad_boxes([np.array([[1, 2, 3, 4]])], [np.array([5])], max_boxes=2)["labels"].tolist()
     [[5, -1]]
     """
-    all_boxes: np.ndarray = np.full((len(boxes), most, 4), PADDING, "float32")
-    all_labels: np.ndarray = np.full((len(boxes), most), PADDING, "int64")
+    all_boxes: np.ndarray = np.full((len(boxes), max_boxes, 4), PADDING, "float32")
+    all_labels: np.ndarray = np.full((len(boxes), max_boxes), PADDING, "int64")
     for row, (some, classes) in enumerate(zip(boxes, labels, strict=True)):
         all_boxes[row, : len(some)] = some
         all_labels[row, : len(some)] = classes
@@ -316,7 +318,7 @@ def serve_scenes(
 
     Returns:
         A data set of `(image, labels)`: float32 `(size, size, 3)` in `[0, 1]`, and a dictionary of
-        `"boxes"`, `(most, 4)`, and `"labels"`, `(most,)`.
+        `"boxes"`, `(max_boxes, 4)`, and `"labels"`, `(max_boxes,)`.
     """
     targets = {name: tf.constant(values) for name, values in labels.items()}
 

@@ -112,8 +112,8 @@ def _tables(root: Path, split: str) -> list[tuple[Path, Path]]:
         tables = [(path.parent, path) for path in sorted(folder.glob("*/GT-*.csv"))]
     else:
         # The labels have a separate archive, which may be unpacked into any of these folders.
-        places = (folder, folder.parent, root, root.parent)
-        found = [place / "GT-final_test.csv" for place in places]
+        locations = (folder, folder.parent, root, root.parent)
+        found = [location / "GT-final_test.csv" for location in locations]
         tables = [(folder, path) for path in found if path.is_file()][:1]
     if not tables:
         raise ValueError(

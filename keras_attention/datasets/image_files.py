@@ -47,11 +47,11 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def subset(self, places: np.ndarray) -> "ImageFiles":
+    def subset(self, indices: np.ndarray) -> "ImageFiles":
         """Returns the files at the given indices."""
-        paths = tuple(self.paths[place] for place in places)
-        boxes = None if self.boxes is None else self.boxes[places]
-        return replace(self, paths=paths, labels=self.labels[places], boxes=boxes)
+        paths = tuple(self.paths[index] for index in indices)
+        boxes = None if self.boxes is None else self.boxes[indices]
+        return replace(self, paths=paths, labels=self.labels[indices], boxes=boxes)
 
     def training_subset(self, train_size: int | None) -> "ImageFiles":
         """Draws a deterministic subset with equal class proportions; None keeps all.
@@ -119,11 +119,11 @@ def check_files_exist(paths: list[Path], root: Path, listed: str) -> None:
         ValueError: If files are missing; names the first.
     """
     check_all_inside(root, paths)
-    gone = [path for path in paths if not path.is_file()]
-    if gone:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
         raise ValueError(
             f"All images listed in {listed} of {str(root)!r} must exist. "
-            f"Received: {len(gone)} of {len(paths)} are missing, such as {str(gone[0])!r}"
+            f"Received: {len(missing)} of {len(paths)} are missing, such as {str(missing[0])!r}"
         )
 
 
@@ -144,7 +144,7 @@ def check_image_file(file: Tensor) -> Tensor:
     pixels = tf.cond(
         tf.io.is_jpeg(file),
         lambda: _product(tf.image.extract_jpeg_shape(file)[:2]),
-        lambda: _pixels_of_header(file),
+        lambda: _header_pixels(file),
     )
     expected = f"Expected a BMP, GIF, JPEG or PNG image of at most {MAX_PIXELS} pixels. Received"
     check = tf.debugging.Assert(
@@ -188,15 +188,15 @@ def open_image(path: Path) -> Any:
     return image
 
 
-def _pixels_of_header(file: Tensor) -> Tensor:
+def _header_pixels(file: Tensor) -> Tensor:
     """Number of pixels according to the header of a PNG, GIF or BMP file; 0 for others."""
     header = tf.strings.substr(tf.strings.join([file, b"\0" * HEADER_BYTES]), 0, HEADER_BYTES)
     values = tf.cast(tf.io.decode_raw(header, tf.uint8), tf.int64)
     pixels = tf.zeros((), tf.int64)
-    for start, place, size, low_first in _HEADERS:
-        steps = range(size) if low_first else reversed(range(size))
+    for start, offset, size, little_endian in _HEADERS:
+        steps = range(size) if little_endian else reversed(range(size))
         weights = tf.constant([256**step for step in steps], tf.int64)
-        sides = tf.reshape(values[place : place + 2 * size], (2, size)) * weights
+        sides = tf.reshape(values[offset : offset + 2 * size], (2, size)) * weights
         sides = tf.reduce_sum(sides, axis=1)
         # A negative height (32 bits) marks a BMP file whose rows are stored from the top.
         sides = tf.where(sides >= 2**31, 2**32 - sides, sides)

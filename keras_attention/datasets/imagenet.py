@@ -55,13 +55,13 @@ def _prepared(split: str, data_dir: str | os.PathLike[str] | None) -> Any:
     builder = tfds.builder("imagenet2012", data_dir=folder)
     if PARTS[split] in builder.info.splits:
         return builder
-    place = "" if folder is None else f", data_dir={folder!r}"
+    argument = "" if folder is None else f", data_dir={folder!r}"
     raise ValueError(
         "`data_dir`, or the environment variable TFDS_DATA_DIR, must name a folder where "
         f"tensorflow-datasets has prepared the {PARTS[split]!r} split of 'imagenet2012', which is "
         f"not downloaded automatically. Get {ARCHIVES[split]} from {SOURCE}, put it into "
         "the folder's downloads/manual, and run once: "
         'python -c "import tensorflow_datasets as tfds; '
-        f"tfds.builder('imagenet2012'{place}).download_and_prepare()\". "
+        f"tfds.builder('imagenet2012'{argument}).download_and_prepare()\". "
         f"Received: data_dir={folder!r}"
     )

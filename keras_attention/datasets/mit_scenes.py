@@ -83,9 +83,9 @@ def _classes(folder: Path) -> list[str]:
 
 def _table(folder: Path, name: str) -> Path:
     root = folder.parent
-    for place in (root, root.parent, folder):
-        if (place / name).is_file():
-            return check_inside(place, place / name)
+    for location in (root, root.parent, folder):
+        if (location / name).is_file():
+            return check_inside(location, location / name)
     raise ValueError(
         f"`data_dir` must be a folder with {LAYOUT}. "
         f"Received: no {name} in {str(root)!r}, in the folder above it or in {IMAGES}"

@@ -44,7 +44,7 @@ SPLITS = ("train", "test")
 SUFFIXES = (".amc", ".csv")
 LAYOUT = (
     "recordings as CLASS/NAME.amc or CLASS/NAME.csv, or with labels.csv, whose columns are file, "
-    "class and, if wanted, split"
+    "class and, optionally, split"
 )
 
 
@@ -138,13 +138,15 @@ def _test_part(
     for_test: np.ndarray = np.zeros(len(labels), bool)
     random = np.random.default_rng(SPLIT_SEED)
     for label in np.unique(labels):
-        places = random.permutation(np.flatnonzero(labels == label))
-        if len(places) < 2:
+        candidates = random.permutation(np.flatnonzero(labels == label))
+        if len(candidates) < 2:
             raise ValueError(
                 "Expected at least two recordings per class, one of them for testing. "
-                f"Received: class {recordings[places[0]].name} with one recording"
+                f"Received: class {recordings[candidates[0]].name} with one recording"
             )
-        for_test[places[: min(max(1, round(test_share * len(places))), len(places) - 1)]] = True
+        for_test[
+            candidates[: min(max(1, round(test_share * len(candidates))), len(candidates) - 1)]
+        ] = True
     return for_test
 
 
@@ -172,11 +174,11 @@ def _read(folder: Path, path: Path, skeleton_of: Callable[[Path], Skeleton]) -> 
 def _skeleton_path(folder: Path, path: Path) -> Path:
     """Finds the subject's skeleton, or the only one, near the motion or in the data set folder."""
     subject = path.stem.rpartition("_")[0]
-    for place in (path.parent, folder):
-        skeletons = sorted(place.glob("*.asf"))
-        of_subject = [one for one in skeletons if one.stem == subject]
-        if of_subject or len(skeletons) == 1:
-            return check_inside(folder, (of_subject or skeletons)[0])
+    for location in (path.parent, folder):
+        skeletons = sorted(location.glob("*.asf"))
+        matching = [one for one in skeletons if one.stem == subject]
+        if matching or len(skeletons) == 1:
+            return check_inside(folder, (matching or skeletons)[0])
     raise ValueError(
         f"Expected {subject or 'SUBJECT'}.asf, or a single .asf file, next to {str(path)!r} or in "
         f"{str(folder)!r}. Received: neither"
@@ -207,7 +209,7 @@ def read_skeleton(path: Path) -> Skeleton:
             an unknown degree of freedom.
     """
     sections: dict[str, list[Line]] = {}
-    for line, words in _words_of_lines(path):
+    for line, words in _split_lines(path):
         if words[0].startswith(":"):
             section = sections.setdefault(words[0].lower(), [])
         elif sections:
@@ -248,7 +250,7 @@ def read_motion(path: Path, skeleton: Skeleton) -> np.ndarray:
 
 def _motion_frames(path: Path) -> list[tuple[Line, list[Line]]]:
     """Splits a motion into frames: the line with the frame number, and the lines of the bones."""
-    lines = list(_words_of_lines(path))
+    lines = list(_split_lines(path))
     header = list(itertools.takewhile(lambda line: line[1][0].startswith(":"), lines))
     received = " ".join(words[0] for _, words in header) or "no header"
     if {words[0].lower() for _, words in header} != HEADER or len(lines) == len(header):
@@ -319,7 +321,7 @@ def _freedoms(path: Path, line: int, words: list[str]) -> tuple[str, ...]:
     return freedoms
 
 
-def _words_of_lines(path: Path) -> Iterator[Line]:
+def _split_lines(path: Path) -> Iterator[Line]:
     """Yields the words of each line, without comments and empty lines."""
     # Names may have any encoding; Latin-1 decodes every byte.
     with path.open(encoding="latin-1") as file:
@@ -357,7 +359,7 @@ def find_recordings(folder: Path) -> list[Recording]:
         ValueError: If there are no recordings, or `labels.csv` is malformed.
     """
     index = folder / INDEX
-    found = _indexed(folder, index) if index.is_file() else _of_folders(folder)
+    found = _read_index(folder, index) if index.is_file() else _list_class_folders(folder)
     if not found:
         raise ValueError(
             f"`data_dir` must be a folder with {LAYOUT}. "
@@ -366,7 +368,7 @@ def find_recordings(folder: Path) -> list[Recording]:
     return found
 
 
-def _of_folders(folder: Path) -> list[Recording]:
+def _list_class_folders(folder: Path) -> list[Recording]:
     return [
         Recording(check_inside(folder, path), path.parent.name)
         for path in sorted(folder.glob("*/*"))
@@ -374,7 +376,7 @@ def _of_folders(folder: Path) -> list[Recording]:
     ]
 
 
-def _indexed(folder: Path, index: Path) -> list[Recording]:
+def _read_index(folder: Path, index: Path) -> list[Recording]:
     (_, header), *rows = read_rows(index)
     columns = tuple(name.strip().lower() for name in header)
     if columns not in (COLUMNS, COLUMNS[:2]):

@@ -37,7 +37,7 @@ DRAW_NAMES = (
     *("length", "photograph", "zoom", "top", "left", "contrast", "light"),
     *("scale", "height", "aspect", "slant", "turn", "row", "column"),
     *("plate", "shade", "difference", "polarity"),
-    *(f"digit{place}" for place in range(MAX_DIGITS)),
+    *(f"digit{index}" for index in range(MAX_DIGITS)),
 )
 Drawn = dict[str, tf.Tensor]
 # Height and width, as integers or tensors.
@@ -73,28 +73,28 @@ class NumberPhotographs:
         drawn = tf.data.Dataset.zip(order, _seeds(seed, augment)).map(_draw)
         if self.sizes is None:
             made = drawn.batch(COMPOSE_BATCH).map(
-                lambda places, bits: paint(bits, CROP), num_parallel_calls=tf.data.AUTOTUNE
+                lambda indices, bits: paint(bits, CROP), num_parallel_calls=tf.data.AUTOTUNE
             )
             return made.unbatch().apply(tf.data.experimental.assert_cardinality(self.count))
         sizes = tf.constant(self.sizes)
         return drawn.map(
-            lambda place, bits: tuple(part[0] for part in paint(bits[None], sizes[place])),
+            lambda index, bits: tuple(part[0] for part in paint(bits[None], sizes[index])),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     def same_size_batches(
-        self, places: tf.data.Dataset, *, seed: int, augment: bool
+        self, indices: tf.data.Dataset, *, seed: int, augment: bool
     ) -> tf.data.Dataset:
         """Returns batches of whole images of one size for batches of indices `(B,)`."""
         sizes, paint = tf.constant(self.sizes), self._painter()
 
-        def painted(batch: tf.Tensor, of_batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def painted(batch: tf.Tensor, batch_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             bits = tf.map_fn(
-                lambda place: _draw(place, of_batch)[1], batch, fn_output_signature=tf.float32
+                lambda index: _draw(index, batch_seed)[1], batch, fn_output_signature=tf.float32
             )
             return paint(bits, sizes[batch[0]])
 
-        return tf.data.Dataset.zip(places, _seeds(seed, augment)).map(
+        return tf.data.Dataset.zip(indices, _seeds(seed, augment)).map(
             painted, num_parallel_calls=tf.data.AUTOTUNE
         )
 
@@ -106,8 +106,8 @@ class NumberPhotographs:
 
         def paint(bits: tf.Tensor, size: Size) -> tuple[tf.Tensor, tf.Tensor]:
             drawn = unpack_draws(bits)
-            length, places, numbers = draw_numbers(drawn, labels)
-            strips = digit_strips(tf.gather(digits, places), length)
+            length, indices, numbers = draw_numbers(drawn, labels)
+            strips = digit_strips(tf.gather(digits, indices), length)
             masks = warp_images(
                 strips, placement_transforms(drawn, length, size, whole=whole), size
             )
@@ -194,9 +194,9 @@ def _seeds(seed: int, augment: bool) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
 
 
-def _draw(place: tf.Tensor, of_pass: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _draw(index: tf.Tensor, epoch_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws all random numbers of an image, from 0 to 1."""
-    return place, tf.random.stateless_uniform((len(DRAW_NAMES),), (of_pass, place))
+    return index, tf.random.stateless_uniform((len(DRAW_NAMES),), (epoch_seed, index))
 
 
 def read_backgrounds(split: str) -> np.ndarray:
@@ -245,12 +245,12 @@ def draw_numbers(drawn: Drawn, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor,
     """
     borders = np.cumsum(SHARES)[:-1]
     length = 1 + tf.reduce_sum(tf.cast(drawn["length"][:, None] >= borders, tf.int32), axis=1)
-    digits = tf.stack([drawn[f"digit{place}"] for place in range(MAX_DIGITS)], axis=1)
+    digits = tf.stack([drawn[f"digit{index}"] for index in range(MAX_DIGITS)], axis=1)
     count = len(labels)
-    places = tf.minimum(tf.cast(digits * count, tf.int32), count - 1)
+    indices = tf.minimum(tf.cast(digits * count, tf.int32), count - 1)
     there = tf.range(MAX_DIGITS) < length[:, None]
-    shown = tf.where(there, tf.gather(labels, places), NO_DIGIT)
-    return length, places, tf.concat([tf.cast(length[:, None] - 1, tf.int64), shown], axis=1)
+    shown = tf.where(there, tf.gather(labels, indices), NO_DIGIT)
+    return length, indices, tf.concat([tf.cast(length[:, None] - 1, tf.int64), shown], axis=1)
 
 
 def digit_strips(digits: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

@@ -80,8 +80,8 @@ def read_pain_archive(
         train_size: Number of training frames, drawn deterministically; None uses all.
         data_dir: The archive's folder; None uses the environment variable
             `PAIN_ARCHIVE_DIR`.
-        landmark_noise: Standard deviation of what is added to landmarks where faces are redrawn,
-            as a share of the face's longer side. The paper only calls it small.
+        landmark_noise: Standard deviation of the noise on landmarks with `augment`, relative to
+            the longer side of the face. The paper only calls it small.
         test_subjects: Names of the test subjects, such as `["042-ll042"]`. The paper does not name
             its seven. None chooses 7 of 25 whose share of the frames is closest to 30 %.
 
@@ -398,10 +398,10 @@ def warp(
     """
     channels = image.shape[-1]
     last = tf.reverse(tf.shape(image)[:2], [0]) - 1  # x, y
-    places = tf.matmul(weights, landmarks)
-    places = tf.clip_by_value(places, 0.0, tf.cast(last, tf.float32))
-    low = tf.cast(places, tf.int32)
-    right, below = tf.split(places - tf.cast(low, tf.float32), 2, axis=1)
+    positions = tf.matmul(weights, landmarks)
+    positions = tf.clip_by_value(positions, 0.0, tf.cast(last, tf.float32))
+    low = tf.cast(positions, tf.int32)
+    right, below = tf.split(positions - tf.cast(low, tf.float32), 2, axis=1)
     high = tf.minimum(low + 1, last)
 
     def read(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

@@ -75,7 +75,7 @@ class SizedImages(Protocol):
         """Returns a data set of `(image, label)`."""
 
     def same_size_batches(
-        self, places: tf.data.Dataset, *, seed: int, augment: bool
+        self, indices: tf.data.Dataset, *, seed: int, augment: bool
     ) -> tf.data.Dataset:
         """Returns batches `(images, labels)` of one size for batches of indices `(B,)`."""
 
@@ -123,8 +123,8 @@ def serve_image_batches(
         return (
             single_examples.batch(batch_size) if alike else single_examples.ragged_batch(batch_size)
         )
-    places = bucket_by_size(images.sizes, batch_size, seed, shuffle)
-    return images.same_size_batches(places, seed=seed, augment=augment)
+    indices = bucket_by_size(images.sizes, batch_size, seed, shuffle)
+    return images.same_size_batches(indices, seed=seed, augment=augment)
 
 
 def bucket_by_size(sizes: np.ndarray, batch_size: int, seed: int, shuffle: bool) -> tf.data.Dataset:
@@ -153,9 +153,9 @@ def bucket_by_size(sizes: np.ndarray, batch_size: int, seed: int, shuffle: bool)
             for first, end in zip(firsts, [*firsts[1:], len(sizes)], strict=True)
         ]
     )
-    places, borders = tf.constant(order), tf.constant([*starts, len(sizes)], tf.int64)
+    indices, borders = tf.constant(order), tf.constant([*starts, len(sizes)], tf.int64)
     return index_order(len(starts), seed, shuffle).map(
-        lambda batch: places[borders[batch] : borders[batch + 1]]
+        lambda batch: indices[borders[batch] : borders[batch + 1]]
     )
 
 

@@ -384,7 +384,7 @@ for _name, _about, _classes in (
     )
 register(
     name="uec_food100",
-    description="100 Japanese dishes, cut out by their boxes: the folder of UEC Food 100",
+    description="100 Japanese dishes, cropped to their boxes: the folder of UEC Food 100",
     classes=100,
     size=224,
     channels=3,

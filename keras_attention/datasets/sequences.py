@@ -51,8 +51,8 @@ class Scaling:
 
     def mean_and_deviation(self, column: str) -> tuple[float, float]:
         """Returns mean and deviation of a column, to convert values back to its unit."""
-        place = self.columns.index(column)
-        return float(self.mean[place]), float(self.deviation[place])
+        index = self.columns.index(column)
+        return float(self.mean[index]), float(self.deviation[index])
 
 
 def resample(sequence: np.ndarray, steps: int) -> np.ndarray:
@@ -191,8 +191,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     if not rows:
         raise ValueError(f"Expected rows of numbers in {str(path)!r}. Received: a header only")
     wanted = tuple(names if columns is None else columns)
-    places = _places(path, names, wanted)
-    return Table(wanted, np.array([_numbers(path, row, width, places) for row in rows]))
+    indices = _column_indices(path, names, wanted)
+    return Table(wanted, np.array([_numbers(path, row, width, indices) for row in rows]))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -212,7 +212,7 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _places(path: Path, names: list[str], wanted: Sequence[str]) -> list[int]:
+def _column_indices(path: Path, names: list[str], wanted: Sequence[str]) -> list[int]:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ValueError(
@@ -222,13 +222,13 @@ def _places(path: Path, names: list[str], wanted: Sequence[str]) -> list[int]:
     return [names.index(name) for name in wanted]
 
 
-def _numbers(path: Path, row: Row, width: int, places: list[int]) -> list[float]:
+def _numbers(path: Path, row: Row, width: int, indices: list[int]) -> list[float]:
     line, cells = row
     if len(cells) != width:
         raise ValueError(
             f"Expected {width} cells in line {line} of {str(path)!r}. Received: {len(cells)} cells"
         )
-    return parse_finite(path, line, [cells[place] for place in places])
+    return parse_finite(path, line, [cells[index] for index in indices])
 
 
 def parse_finite(path: Path, line: int, words: Sequence[str]) -> list[float]:

@@ -102,7 +102,7 @@ def read_svhn_numbers(
     root = require_folder("svhn_numbers", data_dir, LAYOUT, SOURCE, holds=f"{parts[0]}/{TABLE}")
     paths, labels = zip(*(shown for part in parts for shown in _shown(root, part)), strict=True)
     found = NumberImages(paths, np.array(labels, "int64"), sides, crop, batching=batching)
-    found = found.subset(_places(len(found), split, train_size, validation))
+    found = found.subset(_split_indices(len(found), split, train_size, validation))
     if largest is not None:
         found = found.subset(_largest(found, largest))
     return (found.whole(smallest) if whole else found,)
@@ -156,9 +156,9 @@ def _files(folder: Path, names: list[str]) -> list[Path]:
     return [check_inside(folder, path) if links[path.name] else path for path in paths]
 
 
-def _places(count: int, split: str, train_size: int | None, validation: int) -> np.ndarray:
+def _split_indices(count: int, split: str, train_size: int | None, validation: int) -> np.ndarray:
     """Selects the images of a split, with validation images held out."""
-    places = np.arange(count)
+    indices = np.arange(count)
     if not is_integer(validation) or not 0 <= validation < count:
         raise ValueError(
             f"`validation` must be an integer from 0 to {count - 1}. "
@@ -166,10 +166,10 @@ def _places(count: int, split: str, train_size: int | None, validation: int) -> 
         )
     if validation:
         drawn = np.sort(np.random.default_rng(SPLIT_SEED).permutation(count)[:validation])
-        places = drawn if split == "test" else np.setdiff1d(places, drawn)
+        indices = drawn if split == "test" else np.setdiff1d(indices, drawn)
     if split == "train" and train_size is not None:
-        places = draw_examples(places, train_size)
-    return places
+        indices = draw_examples(indices, train_size)
+    return indices
 
 
 def _largest(images: NumberImages, count: int) -> np.ndarray:
@@ -290,13 +290,13 @@ class NumberImages:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def subset(self, places: np.ndarray) -> NumberImages:
+    def subset(self, indices: np.ndarray) -> NumberImages:
         """Returns the images at the given indices."""
         return replace(
             self,
-            paths=tuple(self.paths[place] for place in places),
-            labels=self.labels[places],
-            sizes=None if self.sizes is None else self.sizes[places],
+            paths=tuple(self.paths[index] for index in indices),
+            labels=self.labels[indices],
+            sizes=None if self.sizes is None else self.sizes[indices],
         )
 
     def whole(self, smallest: tuple[int, int] | None) -> NumberImages:
@@ -314,17 +314,17 @@ class NumberImages:
         if self.sizes is not None:
             sizes = tf.constant(self.sizes)
             return order.map(
-                lambda place: (_in_size(paths[place], sizes[place]), labels[place]),
+                lambda index: (_in_size(paths[index], sizes[index]), labels[index]),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
         return tf.data.Dataset.zip(order, draws).map(
-            lambda place, draw: (self._crop(paths[place], draw, augment), labels[place]),
+            lambda index, draw: (self._crop(paths[index], draw, augment), labels[index]),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     def same_size_batches(
-        self, places: tf.data.Dataset, *, seed: int, augment: bool
+        self, indices: tf.data.Dataset, *, seed: int, augment: bool
     ) -> tf.data.Dataset:
         """Returns batches of whole images of one size for batches of indices `(B,)`."""
         paths, labels = self._tables()
@@ -332,13 +332,13 @@ class NumberImages:
 
         def read(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images = tf.map_fn(
-                lambda place: _in_size(paths[place], sizes[place]),
+                lambda index: _in_size(paths[index], sizes[index]),
                 batch,
                 fn_output_signature=tf.TensorSpec((None, None, 1), tf.float32),
             )
             return images, tf.gather(labels, batch)
 
-        return places.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+        return indices.map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _tables(self) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.constant([os.fsencode(path) for path in self.paths]), tf.constant(self.labels)

@@ -109,8 +109,8 @@ def read_tensorflow_set(
             which must be the same for all images.
         train_size: Number of training images, drawn with equal class proportions; None uses all.
             The test split stays as published.
-        data_dir: Folder of tensorflow-datasets where the set is or goes; None for that of the
-            environment variable `TFDS_DATA_DIR`, or the usual one.
+        data_dir: Folder of tensorflow-datasets; None uses the environment variable `TFDS_DATA_DIR`
+            or the default folder.
         splits: Names of the splits at tensorflow-datasets, where they differ.
         label: Name of the label feature.
 
@@ -212,8 +212,8 @@ def read_tensorflow_stream(
         size: Side of the square crops in pixels.
         train_size: Number of training images: the first ones on disk, where they are in a fixed
             pseudo-random order; see `read_imagenet`. None uses all.
-        data_dir: Folder of tensorflow-datasets where the set is or goes; None for that of the
-            environment variable `TFDS_DATA_DIR`, or the usual one.
+        data_dir: Folder of tensorflow-datasets; None uses the environment variable `TFDS_DATA_DIR`
+            or the default folder.
         shuffle_buffer: Number of encoded images in the shuffle buffer. The default needs about
             0.4 GB of memory at 0.1 MB per image.
         crop: If True, crop images to their bounding boxes first, as Zagoruyko and Komodakis,
