@@ -180,7 +180,9 @@ def test_without_a_network_the_error_comes_at_once(monkeypatch, tmp_path):
         datasets.load("mnist", "train")
     with pytest.raises(ConnectionError, match=r"'stanford_dogs'.*needs a network once"):
         datasets.load("stanford_dogs", "train")
-    with pytest.raises(ConnectionError, match=r"GTSRB_DIR may name.*Received: data_dir='.*none'"):
+    with pytest.raises(
+        ConnectionError, match=r"GTSRB_DIR name a folder.*Received: data_dir='.*none'"
+    ):
         datasets.load("gtsrb", "train", data_dir=tmp_path / "none")
 
 
@@ -283,7 +285,9 @@ def test_images_and_labels(folder, name):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[:2]), NAMES[2]]
+)
 def test_training_draws_squares_and_seeds_repeat_them(folder, name):
     def passes(seed):
         dataset = datasets.load(name, "train", 9, seed=seed, data_dir=folder, size=28)
