@@ -1,4 +1,4 @@
-"""Entropy, saliency, patches and swaps against the authors' numbers, NumPy and each other."""
+"""Entropy, saliency, patches and swapped vectors, compared with reference values and NumPy."""
 
 import keras
 import numpy as np
@@ -10,9 +10,9 @@ from keras import ops
 import keras_attention as ka
 from keras_attention.ops.dynamic_capacity import (
     entropy_gradient,
+    gather_vectors,
     gradient_norm,
     update_convolution,
-    gather_vectors,
 )
 from tests.golden import golden
 from tests.harness import examples
@@ -21,7 +21,7 @@ layers = keras.layers
 
 
 def golden_top():
-    """The layers above the coarse map, with the weights of the golden file."""
+    """The layers after the coarse map, with the weights of the golden file."""
     data = golden("dcn_saliency_independent.npz")
     top = keras.Sequential(
         [
@@ -50,11 +50,11 @@ def test_golden_saliency():
 
 def test_golden_refinement():
     data, top, coarse = golden_top()
-    places = np.asarray(data["topk_flat_idx_sorted"])
-    positions = np.stack([places // 23, places % 23], axis=-1)
-    found = ka.ops.top_positions(ops.convert_to_tensor(data["saliency_M"]), 8)
-    flat = np.sort(np.asarray(found[..., 0] * 23 + found[..., 1]), axis=-1)
-    np.testing.assert_array_equal(flat, places)
+    indices = np.asarray(data["topk_flat_idx_sorted"])
+    positions = np.stack([indices // 23, indices % 23], axis=-1)
+    top_8 = ka.ops.top_positions(ops.convert_to_tensor(data["saliency_M"]), 8)
+    flat = np.sort(np.asarray(top_8[..., 0] * 23 + top_8[..., 1]), axis=-1)
+    np.testing.assert_array_equal(flat, indices)
     logits = keras.Model(top.inputs[0], top.layers[-2].output)
     kernel, bias = top.layers[-1].get_weights()
     refined = ka.ops.swap_vectors(coarse, positions, data["fine"])
@@ -70,7 +70,7 @@ def test_entropy_of_logits_is_that_of_their_probabilities(rng):
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
-def test_entropy_of_certain_answers_is_finite(from_logits):
+def test_entropy_of_certain_predictions_is_finite(from_logits):
     values = ops.convert_to_tensor([[300.0, -300.0, 0.0]])
     values = values if from_logits else ops.softmax(values)
     gradient = ka.ops.input_gradient(lambda x: ka.ops.entropy(x, from_logits), values)
@@ -86,21 +86,21 @@ def test_entropy_gradient_is_that_of_the_backend(from_logits, rng):
     np.testing.assert_allclose(entropy_gradient(values, from_logits), expected, atol=1e-6)
 
 
-def test_several_answers_count_as_asked(rng):
+def test_selected_outputs(rng):
     kernels = rng.normal(size=(3, 4, 5)).astype("float32")
 
     def top(features):
         return [ops.softmax(ops.mean(features, (1, 2)) @ kernel) for kernel in kernels]
 
     features = ops.convert_to_tensor(rng.normal(size=(2, 3, 2, 4)).astype("float32"))
-    chosen = ka.ops.entropy_saliency(top, features, outputs=[0, 2])
-    alone = ka.ops.entropy_saliency(lambda x: [top(x)[0], top(x)[2]], features)
-    np.testing.assert_allclose(chosen, alone, atol=1e-7)
-    assert np.abs(chosen - ka.ops.entropy_saliency(top, features)).max() > 1e-3
+    selected = ka.ops.entropy_saliency(top, features, outputs=[0, 2])
+    expected = ka.ops.entropy_saliency(lambda x: [top(x)[0], top(x)[2]], features)
+    np.testing.assert_allclose(selected, expected, atol=1e-7)
+    assert np.abs(selected - ka.ops.entropy_saliency(top, features)).max() > 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_small_gradients_last_in_half_precision(dtype, rng):
+def test_small_gradients_do_not_underflow_in_half_precision(dtype, rng):
     features = ops.cast(rng.normal(size=(1, 4, 4, 3)), dtype)
     kernel = ops.cast(1e-3 * rng.normal(size=(3, 5)), dtype)
     saliency = ka.ops.entropy_saliency(
@@ -110,32 +110,32 @@ def test_small_gradients_last_in_half_precision(dtype, rng):
     assert float(ops.min(saliency)) > 0.0
 
 
-def test_saliency_of_nothing_is_zero_and_epsilon_is_added():
-    nothing = ops.zeros((1, 2, 2, 3))
-    assert float(ops.max(gradient_norm(nothing))) == 0.0
-    assert float(ops.max(gradient_norm(nothing, 1e-8))) == pytest.approx(1e-4)
+def test_norm_of_zero_gradient_and_epsilon():
+    zeros = ops.zeros((1, 2, 2, 3))
+    assert float(ops.max(gradient_norm(zeros))) == 0.0
+    assert float(ops.max(gradient_norm(zeros, 1e-8))) == pytest.approx(1e-4)
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 12))
 @examples(20)
 def test_top_positions_are_the_largest_and_ties_go_to_the_first(seed, count):
     saliency = np.random.default_rng(seed).integers(0, 4, (2, 3, 4)).astype("float32")
-    found = np.asarray(ka.ops.top_positions(ops.convert_to_tensor(saliency), count))
+    positions = np.asarray(ka.ops.top_positions(ops.convert_to_tensor(saliency), count))
     expected = np.argsort(-saliency.reshape(2, -1), axis=-1, kind="stable")[:, :count]
-    np.testing.assert_array_equal(found[..., 0] * 4 + found[..., 1], expected)
+    np.testing.assert_array_equal(positions[..., 0] * 4 + positions[..., 1], expected)
 
 
 def patches_of(images, positions, size, stride, offset):
-    """The same patch by patch, on images with zeros around them."""
-    far = 40
-    padded = np.pad(images, ((0, 0), (far, far), (far, far), (0, 0)))
-    made = np.zeros((*positions.shape[:2], *size, images.shape[-1]), "float32")
-    for image, places in enumerate(positions):
-        for index, (row, column) in enumerate(places):
-            top = row * stride[0] - offset[0] + far
-            left = column * stride[1] - offset[1] + far
-            made[image, index] = padded[image, top : top + size[0], left : left + size[1]]
-    return made
+    """Reference: one patch at a time, from images padded with zeros."""
+    margin = 40
+    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    patches = np.zeros((*positions.shape[:2], *size, images.shape[-1]), "float32")
+    for image, image_positions in enumerate(positions):
+        for index, (row, column) in enumerate(image_positions):
+            top = row * stride[0] - offset[0] + margin
+            left = column * stride[1] - offset[1] + margin
+            patches[image, index] = padded[image, top : top + size[0], left : left + size[1]]
+    return patches
 
 
 @given(
@@ -145,16 +145,16 @@ def patches_of(images, positions, size, stride, offset):
     offset=st.tuples(st.integers(-3, 5), st.integers(-3, 5)),
 )
 @examples(15)
-def test_patches_are_those_of_padded_images(seed, size, stride, offset):
+def test_patches_equal_those_of_padded_images(seed, size, stride, offset):
     rng = np.random.default_rng(seed)
     images = rng.normal(size=(2, 7, 9, 2)).astype("float32")
     positions = rng.integers(0, 4, (2, 3, 2))
     expected = patches_of(images, positions, size, stride, offset)
-    found = ka.ops.gather_patches(images, positions, size, stride, offset)
-    np.testing.assert_array_equal(found, expected)
+    patches = ka.ops.gather_patches(images, positions, size, stride, offset)
+    np.testing.assert_array_equal(patches, expected)
     each = np.broadcast_to(offset, positions.shape)
-    found = ka.ops.gather_patches(images, positions, size, stride, ops.convert_to_tensor(each))
-    np.testing.assert_array_equal(found, expected)
+    patches = ka.ops.gather_patches(images, positions, size, stride, ops.convert_to_tensor(each))
+    np.testing.assert_array_equal(patches, expected)
     first = ka.ops.gather_patches(
         images.transpose(0, 3, 1, 2), positions, size, stride, offset, "channels_first"
     )
@@ -166,23 +166,23 @@ def test_patches_are_those_of_padded_images(seed, size, stride, offset):
     [{"patch_size": 0}, {"stride": (1, 2, 3)}, {"offset": "1"}, {"offset": (1, 2, 3)}],
     ids=str,
 )
-def test_bad_patches(arguments):
+def test_invalid_patches(arguments):
     arguments = {"patch_size": 2, **arguments}
     with pytest.raises(ValueError, match="Received: "):
         ka.ops.gather_patches(ops.ones((1, 4, 4, 1)), ops.zeros((1, 1, 2), "int32"), **arguments)
 
 
-def test_a_swapped_map_differs_at_these_places_only(rng):
+def test_a_swapped_map_differs_at_the_positions_only(rng):
     features = rng.normal(size=(2, 4, 5, 3)).astype("float32")
     positions = np.array([[[0, 0], [3, 4]], [[2, 1], [1, 2]]])
     vectors = rng.normal(size=(2, 2, 3)).astype("float32")
     refined = ops.convert_to_numpy(ka.ops.swap_vectors(features, positions, vectors))
     changed = np.argwhere((refined != features).any(-1))
-    assert {tuple(place) for place in changed} == {(0, 0, 0), (0, 3, 4), (1, 2, 1), (1, 1, 2)}
+    assert {tuple(index) for index in changed} == {(0, 0, 0), (0, 3, 4), (1, 2, 1), (1, 1, 2)}
     np.testing.assert_array_equal(gather_vectors(refined, positions), vectors)
 
 
-def test_what_was_overwritten_gets_no_gradient(rng):
+def test_replaced_vectors_get_no_gradient(rng):
     features = ops.convert_to_tensor(rng.normal(size=(1, 3, 3, 2)).astype("float32"))
     positions = ops.convert_to_tensor([[[1, 2], [0, 0]]])
     vectors = ops.zeros((1, 2, 2))
@@ -201,7 +201,9 @@ def test_what_was_overwritten_gets_no_gradient(rng):
     padding=st.sampled_from(["valid", "same"]),
 )
 @examples(15)
-def test_swapped_convolution_is_the_convolution_of_the_swapped_map(seed, kernel, strides, padding):
+def test_updated_convolution_equals_the_convolution_of_the_swapped_map(
+    seed, kernel, strides, padding
+):
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     layer = layers.Conv2D(3, kernel, strides, padding=padding)
@@ -215,5 +217,5 @@ def test_swapped_convolution_is_the_convolution_of_the_swapped_map(seed, kernel,
     if padding == "same":
         before = [max(window - (side % step or step), 0) // 2 for side, window, step in sides]
     change = vectors - gather_vectors(features, positions)
-    found = update_convolution(old, change, positions, layer.kernel, strides, before)
-    np.testing.assert_allclose(found, new, atol=1e-5)
+    updated = update_convolution(old, change, positions, layer.kernel, strides, before)
+    np.testing.assert_allclose(updated, new, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Numbers of several digits, against sums over all numbers."""
+"""Numbers with several digits, compared with an enumeration of all numbers."""
 
 import itertools
 
@@ -17,7 +17,7 @@ def softmax(values):
 
 
 @pytest.fixture
-def answers(rng):
+def probabilities(rng):
     sizes = (DIGITS, *[CLASSES + 1] * DIGITS)
     return [ops.convert_to_tensor(softmax(2 * rng.normal(size=(20, size)))) for size in sizes]
 
@@ -29,9 +29,9 @@ def numbers():
             yield [length - 1, *digits, *[CLASSES] * (DIGITS - length)]
 
 
-def test_probabilities_of_all_numbers(answers):
-    """They sum up to 1 where no digit is "none"."""
-    length, *digits = answers
+def test_probabilities_of_all_numbers(probabilities):
+    """The probabilities of all numbers sum to 1 if no digit can be "none"."""
+    length, *digits = probabilities
     digits = [digit[:, :-1] / ops.sum(digit[:, :-1], axis=-1, keepdims=True) for digit in digits]
     digits = [ops.pad(digit, ((0, 0), (0, 1))) for digit in digits]
     each = [
@@ -41,26 +41,26 @@ def test_probabilities_of_all_numbers(answers):
     np.testing.assert_allclose(sum(map(np.asarray, each)), 1.0, rtol=1e-5)
 
 
-def test_probability_of_a_number(answers):
-    length, first, second = map(np.asarray, answers)
-    one = ka.ops.sequence_probability(answers, np.array([[0, 2, 3]] * 20))
+def test_probability_of_a_number(probabilities):
+    length, first, second = map(np.asarray, probabilities)
+    one = ka.ops.sequence_probability(probabilities, np.array([[0, 2, 3]] * 20))
     np.testing.assert_allclose(one, length[:, 0] * first[:, 2], rtol=1e-5)
-    two = ka.ops.sequence_probability(answers, np.array([[1, 2, 0]] * 20))
+    two = ka.ops.sequence_probability(probabilities, np.array([[1, 2, 0]] * 20))
     np.testing.assert_allclose(two, length[:, 1] * first[:, 2] * second[:, 0], rtol=1e-5)
 
 
-def test_most_probable_of_all_numbers(answers):
+def test_most_probable_of_all_numbers(probabilities):
     every = np.array(list(numbers()))
-    each = [ka.ops.sequence_probability(answers, np.array([number] * 20)) for number in every]
+    each = [ka.ops.sequence_probability(probabilities, np.array([number] * 20)) for number in every]
     best = every[np.argmax(np.stack([np.asarray(one) for one in each]), axis=0)]
-    found = ka.ops.most_probable_sequence(answers)
-    np.testing.assert_array_equal(found, best)
-    np.testing.assert_array_equal(ka.ops.sequence_hits(answers, best), np.ones(20))
+    labels = ka.ops.most_probable_sequence(probabilities)
+    np.testing.assert_array_equal(labels, best)
+    np.testing.assert_array_equal(ka.ops.sequence_hits(probabilities, best), np.ones(20))
     wrong = np.where(np.arange(3) == 1, (best + 1) % CLASSES, best)
-    np.testing.assert_array_equal(ka.ops.sequence_hits(answers, wrong), np.zeros(20))
+    np.testing.assert_array_equal(ka.ops.sequence_hits(probabilities, wrong), np.zeros(20))
 
 
-def test_weights_are_inverse_entropies(rng):
+def test_weights_equal_inverse_entropies(rng):
     maps = softmax(rng.normal(size=(2, 3, 4, 5)))
     inverse = -1.0 / np.sum(maps * np.log(maps), axis=-1)
     expected = inverse / inverse.sum(axis=(1, 2), keepdims=True)
@@ -70,7 +70,7 @@ def test_weights_are_inverse_entropies(rng):
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
 
 
-def test_certain_places_share_the_weight():
+def test_certain_positions_share_the_weight():
     maps = np.zeros((1, 1, 3, 2), "float32")
     maps[..., 0] = [1.0, 0.5, 1.0]
     maps[..., 1] = [0.0, 0.5, 0.0]

@@ -18,12 +18,12 @@ costs = st.sampled_from([ConvolutionCost(), TRAINING_COST, ConvolutionCost(start
 
 @given(rectangle_lists, costs, st.sampled_from([1, 64]))
 @settings(deadline=None, max_examples=60)
-def test_groups_are_a_partition_that_costs_no_more_than_one(rectangles, cost, batch):
-    rest = ((SIDE, SIDE), (3, 3), 8, cost, batch)
-    groups = group_rois(rectangles, *rest)
+def test_groups_are_a_partition_that_costs_no_more_than_one_group(rectangles, cost, batch):
+    layer = ((SIDE, SIDE), (3, 3), 8, cost, batch)
+    groups = group_rois(rectangles, *layer)
     assert sorted(kernel for group in groups for kernel in group) == list(range(len(rectangles)))
     one = (tuple(range(len(rectangles))),)
-    best, together = (grouping_seconds(rectangles, which, *rest) for which in (groups, one))
+    best, together = (grouping_seconds(rectangles, which, *layer) for which in (groups, one))
     assert best <= together * (1 + 1e-9)
 
 
@@ -32,15 +32,15 @@ def test_groups_are_a_partition_that_costs_no_more_than_one(rectangles, cost, ba
 def test_the_order_of_the_kernels_does_not_matter(rectangles, random):
     order = list(range(len(rectangles)))
     random.shuffle(order)
-    rest = ((SIDE, SIDE), (3, 3), 8)
+    layer = ((SIDE, SIDE), (3, 3), 8)
     seconds = [
-        grouping_seconds(some, group_rois(some, *rest), *rest)
+        grouping_seconds(some, group_rois(some, *layer), *layer)
         for some in (rectangles, rectangles[order])
     ]
     assert np.isclose(*seconds)
 
 
-def test_many_kernels_of_different_regions_are_grouped_quickly():
+def test_many_kernels_with_different_regions():
     rng = np.random.default_rng(0)
     low = rng.integers(0, 100, (2000, 2))
     rectangles = np.stack([low, low + rng.integers(1, 12, (2000, 2))], axis=-1)
@@ -49,7 +49,7 @@ def test_many_kernels_of_different_regions_are_grouped_quickly():
     assert 1 < len(groups) < 256
 
 
-def test_kernels_that_look_at_the_same_place_stay_together():
+def test_kernels_with_the_same_region_are_in_one_group():
     rectangles = np.array([[[0, 4], [0, 4]], [[8, 12], [8, 12]]] * 32)
     groups = group_rois(rectangles, (12, 12), (5, 5), 256)
     assert groups == (tuple(range(0, 64, 2)), tuple(range(1, 64, 2)))

@@ -11,21 +11,21 @@ from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import ON_TENSORFLOW
 
 numpy = keras.ops.convert_to_numpy
-some = settings(max_examples=15 if ON_TENSORFLOW else 5, deadline=None)
+few_examples = settings(max_examples=15 if ON_TENSORFLOW else 5, deadline=None)
 
 
 def shares(doc):
-    """Equation 10, place by place."""
+    """Equation 10, one position at a time."""
     result = np.zeros(doc.shape)
     ranges = [range(side) for side in doc.shape[1:-1]]
-    for place in np.ndindex(*map(len, ranges)):
+    for position in np.ndindex(*map(len, ranges)):
         count = 0
-        for shift in np.ndindex(*[3] * len(place)):
-            there = tuple(p + s - 1 for p, s in zip(place, shift, strict=True))
-            inside = all(0 <= p < side for p, side in zip(there, doc.shape[1:-1], strict=True))
-            neighbor = doc[(slice(None), *there)] if inside else 0.0
-            count = count + (neighbor <= doc[(slice(None), *place)])
-        result[(slice(None), *place)] = count / 3 ** len(place)
+        for shift in np.ndindex(*[3] * len(position)):
+            other = tuple(p + s - 1 for p, s in zip(position, shift, strict=True))
+            inside = all(0 <= p < side for p, side in zip(other, doc.shape[1:-1], strict=True))
+            neighbor = doc[(slice(None), *other)] if inside else 0.0
+            count = count + (neighbor <= doc[(slice(None), *position)])
+        result[(slice(None), *position)] = count / 3 ** len(position)
     return result
 
 
@@ -43,9 +43,9 @@ def test_golden_numbers(config):
     np.testing.assert_array_equal(numpy(ka.ops.soft_extrema(signed)), expected)
 
 
-@some
+@few_examples
 @given(st.integers(0, 99), st.lists(st.integers(1, 5), min_size=1, max_size=2), st.booleans())
-def test_soft_extrema_count_what_is_not_above(seed, sides, tied):
+def test_soft_extrema_equal_equation_10(seed, sides, tied):
     doc = np.random.default_rng(seed).normal(size=(2, *sides, 3)).astype("float32")
     doc = np.round(doc) if tied else doc  # equal neighbors count
     alpha = numpy(ka.ops.soft_extrema(doc))
@@ -56,7 +56,7 @@ def test_soft_extrema_count_what_is_not_above(seed, sides, tied):
 
 
 def gradients(function, *tensors):
-    """The value, and the gradients of the sum of its squares."""
+    """The value of a function, and the gradients of the sum of its squares."""
     if ON_TENSORFLOW:
         import tensorflow as tf
 
@@ -69,8 +69,8 @@ def gradients(function, *tensors):
     import jax
 
     value = function(*tensors)
-    places = tuple(range(len(tensors)))
-    total = jax.grad(lambda *args: (function(*args) ** 2).sum(), places)
+    arguments = tuple(range(len(tensors)))
+    total = jax.grad(lambda *args: (function(*args) ** 2).sum(), arguments)
     return [numpy(value), *map(numpy, total(*map(jax.numpy.asarray, tensors)))]
 
 
@@ -81,9 +81,9 @@ def gradients(function, *tensors):
 def test_weighted_extrema_and_their_gradient(
     absolute, channel_alignment, extrema, data_format, rng
 ):
-    """The change times the share, which has no gradient of its own."""
+    """Equals the difference times the share, through which no gradient flows."""
     y_prev, y = (rng.normal(size=(2, 5, 4, 3)).astype("float32") for _ in range(2))
-    y_prev[0, 0], y[0, 0] = 0.5, 0.5  # no change at all
+    y_prev[0, 0], y[0, 0] = 0.5, 0.5  # a difference of 0
     if data_format == "channels_first":
         y_prev, y = np.moveaxis(y_prev, -1, 1), np.moveaxis(y, -1, 1)
     options = (absolute, channel_alignment)
@@ -92,14 +92,15 @@ def test_weighted_extrema_and_their_gradient(
         change = ka.ops.difference_of_convolutions(y_prev, y, *options, data_format)
         return change * (ka.ops.soft_extrema(change, data_format) if extrema else 1.0)
 
-    def at_once(y_prev, y):
+    def fused(y_prev, y):
         return ka.ops.weighted_extrema(y_prev, y, *options, extrema, data_format)
 
-    for got, want in zip(gradients(at_once, y_prev, y), gradients(product, y_prev, y), strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    pairs = zip(gradients(fused, y_prev, y), gradients(product, y_prev, y), strict=True)
+    for actual, desired in pairs:
+        np.testing.assert_allclose(actual, desired, rtol=1e-5, atol=1e-6)
 
 
-def test_without_fusion_nothing_changes(rng):
+def test_fusion_does_not_change_values(rng):
     y_prev, y = rng.normal(size=(2, 2, 6, 5, 3)).astype("float32")
     fused = gradients(ka.ops.weighted_extrema, y_prev, y)
     with backend.fusion_disabled():
@@ -109,8 +110,8 @@ def test_without_fusion_nothing_changes(rng):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_sees_the_same_extrema(dtype, rng):
-    """Shares are read off rounded outputs in the gradient: they are whole ninths again."""
+def test_half_precision_has_the_same_extrema(dtype, rng):
+    """The gradient derives the shares from rounded outputs, and rounds them to ninths."""
     x = keras.ops.cast(rng.normal(size=(2, 1, 8, 7, 3)), dtype)
     exact = keras.ops.cast(x, "float32")
     half, full = ka.ops.weighted_extrema(x[0], x[1]), ka.ops.weighted_extrema(exact[0], exact[1])
@@ -144,26 +145,28 @@ def test_resizing(shape, like, reference, rng):
         np.testing.assert_allclose(resized, reference(x), rtol=1e-5, atol=1e-6)
     first = resize_like(np.moveaxis(x, -1, 1), np.moveaxis(other, -1, 1), "channels_first")
     np.testing.assert_allclose(np.moveaxis(numpy(first), 1, -1), resized, atol=1e-6)
-    if ON_TENSORFLOW:  # where sides are tensors
+    if ON_TENSORFLOW:  # with unknown sizes
         import tensorflow as tf
 
-        free = [tf.TensorSpec([*[None] * (x.ndim - 1), size[-1]]) for size in (shape, like)]
-        unknown = tf.function(lambda a, b: resize_like(a, b), input_signature=free)
+        unknown_sizes = [
+            tf.TensorSpec([*[None] * (x.ndim - 1), size[-1]]) for size in (shape, like)
+        ]
+        unknown = tf.function(lambda a, b: resize_like(a, b), input_signature=unknown_sizes)
         np.testing.assert_allclose(unknown(x, other), resized, atol=1e-6)
 
 
-@some
+@few_examples
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=2),
     st.integers(1, 5),
     st.integers(1, 5),
     st.booleans(),
 )
-def test_taps_that_see_nothing_change_nothing(sides, size, step, depthwise):
+def test_removed_taps_do_not_change_the_convolution(sides, size, step, depthwise):
     rng, rank = np.random.default_rng(0), len(sides)
     x = rng.normal(size=(2, *sides, 3)).astype("float32")
     kernel = rng.normal(size=(*[size] * rank, 3, 1 if depthwise else 2)).astype("float32")
     convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
     expected = convolve(x, kernel, padding="same", dilation_rate=(step,) * rank)
-    got = same_convolution(x, kernel, (step,) * rank, depthwise)
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    outputs = same_convolution(x, kernel, (step,) * rank, depthwise)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)

@@ -23,7 +23,7 @@ dilations = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 @given(rectangles(), kernel_sizes, dilations)
 @settings(deadline=None, max_examples=60)
-def test_the_rectangle_is_that_of_the_whole_convolution(rectangle, kernel_size, dilation):
+def test_a_rectangle_equals_that_of_the_whole_convolution(rectangle, kernel_size, dilation):
     (height, width), rows, columns = rectangle
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, height, width, 2)).astype("float32")
@@ -31,16 +31,16 @@ def test_the_rectangle_is_that_of_the_whole_convolution(rectangle, kernel_size, 
     whole = np.asarray(ops.conv(x, kernel, padding="same", dilation_rate=dilation))
     part = sliced_convolution(ops.convert_to_tensor(x), kernel, rows, columns, dilation)
     np.testing.assert_allclose(part, whole[:, slice(*rows), slice(*columns)], atol=1e-5)
-    back = np.asarray(pad_to_map(part, rows, columns, (height, width)))
-    assert back.shape == whole.shape
+    padded = np.asarray(pad_to_map(part, rows, columns, (height, width)))
+    assert padded.shape == whole.shape
     mask = np.zeros((height, width, 1))
     mask[slice(*rows), slice(*columns)] = 1
-    np.testing.assert_allclose(back, whole * mask, atol=1e-5)
+    np.testing.assert_allclose(padded, whole * mask, atol=1e-5)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=5))
 @settings(deadline=None, max_examples=40)
-def test_bounding_range_holds_all_ranges_and_a_pixel(pairs):
+def test_bounding_range_contains_all_ranges_and_a_pixel(pairs):
     bounds = np.sort(np.array(pairs), axis=1)
     start, stop = (int(v) for v in bounding_range(ops.convert_to_tensor(bounds, "int32"), 9))
     assert 0 <= start < stop <= 9
@@ -49,7 +49,9 @@ def test_bounding_range_holds_all_ranges_and_a_pixel(pairs):
     assert np.all(stop >= full[:, 1])
 
 
-@pytest.mark.skipif(backend.supports_dynamic_shapes(), reason="this backend can")
+@pytest.mark.skipif(
+    backend.supports_dynamic_shapes(), reason="this backend supports dynamic shapes"
+)
 def test_sizes_from_tensors_need_dynamic_shapes():
     start = ops.convert_to_tensor(1, "int32")
     with pytest.raises(RuntimeError, match="TensorFlow backend"):

@@ -11,13 +11,13 @@ from keras_attention import ops
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], "float32")
 
 
-def warp(images, transform, size=None, **rest):
+def warp(images, transform, size=None, **options):
     transforms = np.broadcast_to(np.asarray(transform, "float32"), (len(images), 2, 3))
-    return keras.ops.convert_to_numpy(ops.spatial_transform(images, transforms, size, **rest))
+    return keras.ops.convert_to_numpy(ops.spatial_transform(images, transforms, size, **options))
 
 
-def by_the_book(image, transform, size):
-    """Eq. 1 and 5 pixel by pixel, in double precision."""
+def reference(image, transform, size):
+    """Equations 1 and 5, one pixel at a time in double precision."""
     height, width, channels = image.shape
     outputs = np.zeros((*size, channels))
     for i, j in np.ndindex(*size):
@@ -37,7 +37,7 @@ def by_the_book(image, transform, size):
 )
 def test_equations(transform, size):
     image = np.random.default_rng(0).uniform(size=(4, 3, 2)).astype("float32")
-    expected = by_the_book(image, transform, size)
+    expected = reference(image, transform, size)
     np.testing.assert_allclose(warp(image[None], transform, size)[0], expected, atol=2e-5)
 
 
@@ -47,16 +47,16 @@ def test_identity_is_exact(sides, rng):
     np.testing.assert_array_equal(warp(images, IDENTITY), images)
 
 
-def test_flips_turns_and_shifts_by_whole_pixels(rng):
+def test_flips_rotations_and_shifts_by_whole_pixels(rng):
     images = rng.normal(size=(2, 6, 8, 3)).astype("float32")
     np.testing.assert_array_equal(warp(images, [[-1, 0, 0], [0, 1, 0]]), images[:, :, ::-1])
     np.testing.assert_array_equal(warp(images, [[1, 0, 0], [0, -1, 0]]), images[:, ::-1])
-    # Two pixels of 8 are half of the distance from the middle to the border.
+    # Two of 8 pixels are half of the distance from the center to the border.
     right = warp(images, [[1, 0, 0.5], [0, 1, 0]])
     np.testing.assert_allclose(right[:, :, :6], images[:, :, 2:], atol=1e-6)
     np.testing.assert_array_equal(right[:, :, 6:], 0.0)
-    turned = warp(images, [[0, 1, 0], [-1, 0, 0]], (8, 6))
-    np.testing.assert_allclose(turned, np.rot90(images, axes=(2, 1)), atol=1e-6)
+    rotated = warp(images, [[0, 1, 0], [-1, 0, 0]], (8, 6))
+    np.testing.assert_allclose(rotated, np.rot90(images, axes=(2, 1)), atol=1e-6)
 
 
 def test_agrees_with_scipy(rng):
@@ -64,11 +64,11 @@ def test_agrees_with_scipy(rng):
     theta = np.array([[0.8, 0.3, 0.1], [-0.2, 0.9, -0.25]])
     points = ops.affine_grid(theta[None], (9, 12), (7, 10))
     rows_and_columns = np.moveaxis(keras.ops.convert_to_numpy(points)[0], -1, 0)
-    # SciPy drops what is beyond the last pixel's middle; a border of zeros makes both fade.
+    # With a border of zeros SciPy interpolates to zero beyond the last pixel, too.
     bordered = np.pad(image, 20)
     expected = ndimage.map_coordinates(bordered, rows_and_columns + 20, order=1)
-    got = warp(image[None, :, :, None], theta, (7, 10))[0, :, :, 0]
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    outputs = warp(image[None, :, :, None], theta, (7, 10))[0, :, :, 0]
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
 def test_each_image_has_its_own_transform(rng):
@@ -76,11 +76,11 @@ def test_each_image_has_its_own_transform(rng):
     transforms = rng.uniform(-1, 1, size=(3, 2, 3)).astype("float32")
     together = keras.ops.convert_to_numpy(ops.spatial_transform(images, transforms))
     for index in range(3):
-        alone = warp(images[index : index + 1], transforms[index])
-        np.testing.assert_allclose(together[index : index + 1], alone, atol=1e-6)
+        single = warp(images[index : index + 1], transforms[index])
+        np.testing.assert_allclose(together[index : index + 1], single, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_transforms_that_are_lost_read_nothing_outside(value):
+def test_non_finite_transforms_do_not_read_outside_the_image(value):
     outputs = warp(np.ones((1, 4, 4, 1), "float32"), np.full((2, 3), value))
     assert outputs.shape == (1, 4, 4, 1)

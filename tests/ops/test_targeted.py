@@ -23,7 +23,7 @@ scales = st.floats(0.015625, 1.0, width=32)
 
 
 @windows
-def test_windows_of_the_authors_code(window):
+def test_windows_equal_the_authors_code(window):
     data = golden("ar_original.npz")
     center = np.stack([data["mu1"], data["mu2"]])
     scale = np.stack([data["sig1"], data["sig2"]])
@@ -37,7 +37,7 @@ def test_windows_of_the_authors_code(window):
 
 
 @windows
-def test_sequence_windows_of_the_authors_code(window):
+def test_sequence_windows_equal_the_authors_code(window):
     data = golden("ar_original.npz")
     expected = data[f"ar1d_{window}_F_cl"].T
     sampled = SAMPLERS[window](8, data["mu1"], data["sig1"])
@@ -68,11 +68,11 @@ def test_regions_on_a_map_that_is_not_square():
 
 @given(lengths, positions, scales)
 @settings(deadline=None, max_examples=60)
-def test_bounds_stay_on_the_map_and_hold_the_region(length, center, scale):
+def test_bounds_are_inside_the_map_and_contain_the_region(length, center, scale):
     start, stop = (int(v) for v in np.asarray(roi_bounds(length, [center], [scale]))[0])
     assert 0 <= start <= stop <= length
     distance = np.abs(np.arange(length) / length - center)
-    # A rounding error's width around the border may fall on either side.
+    # Pixels within the rounding error of the border may be inside or outside.
     inside = np.flatnonzero(distance < scale / np.sqrt(2) - 1e-5)
     outside = np.flatnonzero(distance > scale / np.sqrt(2) + 1.0 / length + 1e-5)
     assert all(start <= i < stop for i in inside)
@@ -81,13 +81,13 @@ def test_bounds_stay_on_the_map_and_hold_the_region(length, center, scale):
 
 @given(lengths)
 @settings(deadline=None, max_examples=20)
-def test_the_first_region_is_the_whole_map(length):
+def test_the_initial_region_is_the_whole_map(length):
     assert np.asarray(roi_bounds(length, [0.5], [1.0]))[0].tolist() == [0, length]
 
 
 @given(lengths, positions, scales, st.sampled_from(sorted(SAMPLERS)))
 @settings(deadline=None, max_examples=60)
-def test_windows_fall_off_from_their_center(length, center, scale, window):
+def test_windows_decrease_from_their_center(length, center, scale, window):
     values = np.asarray(SAMPLERS[window](length, [center], [scale]))[:, 0]
     assert values.shape == (length,)
     assert np.all((values >= 0) & (values <= 1))
@@ -96,7 +96,7 @@ def test_windows_fall_off_from_their_center(length, center, scale, window):
 
 
 @windows
-def test_border_values_are_those_of_one_sigma(window):
+def test_border_values_at_one_standard_deviation(window):
     value = float(SAMPLERS[window](4, [0.5], [1.0])[0, 0])
     assert value == pytest.approx({"gaussian": np.exp(-0.5), "cauchy": 0.5}[window])
 
@@ -117,7 +117,7 @@ def test_three_axes_are_a_product(rng):
     np.testing.assert_allclose(separable_window((3, 4, 5), center, scale), product, rtol=1e-6)
 
 
-def test_indicator_counts_the_region():
+def test_indicator_of_regions():
     bounds = ops.convert_to_tensor([[0, 5], [2, 3], [4, 4]])
     np.testing.assert_array_equal(np.asarray(roi_indicator(5, bounds)).sum(axis=0), [5, 1, 0])
 
