@@ -5,6 +5,7 @@ graph of a functional model. All rebuilding goes through `replay`, which repeats
 """
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -106,7 +107,7 @@ def levels(model: keras.Model) -> list[list[Node]]:
 
 def inputs_like(model: keras.Model) -> Any:
     """Creates inputs with the structure, shapes, dtypes and names of a model's inputs."""
-    return keras.tree.map_structure(input_like, model.input)
+    return keras.tree.map_structure(input_like, functional_graph(model).input)
 
 
 def input_like(tensor: Tensor, batch_shape: Any = None) -> Tensor:
@@ -317,13 +318,20 @@ def copy_model(model: keras.Model) -> keras.Model:
     classes = {type(layer) for layer in uncompiled._flatten_layers(include_self=False)}
     custom = {kind.__name__: kind for kind in classes if not kind.__module__.startswith("keras.")}
     try:
-        with keras.saving.custom_object_scope(custom):
+        with keras.saving.custom_object_scope(custom), warnings.catch_warnings():
+            # Layers without `build` are built when the copied model calls them.
+            warnings.filterwarnings("ignore", "`build\\(\\)` was called on layer", UserWarning)
             copied = copy.deepcopy(uncompiled)
     except Exception as error:
         raise ValueError(
             "`model` must be copyable by `copy.deepcopy`: custom layers need `get_config`. "
             f"Received: model={model.name!r}, whose copy raised: {error}"
         ) from error
+    if uncompiled is not model:
+        # Configurations in JSON turn tuples into lists.
+        inputs = keras.tree.pack_sequence_as(graph.input, copied.inputs)
+        outputs = keras.tree.pack_sequence_as(graph.output, copied.outputs)
+        copied = keras.Model(inputs, outputs, name=model.name)
     for old, new in zip(_seed_states(uncompiled), _seed_states(copied), strict=True):
         new.assign(old)
     return copied

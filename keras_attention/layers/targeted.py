@@ -27,7 +27,6 @@ from keras_attention.ops.roi_grouping import (
 )
 from keras_attention.ops.targeted import roi_rectangles, targeted_convolution
 from keras_attention.utils.data_format import channel_axis, map_shape, spatial_shape
-from keras_attention.utils.numerics import is_pointwise
 from keras_attention.utils.tensor_validation import (
     convert_input,
     map_input_spec,
@@ -486,3 +485,52 @@ def _computed_rectangles(
 
 def _pixels(rectangles: Array) -> int:
     return int(np.prod(rectangles[..., 1] - rectangles[..., 0], axis=-1).sum())
+
+
+_ELEMENTWISE_NAMES = (
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "squareplus",
+    "tanh",
+    "tanh_shrink",
+    "threshold",
+)
+# Names differ between Keras versions.
+_ELEMENTWISE = [
+    getattr(keras.activations, name)
+    for name in _ELEMENTWISE_NAMES
+    if hasattr(keras.activations, name)
+]
+
+
+def is_pointwise(activation: Any) -> bool:
+    """Returns True for Keras activations that are applied elementwise.
+
+    Softmax and similar functions need all channels of a pixel at once. A function that is not one
+    of Keras's activations may do the same, so it is not considered pointwise.
+
+    Example:
+    >>> is_pointwise(keras.activations.relu), is_pointwise(keras.activations.softmax)
+    (True, False)
+    """
+    return activation is None or any(activation is function for function in _ELEMENTWISE)

@@ -70,6 +70,8 @@ def _is_foldable(node: Node, structure: Graph) -> bool:
     layer = node.operation
     if not isinstance(layer, keras.layers.BatchNormalization):
         return False
+    if node.arguments.kwargs.get("training"):  # It uses the statistics of the batch in inference.
+        return False
     before = structure.producer(node.input_tensors[0])
     if before is None or type(before.operation) not in FOLDABLE:
         return False

@@ -25,16 +25,16 @@ def images(rng):
     return keras.ops.convert_to_tensor(rng.normal(size=(3, 6, 6, 2)).astype("float32"))
 
 
-def test_taps_are_what_layers_put_out(rng):
+def test_features_are_outputs_of_layers(rng):
     model, x = nested(), images(rng)
-    answer, (first, relu) = feature_extractor(model, ["first", "relu"])(x)
+    outputs, (first, relu) = feature_extractor(model, ["first", "relu"])(x)
     inner = model.get_layer("inner")
-    np.testing.assert_allclose(answer, model(x), rtol=1e-6)
+    np.testing.assert_allclose(outputs, model(x), rtol=1e-6)
     np.testing.assert_allclose(first, inner.get_layer("first")(x), rtol=1e-6)
     np.testing.assert_allclose(relu, np.maximum(inner(x), 0), rtol=1e-6)
 
 
-def test_without_the_answer_the_rest_is_left_out():
+def test_without_outputs_later_layers_are_left_out():
     layers_called = [
         layer.name for layer in feature_extractor(nested(), ["first"], with_outputs=False).layers
     ]
@@ -42,13 +42,13 @@ def test_without_the_answer_the_rest_is_left_out():
     assert "first" in layers_called
 
 
-def test_a_model_in_two_halves_is_the_model(rng):
+def test_a_split_model_computes_the_same(rng):
     model, x = nested(), images(rng)
     first, second = split_model(model, ["first", "relu"], at="sum")
     place, lower = first(x)
-    answer, upper = second([place, x])
+    outputs, upper = second([place, x])
     whole, (at_first, at_relu) = feature_extractor(model, ["first", "relu"])(x)
-    for one, other in ((answer, whole), (lower[0], at_first), (upper[0], at_relu)):
+    for one, other in ((outputs, whole), (lower[0], at_first), (upper[0], at_relu)):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
@@ -60,12 +60,12 @@ def test_a_layer_is_before_itself():
     ("name", "hint"),
     [("firts", "Did you mean 'first'"), ("zzzz", "Maps before reductions: relu")],
 )
-def test_an_unknown_name_gets_near_ones(name, hint):
+def test_an_unknown_name_suggests_similar_ones(name, hint):
     with pytest.raises(ValueError, match=hint):
         feature_extractor(nested(), [name])
 
 
-def test_a_layer_called_twice_is_no_tap():
+def test_a_layer_called_twice_is_refused():
     images, shared = keras.Input((4, 4, 2)), layers.Conv2D(2, 1, name="shared")
     model = keras.Model(images, shared(shared(images)))
     with pytest.raises(ValueError, match="called 2 times"):
@@ -82,8 +82,8 @@ def test_a_subclassed_model_is_refused():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_laid_out_layers_train_when_the_model_does(rng, training):
-    """Whether a call of a model with `training=False` stays so in training is Keras's to say."""
+def test_flattened_layers_train_when_the_model_does(rng, training):
+    """A nested model called with `training=False` behaves as Keras defines it."""
     inner = nested().get_layer("inner")
     outside = keras.Input((6, 6, 2))
     model = keras.Model(outside, inner(outside, training=False))

@@ -1,4 +1,4 @@
-"""What a place of a map sees, found by changing pixels."""
+"""Receptive fields equal the positions with non-zero gradients."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ MODELS = {
 
 @pytest.mark.parametrize("sides", [(24, 21), (23, 24)], ids=str)
 @pytest.mark.parametrize("name", MODELS)
-def test_field_is_where_gradients_come_from(name, sides):
+def test_field_equals_positions_with_gradients(name, sides):
     inputs = x = keras.Input((*sides, 1))
     for layer in MODELS[name]():
         x = layer(x)
@@ -49,7 +49,7 @@ def test_field_is_where_gradients_come_from(name, sides):
         assert (found.min(), found.max()) == (max(first, 0), min(first + size, side) - 1)
 
 
-def test_branches_see_what_either_sees():
+def test_branches_are_merged():
     inputs = keras.Input((20, 20, 1))
     wide = layers.Conv2D(2, 5, 2, padding="same")(inputs)
     narrow = layers.Conv2D(2, 1, 2)(inputs)
@@ -60,6 +60,6 @@ def test_branches_see_what_either_sees():
 @pytest.mark.parametrize(
     "layer", [layers.GlobalAveragePooling2D(), layers.UpSampling2D(), layers.Conv2DTranspose(2, 2)]
 )
-def test_unknown_fields_are_said(layer):
+def test_unknown_layers(layer):
     with pytest.raises(ValueError, match="Receptive fields are known for"):
         receptive_field(keras.Sequential([keras.Input((8, 8, 1)), layer]))

@@ -1,4 +1,4 @@
-"""Steps compute what layers do, and go back as the backend's gradients do."""
+"""The rules compute what the layers compute, and the gradients of the backend."""
 
 import keras
 import numpy as np
@@ -69,7 +69,7 @@ TOPS = {
         layers.Dense(3),
     ],
     "maximum alone": lambda: [layers.GlobalMaxPooling2D(), layers.Dense(3)],
-    "products of each place": lambda: [
+    "pointwise products": lambda: [
         layers.Conv2D(1, 1, activation="tanh"),
         layers.Conv2D(3, 1),
         layers.Softmax(),
@@ -99,21 +99,21 @@ def model_of(top, shape=(9, 8, 2)):
 def compare(model, x, weights):
     symbolic_vjp = SymbolicVJP(model)
     values = symbolic_vjp.forward(x)
-    (answer,) = symbolic_vjp.outputs(values)
-    np.testing.assert_allclose(answer, model(x), atol=1e-5)
+    (output,) = symbolic_vjp.outputs(values)
+    np.testing.assert_allclose(output, model(x), atol=1e-5)
     expected = backend.input_gradient(lambda inputs: model(inputs) * weights, x)
     found = symbolic_vjp.backward(values, [ops.convert_to_tensor(weights)])
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @every_top
-def test_steps_go_back_as_gradients_do(top, rng):
+def test_gradients_equal_those_of_the_backend(top, rng):
     x = ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
     compare(model_of(top), x, rng.normal(size=(3, 3)).astype("float32"))
 
 
 @every_top
-def test_and_by_operations_that_other_formats_have(top, rng):
+def test_gradients_without_fused_operations(top, rng):
     x = ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
     with backend.fusion_disabled():
         compare(model_of(top), x, rng.normal(size=(3, 3)).astype("float32"))
@@ -122,7 +122,7 @@ def test_and_by_operations_that_other_formats_have(top, rng):
 @pytest.mark.parametrize("top", [name for name in TOPS if name != "a model inside"])
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="sizes are known in tracing")
-def test_sizes_that_only_a_tensor_knows(top, fused, rng):
+def test_dynamic_sizes(top, fused, rng):
     import tensorflow as tf
 
     model = model_of(top, (None, None, 2))
@@ -131,7 +131,7 @@ def test_sizes_that_only_a_tensor_knows(top, fused, rng):
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 2))], autograph=False)
     def gradient(x):
         values = symbolic_vjp.forward(x)
-        ones = [ops.ones_like(answer) for answer in symbolic_vjp.outputs(values)]
+        ones = [ops.ones_like(output) for output in symbolic_vjp.outputs(values)]
         if fused:
             return symbolic_vjp.backward(values, ones)
         with backend.fusion_disabled():
@@ -144,7 +144,7 @@ def test_sizes_that_only_a_tensor_knows(top, fused, rng):
 
 
 @every_top
-def test_norms_are_those_of_the_whole_gradient(top, rng):
+def test_norms_equal_those_of_the_dense_gradient(top, rng):
     model, x = model_of(top), ops.convert_to_tensor(rng.normal(size=(3, 9, 8, 2)).astype("float32"))
     symbolic_vjp = SymbolicVJP(model)
     values = symbolic_vjp.forward(x)
@@ -154,7 +154,7 @@ def test_norms_are_those_of_the_whole_gradient(top, rng):
         whole = symbolic_vjp.backward(values, upstream)
         expected = np.square(np.asarray(whole)).sum(-1)
         np.testing.assert_allclose(gradient.squared_norms(), expected, atol=1e-5)
-    if top == "products of each place":
+    if top == "pointwise products":
         assert isinstance(gradient, GRADIENTS_WITH_NORMS)
 
 
@@ -166,15 +166,15 @@ def test_equal_maxima_share_the_gradient():
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[0.0, 0.5], [0.5, 0.0]])
 
 
-def test_several_answers_add_up(rng):
+def test_gradients_of_several_outputs_add_up(rng):
     inputs = keras.Input((4,))
     shared = layers.Dense(3, activation="tanh")(inputs)
     model = keras.Model(inputs, [layers.Dense(2)(shared), layers.Dense(2)(shared), shared])
     x = ops.convert_to_tensor(rng.normal(size=(2, 4)).astype("float32"))
     symbolic_vjp = SymbolicVJP(model)
     values = symbolic_vjp.forward(x)
-    answers = symbolic_vjp.outputs(values)
-    found = symbolic_vjp.backward(values, [ops.ones_like(answers[0]), None, ops.ones((2, 3))])
+    outputs = symbolic_vjp.outputs(values)
+    found = symbolic_vjp.backward(values, [ops.ones_like(outputs[0]), None, ops.ones((2, 3))])
     expected = backend.input_gradient(lambda y: ops.sum(model(y)[0]) + ops.sum(model(y)[2]), x)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 

@@ -75,7 +75,7 @@ def images(model, rng, count=4):
 
 
 @every_model
-def test_old_weights_are_shared_and_the_old_answer_is_one_of_the_hypotheses(make, rng):
+def test_old_weights_are_shared_and_the_old_output_is_one_hypothesis(make, rng):
     model = make()
     augmented = ka.surgery.add_attend_rectify(model, 1, 3, 2)
     x = images(model, rng)

@@ -179,7 +179,7 @@ def test_models_in_models_and_sequential(form, rng):
     check(randomize(model, rng), rng)
 
 
-def test_attention_asked_for_in_the_graph(rng):
+def test_attention_maps_in_the_graph(rng):
     inputs = keras.Input((6, 6, 1))
     x, attention = TargetLayer(2, 3)(inputs, return_attention=True)
     model = keras.Model(inputs, [TargetLayer(2, 3)(x), attention])
@@ -202,7 +202,7 @@ def test_global_average(model_format, form, rng):
     assert not any(isinstance(layer, AssembleRegions) for layer in fast.layers[3:])
 
 
-def test_layers_that_are_asked_to_train(rng):
+def test_layers_called_in_training_mode(rng):
     inputs = keras.Input((8, 8, 1))
     x = L.BatchNormalization()(TargetLayer(4, 3)(inputs), training=True)
     check(randomize(keras.Model(inputs, TargetLayer(2, 3)(x)), rng), rng)

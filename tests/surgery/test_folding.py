@@ -1,4 +1,4 @@
-"""Folded models answer as before, without the normalizations."""
+"""Folded models compute the same outputs without batch normalization."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ layers = keras.layers
 
 
 def settled(model):
-    """Off the first statistics, where a normalization does nothing."""
+    """Changes the initial statistics, with which a normalization does nothing."""
     harness.jitter(model)
     generator = np.random.default_rng(2)
     for weight in model.non_trainable_weights:
@@ -42,7 +42,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_folded_models_answer_as_before(name, rng):
+def test_folded_models_compute_the_same(name, rng):
     model = settled(keras.Sequential([keras.Input((8, 7, 2)), *MODELS[name]()]))
     folded = ka.surgery.fold_batch_normalization(model)
     x = rng.normal(size=(3, 8, 7, 2)).astype("float32")
@@ -107,6 +107,16 @@ def test_quantized_layers_stay(rng):
     model.layers[0].quantize("int8")
     folded = ka.surgery.fold_batch_normalization(settled(model))
     x = rng.normal(size=(3, 4)).astype("float32")
+    np.testing.assert_allclose(folded(x), model(x), atol=1e-5)
+    assert normalizations(folded)
+
+
+def test_normalization_by_batch_statistics_stays(rng):
+    inputs = keras.Input((8, 7, 2))
+    x = layers.BatchNormalization()(layers.Conv2D(2, 3)(inputs), training=True)
+    model = settled(keras.Model(inputs, x))
+    folded = ka.surgery.fold_batch_normalization(model)
+    x = rng.normal(size=(3, 8, 7, 2)).astype("float32")
     np.testing.assert_allclose(folded(x), model(x), atol=1e-5)
     assert normalizations(folded)
 

@@ -19,6 +19,7 @@ from keras_attention.graph.functional import (
 )
 from keras_attention.layers import TargetLayer
 from keras_attention.layers.compacted import GatherPixels, PoolPixels, ScaleShift
+from keras_attention.layers.targeted import is_pointwise
 from keras_attention.surgery.compaction import regions
 from keras_attention.surgery.compaction.regions import (
     Affine,
@@ -34,7 +35,6 @@ from keras_attention.surgery.compaction.regions import (
     pixel_map,
     region_map,
 )
-from keras_attention.utils.numerics import is_pointwise
 from keras_attention.utils.validation import positive_integer
 
 Tensor = Any
