@@ -197,10 +197,10 @@ class AttentiveRegularization(WindowedLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         axis = channel_axis(self.data_format)
-        input_shape = validate_input_shape(self, input_shape, axis, ranks=(3, 4, 5))
-        self.input_spec = map_input_spec(input_shape, axis)
-        sides = spatial_shape(input_shape, self.data_format)
-        self._add_window(sides, input_shape[axis], smallest=(1,) * len(sides))
+        shape = validate_input_shape(self, input_shape, axis, ranks=(3, 4, 5))
+        self.input_spec = map_input_spec(shape, axis)
+        sides = spatial_shape(shape, self.data_format)
+        self._add_window(sides, shape[axis], smallest=(1,) * len(sides))
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         inputs = convert_input(self, inputs)

@@ -275,7 +275,7 @@ class TargetLayer(WindowedLayer):
         """
         self._slicing.apply(self.plan_groups() if plan is None else plan)
 
-    def macs(self, input_shape: Shape, executed: bool = False) -> int:
+    def macs(self, input_shape: Sequence[int], executed: bool = False) -> int:
         """Counts multiply-accumulates of the convolution for one image.
 
         Args:
