@@ -1,4 +1,4 @@
-"""Attend and Rectify: ablations in clutter, wide residual networks, fine-tuning, beside the paper.
+"""Attend and Rectify: ablations on digits in clutter, wide residual networks, fine-tuning.
 
     python applications/attend_rectify.py --figure 4
     python applications/attend_rectify.py --figure 4 --part e --data cluttered_translated_mnist
@@ -6,8 +6,9 @@
     python applications/attend_rectify.py --table 2 --forward-batch 32
     python applications/attend_rectify.py --table 3 --data stanford_dogs --backbone ResNet50
 
-Without `--data` the tables take the paper's data and the figure the bundled digits. The paper's
-data are trained as in the paper, others in a small way (attend_rectify_parts/protocols.py).
+Without `--data`, the tables use the paper's data sets and the figure the bundled digits. Networks
+are trained with the paper's protocols on its data sets, and with short ones on others
+(attend_rectify_experiment/training.py).
 
 Reference: Rodriguez et al., Attend and Rectify (2018), figure 4 and tables 1 to 3.
 """
@@ -15,82 +16,171 @@ Reference: Rodriguez et al., Attend and Rectify (2018), figure 4 and tables 1 to
 import argparse
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from pathlib import Path
 
-import tensorflow as tf
-from attend_rectify_parts import figure4, options, report, table1, table2, table3
-from attend_rectify_parts.training import Job, Training, train
-from program_parts import files, markdown
-from program_parts.processes import in_processes
+from attend_rectify_experiment import cluttered, fine_tuning, training, wide
+from attend_rectify_experiment.training import Job
+from harness import reports
+from harness.options import (
+    add_options,
+    add_run_options,
+    check_experiment_options,
+    fraction,
+    non_negative_int,
+    output_folder,
+    positive_float,
+    positive_int,
+)
+from harness.programs import Experiment, run_program, train_jobs
 
-TABLES = {1: table1, 2: table2, 3: table3}
+OUTPUT = Path("runs/attend_rectify")
+TABLES = {1: wide.TABLE_1, 2: wide.TABLE_2, 3: fine_tuning.TABLE_3}
+FIGURE, WIDE, TIMES, FINE_TUNING = ("figure 4",), ("table 1", "table 2"), ("table 2",), ("table 3",)
+# Options that do not apply to all tables and the figure.
+EXPERIMENTS = {
+    **dict.fromkeys(("part", "distractors", "test_distractors"), FIGURE),
+    **dict.fromkeys(("epoch_images", "test_draws"), FIGURE),
+    **dict.fromkeys(("depths", "width", "dropouts"), WIDE),
+    **dict.fromkeys(("rounds", "forward_batch", "errors"), TIMES),
+    **dict.fromkeys(("backbone", "weights", "gradient_scale"), FINE_TUNING),
+    **dict.fromkeys(("attention_depth", "attention_width"), FINE_TUNING),
+}
 
 
 def main() -> int:
-    """Trains each row with each seed, or times it; returns the exit code: 2 for what cannot be."""
-    given = options.read(__doc__.splitlines()[0])
-    # Many networks in one process are meant: no warnings that each is traced.
-    tf.get_logger().setLevel("ERROR")
-    kind = figure4 if given.figure else TABLES[given.table]
-    try:
-        jobs = kind.jobs(given)
-        check(jobs, loads=kind is not table2)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    with files.logged(given.output / "log.txt"):
-        if kind is table2:
-            text, details = table2.run(given, jobs), ""
-            print(f"{text}\n")
-        else:
-            text, details = run(given, kind, jobs)
-        write_page(given, kind, jobs, text, details)
-    return 0
+    """Trains each row with each seed, or times it; returns the exit code."""
+    options = read_options()
+    experiment = TABLES[options.table] if options.table else cluttered.FIGURE
+
+    def prepare() -> list[Job]:
+        jobs = experiment.jobs(options)
+        check(jobs, loads=experiment is not wide.TABLE_2)
+        return jobs
+
+    return run_program(
+        options.output,
+        prepare,
+        lambda jobs: run(options, experiment, jobs),
+        (ValueError, OSError, ImportError),
+    )
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    kinds.add_argument("--figure", type=int, choices=[4], help="ablations; more distractors")
+    kinds.add_argument(
+        "--table", type=int, choices=list(TABLES), help="errors; sizes and times; fine-tuning"
+    )
+    parser.add_argument("--data", nargs="+", metavar="NAME", help="data sets (see each below)")
+    _add_figure_options(parser)
+    _add_table_options(parser)
+    group = parser.add_argument_group(
+        "protocol", "by default, the paper's on its data, otherwise a short one"
+    )
+    add_options(
+        group,
+        positive_int,
+        train_size="number of training images",
+        epochs="maximum number of epochs",
+        batch_size="batch size",
+        size="side of the images in pixels",
+    )
+    add_options(group, positive_float, learning_rate="initial learning rate")
+    add_options(group, fraction, momentum="Nesterov momentum")
+    add_run_options(parser, f"{OUTPUT}_figure4")
+    options = parser.parse_args(arguments)
+    check_experiment_options(parser, options, EXPERIMENTS)
+    options.output = output_folder(options, OUTPUT)
+    return options
+
+
+def _add_figure_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("--figure 4", f"--data {' or '.join(cluttered.DATA)}")
+    group.add_argument("--part", choices=[*cluttered.PANELS, "all"], help="panel (all)")
+    trained, tested = cluttered.DISTRACTORS, " ".join(map(str, cluttered.TEST_DISTRACTORS))
+    add_options(group, non_negative_int, distractors=f"number in training ({trained})")
+    add_options(group, non_negative_int, "+", test_distractors=f"numbers in the tests ({tested})")
+    small, paper = training.CLUTTERED_SMALL, training.CLUTTERED
+    add_options(
+        group,
+        positive_int,
+        epoch_images=f"images per epoch ({small.epoch_images}; paper: {paper.epoch_images})",
+        test_draws="number of images generated from each test digit "
+        f"({small.test_draws}; paper: {paper.test_draws})",
+    )
+
+
+def _add_table_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "--table 1 or 2", f"--data {' '.join(wide.DATA)}, or other data sets of images"
+    )
+    depths, dropouts = (" ".join(map(str, values)) for values in (wide.DEPTHS, wide.DROPOUTS))
+    add_options(group, positive_int, "+", depths=f"numbers of layers ({depths})")
+    add_options(group, fraction, "+", dropouts=f"dropout rates ({dropouts})")
+    add_options(group, positive_float, width=f"factor of the channels ({wide.PAPER_WIDTH})")
+    group = parser.add_argument_group("--table 2")
+    add_options(
+        group,
+        positive_int,
+        rounds=f"number of timed batches ({wide.ROUNDS})",
+        forward_batch=f"number of images of a timed batch ({wide.FORWARD_BATCH})",
+    )
+    group.add_argument("--errors", type=Path, help="results.csv of table 1 with the errors to show")
+    group = parser.add_argument_group(
+        "--table 3", f"--data {' '.join(fine_tuning.TABLE3)}, or other data sets of images"
+    )
+    backbone, weights = fine_tuning.BACKBONE, ("imagenet", "none")
+    group.add_argument("--backbone", help=f"name in keras.applications ({backbone})")
+    group.add_argument("--weights", choices=weights, help=f"initial weights ({weights[0]})")
+    add_options(
+        group,
+        positive_int,
+        attention_depth=f"number of attention modules ({fine_tuning.DEPTH})",
+        attention_width=f"number of heads of a module ({fine_tuning.HEADS})",
+    )
+    group.add_argument(
+        "--gradient-scale",
+        type=float,
+        help="factor of the gradients from the modules into the network (1)",
+    )
 
 
 def check(jobs: Sequence[Job], loads: bool) -> None:
-    """Finds out whether the data are to be had and the networks can be built.
+    """Checks that the networks can be built and, if `loads`, that the data sets can be loaded.
 
     Raises:
-        ValueError: For options that cannot be.
-        ConnectionError: Where data or weights are neither here nor to be downloaded.
-        ImportError: Where layers are to learn at several rates, and Keras is too old.
+        ValueError: If options are invalid.
+        ConnectionError: If data or weights are neither stored nor can be downloaded.
+        ImportError: If Keras is too old for several learning rates.
     """
-    first = {job.row: job for job in reversed(jobs)}
     if loads:
         for job in {job.data: job for job in jobs}.values():
             for split in ("train", "test"):
                 job.load(split)
-    for job in first.values():
+    for job in {job.row: job for job in reversed(jobs)}.values():
         job.network("softmax")
         job.optimizer(job.protocol.learning_rate)
 
 
-def run(given: argparse.Namespace, kind: ModuleType, jobs: Sequence[Job]) -> tuple[str, str]:
-    """Trains all; prints our figures beside the paper's; returns the table and every training."""
-    done: list[Training] = []
-    for training in in_processes(train, jobs, given.processes):
-        done.append(training)
-        print(report.line_of(training), flush=True)
-        files.write_csv(given.output / "results.csv", report.records(done))
-        files.write_csv(given.output / "curves.csv", report.epochs(done))
-    text = kind.finish(given, jobs, done)
+def run(options: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job]) -> None:
+    """Trains all jobs, except for table 2; prints and writes the report."""
+    trained = [] if experiment is wide.TABLE_2 else jobs
+    results = train_jobs(
+        training.train, trained, options, training.line_of, training.records, training.curves
+    )
+    text = experiment.finish(options, jobs, results)
     print(f"\n{text}\n")
-    return text, report.every_training(done)
-
-
-def write_page(
-    given: argparse.Namespace, kind: ModuleType, jobs: Sequence[Job], text: str, details: str
-) -> None:
-    """Writes the markdown, where it is asked for."""
-    if not given.markdown:
-        return
     data = ", ".join(dict.fromkeys(job.data for job in jobs))
-    title = f"Attend and Rectify, {kind.TITLE} on {data}"
-    command = markdown.command("attend_rectify.py")
-    page = markdown.page(title, command, kind.notes(given, jobs), text, details)
-    files.write_text(given.markdown, page)
-    print(f"wrote {given.markdown}")
+    reports.write_page(
+        options.markdown,
+        f"Attend and Rectify, {experiment.title} on {data}",
+        "attend_rectify.py",
+        experiment.notes(options, jobs),
+        text,
+        experiment.trainings(results) if results else "",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Dynamic Capacity Networks: digits in clutter and house numbers, beside the paper's figures.
+"""Dynamic Capacity Networks: digits in clutter and house numbers, compared with the paper.
 
     python applications/dynamic_capacity.py --table 1 --data cluttered_digits
     python applications/dynamic_capacity.py --figure 2 --data cluttered_digits
@@ -6,10 +6,10 @@
     python applications/dynamic_capacity.py --table 2 --data number_photographs --width 0.25
     python applications/dynamic_capacity.py --figure 5
 
-Without `--data` the paper's data are taken and trained as the paper does; other data are trained in
-a small way (dynamic_capacity_parts/protocols.py). What is trained is kept, by default in the folder
-`networks` of the output, where another run finds it: `--networks` shares it between table 1 and
-figures 2 and 3.
+Without `--data`, the paper's data sets and training protocols are used. Other data sets use a short
+protocol (dynamic_capacity_experiment/training.py). Trained networks are stored, by default in the
+folder `checkpoints` of the output, and loaded by later runs: table 1 and figures 2 and 3 can share
+them with `--checkpoint-dir`.
 
 Reference: Almahairi et al., Dynamic Capacity Networks (2016), tables 1 and 2, figures 2, 3 and 5.
 """
@@ -18,97 +18,139 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from types import ModuleType
+from pathlib import Path
+from typing import Any
 
-import tensorflow as tf
-from dynamic_capacity_parts import figure2, figure3, figure5, options, report, table1, table2
-from dynamic_capacity_parts.training import Job, Training, train
-from program_parts import files, markdown
-from program_parts.processes import in_processes
+from dynamic_capacity_experiment import cluttered, figures, numbers, training
+from dynamic_capacity_experiment.training import Job
+from harness import reports
+from harness.options import (
+    add_checkpoint_options,
+    add_options,
+    add_run_options,
+    check_experiment_options,
+    fraction,
+    output_folder,
+    positive_float,
+    positive_int,
+)
+from harness.programs import Experiment, export_model, run_program, train_jobs
 
-import keras_attention as ka
-
-TABLES = {1: table1, 2: table2}
-FIGURES = {2: figure2, 3: figure3, 5: figure5}
+OUTPUT = Path("runs/dynamic_capacity")
+TABLES = {1: cluttered.TABLE, 2: numbers.TABLE}
+CLUTTERED = ("table 1", "figure 2", "figure 3")
+TRAINED = (*CLUTTERED, "table 2")
+# Options that do not apply to all tables and figures.
+EXPERIMENTS = {
+    **dict.fromkeys(("size", "test_draws", "validation"), CLUTTERED),
+    "rounds": ("table 1",),
+    "patches": ("figure 3",),
+    "width": ("table 2", "figure 5"),
+    "test_size": ("table 2",),
+    "momentum": ("table 2",),
+    **dict.fromkeys(("data", "train_size", "batch_size", "epochs", "steps"), TRAINED),
+    **dict.fromkeys(("learning_rate", "weight_decay", "export", "checkpoint_dir"), TRAINED),
+}
 
 
 def main() -> int:
-    """Trains each network with each seed, reports; returns the exit code: 2 for what cannot be."""
-    given = options.read(__doc__.splitlines()[0])
-    # Many networks in one process are meant: no warnings that each is traced.
-    tf.get_logger().setLevel("ERROR")
-    kind = TABLES[given.table] if given.table else FIGURES[given.figure]
-    try:
-        jobs = kind.jobs(given)
+    """Trains each network with each seed and reports; returns the exit code."""
+    options = read_options()
+    experiment = TABLES[options.table] if options.table else figures.FIGURES[options.figure]
+
+    def prepare() -> list[Job]:
+        jobs = experiment.jobs(options)
         check(jobs)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    with files.logged(given.output / "log.txt"):
-        done = run(given, jobs)
-        text = kind.finish(given, jobs, done)
-        print(f"\n{text}\n")
-        write_page(given, kind, jobs, text, done)
-        if given.export:
-            export(given, kind, done)
-    return 0
+        return jobs
+
+    return run_program(options.output, prepare, lambda jobs: run(options, experiment, jobs))
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    kinds.add_argument("--table", type=int, choices=[1, 2], help="digits in clutter; numbers")
+    kinds.add_argument(
+        "--figure",
+        type=int,
+        choices=list(figures.FIGURES),
+        help="effect of hints; error by number of patches; multiply-accumulates by image size",
+    )
+    parser.add_argument("--data", metavar="NAME", help="data set (the paper's)")
+    group = parser.add_argument_group("digits in clutter", "--table 1, --figure 2, --figure 3")
+    add_options(
+        group,
+        positive_int,
+        size="side of the images in pixels (100)",
+        test_draws="number of images generated from each test digit",
+        rounds="number of timed batches, --table 1 (9)",
+    )
+    group.add_argument(
+        "--validation",
+        action="store_true",
+        default=None,
+        help="hold out a fifth of the training digits and test on these, for model selection",
+    )
+    numbers_of_patches = "numbers of patches, --figure 3 (1 to 24)"
+    add_options(group, positive_int, nargs="+", patches=numbers_of_patches)
+    group = parser.add_argument_group("numbers", "--table 2; --width also for --figure 5")
+    add_options(group, positive_float, width="factor of the channels (1)")
+    add_options(group, positive_int, test_size="number of generated test images (1,000)")
+    group = parser.add_argument_group(
+        "protocol", "by default, the paper's on its data, otherwise a short one"
+    )
+    add_options(
+        group,
+        positive_int,
+        train_size="number of training images",
+        epochs="number of epochs; errors are measured after each",
+        steps="total number of steps (one pass over the data per epoch)",
+        batch_size="batch size",
+    )
+    add_options(group, positive_float, learning_rate="initial learning rate")
+    add_options(group, fraction, momentum="momentum of SGD, --table 2", weight_decay="weight decay")
+    add_checkpoint_options(parser)
+    add_run_options(parser, f"{OUTPUT}_table1")
+    options = parser.parse_args(arguments)
+    check_experiment_options(parser, options, EXPERIMENTS)
+    options.validation = bool(options.validation)
+    options.output = output_folder(options, OUTPUT)
+    options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
+    return options
 
 
 def check(jobs: Sequence[Job]) -> None:
-    """Finds out whether the data are to be had and the networks can be built.
+    """Checks that the data sets can be loaded and the networks built.
 
     Raises:
-        ValueError: For options that cannot be.
-        ConnectionError: Where the data are neither here nor to be downloaded.
+        ValueError: If options are invalid.
+        ConnectionError: If a data set is neither stored nor can be downloaded.
     """
     for job in {job.label: job for job in jobs}.values():
-        job.protocol.steps_of_epoch(int(job.training().cardinality()))
+        job.protocol.steps_per_epoch(int(job.training_data().cardinality()))
         job.model()
 
 
-def run(given: argparse.Namespace, jobs: Sequence[Job]) -> list[Training]:
-    """Trains all; prints each."""
-    done: list[Training] = []
-    if not jobs:
-        return done
-    for training in in_processes(partial(train, given.networks), jobs, given.processes):
-        done.append(training)
-        print(report.line_of(training), flush=True)
-        files.write_csv(given.output / "results.csv", report.records(done))
-        files.write_csv(given.output / "curves.csv", report.epochs(done))
-    return done
-
-
-def export(given: argparse.Namespace, kind: ModuleType, done: Sequence[Training]) -> None:
-    """Writes the first seed's networks for serving."""
-    first = [one for one in done if one.job.seed == done[0].job.seed and not one.diverged]
-    for name, model in kind.served(first):
-        path = given.output / "exported" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ka.export.export_saved_model(model, path, overwrite=True)
-        print(f"wrote {path}")
-
-
-def write_page(
-    given: argparse.Namespace,
-    kind: ModuleType,
-    jobs: Sequence[Job],
-    text: str,
-    done: Sequence[Training],
-) -> None:
-    """Writes the markdown, where it is asked for."""
-    if not given.markdown:
-        return
+def run(options: argparse.Namespace, experiment: Experiment, jobs: Sequence[Any]) -> None:
+    """Trains all jobs, prints and writes the report, and exports the networks if requested."""
+    train = partial(training.train, options.checkpoint_dir)
+    results = train_jobs(train, jobs, options, training.line_of, training.records, training.curves)
+    text = experiment.finish(options, jobs, results)
+    print(f"\n{text}\n")
     data = "".join(f" on {name}" for name in dict.fromkeys(job.data for job in jobs))
-    page = markdown.page(
-        f"Dynamic Capacity Networks, {kind.TITLE}{data}",
-        markdown.command("dynamic_capacity.py"),
-        kind.notes(given, jobs),
+    reports.write_page(
+        options.markdown,
+        f"Dynamic Capacity Networks, {experiment.title}{data}",
+        "dynamic_capacity.py",
+        experiment.notes(options, jobs),
         text,
-        report.every_training(done) if done else "",
+        experiment.trainings(results) if results else "",
     )
-    files.write_text(given.markdown, page)
-    print(f"wrote {given.markdown}")
+    if options.export:
+        first = [one for one in results if one.job.seed == results[0].job.seed]
+        for name, model in experiment.exported([one for one in first if not one.diverged]):
+            export_model(model, options.output, name)
 
 
 if __name__ == "__main__":

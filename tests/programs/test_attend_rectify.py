@@ -1,4 +1,4 @@
-"""The program of figure 4 and tables 1 to 3: rows, protocols, the paper's figures, small runs."""
+"""Attend and rectify program: rows, protocols, published numbers, short runs."""
 
 import csv
 import sys
@@ -8,23 +8,13 @@ import attend_rectify
 import keras
 import numpy as np
 import pytest
-from attend_rectify_parts import (
-    backbones,
-    clutter,
-    fine_tuning,
-    options,
-    protocols,
-    table1,
-    table2,
-    table3,
-    training,
-)
-from attend_rectify_parts.clutter import BASELINE, BEST, ClutterJob
+from attend_rectify_experiment import cluttered, fine_tuning, training, wide
+from attend_rectify_experiment.cluttered import BASELINE, BEST, ClutteredJob
 
 import keras_attention as ka
-from tests.programs.here import train_in_this_process
+from tests.programs.in_process import run_in_this_process
 
-TINY = protocols.Protocol(
+TINY = training.AttendProtocol(
     "small", batch_size=4, epochs=2, train_size=20, epoch_images=8, test_draws=1, size=20
 )
 needs_several_rates = pytest.mark.skipif(
@@ -32,37 +22,32 @@ needs_several_rates = pytest.mark.skipif(
 )
 
 
-def arguments(monkeypatch, *given):
-    monkeypatch.setattr(sys, "argv", ["attend_rectify.py", *map(str, given)])
-
-
 def main(monkeypatch, *given):
-    arguments(monkeypatch, *given)
+    monkeypatch.setattr(sys, "argv", ["attend_rectify.py", *map(str, given)])
     return attend_rectify.main()
 
 
-def read(monkeypatch, *given):
-    arguments(monkeypatch, *given)
-    return options.read("")
+def read(*given):
+    return attend_rectify.read_options([*map(str, given)])
 
 
 def first_images(job):
-    """Leaves all but a few out: the bundled digits that are not for training are for testing."""
+    """Loads few images: all digits that are not for training would be for testing."""
     load = job.load
     return lambda self, split: load(self, split).take(16)
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trains on a few images without a process of its own."""
-    for job in (table1.WideJob, table3.FineJob):
+    """Trains on few images in this process."""
+    for job in (wide.WideJob, fine_tuning.FineTuningJob):
         monkeypatch.setattr(job, "load", first_images(job))
-    train_in_this_process(monkeypatch, attend_rectify)
+    run_in_this_process(monkeypatch)
 
 
 @pytest.fixture
 def without_graphs(monkeypatch):
-    """Runs operation by operation: graphs take longer to make than so few steps."""
+    """Trains eagerly: tracing graphs takes longer than so few steps."""
     compiled = training.compiled
 
     def eagerly(*given):
@@ -73,8 +58,8 @@ def without_graphs(monkeypatch):
     monkeypatch.setattr(training, "compiled", eagerly)
 
 
-def clutter_job(row, seed=0, protocol=TINY):
-    return ClutterJob(row, seed, protocol, clutter.DATA[0], 2, (2, 4))
+def cluttered_job(row, seed=0, protocol=TINY):
+    return ClutteredJob(row, seed, protocol, cluttered.DATA[0], 2, (2, 4))
 
 
 def records_of(path):
@@ -83,20 +68,22 @@ def records_of(path):
 
 
 def test_panels_share_their_rows():
-    rows = clutter.rows_of(list(clutter.PARTS))
+    rows = cluttered.rows_of(list(cluttered.PANELS))
     assert len(rows) == len({row.label for row in rows}) == 11
     assert rows.count(BEST) == 1
-    assert clutter.rows_of("e") == [BASELINE, BEST, clutter.TRANSFORMER]
-    assert [row.options["attention_depth"] for row in clutter.rows_of("b")] == [0, 1, 2, 3, 4]
+    assert cluttered.rows_of("e") == [BASELINE, BEST, cluttered.TRANSFORMER]
+    assert [row.options["attention_depth"] for row in cluttered.rows_of("b")] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("row", clutter.rows_of(list(clutter.PARTS)), ids=lambda row: row.label)
-def test_rows_are_what_they_are_called(row):
-    model = clutter_job(row).network(None)
+@pytest.mark.parametrize(
+    "row", cluttered.rows_of(list(cluttered.PANELS)), ids=lambda row: row.label
+)
+def test_networks_have_the_options_of_their_labels(row):
+    model = cluttered_job(row).network(None)
     names = [layer.name for layer in model.layers]
-    assert ("rectify" in names) is row.attends
+    assert ("rectify" in names) is row.has_attention
     assert ("transformer" in names) is (row.label == "STN")
-    if row.attends:
+    if row.has_attention:
         head = model.get_layer("rectify")
         assert head.heads == row.options["attention_width"]
         assert (head.overlap_weight == 0) is (row.label == "unregularized")
@@ -104,64 +91,63 @@ def test_rows_are_what_they_are_called(row):
         assert (head.gates == "mean") is (row.label == "without gates")
 
 
-def test_every_pass_draws_anew_and_every_test_the_same():
-    job = clutter_job(BASELINE)
-    data, steps = training.endless(job)
+def test_training_images_change_in_every_epoch_and_test_images_do_not():
+    job = cluttered_job(BASELINE)
+    data, steps = training.training_batches(job)
     assert steps == 2
     first, second = (images.numpy() for images, _ in data.take(10).rebatch(20))
     pixels = [np.sort(images.reshape(20, -1).sum(axis=1)) for images in (first, second)]
     assert not np.array_equal(*pixels)
-    tests = [clutter_job(row, seed).load("test") for row, seed in ((BASELINE, 5), (BEST, 5))]
-    shown = [next(iter(images))[0].numpy() for images in tests]
-    np.testing.assert_array_equal(*shown)
+    tests = [cluttered_job(row, seed).load("test") for row, seed in ((BASELINE, 5), (BEST, 5))]
+    first_images = [next(iter(images))[0].numpy() for images in tests]
+    np.testing.assert_array_equal(*first_images)
     drawn = [next(iter(job._images("test", 2, draw)))[0].numpy() for draw in (0, 0, 1)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
 
 
-def test_the_rate_falls_where_the_protocol_says():
-    model = training.compiled(clutter_job(BASELINE), steps=50)
+def test_learning_rate_schedule_and_losses():
+    model = training.compiled(cluttered_job(BASELINE), steps=50)
     schedule = model.optimizer._learning_rate
     assert [round(float(schedule(step)), 6) for step in (30, 31)] == [0.1, 0.01]
     assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
-    attends = training.compiled(clutter_job(BEST), steps=50)
-    assert isinstance(attends.loss, ka.losses.NegativeLogLikelihood)
+    attention = training.compiled(cluttered_job(BEST), steps=50)
+    assert isinstance(attention.loss, ka.losses.NegativeLogLikelihood)
 
 
 @needs_several_rates
-def test_the_localization_learns_slower():
-    slower = training.compiled(clutter_job(clutter.TRANSFORMER), steps=50).optimizer
-    assert dict(slower.factors) == clutter.SLOWER
-    assert type(training.compiled(clutter_job(BEST), steps=50).optimizer) is keras.optimizers.SGD
+def test_localization_has_a_lower_learning_rate():
+    optimizer = training.compiled(cluttered_job(cluttered.TRANSFORMER), steps=50).optimizer
+    assert dict(optimizer.factors) == cluttered.RATE_FACTORS
+    assert type(training.compiled(cluttered_job(BEST), steps=50).optimizer) is keras.optimizers.SGD
 
 
-def test_numbers_that_are_none_are_no_score():
-    job = clutter_job(BASELINE)
+def test_weights_that_are_not_finite_have_no_score():
+    job = cluttered_job(BASELINE)
     model = job.model()
-    assert set(training.measured(job, model)) == {"error % at 2", "error % at 4"}
+    assert set(training.measure(job, model)) == {"error % at 2", "error % at 4"}
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    assert training.measured(job, model) == {}
+    assert training.measure(job, model) == {}
 
 
-def test_protocols(monkeypatch):
-    given = read(monkeypatch, "--table", 1)
-    paper = table1.protocol_of("cifar10", given)
+def test_protocols():
+    paper = wide.protocol_of("cifar10", read("--table", 1))
     assert (paper.batch_size, paper.epochs, paper.learning_rate) == (128, 200, 0.1)
     assert [round(share * paper.epochs) for share in paper.drops] == [60, 120, 160]
-    fine = table3.protocol_of("cars196", given)
+    given = ("--table", 3, "--data", "cars196", "--seeds", 0)
+    fine = fine_tuning.jobs_of(read(*given))[0].protocol
     assert (fine.batch_size, fine.learning_rate, fine.patience) == (64, 1e-3, 10)
     assert [round(share * fine.epochs) for share in fine.drops] == [30, 60, 90]
-    small = table1.protocol_of("digits", read(monkeypatch, "--table", 1, "--epochs", 7))
+    small = wide.protocol_of("digits", read("--table", 1, "--epochs", 7))
     assert (small.epochs, small.train_size) == (7, 300)
-    cluttered = protocols.CLUTTERED
-    assert cluttered.epoch_images * cluttered.epochs == 200 * 200_000
+    assert training.CLUTTERED.epoch_images * training.CLUTTERED.epochs == 200 * 200_000
 
 
-def test_the_papers_figures(monkeypatch):
-    rows = table1.rows(read(monkeypatch, "--table", 1))
+def test_published_numbers():
+    rows = wide.rows_of(read("--table", 1))
     assert len(rows) == 16
-    printed = {row.label: row.printed() for row in rows if row.printed()}
-    assert printed == {
+    published = {row.label: row.published() for row in rows if row.published()}
+    assert published == {
         "WRN-40-10 on cifar10": 3.80,
         "WRN-40-10 on cifar100": 18.30,
         "WARN-28-10 on cifar10": 3.44,
@@ -169,15 +155,15 @@ def test_the_papers_figures(monkeypatch):
         "WARN-40-10 on cifar10": 3.46,
         "WARN-40-10 on cifar100": 17.82,
     }
-    fine = fine_tuning.rows_of(read(monkeypatch, "--table", 3))
-    assert [row.printed() for row in fine if row.data == "stanford_dogs"] == [89.6, 92.9]
+    fine = fine_tuning.rows_of(read("--table", 3))
+    assert [row.published() for row in fine if row.data == "stanford_dogs"] == [89.6, 92.9]
     assert len(fine) == 12
 
 
 def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
-    given = read(monkeypatch, "--table", 1, "--depths", 10, "--width", 0.5, "--train-size", 20)
-    (row, *_) = table1.rows(Namespace(**{**vars(given), "data": ["digits"]}))
-    job = table1.WideJob(row, 0, table1.protocol_of("digits", given))
+    given = read("--table", 1, "--depths", 10, "--width", 0.5, "--train-size", 20)
+    (row, *_) = wide.rows_of(Namespace(**{**vars(given), "data": ["digits"]}))
+    job = wide.WideJob(row, 0, wide.protocol_of("digits", given))
     names = [layer.name for layer in job.model().layers]
     assert "standardized" in names
     assert "cifar_augmentation" not in names
@@ -185,43 +171,40 @@ def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
     assert mean.shape == variance.shape == (1,)
     photographs = ka.datasets.load("digits", "train", train_size=20, size=32)
     colored = photographs.map(lambda image, label: (np.ones(3, "float32") * image, label))
-    monkeypatch.setattr(table1.WideJob, "load", lambda self, split: colored)
-    color = table1.WideJob(table1.rows(given)[0], 0, table1.protocol_of("cifar10", given))
+    monkeypatch.setattr(wide.WideJob, "load", lambda self, split: colored)
+    color = wide.WideJob(wide.rows_of(given)[0], 0, wide.protocol_of("cifar10", given))
     assert "cifar_augmentation" in [layer.name for layer in color.model().layers]
 
 
 @needs_several_rates
-def test_what_is_new_learns_faster(monkeypatch):
+def test_new_layers_have_a_higher_learning_rate():
     tiny = ("--backbone", "MobileNet", "--weights", "none", "--size", 32, "--data", "digits")
-    given = read(monkeypatch, "--table", 3, *tiny, "--attention-depth", 2)
-    plain, attended = (
-        fine_tuning.FineJob(row, 0, table3.protocol_of("digits", given))
-        for row in fine_tuning.rows_of(given)
-    )
+    options = read("--table", 3, *tiny, "--attention-depth", 2, "--seeds", 0)
+    plain, attention = fine_tuning.jobs_of(options)
     image, _ = next(iter(plain.load("train")))
     assert image.shape == (32, 32, 3)
     assert image.numpy().min() == -1.0
     assert image.numpy().max() > 0.9
-    model = training.compiled(attended, steps=10)
+    model = training.compiled(attention, steps=10)
     assert len(model.get_layer("rectify").modules) == 2
     assert model.output_shape == plain.network(None).output_shape == (None, 10)
     assert dict(model.optimizer.factors) == {"rectify": 10, "rectify_logits": 10}
 
 
-def test_weights_that_are_not_to_be_had(monkeypatch, capsys, tmp_path):
+def test_weights_that_cannot_be_downloaded(monkeypatch, capsys, tmp_path):
     def refuse(**options):
         raise Exception("URL fetch failure on https://...")
 
     monkeypatch.setattr(keras.applications, "ResNet50", refuse)
-    monkeypatch.setattr(backbones, "prepare", lambda name, images: images)
+    monkeypatch.setattr(fine_tuning, "preprocess", lambda name, images: images)
     given = ("--table", 3, "--data", "digits", "--size", 32, "--output", tmp_path)
     assert main(monkeypatch, *given) == 2
     assert "--weights none" in capsys.readouterr().err
 
 
-def test_a_small_figure(monkeypatch, tmp_path, in_this_process):
-    # The third takes as long and shows no more.
-    monkeypatch.setitem(clutter.PARTS, "e", (BASELINE, BEST))
+def test_short_run_of_the_figure(monkeypatch, tmp_path, in_this_process):
+    # The third row takes as long and checks nothing else.
+    monkeypatch.setitem(cluttered.PANELS, "e", (BASELINE, BEST))
     page = tmp_path / "figure4.md"
     given = ("--figure", 4, "--part", "e", "--seeds", 0, "--processes", 1, "--size", 12)
     given += ("--train-size", 1700, "--epochs", 2, "--epoch-images", 32, "--test-draws", 1)
@@ -246,7 +229,7 @@ def test_a_small_figure(monkeypatch, tmp_path, in_this_process):
     assert log.rstrip().endswith(f"wrote {page}")
 
 
-def test_small_tables(monkeypatch, tmp_path, in_this_process, without_graphs):
+def test_short_runs_of_tables_1_and_2(monkeypatch, tmp_path, in_this_process, without_graphs):
     wide = ("--data", "digits", "--depths", 10, "--width", 0.5)
     given = ("--table", 1, *wide, "--seeds", 0, "--dropouts", 0.3, "--batch-size", 8)
     given += ("--epochs", 1, "--size", 16, "--processes", 1, "--output", tmp_path)
@@ -257,7 +240,7 @@ def test_small_tables(monkeypatch, tmp_path, in_this_process, without_graphs):
     page, trained = tmp_path / "table2.md", tmp_path / "results.csv"
     trained.write_text(trained.read_text(encoding="utf-8").replace(", dropout 0.3", ""))
     given = ("--table", 2, *wide, "--size", 16, "--rounds", 2, "--forward-batch", 2)
-    given += ("--trained", trained, "--output", tmp_path / "times", "--markdown", page)
+    given += ("--errors", trained, "--output", tmp_path / "times", "--markdown", page)
     assert main(monkeypatch, *given) == 0
     text = page.read_text(encoding="utf-8")
     assert "| WRN-10-0.5 " in text
@@ -267,7 +250,7 @@ def test_small_tables(monkeypatch, tmp_path, in_this_process, without_graphs):
 
 @needs_several_rates
 @pytest.mark.slow
-def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process, without_graphs):
+def test_short_run_of_table_3(monkeypatch, tmp_path, in_this_process, without_graphs):
     page = tmp_path / "table3.md"
     given = ("--table", 3, "--data", "digits", "--backbone", "VGG16", "--weights", "none")
     given += ("--size", 32, "--batch-size", 8, "--epochs", 1, "--seeds", 0, "--processes", 1)
@@ -275,7 +258,7 @@ def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process, without_gra
     assert main(monkeypatch, *given) == 0
     records = records_of(tmp_path / "results.csv")
     assert [record["network"] for record in records] == ["VGG16", "VGG16, AD 1, AW 4"]
-    assert "not pre-trained" in page.read_text(encoding="utf-8")
+    assert "not pretrained" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -288,13 +271,13 @@ def test_a_small_fine_tuning(monkeypatch, tmp_path, in_this_process, without_gra
         (("--table", 1, "--data", "digits", "--depths", 11), "Received: depth=11"),
         (("--table", 1, "--data", "digits", "--width", 0.01), "Received: width=0.01"),
         (("--table", 2, "--data", "digits", "--dropouts", 0.3), "--dropouts must have 0"),
-        (("--table", 2, "--trained", "nowhere.csv"), "Received: --trained=nowhere.csv"),
+        (("--table", 2, "--errors", "nowhere.csv"), "Received: --errors=nowhere.csv"),
         (("--table", 3, "--backbone", "ResNet51"), "Did you mean 'ResNet50'"),
         (("--table", 3, "--data", "gtsdb"), "Received: --data=gtsdb"),
         (("--table", 3, "--data", "uec_food100", "--weights", "none"), "UEC_FOOD100_DIR"),
     ],
 )
-def test_what_cannot_be_is_one_line(monkeypatch, capsys, given, message, tmp_path):
+def test_errors_are_one_line(monkeypatch, capsys, given, message, tmp_path):
     monkeypatch.delenv("UEC_FOOD100_DIR", raising=False)
     assert main(monkeypatch, *given, "--output", tmp_path) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -305,23 +288,23 @@ def test_what_cannot_be_is_one_line(monkeypatch, capsys, given, message, tmp_pat
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("--table", 1, "--part", "b"), "--part needs --figure 4. Received: --part=b"),
+        (("--table", 1, "--part", "b"), "--part needs --figure 4. Received: --table 1"),
         (("--figure", 4, "--backbone", "ResNet50"), "--backbone needs --table 3"),
         (("--table", 1, "--rounds", 3), "--rounds needs --table 2"),
         (("--figure", 4, "--distractors", -1), "0 or more. Received: '-1'"),
         (("--figure", 4, "--learning-rate", "fast"), "a positive number. Received: 'fast'"),
-        (("--figure", 4, "--momentum", 1), "from 0 to 1. Received: '1'"),
+        (("--figure", 4, "--momentum", 1), "without 1. Received: '1'"),
         (("--table", 4), "invalid choice"),
     ],
 )
-def test_options_that_do_not_go_together(monkeypatch, capsys, given, message):
+def test_options_of_other_experiments_are_refused(monkeypatch, capsys, given, message):
     with pytest.raises(SystemExit):
         main(monkeypatch, *given)
     assert message in capsys.readouterr().err
 
 
-def test_results_of_another_table(tmp_path):
+def test_errors_of_another_table(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text("network,seed\nWRN,0\n")
     with pytest.raises(ValueError, match="--table 1"):
-        table2.read_errors(path)
+        wide.read_errors(path)

@@ -1,4 +1,4 @@
-"""The program of Dynamic Capacity Networks: small runs, what they share, what cannot be."""
+"""Dynamic capacity program: short runs, shared checkpoints, error messages."""
 
 import csv
 import re
@@ -9,32 +9,19 @@ import dynamic_capacity
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from dynamic_capacity_parts import (
-    clock,
-    cluttered,
-    figure2,
-    figure3,
-    figure5,
-    numbers,
-    options,
-    paper,
-    protocols,
-    report,
-    table1,
-    table2,
-    training,
-)
-from dynamic_capacity_parts.clock import Times
-from dynamic_capacity_parts.cluttered import Clutter, ClutteredJob
-from dynamic_capacity_parts.training import Training
+from dynamic_capacity_experiment import cluttered, figures, numbers, training
+from dynamic_capacity_experiment.cluttered import ClutteredImages, ClutteredJob, Times
+from dynamic_capacity_experiment.training import DCNResult
+from harness import reports
+from harness import training as harness_training
 
 import keras_attention as ka
+from tests.programs.in_process import run_in_this_process
 
-# The whole of the bundled digits but 17.
+# All but 17 of the bundled digits.
 IMAGES = ("--data", "cluttered_digits", "--size", 40, "--train-size", 1780, "--test-draws", 1)
 SHORT = ("--epochs", 2, "--steps", 2, "--batch-size", 2, "--seeds", 0)
-PROTOCOL = replace(protocols.CLUTTERED_SMALL, batch_size=2, epochs=2, steps=2)
+PROTOCOL = replace(training.CLUTTERED_SMALL, batch_size=2, epochs=2, steps=2)
 DCN = "DCN, 6 patches, 2 scales"
 NUMBERS = ("--data", "number_photographs", "--width", 0.05, "--test-size", 2, "--train-size", 64)
 
@@ -44,9 +31,8 @@ def main(patch, *given):
     return dynamic_capacity.main()
 
 
-def read(patch, *given):
-    patch.setattr(sys, "argv", ["dynamic_capacity.py", *map(str, given)])
-    return options.read("")
+def read(*given):
+    return dynamic_capacity.read_options([*map(str, given)])
 
 
 def records_of(path):
@@ -56,10 +42,7 @@ def records_of(path):
 
 @pytest.fixture(scope="module")
 def in_this_process():
-    """Trains without a process of its own, as its settings would stay, and without graphs.
-
-    These take longer to make than so few steps.
-    """
+    """Trains eagerly in this process: tracing graphs takes longer than so few steps."""
     compiled = training.compiled
 
     def eagerly(*given):
@@ -67,18 +50,11 @@ def in_this_process():
         model.run_eagerly = True
         return model, steps
 
-    inline = lambda function, jobs, processes: (function(job, 1) for job in jobs)  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in (
-            (tf.config.threading, "set_intra_op_parallelism_threads"),
-            (tf.config.experimental, "enable_op_determinism"),
-        ):
-            patch.setattr(module, name, lambda *settings: None)
-        for module in (dynamic_capacity, figure3, table2):
-            patch.setattr(module, "in_processes", inline)
+        run_in_this_process(patch)
         patch.setattr(training, "compiled", eagerly)
-        for kind in (cluttered, numbers):
-            patch.setattr(kind, "error_of", without_graphs(kind.error_of))
+        for module, name in ((harness_training, "error_percent"), (numbers, "number_error")):
+            patch.setattr(module, name, without_graphs(getattr(module, name)))
         yield patch
 
 
@@ -92,12 +68,12 @@ def without_graphs(error_of):
 
 @pytest.fixture(scope="module")
 def trained(in_this_process, tmp_path_factory):
-    """The folder of a small table 1."""
+    """Output folder of a short run of table 1."""
     folder = tmp_path_factory.mktemp("table1")
     given = ("--table", 1, *IMAGES, *SHORT, "--output", folder, "--markdown", folder / "page.md")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            clock,
+            cluttered,
             "time_jobs",
             lambda jobs, rounds: {job.label: Times(1.0, 0.25) for job in jobs},
         )
@@ -105,28 +81,28 @@ def trained(in_this_process, tmp_path_factory):
     return folder
 
 
-def test_table_1_writes_records_curves_and_a_page(trained):
+def test_table_1_writes_results_curves_and_report(trained):
     records = records_of(trained / "results.csv")
-    assert [record["network"] for record in records] == list(paper.TABLE1)
+    assert [record["network"] for record in records] == list(cluttered.TABLE1)
     assert all(0 <= float(record["error_percent"]) <= 100 for record in records)
     curves = records_of(trained / "curves.csv")
     assert [line["epoch"] for line in curves] == ["1", "2"] * 4
     assert [bool(line["distance"]) for line in curves] == [False] * 4 + [True] * 4
     page = (trained / "page.md").read_text(encoding="utf-8")
     assert re.search(r"\| DCN with hints +\| [\d.]+ +\| 1.39 ", page)
-    assert "1000                  | 250" in page
+    assert re.search(r"\| 1000 +\| 250 ", page)
     assert len(records_of(trained / "times.csv")) == 4
     assert not training_of(trained).network().compiled
 
 
 def training_of(folder, row=cluttered.WITH_HINTS):
-    images = Clutter("cluttered_digits", 40, 1780, 1)
+    images = ClutteredImages("cluttered_digits", 40, 1780, 1)
     job = ClutteredJob(row.label, "cluttered_digits", 0, PROTOCOL, row, images)
-    return training.train(folder / "networks", job, 1)
+    return training.train(folder / "checkpoints", job, 1)
 
 
-def test_figures_take_what_table_1_trained(trained, monkeypatch, tmp_path, capsys):
-    shared = (*IMAGES, *SHORT, "--networks", trained / "networks")
+def test_figures_load_the_networks_of_table_1(trained, monkeypatch, tmp_path, capsys):
+    shared = (*IMAGES, *SHORT, "--checkpoint-dir", trained / "checkpoints")
     assert main(monkeypatch, "--figure", 2, *shared, "--output", tmp_path) == 0
     assert capsys.readouterr().out.count("by an earlier run") == 2
     points = records_of(tmp_path / "figure2.csv")
@@ -134,10 +110,10 @@ def test_figures_take_what_table_1_trained(trained, monkeypatch, tmp_path, capsy
     assert (tmp_path / "figure2.png").stat().st_size > 1000
 
 
-def test_figure_3_has_the_same_weights_with_other_patches(
+def test_figure_3_changes_only_the_number_of_patches(
     trained, monkeypatch, tmp_path, in_this_process
 ):
-    shared = (*IMAGES, *SHORT, "--networks", trained / "networks", "--output", tmp_path)
+    shared = (*IMAGES, *SHORT, "--checkpoint-dir", trained / "checkpoints", "--output", tmp_path)
     assert main(monkeypatch, "--figure", 3, *shared, "--patches", 1, 8) == 0
     lines = records_of(tmp_path / "figure3.csv")
     assert [line["patches"] for line in lines] == ["1", "8"]
@@ -152,17 +128,19 @@ def test_figure_3_has_the_same_weights_with_other_patches(
         assert (tmp_path / name).stat().st_size > 1000
 
 
-def test_patches_are_where_the_refiner_reads(trained):
-    records = figure3.chosen(training_of(trained))
-    assert len(records) == figure3.IMAGES * 8
+def test_patch_positions_are_those_of_the_refiner(trained):
+    records = figures.patch_positions(training_of(trained))
+    assert len(records) == figures.SHOWN_IMAGES * 8
     assert [record["rank"] for record in records[:8]] == list(range(1, 9))
-    assert {(record["top"] + 1) % 4 for record in records} == {0}, "strides of 4, 1 pixel earlier"
+    assert {(record["top"] + 1) % 4 for record in records} == {0}, "stride 4, offset 1"
     assert {(record["height"], record["width"]) for record in records} == {(14, 14)}
 
 
-def test_validation_leaves_out_training_digits():
-    images = Clutter("cluttered_digits", 40, 1780, 1, validation=True)
-    counts = [int(part.cardinality()) for part in (images.training(0), images.test(0).unbatch())]
+def test_validation_holds_out_training_digits():
+    images = ClutteredImages("cluttered_digits", 40, 1780, 1, validation=True)
+    counts = [
+        int(part.cardinality()) for part in (images.training_data(0), images.test(0).unbatch())
+    ]
     assert counts[0] == 1780 - 356
     labels = np.concatenate([labels for _, labels in images.test(0)])
     assert len(labels) == 356
@@ -170,15 +148,15 @@ def test_validation_leaves_out_training_digits():
     np.testing.assert_array_equal(*again)
 
 
-def test_times_are_by_network(in_this_process):
+def test_times_by_network(in_this_process):
     row = cluttered.COARSE
-    images = Clutter("cluttered_digits", 40, 1780)
+    images = ClutteredImages("cluttered_digits", 40, 1780)
     job = ClutteredJob(row.label, "cluttered_digits", 0, PROTOCOL, row, images)
-    times = clock.time_jobs([job], 1)
+    times = cluttered.time_jobs([job], 1)
     assert times["coarse"].step > 0 < times["coarse"].forward
 
 
-def test_verdicts_compare_means():
+def test_verdict_compares_means():
     def of(label, *errors):
         return [made(label, seed, error) for seed, error in enumerate(errors)]
 
@@ -188,57 +166,62 @@ def test_verdicts_compare_means():
         for label, errors in zip(labels, ((4, 6), (2, 2), (1, 2), (2, 3)), strict=True)
         for one in of(label, *errors)
     ]
-    lines = table1.verdict(done).splitlines()
+    lines = cluttered.verdict(done).splitlines()
     assert [": yes," in line for line in lines] == [True, True, False]
     assert "2.50 % and 5.00 %" in lines[0]
     diverged = [one for one in done if one.job.label != "coarse"] + of("coarse", None)
-    assert "not to be compared" in table1.verdict(diverged)
+    assert "no comparison" in cluttered.verdict(diverged)
 
 
 def made(label, seed, error, distances=()):
     job = ClutteredJob(label, "cluttered_digits", seed, PROTOCOL, cluttered.COARSE, None)
     scores = {} if error is None else {"error %": float(error)}
     curve = [{"epoch": 1, "distance": distance} for distance in distances]
-    return Training(job, None, 1.0, 2, 1, 1, 1, curve, scores)
+    return DCNResult(
+        job=job,
+        seconds=1.0,
+        steps=2,
+        parameters=1,
+        macs=1,
+        executed_macs=1,
+        curve=curve,
+        scores=scores,
+    )
 
 
-def test_what_diverged_is_left_out():
+def test_reports_leave_out_diverged_trainings():
     done = [
         made("DCN w/o hints", seed, error, (4.0, 2.0 * seed))
         for seed, error in enumerate((9, None, 5))
     ]
-    assert report.spread(done).startswith("7.00 +- 2.83 (1 of 3 diverged)")
-    assert report.line_of(done[1]) == "DCN w/o hints, seed 1: diverged, trained in 1 s"
-    points = figure2.points(done)
+    assert reports.spread_of(done, "error %").startswith("7.00 +- 2.83 (1 of 3 diverged)")
+    assert training.line_of(done[1]) == "DCN w/o hints, seed 1: diverged, trained in 1 s"
+    points = figures.distances(done)
     assert [point["distance"] for point in points] == [4.0, 2.0]
 
 
 def test_protocols():
-    small = protocols.CLUTTERED_SMALL
-    rate = small.rate(2000)
-    assert [round(float(rate(step)), 6) for step in (0, 1600, 1601, 1999)] == [
-        1e-3,
-        1e-3,
-        1e-4,
-        1e-4,
-    ]
-    assert isinstance(small.optimizer(2000), keras.optimizers.Adam)
-    assert protocols.CLUTTERED.rate(10) == 1e-3
-    sgd = protocols.NUMBERS.optimizer(100)
+    small = training.CLUTTERED_SMALL
+    rate = small.schedule(2000)
+    rates = [round(float(rate(step)), 6) for step in (0, 1600, 1601, 1999)]
+    assert rates == [1e-3, 1e-3, 1e-4, 1e-4]
+    assert isinstance(small.make_optimizer(2000), keras.optimizers.Adam)
+    assert training.CLUTTERED.schedule(10) == 1e-3
+    sgd = training.NUMBERS.make_optimizer(100)
     assert sgd.momentum == 0.9
-    assert float(protocols.NUMBERS.rate(100)(100)) == pytest.approx(1e-4)
-    assert protocols.CLUTTERED.steps_of_epoch(60_000) == 937
+    assert float(training.NUMBERS.schedule(100)(100)) == pytest.approx(1e-4)
+    assert training.CLUTTERED.steps_per_epoch(60_000) == 937
 
 
-def test_lines_of_table_2_are_the_papers():
-    assert [row.label for row in numbers.ROWS] == list(paper.TABLE2)
+def test_rows_of_table_2_are_those_of_the_paper():
+    assert [row.label for row in numbers.ROWS] == list(numbers.TABLE2)
 
 
 @pytest.mark.slow
-def test_a_small_table_2(monkeypatch, tmp_path, in_this_process):
+def test_short_run_of_table_2(monkeypatch, tmp_path, in_this_process):
     rows = [row for row in numbers.ROWS if row.label in ("soft attention, 1 scale", DCN)]
     monkeypatch.setattr(numbers, "ROWS", rows)
-    monkeypatch.setattr(numbers, "WATCHED", 2)
+    monkeypatch.setattr(numbers, "CURVE_IMAGES", 2)
     served = {}
     monkeypatch.setattr(
         ka.export, "export_saved_model", lambda model, path, overwrite: served.update({path: model})
@@ -252,33 +235,33 @@ def test_a_small_table_2(monkeypatch, tmp_path, in_this_process):
     assert re.search(rf"\| {DCN} +\| [\d.]+ +\| 18.2 ", text)
     assert [path.name.split("_")[0] for path in served] == ["coarse", "fine", "DCN"]
     assert list(served.values())[-1].get_layer("refiner").patches == 3
-    # What was measured is not measured again.
-    pair = next(iter(table2.pairs(trained_by(monkeypatch, given))))
-    monkeypatch.setattr(numbers, "error_of", None)
-    assert numbers.measure(numbers.Measure(rows[0], *pair), 1)["row"] == rows[0].label
+    # Stored measurements are loaded.
+    pair = next(iter(numbers.pairs(trained_by(given))))
+    monkeypatch.setattr(numbers, "number_error", None)
+    assert numbers.measure(numbers.Measurement(rows[0], *pair), 1)["row"] == rows[0].label
 
 
-def trained_by(monkeypatch, given):
-    found = read(monkeypatch, *given)
-    return [training.train(found.networks, job, 1) for job in table2.jobs(found)]
+def trained_by(given):
+    options = read(*given)
+    return [training.train(options.checkpoint_dir, job, 1) for job in numbers.jobs_of(options)]
 
 
-def test_whole_numbers_count():
+def test_number_error_counts_whole_numbers():
     labels = np.array([[0, 7, 10, 10, 10, 10], [1, 4, 2, 10, 10, 10]])
-    answers = [np.eye(5)[labels[:, 0]], *(np.eye(11)[labels[:, i]] for i in range(1, 6))]
-    answers[2] = answers[2][[0, 0]]
+    outputs = [np.eye(5)[labels[:, 0]], *(np.eye(11)[labels[:, i]] for i in range(1, 6))]
+    outputs[2] = outputs[2][[0, 0]]
 
-    class Known:
+    class FixedModel:
         def predict_on_batch(self, images):
-            return answers
+            return outputs
 
-    assert numbers.error_of(Known(), [[(None, labels)]]) == 50.0
+    assert numbers.number_error(FixedModel(), [[(None, labels)]]) == 50.0
 
 
-def test_figure_5_counts_without_training(monkeypatch, tmp_path):
-    places = {"numbers": slice(1), "digits in clutter": slice(2, 3)}
-    panels = {name: (sizes[places[name]], rows) for name, (sizes, rows) in figure5.PANELS.items()}
-    monkeypatch.setattr(figure5, "PANELS", panels)
+def test_figure_5_needs_no_training(monkeypatch, tmp_path):
+    shown = {"numbers": slice(1), "digits in clutter": slice(2, 3)}
+    panels = {name: (sizes[shown[name]], rows) for name, (sizes, rows) in figures.PANELS.items()}
+    monkeypatch.setattr(figures, "PANELS", panels)
     page = tmp_path / "page.md"
     given = ("--figure", 5, "--width", 0.25, "--output", tmp_path, "--markdown", page)
     assert main(monkeypatch, *given) == 0
@@ -299,7 +282,7 @@ def test_figure_5_counts_without_training(monkeypatch, tmp_path):
         (("--table", 2, *NUMBERS, "--width", 0.01), "width"),
     ],
 )
-def test_what_cannot_be_is_one_line(monkeypatch, capsys, given, message, tmp_path):
+def test_errors_are_one_line(monkeypatch, capsys, given, message, tmp_path):
     assert main(monkeypatch, *given, "--output", tmp_path) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ")
@@ -316,7 +299,7 @@ def test_what_cannot_be_is_one_line(monkeypatch, capsys, given, message, tmp_pat
         (("--table", 3), "invalid choice"),
     ],
 )
-def test_options_that_do_not_go_together(monkeypatch, capsys, given, message):
+def test_options_of_other_experiments_are_refused(monkeypatch, capsys, given, message):
     with pytest.raises(SystemExit):
         main(monkeypatch, *given)
     assert message in capsys.readouterr().err

@@ -1,0 +1,232 @@
+"""Table 3: fine-tuning of pretrained networks with and without attention modules.
+
+Reference: Rodriguez et al., Attend and Rectify (2018), section 4.4 and table 3.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from harness import reports
+from harness.programs import Experiment
+
+import keras_attention as ka
+from attend_rectify_experiment.training import (
+    FINE_TUNING,
+    FINE_TUNING_SMALL,
+    Job,
+    all_trainings,
+    check_image_data,
+    choose_protocol,
+    comparison,
+)
+from keras_attention.utils.validation import did_you_mean
+
+BACKBONE = "ResNet50"
+DEPTH, HEADS = 3, 4
+# Factor of the learning rate of attention modules, gates and classifier.
+RATE_FACTOR = 10
+CLASSIFIER, ADDED_LAYERS = "classifier", ("rectify", "rectify_logits")
+# Part of the message of Keras if weights cannot be downloaded.
+DOWNLOAD_FAILED = "URL fetch failure"
+# Accuracies in percent of the backbone WRN-50-4 without and with attention modules.
+TABLE3 = {
+    "stanford_dogs": (89.6, 92.9),
+    "uec_food100": (84.3, 85.5),
+    "cars196": (88.5, 90.0),
+    "adience_gender": (93.9, 94.6),
+    "adience_age": (57.4, 59.7),
+    "caltech_birds2011": (84.3, 85.6),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network of keras.applications on a data set.
+
+    Attributes:
+        backbone: Name in keras.applications.
+        weights: `"imagenet"`, or None for random weights.
+        depth: Number of attention modules; 0 for the plain network.
+        width: Number of heads of each module.
+        gradient_scale: Factor of the gradients from the modules into the network.
+        data: Data set, by its name in `ka.datasets`.
+    """
+
+    backbone: str
+    weights: str | None
+    depth: int
+    width: int
+    gradient_scale: float
+    data: str
+
+    @property
+    def label(self) -> str:
+        """Network and data set."""
+        return f"{self.name} on {self.data}"
+
+    @property
+    def name(self) -> str:
+        """Network with its modules."""
+        return f"{self.backbone}, AD {self.depth}, AW {self.width}" if self.depth else self.backbone
+
+    @property
+    def has_attention(self) -> bool:
+        """True if the network has attention modules."""
+        return self.depth > 0
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the columns of CSV files that identify the row."""
+        return {"network": self.name, "weights": self.weights, "data": self.data}
+
+    def published(self) -> float | None:
+        """Returns the paper's accuracy in percent, with its own backbone."""
+        return TABLE3[self.data][self.has_attention] if self.data in TABLE3 else None
+
+
+@dataclass(frozen=True)
+class FineTuningJob(Job):
+    """A fine-tuning; the data set crops and flips the photographs."""
+
+    @property
+    def data(self) -> str:
+        """Data set, by its name in `ka.datasets`."""
+        return self.row.data
+
+    def load(self, split: str) -> tf.data.Dataset:
+        """Loads single color images with the preprocessing of the backbone."""
+        sizes = {"size": self.protocol.size, "train_size": self.protocol.train_size}
+        examples = ka.datasets.load(self.data, split, seed=self.seed, **sizes)
+        return examples.map(self._preprocess, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _preprocess(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        color = tf.image.grayscale_to_rgb(image) if image.shape[-1] == 1 else image
+        return preprocess(self.row.backbone, color), label
+
+    def network(self, activation: str | None) -> keras.Model:
+        """Builds the backbone with a new classifier and, if the row has any, attention modules."""
+        row, info = self.row, ka.datasets.find(self.data)
+        side = self.protocol.size or info.size
+        backbone = build_backbone(row.backbone, row.weights, (side, side, 3))
+        if not row.has_attention:
+            dense = keras.layers.Dense(info.classes, activation, name=CLASSIFIER, dtype="float32")
+            return keras.Model(backbone.input, dense(backbone.output))
+        return ka.surgery.add_attend_rectify(
+            backbone,
+            row.depth,
+            info.classes,
+            row.width,
+            gradient_scale=row.gradient_scale,
+            classifier_activation=activation,
+        )
+
+    def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
+        """Returns SGD with a higher learning rate for all new layers."""
+        new = ADDED_LAYERS if self.row.has_attention else (CLASSIFIER,)
+        factors = dict.fromkeys(new, RATE_FACTOR)
+        return ka.training.LayerwiseOptimizer(super().optimizer(learning_rate), factors)
+
+    def validation_data(self) -> None:
+        """Returns None: the test split is measured once."""
+
+    def scores(self, model: keras.Model) -> dict[str, float]:
+        """Returns the accuracy, as in the paper's table."""
+        return {"accuracy %": 100 - super().scores(model)["error %"]}
+
+
+def find_backbone(name: str) -> Callable[..., keras.Model]:
+    """Returns a builder of keras.applications.
+
+    Raises:
+        ValueError: If there is no such builder.
+    """
+    names = [known for known in dir(keras.applications) if known[0].isupper()]
+    if name in names:
+        return getattr(keras.applications, name)
+    raise ValueError(
+        "--backbone must be a network of keras.applications. "
+        f"Received: --backbone={name}.{did_you_mean(name, names)}"
+    )
+
+
+def build_backbone(name: str, weights: str | None, shape: tuple[int, int, int]) -> keras.Model:
+    """Builds a network without its classifier; it returns the mean of its last feature map.
+
+    Raises:
+        ConnectionError: If the weights are neither stored nor can be downloaded.
+        ValueError: If the network does not accept images of this shape.
+    """
+    builder = find_backbone(name)
+    try:
+        return builder(include_top=False, weights=weights, input_shape=shape, pooling="avg")
+    except Exception as error:
+        # Keras raises an exception of the base class.
+        if DOWNLOAD_FAILED not in str(error):
+            raise
+        raise ConnectionError(
+            f"The weights of {name} are not on this machine and could not be downloaded. Connect "
+            f"to a network once, or train from random weights with --weights none. ({error})"
+        ) from error
+
+
+def preprocess(name: str, images: Any) -> Any:
+    """Applies the preprocessing of a backbone to color images in `[0, 1]`."""
+    return sys.modules[find_backbone(name).__module__].preprocess_input(255 * images)
+
+
+def rows_of(options: Namespace) -> list[Row]:
+    """Returns the network without and with attention modules on each data set."""
+    weights = None if options.weights == "none" else options.weights
+    depth, width = options.attention_depth or DEPTH, options.attention_width or HEADS
+    scale = 1.0 if options.gradient_scale is None else options.gradient_scale
+    network = (options.backbone or BACKBONE, weights or None)
+    return [
+        Row(*network, modules, width, scale, data)
+        for data in options.data or TABLE3
+        for modules in (0, depth)
+    ]
+
+
+def jobs_of(options: Namespace) -> list[FineTuningJob]:
+    """Returns the training jobs of all rows with each seed.
+
+    Raises:
+        ValueError: If there is no such backbone, or data sets have no images with one class label.
+    """
+    find_backbone(options.backbone or BACKBONE)
+    check_image_data(options.data or ())
+    return [
+        FineTuningJob(
+            row,
+            seed,
+            choose_protocol(FINE_TUNING, FINE_TUNING_SMALL, row.data in TABLE3, options),
+        )
+        for row in rows_of(options)
+        for seed in options.seeds
+    ]
+
+
+def notes(options: Namespace, jobs: Sequence[FineTuningJob]) -> list[str]:
+    """Returns paragraphs that explain the table."""
+    weights = jobs[0].row.weights
+    pretrained = f"pretrained on {weights}" if weights else "not pretrained"
+    return [
+        *reports.protocol_notes(jobs),
+        f"{jobs[0].row.backbone}, {pretrained}; attention modules, gates and classifiers have "
+        f"{RATE_FACTOR} times the learning rate. The paper's accuracies are those of WRN-50-4 "
+        "without and with modules, on Adience over five folds; ours are those of the test fold of "
+        "`ka.datasets.load`.",
+    ]
+
+
+TABLE_3 = Experiment(
+    "table 3 (fine-tuning)",
+    jobs_of,
+    lambda options, jobs, results: comparison(jobs, results, "accuracy %", digits=1),
+    notes,
+    all_trainings,
+)

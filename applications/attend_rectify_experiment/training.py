@@ -1,0 +1,247 @@
+"""Protocols, training jobs and records of networks with attention modules.
+
+Reference: Rodriguez et al., Attend and Rectify (2018), sections 4.2 to 4.4.
+"""
+
+from abc import ABC, abstractmethod
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import tensorflow as tf
+from harness import reports, training
+from harness.protocols import OVERRIDES, Protocol
+from harness.training import TrainingResult
+
+import keras_attention as ka
+
+TEST_BATCH = 128
+
+
+@dataclass(frozen=True)
+class AttendProtocol(Protocol):
+    """Settings of a training.
+
+    Attributes:
+        epoch_images: Number of images per epoch; None for one pass over the data.
+        test_draws: Number of images generated from each test image.
+        patience: Number of epochs without a lower training loss after which training stops; None to
+            train all epochs.
+    """
+
+    nesterov: bool = True
+    drops: tuple[float, ...] = (0.3,)
+    epoch_images: int | None = None
+    test_draws: int = 1
+    patience: int | None = None
+
+    def describe(self) -> str:
+        """Returns the settings as one line of a report."""
+        text = super().describe()
+        if self.epoch_images is not None:
+            text += f", {self.epoch_images:,} images per epoch"
+        if self.patience is not None:
+            text += f", early stopping after {self.patience} epochs without a lower training loss"
+        return text
+
+
+# 100,000 test images: ten from each of the 10,000 digits.
+CLUTTERED = AttendProtocol(
+    "paper", batch_size=128, epochs=200, momentum=0.0, epoch_images=200_000, test_draws=10
+)
+CLUTTERED_SMALL = replace(
+    CLUTTERED,
+    name="small",
+    batch_size=32,
+    epochs=40,
+    train_size=300,
+    epoch_images=5120,
+    test_draws=5,
+)
+WIDE = AttendProtocol("paper", batch_size=128, epochs=200, drops=(0.3, 0.6, 0.8), drop_factor=5.0)
+WIDE_SMALL = replace(WIDE, name="small", batch_size=32, epochs=60, train_size=300)
+FINE_TUNING = AttendProtocol(
+    "paper", batch_size=64, epochs=100, learning_rate=1e-3, drops=(0.3, 0.6, 0.9), patience=10
+)
+FINE_TUNING_SMALL = replace(FINE_TUNING, name="small", batch_size=32, epochs=20, train_size=300)
+
+
+def choose_protocol(
+    paper: AttendProtocol, small: AttendProtocol, on_paper_data: bool, options: Namespace
+) -> AttendProtocol:
+    """Returns the paper's protocol on its data, otherwise the short one, with the options."""
+    protocol = paper if on_paper_data else small
+    names = ("momentum", "train_size", "epoch_images", "test_draws", "size")
+    return protocol.override(options, (*OVERRIDES, *names))
+
+
+@dataclass(frozen=True)
+class Job(ABC):
+    """Settings of a training; subclasses exist for figure 4 and the tables, with their `data`.
+
+    Attributes:
+        row: Network, with a `label`, an `identity` for CSV files, and `has_attention`.
+        seed: Random seed.
+        protocol: Training protocol.
+    """
+
+    row: Any
+    seed: int
+    protocol: AttendProtocol
+
+    @abstractmethod
+    def load(self, split: str) -> tf.data.Dataset:
+        """Loads single examples; the test split is the same for all seeds."""
+
+    @abstractmethod
+    def network(self, activation: str | None) -> keras.Model:
+        """Builds the untrained network; without an activation it returns logits."""
+
+    def model(self) -> keras.Model:
+        """Builds the trained model: the network with its preprocessing."""
+        return self.network(None)
+
+    def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
+        """Returns SGD with the same learning rate for all layers."""
+        momentum = self.protocol.momentum
+        return keras.optimizers.SGD(learning_rate, momentum, nesterov=momentum > 0)
+
+    def validation_data(self) -> tf.data.Dataset | None:
+        """Returns batches whose error is recorded after each epoch; None for none."""
+        return self.load("test").batch(TEST_BATCH)
+
+    def scores(self, model: keras.Model) -> dict[str, float]:
+        """Returns the scores of the trained model on the test split, in percent."""
+        return {"error %": training.error_percent(model, [self.load("test").batch(TEST_BATCH)])}
+
+
+def train(job: Job, threads: int) -> TrainingResult:
+    """Trains a network and measures it."""
+    training.prepare_process(job.seed, threads)
+    batches, steps = training_batches(job)
+    model, callbacks = compiled(job, steps), []
+    if job.protocol.patience is not None:
+        callbacks.append(keras.callbacks.EarlyStopping("loss", patience=job.protocol.patience))
+    history, seconds = training.fit(
+        model, batches, job.protocol, steps, callbacks, validation_data=job.validation_data()
+    )
+    return TrainingResult(
+        job=job,
+        seconds=seconds,
+        steps=steps * len(history["loss"]),
+        **training.counts(job.network("softmax")),
+        curve=curve_of(history),
+        scores=measure(job, model),
+    )
+
+
+def training_batches(job: Job) -> tuple[tf.data.Dataset, int]:
+    """Returns repeated batches of equal size, and the number of steps per epoch."""
+    examples, protocol = job.load("train"), job.protocol
+    images = protocol.epoch_images or int(examples.cardinality())
+    batches = examples.repeat().batch(protocol.batch_size, drop_remainder=True)
+    return batches, protocol.steps_per_epoch(images)
+
+
+def compiled(job: Job, steps: int) -> keras.Model:
+    """Builds and compiles the untrained model for `steps` steps per epoch."""
+    protocol, model = job.protocol, job.model()
+    if job.row.has_attention:
+        loss: keras.losses.Loss = ka.losses.NegativeLogLikelihood()
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = job.optimizer(protocol.schedule(steps * protocol.epochs))
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def curve_of(history: dict[str, Sequence[float]]) -> list[dict[str, float]]:
+    """Returns loss and errors in percent after each epoch, from the history of Keras."""
+    epochs = []
+    for index, loss in enumerate(history["loss"]):
+        line = {"epoch": index + 1, "loss": loss}
+        for name, metric in (("training_error", "accuracy"), ("test_error", "val_accuracy")):
+            if metric in history:
+                line[name] = 100 * (1 - history[metric][index])
+        epochs.append(line)
+    return epochs
+
+
+def measure(job: Job, model: keras.Model) -> dict[str, float]:
+    """Returns the scores; none if weights are not finite."""
+    return job.scores(model) if training.is_finite(model) else {}
+
+
+def line_of(result: TrainingResult) -> str:
+    """Returns the line that is printed after a training."""
+    return reports.line_of(f"{result.job.row.label}, seed {result.job.seed}", result)
+
+
+def records(results: Sequence[TrainingResult]) -> list[dict[str, Any]]:
+    """Returns the lines of `results.csv`."""
+    return [
+        {
+            **one.job.row.identity(),
+            "seed": one.job.seed,
+            **one.job.protocol.record(),
+            **reports.score_record(one, digits=4),
+        }
+        for one in results
+    ]
+
+
+def curves(results: Iterable[TrainingResult]) -> list[dict[str, Any]]:
+    """Returns the lines of `curves.csv`: every epoch of every training."""
+    return [
+        line
+        for one in results
+        for line in reports.curve_records({**one.job.row.identity(), "seed": one.job.seed}, one)
+    ]
+
+
+def of_row(row: Any, results: Iterable[TrainingResult]) -> list[TrainingResult]:
+    """Returns the results of a row, one per seed."""
+    return [result for result in results if result.job.row == row]
+
+
+def comparison(
+    jobs: Sequence[Job], results: Sequence[TrainingResult], name: str, digits: int
+) -> str:
+    """Returns a score of each row next to the paper's, as a markdown table.
+
+    Args:
+        jobs: Jobs of all rows.
+        results: Results of all jobs.
+        name: Name of the score.
+        digits: Number of decimals of the paper's scores.
+    """
+    lines = []
+    for row in dict.fromkeys(job.row for job in jobs):
+        found = of_row(row, results)
+        cells = [row.name, row.data, *reports.size_cells(found[0]), reports.spread_of(found, name)]
+        lines.append([*cells, reports.number(row.published(), digits)])
+    headings = ["network", "data", "parameters", "MACs", name, f"{name}, paper"]
+    return reports.table(headings, lines)
+
+
+def all_trainings(results: Sequence[TrainingResult]) -> str:
+    """Returns a markdown table with a line per training."""
+    cells = [([one.job.row.label, str(one.job.seed)], one) for one in results]
+    return reports.training_table(["network", "seed"], cells)
+
+
+def check_image_data(names: Iterable[str]) -> None:
+    """Checks that data sets have images with one class label each.
+
+    Raises:
+        ValueError: If one of them does not.
+    """
+    for name in names:
+        info = ka.datasets.find(name)
+        if not info.single_label or info.kind != "images":
+            raise ValueError(
+                "--data must be data sets of images with one class label each. "
+                f"Received: --data={name}"
+            )

@@ -1,0 +1,356 @@
+"""Tables 1 and 2: wide residual networks with and without attention modules.
+
+Reference: Rodriguez et al., Attend and Rectify (2018), section 4.3 and tables 1 and 2.
+"""
+
+import csv
+import statistics
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from harness import reports
+from harness.programs import Experiment
+from harness.training import TrainingResult
+
+import keras_attention as ka
+from attend_rectify_experiment.training import (
+    WIDE,
+    WIDE_SMALL,
+    AttendProtocol,
+    Job,
+    all_trainings,
+    check_image_data,
+    choose_protocol,
+    comparison,
+)
+
+BUILDERS = {"WRN": "WideResNet", "WARN": "WARN"}
+DATA = ("cifar10", "cifar100")
+PAPER_WIDTH = 10
+DEPTHS, DROPOUTS = (28, 40), (0.0, 0.3)
+FORWARD_BATCH, ROUNDS = 256, 9
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of the paper's table 2, with width 10.
+
+    Attributes:
+        parameters: Number of parameters.
+        macs: Multiply-accumulates per image, which the paper calls Flop.
+        seconds: Time to forward the 10,000 test images on the authors' GPU in batches of 256.
+        errors: Errors in percent by data set.
+    """
+
+    parameters: float
+    macs: float
+    seconds: float
+    errors: dict[str, float]
+
+
+# By network and depth. It is not published if the networks have dropout. Table 1 of the paper is
+# not readable in the available text.
+TABLE2 = {
+    ("WRN", 40): Published(56e6, 8.1e9, 0.18, {"cifar10": 3.80, "cifar100": 18.30}),
+    ("WARN", 28): Published(37e6, 5.3e9, 0.17, {"cifar10": 3.44, "cifar100": 18.26}),
+    ("WARN", 40): Published(56e6, 8.2e9, 0.18, {"cifar10": 3.46, "cifar100": 17.82}),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network on a data set.
+
+    Attributes:
+        network: `"WRN"` or `"WARN"`.
+        depth: Number of layers with weights.
+        width: Factor of the channels.
+        dropout: Dropout rate between the convolutions of a block.
+        data: Data set, by its name in `ka.datasets`.
+    """
+
+    network: str
+    depth: int
+    width: float
+    dropout: float
+    data: str
+
+    @property
+    def label(self) -> str:
+        """Network and data set."""
+        return f"{self.name} on {self.data}"
+
+    @property
+    def name(self) -> str:
+        """Network with its options."""
+        dropout = f", dropout {self.dropout:g}" if self.dropout else ""
+        return f"{self.network}-{self.depth}-{self.width:g}{dropout}"
+
+    @property
+    def has_attention(self) -> bool:
+        """True if the network has attention modules."""
+        return self.network == "WARN"
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the columns of CSV files that identify the row."""
+        return {"network": self.name, "data": self.data}
+
+    def published(self) -> float | None:
+        """Returns the error in the paper's table 2, if it has the network."""
+        if self.width != PAPER_WIDTH or self.dropout:
+            return None
+        line = TABLE2.get((self.network, self.depth))
+        return line.errors.get(self.data) if line else None
+
+
+@dataclass(frozen=True)
+class WideJob(Job):
+    """A training on whole images; photographs are shifted and flipped."""
+
+    @property
+    def data(self) -> str:
+        """Data set, by its name in `ka.datasets`."""
+        return self.row.data
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image."""
+        info = ka.datasets.find(self.data)
+        side = self.protocol.size or info.size
+        return side, side, info.channels
+
+    def load(self, split: str) -> tf.data.Dataset:
+        sizes = {"size": self.protocol.size, "train_size": self.protocol.train_size}
+        return ka.datasets.load(self.data, split, seed=self.seed, **sizes)
+
+    def network(self, activation: str | None) -> keras.Model:
+        row = self.row
+        return ka.applications.build(
+            BUILDERS[row.network],
+            depth=row.depth,
+            width=row.width,
+            input_shape=self.shape,
+            classes=ka.datasets.find(self.data).classes,
+            classifier_activation=activation,
+            dropout=row.dropout,
+        )
+
+    def model(self) -> keras.Model:
+        """Builds the network after augmentation and standardization of the images."""
+        images = x = keras.Input(self.shape, name="images")
+        # Flipped digits would not be digits.
+        if self.shape[-1] == 3:
+            x = ka.datasets.cifar_augmentation(self.shape[0], seed=self.seed)(x)
+        mean, variance = self._moments()
+        x = keras.layers.Normalization(mean=mean, variance=variance, name="standardized")(x)
+        return keras.Model(images, self.network(None)(x))
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mean and variance of each channel over the training images."""
+        batches = [images for images, _ in self.load("train").batch(1024).as_numpy_iterator()]
+        pixels = np.concatenate(batches)
+        return pixels.mean((0, 1, 2)), pixels.var((0, 1, 2))
+
+
+def rows_of(options: Namespace) -> list[Row]:
+    """Returns the rows of table 1, in which options replace its headings.
+
+    Raises:
+        ValueError: If data sets have no images with one class label each.
+    """
+    check_image_data(options.data or ())
+    return [
+        Row(network, depth, options.width or PAPER_WIDTH, dropout, data)
+        for data in options.data or DATA
+        for network in BUILDERS
+        for depth in options.depths or DEPTHS
+        for dropout in options.dropouts or DROPOUTS
+    ]
+
+
+def protocol_of(data: str, options: Namespace) -> AttendProtocol:
+    """Returns the paper's protocol on CIFAR, otherwise the short one."""
+    return choose_protocol(WIDE, WIDE_SMALL, data in DATA, options)
+
+
+def jobs_of_table1(options: Namespace) -> list[WideJob]:
+    """Returns the training jobs of all rows with each seed."""
+    return [
+        WideJob(row, seed, protocol_of(row.data, options))
+        for row in rows_of(options)
+        for seed in options.seeds
+    ]
+
+
+def table1_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
+    """Returns paragraphs that explain table 1."""
+    return [
+        *reports.protocol_notes(jobs),
+        "Images are standardized with mean and deviation of the training images; photographs are "
+        "padded by 4 pixels of their reflection, cropped and flipped. The weight decay is 5e-4. "
+        "The paper's errors are those of its table 2, which does not say if the networks have "
+        "dropout, and gives no deviations.",
+    ]
+
+
+TABLE_1 = Experiment(
+    "table 1 (CIFAR-10 and CIFAR-100)",
+    jobs_of_table1,
+    lambda options, jobs, results: comparison(jobs, results, "error %", digits=2),
+    table1_notes,
+    all_trainings,
+)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Size of a network and time to forward a batch.
+
+    Attributes:
+        job: Job of the network on its data set.
+        seconds: Median time to forward a batch.
+        images: Number of images of the batch.
+        parameters: Number of trainable parameters.
+        macs: Multiply-accumulates per image.
+    """
+
+    job: WideJob
+    seconds: float
+    images: int
+    parameters: int
+    macs: int
+
+
+def jobs_of_table2(options: Namespace) -> list[WideJob]:
+    """Returns the networks of table 1 on the first data set, without dropout.
+
+    Raises:
+        ValueError: If no network is without dropout, or the file of `--errors` is invalid.
+    """
+    if options.errors:
+        read_errors(options.errors)
+    rows = [row for row in rows_of(options) if not row.dropout]
+    if not rows:
+        raise ValueError(f"--dropouts must have 0 with --table 2. Received: {options.dropouts}")
+    return [
+        WideJob(row, options.seeds[0], protocol_of(row.data, options))
+        for row in rows
+        if row.data == rows[0].data
+    ]
+
+
+def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[Timing]:
+    """Times the untrained networks on random images, interleaved."""
+    images, generator = options.forward_batch or FORWARD_BATCH, np.random.default_rng(0)
+    models = {job: job.network("softmax") for job in jobs}
+    calls = {}
+    for job, model in models.items():
+        batch = generator.random((images, *model.input_shape[1:]), "float32")
+        calls[job] = lambda model=model, batch=batch: model.predict_on_batch(batch)
+    times = ka.inspect.interleaved_timing(calls, options.rounds or ROUNDS, warm_up=2)
+    return [
+        Timing(
+            job,
+            times[job],
+            images,
+            ka.inspect.trainable_parameters(model),
+            ka.inspect.count_macs(model),
+        )
+        for job, model in models.items()
+    ]
+
+
+def finish_table2(
+    options: Namespace, jobs: Sequence[WideJob], results: Sequence[TrainingResult]
+) -> str:
+    """Times the networks; returns sizes, times and errors next to the paper's."""
+    timings = time_networks(options, jobs)
+    records = [
+        {
+            **one.job.row.identity(),
+            "parameters": one.parameters,
+            "macs": one.macs,
+            "images": one.images,
+            "ms_per_batch": round(1e3 * one.seconds, 3),
+        }
+        for one in timings
+    ]
+    reports.write_csv(options.output / "results.csv", records)
+    errors = read_errors(options.errors) if options.errors else {}
+    data = list(dict.fromkeys(row.data for row in rows_of(options)))
+    lines = [
+        [
+            one.job.row.name,
+            *reports.size_cells(one),
+            f"{1e3 * one.seconds:.1f}",
+            _ratio(one, timings),
+            *(reports.number(errors.get((one.job.row.name, name))) for name in data),
+            *_published_cells(one.job.row),
+        ]
+        for one in timings
+    ]
+    headings = ["network", "parameters", "MACs", "ms per batch", "ratio to WRN"]
+    headings += [f"error %, {name}" for name in data]
+    headings += ["parameters, paper", "GFlop, paper", "s for 10,000 images, paper"]
+    return reports.table(headings, lines)
+
+
+def read_errors(path: Path) -> dict[tuple[str, str], float]:
+    """Reads the mean errors by network and data set from `results.csv` of table 1.
+
+    Raises:
+        ValueError: If the file does not exist or is another file.
+    """
+    if not path.is_file():
+        raise ValueError(f"--errors must be a file. Received: --errors={path}")
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    column = "error_percent"
+    if not lines or not {"network", "data", column} <= set(lines[0]):
+        raise ValueError(f"--errors must be the results.csv of --table 1. Received: {path}")
+    found: dict[tuple[str, str], list[float]] = {}
+    for line in lines:
+        if line[column]:
+            found.setdefault((line["network"], line["data"]), []).append(float(line[column]))
+    return {key: statistics.mean(values) for key, values in found.items()}
+
+
+def _ratio(timing: Timing, timings: Sequence[Timing]) -> str:
+    """Returns the time relative to the plain network of the same depth."""
+    row = timing.job.row
+    plain = [
+        one.seconds
+        for one in timings
+        if one.job.row.network == "WRN" and one.job.row.depth == row.depth
+    ]
+    return f"{timing.seconds / plain[0]:.3f}"
+
+
+def _published_cells(row: Row) -> list[str]:
+    line = TABLE2.get((row.network, row.depth)) if row.width == PAPER_WIDTH else None
+    if line is None:
+        return [reports.NONE] * 3
+    parameters = ka.inspect.short_number(line.parameters)
+    return [parameters, f"{line.macs / 1e9:.1f}", f"{line.seconds:.2f}"]
+
+
+def table2_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
+    """Returns paragraphs that explain table 2."""
+    return [
+        f"Time to forward {options.forward_batch or FORWARD_BATCH} images: median of "
+        f"{options.rounds or ROUNDS} calls, interleaved in one process. The ratio is relative to "
+        "the WRN of the same depth. The paper counts multiply-accumulates, and its time is that of "
+        "10,000 images in batches of 256 on a GPU. Errors are means of the trainings of table 1, "
+        "if --errors names its results.csv.",
+    ]
+
+
+TABLE_2 = Experiment(
+    "table 2 (sizes and times)", jobs_of_table2, finish_table2, table2_notes, all_trainings
+)

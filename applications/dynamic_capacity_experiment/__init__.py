@@ -1,0 +1,1 @@
+"""Modules of the program `dynamic_capacity.py`."""

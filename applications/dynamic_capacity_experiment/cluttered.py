@@ -1,0 +1,318 @@
+"""Digits in clutter: networks, images and training jobs of table 1 and figures 2 and 3; table 1.
+
+Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 4.1 and table 1.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from harness import reports, training
+from harness.programs import Experiment
+
+import keras_attention as ka
+from dynamic_capacity_experiment.training import (
+    CLUTTERED,
+    CLUTTERED_SMALL,
+    ERROR,
+    DCNResult,
+    Job,
+    all_trainings,
+    choose_protocol,
+    compiled,
+    notes,
+    of_label,
+)
+
+DATA = ("cluttered_mnist", "cluttered_digits")
+PREFIX = "cluttered_"
+HINT_WEIGHT = 0.01
+# Number of images generated from each test digit, on the paper's data and on others.
+TEST_DRAWS = {True: 1, False: 5}
+# Test images have seeds from 0; those whose error is recorded after each epoch have another one.
+CURVE_SEED = 1000
+TEST_BATCH = 128
+# For validation, every fifth digit in a fixed random order is held out.
+HELD_OUT, HELD_OUT_SEED = 5, 0
+# Sides of an image, of its digit and of a distractor, in pixels.
+IMAGE, DIGIT, DISTRACTOR = 100, 28, 8
+# Test errors on Cluttered MNIST in percent, and millions of multiplications (section 4.1.3).
+TABLE1 = {"coarse": 3.69, "fine": 1.70, "DCN w/o hints": 1.71, "DCN with hints": 1.39}
+MULTIPLICATIONS = {"fine": 84.5, "DCN w/o hints": 27.7, "DCN with hints": 27.7}
+# Margin in percent up to which an error counts as equal to that of the fine model.
+MARGIN = 0.5
+ROUNDS = 9
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network of table 1.
+
+    Attributes:
+        label: Name in the paper.
+        builder: Name in `ka.applications`.
+        options: Arguments of the builder.
+    """
+
+    label: str
+    builder: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+WITH_HINTS = Row("DCN with hints", "DCN", (("hint_weight", HINT_WEIGHT),))
+WITHOUT_HINTS = Row("DCN w/o hints", "DCN", (("hint_weight", 0.0),))
+COARSE, FINE = Row("coarse", "DCNCoarse"), Row("fine", "DCNFine")
+ROWS = (COARSE, FINE, WITHOUT_HINTS, WITH_HINTS)
+
+
+@dataclass(frozen=True)
+class ClutteredImages:
+    """Digits among patches of other digits.
+
+    Attributes:
+        data: Data set, by its name in `ka.datasets`.
+        size: Side of the images in pixels; None for that of the data set.
+        train_size: Number of training digits; None for all.
+        test_draws: Number of images generated from each test digit.
+        validation: If True, a fifth of the training digits replaces the test digits.
+    """
+
+    data: str
+    size: int | None = None
+    train_size: int | None = None
+    test_draws: int = 1
+    validation: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image."""
+        side = self.size or ka.datasets.find(self.data).size
+        return side, side, 1
+
+    def training_data(self, seed: int) -> tf.data.Dataset:
+        """Returns single images, which are generated again in every epoch."""
+        if self.validation:
+            return self._from_training_digits(seed, False, shuffle=True, augment=True)
+        return self._load("train", seed)
+
+    def tests(self) -> Iterator[tf.data.Dataset]:
+        """Yields test batches of each draw, the same for all networks and seeds."""
+        return (self.test(seed) for seed in range(self.test_draws))
+
+    def test(self, seed: int) -> tf.data.Dataset:
+        """Returns test batches of one draw."""
+        if self.validation:
+            return self._from_training_digits(seed, True).batch(TEST_BATCH)
+        return self._load("test", seed).batch(TEST_BATCH)
+
+    def _load(self, split: str, seed: int) -> tf.data.Dataset:
+        return ka.datasets.load(
+            self.data, split, seed=seed, size=self.size, train_size=self.train_size
+        )
+
+    def _from_training_digits(self, seed: int, held_out: bool, **order: bool) -> tf.data.Dataset:
+        """Returns cluttered images of the held-out training digits or of the others."""
+        side = self.shape[0]
+        digits = ka.datasets.load(
+            self.data.removeprefix(PREFIX),
+            "train",
+            1024,
+            size=round(side * DIGIT / IMAGE),
+            train_size=self.train_size,
+            shuffle=False,
+        )
+        images, labels = map(np.concatenate, zip(*digits.as_numpy_iterator(), strict=True))
+        indices = np.random.default_rng(HELD_OUT_SEED).permutation(len(labels))
+        count = len(labels) // HELD_OUT
+        chosen = indices[:count] if held_out else indices[count:]
+        sides = {"size": side, "patch_size": round(side * DISTRACTOR / IMAGE)}
+        return ka.datasets.cluttered(images[chosen], labels[chosen], seed=seed, **sides, **order)
+
+
+@dataclass(frozen=True)
+class ClutteredJob(Job):
+    """A training on digits in clutter.
+
+    Attributes:
+        row: Network.
+        images: Images.
+    """
+
+    row: Row
+    images: ClutteredImages
+
+    def model(self, **changes: Any) -> keras.Model:
+        """Builds the untrained network; `changes` override options of its builder."""
+        return ka.applications.build(
+            self.row.builder,
+            input_shape=self.images.shape,
+            weight_decay=self.protocol.weight_decay,
+            **dict(self.row.options) | changes,
+        )
+
+    def training_data(self) -> tf.data.Dataset:
+        return self.images.training_data(self.seed)
+
+    def curve_data(self) -> tf.data.Dataset:
+        return self.images.test(CURVE_SEED)
+
+    def tests(self) -> Iterator[tf.data.Dataset]:
+        return self.images.tests()
+
+    def error(self, model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
+        return training.error_percent(model, tests)
+
+    @property
+    def macs_shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    def describe(self) -> str:
+        images = self.images
+        trained = "all" if images.train_size is None else f"{images.train_size:,}"
+        tested = "a held-out fifth of these" if images.validation else "the test digits"
+        return (
+            f"{self.data}, {images.shape[0]} pixels, {trained} training digits, with clutter that "
+            f"is generated again in every epoch; tested on {tested}, {images.test_draws} images "
+            "per digit"
+        )
+
+
+def jobs_of(options: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
+    """Returns the training jobs of some rows with each seed.
+
+    Raises:
+        ValueError: If the data set has no clutter.
+    """
+    data = options.data or DATA[0]
+    if data not in DATA:
+        raise ValueError(
+            f"--data must be one of {', '.join(DATA)} with this table or figure. "
+            f"Received: --data={data}"
+        )
+    on_paper_data = ka.datasets.find(data).needs_network
+    protocol = choose_protocol(CLUTTERED, CLUTTERED_SMALL, on_paper_data, options)
+    draws = options.test_draws or TEST_DRAWS[on_paper_data]
+    images = ClutteredImages(data, options.size, options.train_size, draws, options.validation)
+    return [
+        ClutteredJob(row.label, data, seed, protocol, row, images)
+        for row in rows
+        for seed in options.seeds
+    ]
+
+
+def exported(results: Sequence[DCNResult]) -> Iterator[tuple[str, keras.Model]]:
+    """Yields the names and models to export: all trained networks."""
+    return ((one.path.stem, one.network()) for one in results)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Wall-clock time in seconds for a batch.
+
+    Attributes:
+        step: Time of a training step.
+        forward: Time of inference.
+    """
+
+    step: float
+    forward: float
+
+
+def time_jobs(jobs: Sequence[Job], rounds: int) -> dict[str, Times]:
+    """Times the networks of jobs on a batch of the first one; returns the times by label."""
+    examples = jobs[0].training_data()
+    batch = next(iter(examples.batch(jobs[0].protocol.batch_size)))
+    models = {job.label: compiled(job, examples)[0] for job in jobs}
+    steps = {label: training.training_step_call(model, batch) for label, model in models.items()}
+    forward = {label: training.inference_call(model, batch[0]) for label, model in models.items()}
+    step_times, forward_times = (
+        ka.inspect.interleaved_timing(calls, rounds, warm_up=2) for calls in (steps, forward)
+    )
+    return {label: Times(step_times[label], forward_times[label]) for label in models}
+
+
+def finish_table1(
+    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[DCNResult]
+) -> str:
+    """Times the networks; returns our results next to the paper's."""
+    first = [job for job in jobs if job.seed == jobs[0].seed]
+    times = time_jobs(first, options.rounds or ROUNDS)
+    records = [
+        {
+            "network": label,
+            "training_step_seconds": round(one.step, 5),
+            "forward_seconds": round(one.forward, 5),
+        }
+        for label, one in times.items()
+    ]
+    reports.write_csv(options.output / "times.csv", records)
+    return f"{comparison(jobs, results, times)}\n\n{verdict(results)}"
+
+
+def comparison(
+    jobs: Sequence[Job], results: Sequence[DCNResult], times: Mapping[str, Times]
+) -> str:
+    """Returns errors, sizes and times as a markdown table."""
+    headings = ["network", ERROR, "paper", "parameters", "MACs", "multiplications, paper"]
+    headings += ["executed MACs", "ms per training step", "ms per inference batch"]
+    lines = []
+    for label in dict.fromkeys(job.label for job in jobs):
+        found = of_label(label, results)
+        published = MULTIPLICATIONS.get(label)
+        lines.append(
+            [
+                label,
+                reports.spread_of(found, ERROR),
+                f"{TABLE1[label]:.2f}",
+                *reports.size_cells(found[0]),
+                reports.NONE if published is None else f"{published:g}M",
+                ka.inspect.short_number(found[0].executed_macs),
+                f"{1e3 * times[label].step:.0f}",
+                f"{1e3 * times[label].forward:.0f}",
+            ]
+        )
+    return reports.table(headings, lines)
+
+
+def verdict(results: Sequence[DCNResult]) -> str:
+    """Compares the error of the DCN with hints with the others as the paper does."""
+    means = {row.label: reports.mean_of(of_label(row.label, results), ERROR) for row in ROWS}
+    ours = means[WITH_HINTS.label]
+    lines = []
+    for row, margin, claim in (
+        (COARSE, 0.0, "at most the error of the coarse model"),
+        (FINE, MARGIN, f"at most {MARGIN:g} above the error of the fine model"),
+        (WITHOUT_HINTS, 0.0, "at most the error without hints"),
+    ):
+        other = means[row.label]
+        if ours is None or other is None:
+            lines.append(f"- DCN with hints, {claim}: no comparison, a network diverged.")
+            continue
+        word = "yes" if ours <= other + margin else "no"
+        lines.append(f"- DCN with hints, {claim}: {word}, {ours:.2f} % and {other:.2f} %.")
+    return "\n".join(lines)
+
+
+def table1_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
+    """Returns paragraphs that explain table 1."""
+    return [
+        *notes(jobs),
+        "All networks are trained in the same way. The paper's errors are those on Cluttered "
+        "MNIST. MACs are the multiply-accumulates per image that the method needs; executed MACs "
+        "are those of this implementation. Times are medians of interleaved calls with batches of "
+        f"{jobs[0].protocol.batch_size}, without folded batch normalization.",
+    ]
+
+
+TABLE = Experiment(
+    "table 1",
+    lambda options: jobs_of(options, ROWS),
+    finish_table1,
+    table1_notes,
+    all_trainings,
+    exported,
+)

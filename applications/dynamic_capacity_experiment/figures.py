@@ -1,0 +1,302 @@
+"""Figures 2 and 3 on digits in clutter, and figure 5.
+
+Reference: Almahairi et al., Dynamic Capacity Networks (2016), figures 2, 3 and 5.
+"""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from harness import reports, training
+from harness.programs import Experiment
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import keras_attention as ka
+from dynamic_capacity_experiment.cluttered import (
+    WITH_HINTS,
+    WITHOUT_HINTS,
+    ClutteredJob,
+    exported,
+    jobs_of,
+)
+from dynamic_capacity_experiment.training import (
+    ERROR,
+    DCNResult,
+    Job,
+    all_trainings,
+    notes,
+    of_label,
+)
+
+COMPARED = (WITHOUT_HINTS, WITH_HINTS)
+PATCHES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
+SHOWN_IMAGES = 6
+# Heights and widths, from the training crops to the largest test images of SVHN.
+NUMBER_SIZES = tuple(
+    tuple(map(int, side)) for side in np.round(np.linspace((54, 110), (442, 1083), 8)).astype(int)
+)
+CLUTTERED_SIZES = tuple((side, side) for side in (50, 75, 100, 150, 200, 300, 400))
+PANELS = {
+    "numbers": (NUMBER_SIZES, {"coarse": "SVHNCoarse", "fine": "SVHNFine", "DCN": "SVHNDCN"}),
+    "digits in clutter": (
+        CLUTTERED_SIZES,
+        {"coarse": "DCNCoarse", "fine": "DCNFine", "DCN": "DCN"},
+    ),
+}
+
+
+def finish_figure2(
+    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[DCNResult]
+) -> str:
+    """Draws the distance between coarse and fine features; returns its first and last values."""
+    points = distances(results)
+    if points:
+        reports.write_csv(options.output / "figure2.csv", points)
+    draw_distances(points, jobs[0].data, options.output / "figure2.png")
+    lines = []
+    for row in COMPARED:
+        of_row = [point for point in points if point["network"] == row.label]
+        ends = [f"{of_row[i]['distance']:.2f}" for i in (0, -1)] if of_row else ["-"] * 2
+        error = reports.spread_of(of_label(row.label, results), ERROR)
+        lines.append([row.label, *ends, error])
+    headings = ["network", "distance after the first epoch", "after the last", ERROR]
+    return reports.table(headings, lines)
+
+
+def distances(results: Sequence[DCNResult]) -> list[dict[str, Any]]:
+    """Returns mean and deviation of the distance over the seeds, by network and epoch."""
+    records = []
+    for row in COMPARED:
+        found = [one for one in of_label(row.label, results) if not one.diverged]
+        values = np.array([[line["distance"] for line in one.curve] for one in found])
+        for epoch in range(values.shape[1] if found else 0):
+            of_epoch = values[:, epoch].tolist()
+            records.append(
+                {
+                    "network": row.label,
+                    "epoch": epoch + 1,
+                    "distance": round(float(np.mean(of_epoch)), 5),
+                    "deviation": round(reports.deviation(of_epoch), 5),
+                }
+            )
+    return records
+
+
+def draw_distances(records: Sequence[dict[str, Any]], data: str, path: Path) -> None:
+    """Draws a line for each network, with a band of the standard deviation."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for row in COMPARED:
+        line = [record for record in records if record["network"] == row.label]
+        epochs, middle, spread = (
+            np.array([record[name] for record in line], "float64")
+            for name in ("epoch", "distance", "deviation")
+        )
+        axes.plot(epochs, middle, label=row.label)
+        axes.fill_between(epochs, middle - spread, middle + spread, alpha=0.2)
+    axes.set(title=f"Figure 2 on {data}", xlabel="epoch", ylabel="squared distance in training")
+    axes.legend()
+    reports.save_figure(figure, path)
+
+
+def figure2_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
+    """Returns paragraphs that explain figure 2."""
+    return [
+        *notes(jobs),
+        "Squared distance between coarse and fine feature vectors at the selected patches: the "
+        "mean over the training steps of an epoch.",
+    ]
+
+
+def finish_figure3(
+    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[DCNResult]
+) -> str:
+    """Measures the trained networks with other numbers of patches; draws and returns errors."""
+    found = [one for one in results if not one.diverged]
+    if not found:
+        return "All networks diverged."
+    numbers = options.patches or PATCHES
+    measured: list[dict[str, Any]] = []
+    measure = partial(errors_by_patches, tuple(numbers))
+    for lines in training.run_in_processes(measure, found, options.processes):
+        measured += lines
+        reports.write_csv(options.output / "figure3.csv", measured)
+    reports.write_csv(options.output / "patches.csv", patch_positions(found[0]))
+    draw_errors(measured, numbers, jobs[0].data, options.output / "figure3.png")
+    images, _ = _first_images(found[0])
+    path = options.output / "figure3_patches.png"
+    ka.inspect.plot_attention(found[0].network(), images, path)
+    print(f"wrote {path}")
+    lines = []
+    for number in numbers:
+        errors = _errors_at(measured, number)
+        macs = next(line["macs"] for line in measured if line["patches"] == number)
+        spread = reports.mean_and_deviation(errors, len(errors))
+        lines.append([str(number), spread, ka.inspect.short_number(macs)])
+    return reports.table(["patches", ERROR, "MACs"], lines)
+
+
+def errors_by_patches(
+    numbers: Sequence[int], result: DCNResult, threads: int
+) -> list[dict[str, Any]]:
+    """Measures a trained network with other numbers of patches and the same weights."""
+    job = result.job
+    training.prepare_process(job.seed, threads)
+    records = []
+    for number in numbers:
+        model = job.model(patches=number)
+        model.set_weights(result.network().get_weights())
+        records.append(
+            {
+                "seed": job.seed,
+                "patches": number,
+                "error_percent": round(job.error(model, job.tests()), 5),
+                "macs": ka.inspect.count_macs(model, job.macs_shape),
+            }
+        )
+    return records
+
+
+def patch_positions(result: DCNResult) -> list[dict[str, int]]:
+    """Returns the patches of some test images in pixels, the most salient first."""
+    images, labels = _first_images(result)
+    refiner = result.network().get_layer("refiner")
+    _, _, positions = refiner(images, return_attention=True)
+    grid = refiner.patch_grid
+    records = []
+    for image, label in enumerate(labels):
+        for rank, position in enumerate(keras.ops.convert_to_numpy(positions[image]).tolist()):
+            top, left = (
+                index * stride - offset
+                for index, stride, offset in zip(position, grid.stride, grid.offset, strict=True)
+            )
+            records.append(
+                {
+                    "image": image,
+                    "label": int(label),
+                    "rank": rank + 1,
+                    "top": top,
+                    "left": left,
+                    "height": grid.size[0],
+                    "width": grid.size[1],
+                }
+            )
+    return records
+
+
+def _first_images(result: DCNResult) -> tuple[Any, Any]:
+    images, labels = next(iter(next(result.job.images.tests())))
+    return images[:SHOWN_IMAGES].numpy(), labels[:SHOWN_IMAGES].numpy()
+
+
+def draw_errors(
+    measured: Sequence[dict[str, Any]], numbers: Sequence[int], data: str, path: Path
+) -> None:
+    """Draws mean and deviation of the error over the number of patches."""
+    values = [_errors_at(measured, number) for number in numbers]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    means = [sum(errors) / len(errors) for errors in values]
+    bars = [reports.deviation(errors) for errors in values]
+    axes.errorbar(numbers, means, bars, marker="o", capsize=3)
+    axes.set(title=f"Figure 3 on {data}", xlabel="patches", ylabel="test error %")
+    reports.save_figure(figure, path)
+
+
+def _errors_at(measured: Sequence[dict[str, Any]], number: int) -> list[float]:
+    return [line["error_percent"] for line in measured if line["patches"] == number]
+
+
+def figure3_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
+    """Returns paragraphs that explain figure 3."""
+    text = "The networks are trained with 8 patches and tested with other numbers of patches."
+    return [*notes(jobs), text]
+
+
+def finish_figure5(options: Namespace, jobs: Sequence[Job], results: Sequence[DCNResult]) -> str:
+    """Counts the multiply-accumulates of each network at each image size; draws and returns."""
+    records = macs_by_size(options.width or 1.0)
+    reports.write_csv(options.output / "figure5.csv", records)
+    figure = Figure(figsize=(6 * len(PANELS), 4), layout="constrained")
+    texts = []
+    for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+        shown = [record for record in records if record["networks"] == panel]
+        _draw_macs(axes, panel, shown)
+        names = list(PANELS[panel][1])
+        lines = [
+            [
+                f"{record['height']}x{record['width']}",
+                *(ka.inspect.short_number(record[name]) for name in names),
+                f"{record['fine'] / record['DCN']:.2f}",
+            ]
+            for record in shown
+        ]
+        texts.append(f"{panel}:\n\n{reports.table(['size', *names, 'fine / DCN'], lines)}")
+    reports.save_figure(figure, options.output / "figure5.png")
+    return "\n\n".join(texts)
+
+
+def macs_by_size(width: float) -> list[dict[str, Any]]:
+    """Returns the multiply-accumulates of each network at each size.
+
+    Args:
+        width: Factor of the channels of the networks for numbers.
+    """
+    records = []
+    for panel, (sizes, builders) in PANELS.items():
+        options = {"width": width} if panel == "numbers" else {}
+        models = {
+            name: ka.applications.build(builder, input_shape=(None, None, 1), **options)
+            for name, builder in builders.items()
+        }
+        for rows, columns in sizes:
+            record = {"networks": panel, "height": rows, "width": columns}
+            for name, model in models.items():
+                record[name] = ka.inspect.count_macs(model, (rows, columns, 1))
+            records.append(record)
+    return records
+
+
+def _draw_macs(axes: Axes, panel: str, records: Sequence[dict[str, Any]]) -> None:
+    pixels = [record["height"] * record["width"] for record in records]
+    for name in PANELS[panel][1]:
+        axes.plot(pixels, [record[name] for record in records], marker="o", label=name)
+    axes.set(title=panel, xlabel="pixels", ylabel="multiply-accumulates", yscale="log")
+    axes.legend()
+
+
+def figure5_notes(options: Namespace, jobs: Sequence[Job]) -> list[str]:
+    """Returns paragraphs that explain figure 5."""
+    return [
+        "Multiply-accumulates per image. The DCN refines 6 patches of numbers and 8 patches of "
+        "digits in clutter. The patches of numbers have 54x110 pixels, as the smallest image.",
+        f"Width of the networks for numbers: {options.width or 1.0:g}.",
+    ]
+
+
+FIGURES = {
+    2: Experiment(
+        "figure 2",
+        lambda options: jobs_of(options, COMPARED),
+        finish_figure2,
+        figure2_notes,
+        all_trainings,
+        exported,
+    ),
+    3: Experiment(
+        "figure 3",
+        lambda options: jobs_of(options, [WITH_HINTS]),
+        finish_figure3,
+        figure3_notes,
+        all_trainings,
+        exported,
+    ),
+    5: Experiment(
+        "figure 5", lambda options: [], finish_figure5, figure5_notes, all_trainings, exported
+    ),
+}

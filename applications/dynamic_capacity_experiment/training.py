@@ -1,0 +1,196 @@
+"""Protocols, training jobs and records of dynamic capacity networks.
+
+Reference: Almahairi et al., Dynamic Capacity Networks (2016), appendix 6.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from harness import reports, training
+from harness.protocols import OVERRIDES, Protocol
+from harness.training import CurveRecorder, TrainingResult
+
+import keras_attention as ka
+
+ERROR = "error %"
+# The paper gives neither the number of epochs nor, for SVHN, the learning rate and its decay.
+CLUTTERED = Protocol(
+    "paper", batch_size=64, epochs=100, optimizer="adam", learning_rate=1e-3, weight_decay=5e-4
+)
+CLUTTERED_SMALL = replace(CLUTTERED, name="small", epochs=20, steps=2000, drops=(0.8,))
+NUMBERS = Protocol(
+    "paper", batch_size=64, epochs=20, learning_rate=0.01, decay=0.01, weight_decay=0.0
+)
+NUMBERS_SMALL = replace(NUMBERS, name="small", epochs=10, steps=4000)
+
+
+def choose_protocol(
+    paper: Protocol, small: Protocol, on_paper_data: bool, options: Namespace
+) -> Protocol:
+    """Returns the paper's protocol on its data, otherwise the short one, with the options."""
+    protocol = paper if on_paper_data else small
+    return protocol.override(options, (*OVERRIDES, "steps", "momentum", "weight_decay"))
+
+
+@dataclass(frozen=True)
+class Job(ABC):
+    """Settings of a training; subclasses exist for digits in clutter and for numbers.
+
+    Attributes:
+        label: Name of the network in the tables.
+        data: Data set, by its name in `ka.datasets`.
+        seed: Random seed.
+        protocol: Training protocol.
+    """
+
+    label: str
+    data: str
+    seed: int
+    protocol: Protocol
+
+    @property
+    def name(self) -> str:
+        """File name of the checkpoint; different settings have different names."""
+        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+        label = self.label.replace("/", "").replace(" ", "-")
+        return f"{label}_{self.data}_seed{self.seed}_{digest}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Columns of CSV files that identify the training."""
+        return {"network": self.label, "data": self.data, "seed": self.seed}
+
+    @abstractmethod
+    def model(self) -> keras.Model:
+        """Builds the untrained network."""
+
+    @abstractmethod
+    def training_data(self) -> tf.data.Dataset:
+        """Returns single training examples."""
+
+    @abstractmethod
+    def curve_data(self) -> tf.data.Dataset:
+        """Returns batches whose error is recorded after each epoch; it selects nothing."""
+
+    @abstractmethod
+    def tests(self) -> Iterable[tf.data.Dataset]:
+        """Returns data sets of test batches."""
+
+    @abstractmethod
+    def error(self, model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
+        """Returns the error over all these batches, in percent."""
+
+    @property
+    @abstractmethod
+    def macs_shape(self) -> tuple[int, ...]:
+        """Shape of the image whose multiply-accumulates are counted."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Describes the images in one line of a report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCNResult(TrainingResult):
+    """Measurements of a trained network.
+
+    Attributes:
+        executed_macs: Multiply-accumulates that the implementation executes.
+    """
+
+    executed_macs: int
+
+
+def train(folder: Path, job: Job, threads: int) -> DCNResult:
+    """Trains a network, measures it and stores it in a folder, or loads an earlier result."""
+    path = folder / f"{job.name}.keras"
+    measured = training.load_result(path)
+    if measured is not None:
+        return DCNResult(job=job, path=path, **measured, loaded=True)
+    training.prepare_process(job.seed, threads)
+    examples = job.training_data()
+    model, steps = compiled(job, examples)
+    curve_data = [job.curve_data().cache()]
+
+    def measure(model: keras.Model, logs: dict[str, Any]) -> dict[str, float]:
+        distance = {"distance": float(logs["hint"])} if "hint" in logs else {}
+        return {**distance, f"test {ERROR}": job.error(model, curve_data)}
+
+    recorder = CurveRecorder(measure)
+    batches = examples.repeat().batch(job.protocol.batch_size, drop_remainder=True)
+    _, seconds = training.fit(model, batches, job.protocol, steps, [recorder])
+    finite = training.is_finite(model)
+    result = DCNResult(
+        job=job,
+        path=path,
+        seconds=seconds,
+        steps=steps * job.protocol.epochs,
+        **training.counts(model, job.macs_shape),
+        executed_macs=ka.inspect.count_macs(model, job.macs_shape, executed=True),
+        curve=recorder.curve,
+        scores={ERROR: job.error(model, job.tests())} if finite else {},
+    )
+    # Without the state of the optimizer, which is twice as large as the weights.
+    training.save_result(result, keras.Model(model.input, model.output, name=model.name))
+    return result
+
+
+def compiled(job: Job, examples: tf.data.Dataset) -> tuple[keras.Model, int]:
+    """Returns the untrained, compiled network and the number of steps per epoch."""
+    protocol, model = job.protocol, job.model()
+    steps = protocol.steps_per_epoch(int(examples.cardinality()))
+    model.compile(
+        protocol.make_optimizer(steps * protocol.epochs),
+        "sparse_categorical_crossentropy",
+        jit_compile=False,
+    )
+    return model, steps
+
+
+def records(results: Sequence[DCNResult]) -> list[dict[str, Any]]:
+    """Returns the lines of `results.csv`."""
+    return [
+        {
+            **one.job.identity,
+            reports.column(ERROR): None,
+            **reports.score_record(one),
+            "executed_macs": one.executed_macs,
+            **one.job.protocol.record(),
+            "file": one.path.name,
+        }
+        for one in results
+    ]
+
+
+def curves(results: Sequence[DCNResult]) -> list[dict[str, Any]]:
+    """Returns the lines of `curves.csv`: every epoch of every training."""
+    return [line for one in results for line in reports.curve_records(one.job.identity, one)]
+
+
+def line_of(result: DCNResult) -> str:
+    """Returns the line that is printed after a training."""
+    return reports.line_of(f"{result.job.label}, seed {result.job.seed}", result)
+
+
+def all_trainings(results: Sequence[DCNResult]) -> str:
+    """Returns a markdown table with a line per training."""
+    cells = [([one.job.label, str(one.job.seed)], one) for one in results]
+    return reports.training_table(["network", "seed"], cells)
+
+
+def of_label(label: str, results: Iterable[DCNResult]) -> list[DCNResult]:
+    """Returns the results of a network, one per seed."""
+    return [result for result in results if result.job.label == label]
+
+
+def notes(jobs: Sequence[Job]) -> list[str]:
+    """Returns paragraphs that describe images, protocols and seeds."""
+    images = dict.fromkeys(f"{job.describe()}." for job in jobs)
+    return [*images, *reports.protocol_notes(jobs)]

@@ -1,1 +1,0 @@
-"""What the program `dynamic_capacity.py` beside this folder is made of."""

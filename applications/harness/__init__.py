@@ -1,0 +1,1 @@
+"""Options, training jobs, timing and reports that the programs share."""

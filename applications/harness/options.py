@@ -1,0 +1,151 @@
+"""Command-line options that the programs share, and types of their values."""
+
+import argparse
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+
+def positive_int(text: str) -> int:
+    """Parses a positive integer."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
+    return int(text)
+
+
+def non_negative_int(text: str) -> int:
+    """Parses an integer that may be 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be an integer, 0 or more. Received: {text!r}")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Parses a random seed."""
+    if not text.isdigit() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2**31 - 1. Received: {text!r}")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """Parses a positive number."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text!r}")
+    return number
+
+
+def fraction(text: str) -> float:
+    """Parses a number from 0 to 1, without 1."""
+    number = _number(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from 0 to 1, without 1. Received: {text!r}"
+        )
+    return number
+
+
+def add_options(
+    group: Any, kind: Callable[[str], Any], nargs: str | None = None, **helps: str
+) -> None:
+    """Adds options of one type, each with its help text: `train_size` becomes `--train-size`."""
+    metavar = {} if nargs is None else {"metavar": "VALUE"}
+    for name, text in helps.items():
+        flag = f"--{name.replace('_', '-')}"
+        group.add_argument(flag, type=kind, nargs=nargs, help=text, **metavar)
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser,
+    folder: str,
+    seeds: Sequence[int] | None = (0, 1, 2),
+    note: str = "",
+) -> None:
+    """Adds `--seeds`, `--processes`, `--output` and `--markdown`.
+
+    Args:
+        parser: Parser of the program.
+        folder: Example of the default output folder, for the help text.
+        seeds: Default seeds; None if they depend on the table.
+        note: Text that is added to the help of `--processes`.
+    """
+    shown = "depending on the table" if seeds is None else " ".join(map(str, seeds))
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=seed,
+        default=None if seeds is None else list(seeds),
+        metavar="SEED",
+        help=f"random seeds; every network is trained once with each ({shown})",
+    )
+    parser.add_argument(
+        "--processes",
+        type=positive_int,
+        default=1 if tf.config.list_physical_devices("GPU") else os.cpu_count(),
+        help=f"number of trainings at the same time (%(default)s){note}",
+    )
+    parser.add_argument("--output", type=Path, help=f"output folder ({folder}, ...)")
+    parser.add_argument("--markdown", type=Path, help="also write the report to this file")
+
+
+def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--export` and `--checkpoint-dir`."""
+    parser.add_argument(
+        "--export",
+        action="store_true",
+        default=None,
+        help="also write the networks of the first seed as SavedModels",
+    )
+    parser.add_argument(
+        "--checkpoint-dir",
+        type=Path,
+        help="folder of the trained networks, which several runs can share "
+        "(checkpoints in the output folder)",
+    )
+
+
+def experiment_name(options: argparse.Namespace) -> str:
+    """Returns the requested table or figure, such as `"table 4"`; empty if there is none."""
+    for kind in ("table", "figure"):
+        if getattr(options, kind, None):
+            return f"{kind} {getattr(options, kind)}"
+    return ""
+
+
+def check_experiment_options(
+    parser: argparse.ArgumentParser,
+    options: argparse.Namespace,
+    experiments: Mapping[str, Sequence[str]],
+) -> None:
+    """Exits with a message if an option does not apply to the requested table or figure.
+
+    Args:
+        parser: Parser of the program.
+        options: Parsed options.
+        experiments: For each option that does not apply to all, the names of those it applies to.
+    """
+    requested = experiment_name(options)
+    for name, allowed in experiments.items():
+        if getattr(options, name) is not None and requested not in allowed:
+            flag, *rest = f"--{name.replace('_', '-')}", *(f"--{one}" for one in allowed)
+            needed = " or ".join(filter(None, [", ".join(rest[:-1]), rest[-1]]))
+            parser.error(f"{flag} needs {needed}. Received: --{requested}")
+
+
+def output_folder(options: argparse.Namespace, base: Path) -> Path:
+    """Returns `--output`, or `base` with the table or figure appended to its name."""
+    if options.output is not None:
+        return options.output
+    name = experiment_name(options).replace(" ", "")
+    return base.with_name(f"{base.name}_{name}") if name else base
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,229 @@
+"""Files of a run: logs, CSV files, figures, and reports in markdown."""
+
+import contextlib
+import csv
+import io
+import os
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from matplotlib.figure import Figure
+
+import keras_attention as ka
+from keras_attention.utils.io import write_atomically
+
+if TYPE_CHECKING:
+    from harness.training import TrainingResult
+
+NONE, DIVERGED = "-", "diverged"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Writes records atomically; a column that a record does not have stays empty."""
+    columns = dict.fromkeys(column for record in records for column in record)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    write_text(path, text.getvalue())
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 120) -> None:
+    """Writes a figure atomically and prints its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=dpi))
+    print(f"wrote {path}")
+
+
+@contextlib.contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Copies everything that is printed to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(_Tee(file)):
+        yield
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a markdown table whose columns are also aligned as plain text."""
+    lines = [list(headings), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
+        for line in lines
+    )
+
+
+def write_page(
+    path: Path | None,
+    title: str,
+    program: str,
+    notes: Sequence[str],
+    text: str,
+    trainings: str = "",
+) -> None:
+    """Writes a report, if a path is given, and prints the path.
+
+    Args:
+        path: File of the report.
+        title: Heading.
+        program: File name of the program, for the command that is shown.
+        notes: Paragraphs that explain the results.
+        text: Results.
+        trainings: Table with a line per training.
+    """
+    if path is None:
+        return
+    command = shlex.join(["python", f"applications/{program}", *sys.argv[1:]])
+    parts = [f"# {title}", f"    {command}", *notes, machine(), text]
+    parts += ["## All trainings", trainings] if trainings else []
+    write_text(path, "\n\n".join(parts) + "\n")
+    print(f"wrote {path}")
+
+
+def machine() -> str:
+    """Returns the versions and the number of cores behind the results."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow"))
+    return f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Returns the standard deviation over seeds; 0 for a single value."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def mean_and_deviation(values: Sequence[float], trainings: int, digits: int = 2) -> str:
+    """Returns mean and standard deviation as text.
+
+    Args:
+        values: Scores of the trainings that did not diverge.
+        trainings: Number of trainings. If it is larger, the text gives the number that diverged.
+        digits: Number of decimals.
+    """
+    if not values:
+        return DIVERGED
+    text = f"{statistics.mean(values):.{digits}f}"
+    if len(values) > 1:
+        text += f" +- {deviation(values):.{digits}f}"
+    lost = trainings - len(values)
+    return f"{text} ({lost} of {trainings} diverged)" if lost else text
+
+
+def values_of(results: Iterable["TrainingResult"], name: str) -> list[float]:
+    """Returns a score of each result that did not diverge."""
+    return [result.scores[name] for result in results if not result.diverged]
+
+
+def mean_of(results: Iterable["TrainingResult"], name: str) -> float | None:
+    """Returns the mean of a score over the seeds; None if all trainings diverged."""
+    values = values_of(results, name)
+    return statistics.mean(values) if values else None
+
+
+def spread_of(results: Sequence["TrainingResult"], name: str, digits: int = 2) -> str:
+    """Returns mean and standard deviation of a score as text."""
+    return mean_and_deviation(values_of(results, name), len(results), digits)
+
+
+def line_of(label: str, result: "TrainingResult") -> str:
+    """Returns the line that is printed after a training."""
+    scores = ", ".join(
+        f"{name} {number(value, 4 if name in ('MAE', 'cosine') else 2)}"
+        for name, value in result.scores.items()
+    )
+    source = " by an earlier run" if result.loaded else ""
+    return f"{label}: {scores or DIVERGED}, trained in {result.seconds:.0f} s{source}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Returns a number as text; "-" for None."""
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def size_cells(one: Any) -> list[str]:
+    """Returns table cells of the parameters and multiply-accumulates of a result or timing."""
+    macs = NONE if one.macs is None else ka.inspect.short_number(one.macs)
+    return [f"{one.parameters:,}", macs]
+
+
+def column(name: str) -> str:
+    """Returns the name of a score as a column of a CSV file."""
+    name = name.lower().replace("%", "percent")
+    return name.replace(" ", "_").replace("-", "_")
+
+
+def score_record(result: "TrainingResult", digits: int = 5) -> dict[str, Any]:
+    """Returns the measurements of a result as columns of `results.csv`."""
+    scores = {column(name): round(value, digits) for name, value in result.scores.items()}
+    return {
+        **scores,
+        "diverged": result.diverged,
+        "parameters": result.parameters,
+        "macs": result.macs,
+        "steps": result.steps,
+        "seconds": round(result.seconds, 1),
+    }
+
+
+def curve_records(
+    identity: Mapping[str, Any], result: "TrainingResult", digits: int = 5
+) -> list[dict[str, Any]]:
+    """Returns the lines of `curves.csv` of a training, one per epoch."""
+    return [
+        {**identity, **{column(name): round(value, digits) for name, value in epoch.items()}}
+        for epoch in result.curve
+    ]
+
+
+def training_table(
+    headings: Sequence[str], results: Iterable[tuple[Sequence[str], "TrainingResult"]]
+) -> str:
+    """Returns a table with a line per training: its label cells, scores, steps and seconds."""
+    results = list(results)
+    names = list(dict.fromkeys(name for _, result in results for name in result.scores))
+    lines = [
+        [
+            *cells,
+            *(number(result.scores.get(name)) for name in names),
+            str(result.steps),
+            f"{result.seconds:.0f}",
+        ]
+        for cells, result in results
+    ]
+    return table([*headings, *names, "steps", "training time (s)"], lines)
+
+
+def protocol_notes(jobs: Iterable[Any]) -> list[str]:
+    """Returns paragraphs that describe the protocols and the seeds of jobs."""
+    jobs = list(jobs)
+    described = dict.fromkeys(f"Protocol {job.protocol.describe()}." for job in jobs)
+    seeds = ", ".join(dict.fromkeys(str(job.seed) for job in jobs))
+    return [
+        *described,
+        f"Seeds {seeds}; mean (+- standard deviation) of the error after the last epoch.",
+    ]
+
+
+class _Tee(io.TextIOBase):
+    """Writes to the standard output and to a file."""
+
+    def __init__(self, file: TextIO):
+        self.files = (sys.stdout, file)
+
+    def write(self, text: str) -> int:
+        for file in self.files:
+            file.write(text)
+            file.flush()
+        return len(text)
