@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_attention.inspect.calls import trace_calls
 from keras_attention.inspect.plot import plot_attention
-from keras_attention.inspect.regions import find_windows
+from keras_attention.inspect.regions import has_windows
 from keras_attention.utils.io import write_atomically
 from keras_attention.utils.validation import one_of, positive_integer, positive_number
 
@@ -91,11 +91,10 @@ class AttentionAnimation(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         milliseconds = [round(1000 * self.duration)] * len(self.frames)
         milliseconds[-1] *= 5
+        first, *others = self.frames
+        options = {"append_images": others, "duration": milliseconds, "loop": 0, "save_all": True}
         kind = FORMATS[self.path.suffix.lower()]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        first, *others = self.frames
-        options: dict[str, Any] = {"duration": milliseconds, "loop": 0, "save_all": True}
-        options["append_images"] = others
         write_atomically(self.path, lambda temporary: first.save(temporary, kind, **options))
 
     def get_state(self) -> dict[str, Any]:
@@ -123,7 +122,9 @@ def _copy_with_windows(model: Any, input_shape: tuple[int, ...]) -> keras.Model 
     Without it, `plot_attention` would initialize a new copy for each frame, which would consume
     random numbers and change the training.
     """
-    if not getattr(model, "inputs", None) or not find_windows(trace_calls(model, input_shape)):
+    if not getattr(model, "inputs", None):
+        return None
+    if not any(has_windows(call) for call in trace_calls(model, input_shape)):
         return None
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())

@@ -3,18 +3,14 @@
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_attention.utils.validation import is_integer, keras_model
-
-Shape = Sequence[int]
-# Called after a layer with the layer, its arguments, its outputs and the layers that called it.
-OnCall = Callable[[keras.Layer, tuple[Any, ...], dict[str, Any], Any, list[keras.Layer]], None]
 
 
 @dataclass(frozen=True)
@@ -35,20 +31,29 @@ class Call:
     callers: tuple[keras.Layer, ...]
 
 
+class RecordedCall(NamedTuple):
+    """Arguments and outputs of a layer."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+
+    @property
+    def inputs(self) -> Any:
+        """The first argument."""
+        return self.args[0] if self.args else next(iter(self.kwargs.values()), None)
+
+
+# Called after a layer with the layer, its arguments and outputs, and the layers that called it.
+OnCall = Callable[[keras.Layer, RecordedCall, list[keras.Layer]], None]
+
+
 def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
     """Runs a model on one image of zeros and lists the calls of its layers.
 
     Calls are listed in the order in which they return: layers before those that contain them.
-    Layers that a call creates without storing them in the model are not listed.
-
-    Args:
-        model: Functional, sequential or subclassed Keras model. It may contain nested models and
-            shared layers.
-        input_shape: Shape without the batch axis, such as `(H, W, channels)`; a list, tuple or
-            dictionary of shapes for several inputs. Default: the input shape of the model.
-
-    Raises:
-        ValueError: If a size is unknown or the shape does not fit the model.
+    Layers that a call creates without storing them in the model are not listed. `input_shape` is
+    that of `count_macs`.
     """
     inputs = _zero_inputs(keras_model("model", model), input_shape)
     layers = _layers_and_built(model)
@@ -58,46 +63,18 @@ def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
     return calls if _layers_and_built(model) == layers else _recorded_calls(model, inputs)
 
 
-def layer_inputs_and_outputs(
-    model: keras.Model, layer: keras.Layer, images: Any
-) -> tuple[Any, Any]:
-    """Runs a model on images and returns the inputs and the outputs of one of its layers.
+def record_call(model: keras.Model, layer: keras.Layer, images: Any) -> RecordedCall:
+    """Runs a model on images and returns the last call of a layer, with its first output."""
+    recorded: list[RecordedCall] = []
 
-    Args:
-        model: A Keras model.
-        layer: A layer that the model calls. The last call counts if there are several.
-        images: Input of the model.
-
-    Returns:
-        The layer's first argument, and its output (the first one of several).
-    """
-    args, kwargs, outputs = layer_arguments(model, layer, images)
-    return args[0] if args else next(iter(kwargs.values())), outputs
-
-
-def layer_arguments(
-    model: keras.Model, layer: keras.Layer, images: Any
-) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-    """Runs a model on images and returns all arguments of one of its layers.
-
-    Args:
-        model: A Keras model.
-        layer: A layer that the model calls. The last call counts if there are several.
-        images: Input of the model.
-
-    Returns:
-        The positional arguments, the keyword arguments, and the output (the first one of several).
-    """
-    captured: list[Any] = []
-
-    def capture(called: keras.Layer, args: Any, kwargs: Any, outputs: Any, callers: Any) -> None:
+    def record(called: keras.Layer, call: RecordedCall, callers: Any) -> None:
         if called is layer:
-            captured[:] = args, kwargs, outputs
+            recorded[:] = [call]
 
-    with _observe_calls(model, capture):
+    with _observe_calls(model, record):
         model(images, training=False)
-    args, kwargs, outputs = captured
-    return args, kwargs, outputs[0] if isinstance(outputs, tuple) else outputs
+    outputs = recorded[0].outputs
+    return recorded[0]._replace(outputs=outputs[0] if isinstance(outputs, tuple) else outputs)
 
 
 def layer_outputs(
@@ -105,15 +82,8 @@ def layer_outputs(
 ) -> tuple[Any, dict[str, Any]]:
     """Runs a model on images and returns its predictions and the outputs of some of its layers.
 
-    Args:
-        model: A Keras model.
-        names: Names of layers, also of layers in nested models. The last call of a name counts if
-            there are several.
-        images: Input of the model.
-
-    Returns:
-        The output of the model, and a dictionary from name to output. Names that the model does not
-        call are missing.
+    The layers may be in nested models. The last call of a name counts if there are several. Names
+    that the model does not call are missing from the outputs.
 
     Example:
     >>> import keras_attention as ka
@@ -123,25 +93,24 @@ def layer_outputs(
     >>> tuple(predictions.shape), tuple(outputs["group3"].shape)
     ((1, 10), (1, 8, 8, 64))
     """
-    captured: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
 
-    def capture(called: keras.Layer, args: Any, kwargs: Any, outputs: Any, callers: Any) -> None:
+    def record(called: keras.Layer, call: RecordedCall, callers: Any) -> None:
         if called.name in names:
-            captured[called.name] = outputs
+            outputs[called.name] = call.outputs
 
-    with _observe_calls(model, capture):
+    with _observe_calls(model, record):
         predictions = model(images, training=False)
-    return predictions, captured
+    return predictions, outputs
 
 
 def _recorded_calls(model: keras.Model, inputs: Any) -> list[Call]:
     calls: list[Call] = []
 
-    def append(layer: Any, args: Any, kwargs: Any, outputs: Any, callers: Any) -> None:
-        first = args[0] if args else next(iter(kwargs.values()), None)
-        calls.append(Call(layer, _shapes(first), _shapes(outputs), tuple(callers)))
+    def record(layer: keras.Layer, call: RecordedCall, callers: list[keras.Layer]) -> None:
+        calls.append(Call(layer, _shapes(call.inputs), _shapes(call.outputs), tuple(callers)))
 
-    with _observe_calls(model, append):
+    with _observe_calls(model, record):
         model(inputs, training=False)
     return calls
 
@@ -186,17 +155,14 @@ def _observe_calls(model: keras.Model, on_call: OnCall) -> Iterator[None]:
     The layers' `call` methods are replaced on the instances, not on their classes, and restored at
     the end, also after an error. Other models, and calls from other threads, are not affected.
     """
-    layers = model._flatten_layers()
-    observed = []
     token = _OBSERVER.set(_Observer(on_call, []))
     try:
-        for layer in layers:
-            _start_observing(layer)
-            observed.append(layer)
-        yield
+        with ExitStack() as stack:
+            for layer in model._flatten_layers():
+                _start_observing(layer)
+                stack.callback(_stop_observing, layer)
+            yield
     finally:
-        for layer in observed:
-            _stop_observing(layer)
         _OBSERVER.reset(token)
 
 
@@ -233,7 +199,7 @@ def _observed_method(layer: keras.Layer, method: Callable[..., Any]) -> Callable
             outputs = method(*args, **kwargs)
         finally:
             observer.active.pop()
-        observer.on_call(layer, args, kwargs, outputs, observer.active)
+        observer.on_call(layer, RecordedCall(args, kwargs, outputs), observer.active)
         return outputs
 
     return observed
@@ -241,22 +207,21 @@ def _observed_method(layer: keras.Layer, method: Callable[..., Any]) -> Callable
 
 def _zero_inputs(model: keras.Model, input_shape: Any) -> Any:
     """Zeros for one example, in the structure of the model's inputs."""
-    known = _symbolic_inputs(model)
-    if known is None:
+    if not getattr(model, "inputs", None):
         if input_shape is None:
             raise ValueError(
                 "`input_shape` must be passed for a model without fixed inputs. Received: "
                 f"input_shape=None for {model.name!r}. Pass a shape such as (28, 28, 1)."
             )
         return keras.ops.zeros((1, *_validated_shape(input_shape)))
-    single = not isinstance(known, (list, tuple, dict))
+    known = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     flat = keras.tree.flatten(known)
     if input_shape is None:
         shapes = [tensor.shape[1:] for tensor in flat]
-    elif single:
-        shapes = [_validated_shape(input_shape)]
-    else:
+    elif keras.tree.is_nested(known):
         shapes = _flat_shapes(input_shape)
+    else:
+        shapes = [_validated_shape(input_shape)]
     if len(shapes) != len(flat):
         raise ValueError(
             f"`input_shape` must contain {len(flat)} shapes, one for each input of {model.name!r}. "
@@ -266,15 +231,7 @@ def _zero_inputs(model: keras.Model, input_shape: Any) -> Any:
     return keras.tree.pack_sequence_as(known, zeros)
 
 
-def _symbolic_inputs(model: keras.Model) -> Any:
-    """The model's symbolic inputs in the structure that its call expects, or None."""
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return None
-    return inputs[0] if isinstance(model, keras.Sequential) else model.input
-
-
-def _zeros_like(model: keras.Model, tensor: Any, shape: Shape) -> Any:
+def _zeros_like(model: keras.Model, tensor: Any, shape: Sequence[Any]) -> Any:
     if len(shape) == len(tensor.shape):
         shape = shape[1:]
     allowed = tuple(tensor.shape[1:])
@@ -301,12 +258,10 @@ def _validated_shape(input_shape: Any) -> tuple[Any, ...]:
     )
 
 
-def _flat_shapes(nest: Any) -> list[tuple[int, ...]]:
+def _flat_shapes(nest: Any) -> list[tuple[Any, ...]]:
     if isinstance(nest, dict):
-        return [shape for key in sorted(nest) for shape in _flat_shapes(nest[key])]
-    if not isinstance(nest, (list, tuple)):
-        return [_validated_shape(nest)]
-    if all(size is None or is_integer(size) for size in nest):
+        nest = [nest[key] for key in sorted(nest)]
+    elif not isinstance(nest, (list, tuple)) or all(x is None or is_integer(x) for x in nest):
         return [_validated_shape(nest)]
     return [shape for item in nest for shape in _flat_shapes(item)]
 

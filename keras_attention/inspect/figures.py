@@ -1,5 +1,6 @@
 """Figures with a row per example and a column per quantity, and the style of all figures."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,12 +61,7 @@ class Column:
 
 
 def input_column(inputs: np.ndarray, layer: Any) -> Column:
-    """Column of the model's input.
-
-    Args:
-        inputs: Images in the data format of `layer`, or sequences `(B, T, features)`.
-        layer: A layer of the model.
-    """
+    """Column of images in the data format of `layer`, or of sequences `(B, T, features)`."""
     if inputs.ndim == 3:
         axis_names = ("step", "feature")
         return Column("sequence", inputs.swapaxes(1, 2), axis_names, quantity="value")
@@ -75,10 +71,7 @@ def input_column(inputs: np.ndarray, layer: Any) -> Column:
 def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     """Draws columns of panels with a color bar below each column, or below each shared scale.
 
-    Args:
-        columns: Columns from left to right, all with the same number of rows. The title of the
-            first one names the rows.
-        title: Title of the figure.
+    All columns have the same number of rows. The title of the first one names the rows.
     """
     from matplotlib.figure import Figure
 
@@ -88,7 +81,10 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     size = (PANEL_WIDTH * len(columns) + 0.4, height * count + 1.5)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(count, len(columns), squeeze=False)
-    for indices in _group_by_scale(columns):
+    # A column without a named scale forms a group of its own.
+    scales = [column.color_scale or index for index, column in enumerate(columns)]
+    for _, group in itertools.groupby(range(len(columns)), key=scales.__getitem__):
+        indices = list(group)
         _draw_columns(figure, [columns[index] for index in indices], grid[:, indices])
     for index, axes in enumerate(grid[:, 0], start=1):
         label = axes.get_ylabel()
@@ -96,18 +92,6 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
         axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=NAME_SIZE)
     figure.suptitle(title, fontsize=TITLE_SIZE)
     return figure
-
-
-def _group_by_scale(columns: Sequence[Column]) -> list[list[int]]:
-    """Indices of the columns, grouped by shared color scale."""
-    groups: list[list[int]] = []
-    for index, column in enumerate(columns):
-        scale = column.color_scale
-        if groups and scale and scale == columns[index - 1].color_scale:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
 
 
 def _draw_columns(figure: "Figure", columns: Sequence[Column], grid: np.ndarray) -> None:
@@ -126,41 +110,42 @@ def _draw_columns(figure: "Figure", columns: Sequence[Column], grid: np.ndarray)
             axes.set_xlabel(f"{axes.get_xlabel()}\n{note}".strip(), fontsize=LABEL_SIZE)
         column_axes[0].set_title(column.title, fontsize=HEADING_SIZE)
     if not is_image:
-        options: dict[str, Any] = {"location": "bottom", "panchor": False, "shrink": 0.9}
-        bar = figure.colorbar(mesh, ax=list(grid.ravel()), aspect=16 * len(columns), **options)
-        ticks = _color_bar_ticks(scale)
-        bar.set_ticks(ticks, labels=_tick_labels(ticks), fontsize=LABEL_SIZE)
-        bar.set_label(columns[0].quantity, fontsize=LABEL_SIZE)
+        add_color_bar(figure, mesh, grid, _color_bar_ticks(scale), columns[0].quantity)
+
+
+def add_color_bar(
+    figure: "Figure", colors: Any, grid: Any, ticks: dict[float, str], quantity: str
+) -> None:
+    """Adds a color bar with labeled ticks below axes of shape `(rows, columns)`."""
+    options: dict[str, Any] = {"location": "bottom", "panchor": False, "shrink": 0.9}
+    bar = figure.colorbar(colors, ax=list(grid.ravel()), aspect=16 * grid.shape[1], **options)
+    bar.set_ticks(list(ticks), labels=list(ticks.values()), fontsize=LABEL_SIZE)
+    bar.set_label(quantity, fontsize=LABEL_SIZE)
 
 
 def _label_axes(axes: "Axes", names: tuple[str, str] | None) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     if names is None:
         hide_ticks(axes)
         return
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_aspect("auto")
     axes.set_xlabel(names[0], fontsize=LABEL_SIZE)
     axes.set_ylabel(names[1], fontsize=LABEL_SIZE)
     axes.tick_params(labelsize=TICK_SIZE)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     if not names[1]:
         axes.set_yticks([])
 
 
-def _color_bar_ticks(scale: "Normalize") -> list[float]:
-    """Both ends of the scale, and 0 if it is far enough from them."""
+def _color_bar_ticks(scale: "Normalize") -> dict[float, str]:
+    """Both ends of the scale, and 0 if it is far enough from them, with at most four digits."""
     low, high = float(scale.vmin or 0.0), float(scale.vmax or 0.0)
-    margin = (high - low) / 5
-    return sorted({low, high, *([0.0] if low + margin < 0.0 < high - margin else [])})
-
-
-def _tick_labels(ticks: Sequence[float]) -> list[str]:
-    """Formats numbers with as many digits as distinguish them, at most four."""
-    span = ticks[-1] - ticks[0]
+    span, margin = high - low, (high - low) / 5
+    ticks = sorted({low, high, *([0.0] if low + margin < 0.0 < high - margin else [])})
     digits = min(4, max(0, 1 - math.floor(math.log10(span)))) if span > 0.0 else 2
-    return [f"{round(tick, digits) + 0.0:.{digits}f}" for tick in ticks]
+    return {tick: f"{round(tick, digits) + 0.0:.{digits}f}" for tick in ticks}
 
 
 def show_image(axes: "Axes", image: Any, **options: Any) -> Any:
@@ -178,9 +163,14 @@ def hide_ticks(axes: "Axes") -> None:
         spine.set_visible(False)
 
 
+def to_float32(tensor: Any) -> np.ndarray:
+    """Converts a tensor to a float32 array."""
+    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
+
+
 def to_channels_last(array: Any, layer: Any) -> np.ndarray:
     """Converts a feature map or sequence of a layer to a float32 array with channels last."""
-    array = keras.ops.convert_to_numpy(keras.ops.cast(array, "float32"))
+    array = to_float32(array)
     # Recurrent layers have no data format: images of such models are in Keras's global format.
     data_format = getattr(layer, "data_format", keras.config.image_data_format())
     return array if data_format == "channels_last" else np.moveaxis(array, 1, -1)
@@ -209,10 +199,13 @@ def most_variable_channels(maps: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-spread, kind="stable")[:count])
 
 
-def mosaic(maps: np.ndarray, columns: int) -> np.ndarray:
-    """Arranges the channels of `(H, W, channels)` as tiles in rows, with NaN between them."""
+def mosaic(maps: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Arranges the channels of `(H, W, channels)` as tiles in rows, with NaN between them.
+
+    By default, there are about as many rows as columns.
+    """
     height, width, count = maps.shape
-    columns = min(columns, count)
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
     rows = -(-count // columns)
     gap_y, gap_x = max(1, height // 14), max(1, width // 14)
     canvas = np.full((rows * (height + gap_y) - gap_y, columns * (width + gap_x) - gap_x), np.nan)
@@ -221,12 +214,6 @@ def mosaic(maps: np.ndarray, columns: int) -> np.ndarray:
         left = (index % columns) * (width + gap_x)
         canvas[top : top + height, left : left + width] = maps[..., index]
     return canvas
-
-
-def square_mosaics(maps: np.ndarray, channels: np.ndarray) -> np.ndarray:
-    """Arranges the selected channels of each map of `(B, H, W, channels)` as a mosaic."""
-    columns = math.ceil(math.sqrt(len(channels)))
-    return np.stack([mosaic(image[..., channels], columns) for image in maps])
 
 
 def channel_count(shown: int, total: int) -> str:

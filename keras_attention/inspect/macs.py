@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import layers
 from rich.table import Table
 
 from keras_attention.inspect.calls import Call, trace_calls
+from keras_attention.utils.data_format import spatial_shape
 from keras_attention.utils.validation import dictionary, keras_model
 
-# Computes the count of a call. The second argument is the option `executed` of `count_macs`.
-Rule = Callable[[Call, bool], int]
+Rule = Callable[[Call], int]
 
 
 def count_macs(
@@ -55,12 +56,12 @@ def count_macs(
     counts: dict[int, int] = {}
     names: dict[int, str] = {}
     for call in trace_calls(model, input_shape):
-        rule = _rule(call.layer)
-        if rule is None or any(_includes_sublayers(caller) for caller in call.callers):
+        if any(_includes_sublayers(caller) for caller in call.callers):
             continue
-        key = id(call.layer)
-        counts[key] = counts.get(key, 0) + rule(call, executed)
-        names[key] = call.layer.name
+        macs, key = _macs(call, executed), id(call.layer)
+        if macs is not None:
+            counts[key] = counts.get(key, 0) + macs
+            names[key] = call.layer.name
     _warn_about_unknown_layers(model, counts)
     counts = {key: macs for key, macs in counts.items() if macs}
     if not per_layer:
@@ -139,12 +140,18 @@ def _cell(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _rule(layer: keras.Layer) -> Rule | None:
+def _macs(call: Call, executed: bool) -> int | None:
+    """Counts a call, by a method of the layer or by a rule; None if there is neither."""
+    layer: Any = call.layer
     if _has_method(layer, "macs"):
-        return lambda call, executed: int(call.layer.macs(call.input_shape, executed=executed))
+        return int(layer.macs(call.input_shape, executed=executed))
     if _has_method(layer, "inner_calls"):
-        return _inner_calls
-    return next((rule for classes, rule in _RULES if isinstance(layer, classes)), None)
+        inner, more = layer.inner_calls(call.input_shape, executed=executed)
+        counts = (
+            times * count_macs(part, shape, executed=executed) for part, shape, times in inner
+        )
+        return int(sum(counts)) + more
+    return next((rule(call) for classes, rule in _RULES if isinstance(layer, classes)), None)
 
 
 def _has_method(layer: keras.Layer, name: str) -> bool:
@@ -154,7 +161,7 @@ def _has_method(layer: keras.Layer, name: str) -> bool:
 def _includes_sublayers(layer: keras.Layer) -> bool:
     """Returns True if the count of a layer contains that of the layers inside it."""
     own_rule = _has_method(layer, "macs") or _has_method(layer, "inner_calls")
-    return own_rule or isinstance(layer, keras.layers.RNN)
+    return own_rule or isinstance(layer, layers.RNN)
 
 
 def _warn_about_unknown_layers(model: keras.Model, counted: dict[int, int]) -> None:
@@ -188,82 +195,52 @@ def _by_unique_name(counts: dict[int, int], names: dict[int, str]) -> dict[str, 
     return result
 
 
-def _inner_calls(call: Call, executed: bool) -> int:
-    """Counts the models that a layer runs inside, and what the layer itself adds."""
-    inner, more = call.layer.inner_calls(call.input_shape, executed=executed)
-    counts = [times * count_macs(model, shape, executed=executed) for model, shape, times in inner]
-    return int(sum(counts)) + more
-
-
 def _pixels(layer: keras.Layer, shape: tuple[int, ...]) -> int:
-    last = layer.data_format == "channels_last"
-    return math.prod(shape[1:-1] if last else shape[2:])
+    return math.prod(spatial_shape(shape, layer.data_format))
 
 
-def _convolution(call: Call, executed: bool) -> int:
+def _convolution(call: Call) -> int:
     # The shape of a grouped kernel contains the channels of one group only.
     return _pixels(call.layer, call.output_shape) * math.prod(call.layer.kernel.shape)
 
 
-def _transposed_convolution(call: Call, executed: bool) -> int:
+def _transposed_convolution(call: Call) -> int:
     return _pixels(call.layer, call.input_shape) * math.prod(call.layer.kernel.shape)
 
 
-def _separable_convolution(call: Call, executed: bool) -> int:
+def _separable_convolution(call: Call) -> int:
     layer = call.layer
     kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
     return _pixels(layer, call.output_shape) * kernels
 
 
-def _dense(call: Call, executed: bool) -> int:
+def _dense(call: Call) -> int:
     inputs = call.layer.kernel.shape[0] + (1 if call.layer.use_bias else 0)
     return math.prod(call.output_shape[1:]) * inputs
 
 
-def _recurrent(call: Call, executed: bool) -> int:
+def _recurrent(call: Call) -> int:
     """Counts each weight of the cell's kernels once per time step."""
     weights = (weight for weight in call.layer.cell.weights if "bias" not in weight.name)
     return call.input_shape[1] * sum(math.prod(weight.shape) for weight in weights)
 
 
-def _elements(call: Call, executed: bool) -> int:
+def _elements(call: Call) -> int:
     return math.prod(call.output_shape[1:])
-
-
-def _nothing(call: Call, executed: bool) -> int:
-    return 0
 
 
 # The first class that fits applies, so subclasses precede their base classes.
 _RULES: tuple[tuple[Any, Rule], ...] = (
-    ((keras.layers.SeparableConv1D, keras.layers.SeparableConv2D), _separable_convolution),
+    ((layers.SeparableConv1D, layers.SeparableConv2D), _separable_convolution),
     (
-        (
-            keras.layers.Conv1DTranspose,
-            keras.layers.Conv2DTranspose,
-            keras.layers.Conv3DTranspose,
-        ),
+        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
         _transposed_convolution,
     ),
-    (
-        (
-            keras.layers.Conv1D,
-            keras.layers.Conv2D,
-            keras.layers.Conv3D,
-            keras.layers.DepthwiseConv1D,
-            keras.layers.DepthwiseConv2D,
-        ),
-        _convolution,
-    ),
-    ((keras.layers.Dense,), _dense),
-    ((keras.layers.RNN,), _recurrent),
-    ((keras.layers.Embedding,), _nothing),
-    (
-        (
-            keras.layers.BatchNormalization,
-            keras.layers.LayerNormalization,
-            keras.layers.GroupNormalization,
-        ),
-        _elements,
-    ),
+    ((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
+    ((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _convolution),
+    (layers.Dense, _dense),
+    (layers.RNN, _recurrent),
+    (layers.Embedding, lambda call: 0),
+    (layers.BatchNormalization, _elements),
+    ((layers.LayerNormalization, layers.GroupNormalization), _elements),
 )

@@ -7,20 +7,20 @@ Bottleneck Attention Module (2018); Garg et al., SAN: Scale-Space Attention Netw
 
 import inspect
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_attention.inspect import figures
-from keras_attention.inspect.calls import Call, layer_arguments, layer_inputs_and_outputs
+from keras_attention.inspect.calls import Call, RecordedCall, record_call
 from keras_attention.inspect.figures import (
     BACKGROUND_BRIGHTNESS,
     OPACITY,
     ROWS_SHOWN,
     Column,
+    add_color_bar,
     channel_count,
     display_images,
     draw_panels,
@@ -30,8 +30,8 @@ from keras_attention.inspect.figures import (
     most_variable_channels,
     resize_to_image,
     show_image,
-    square_mosaics,
     to_channels_last,
+    to_float32,
 )
 
 if TYPE_CHECKING:
@@ -49,134 +49,130 @@ BAR: dict[str, Any] = {"color": "#0072b2"}
 STRIPED_BAR: dict[str, Any] = {"facecolor": "#f0c987", "edgecolor": "#8a6100", "hatch": "////"}
 
 
-def find_masks(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of layers that return the mask by which they multiply an image's map."""
-    return [
-        call
-        for call in calls
-        if call.output_shape == call.input_shape
-        and len(call.output_shape) == 4
-        and _returns_attention(call.layer)
-    ]
-
-
-def draw_masks(
+def draw_first_layer(
+    make_columns: Callable[[Any, RecordedCall], list[Column]],
     calls: Sequence[Call],
     model: keras.Model,
     images: np.ndarray,
     before: keras.Model | None,
-    title: str | None,
 ) -> "Figure":
-    """Draws the first layer, a row for each image: input map, mask, and output map."""
-    layer: Any = calls[0].layer
-    images = images[:ROWS_SHOWN]
-    inputs, outputs = layer_inputs_and_outputs(model, layer, images)
-    _, mask = layer(inputs, training=False, return_attention=True)
-    if tuple(mask.shape) != tuple(outputs.shape):
-        return draw_attention(calls, model, images, before, title)
-    maps = [to_channels_last(array, layer) for array in (inputs, mask, outputs)]
-    title = title or f"Attention of {model.name}: {layer.name}"
-    return draw_panels([input_column(images, layer), *_mask_columns(*maps)], title)
+    """Draws a row for each image: the image, and the columns of the first layer's call."""
+    layer, images = calls[0].layer, images[:ROWS_SHOWN]
+    columns = make_columns(layer, record_call(model, layer, images))
+    title = f"Attention of {model.name}: {layer.name}"
+    return draw_panels([input_column(images, layer), *columns], title)
 
 
-def _mask_columns(inputs: np.ndarray, mask: np.ndarray, outputs: np.ndarray) -> list[Column]:
-    shown, total = most_variable_channels(mask, CHANNELS_SHOWN), mask.shape[-1]
-    by_channel, mean = mask.mean(axis=(1, 2)), f"mean of {channel_count(total, total)}"
-    tiles = f"mask\n{channel_count(len(shown), total)}"
+def returns_attention(call: Call) -> bool:
+    """Returns True for all layers with `return_attention`, unless they are nested in others."""
+    return _is_outermost_with("return_attention", call)
+
+
+def attention_columns(layer: Any, call: RecordedCall) -> list[Column]:
+    """Makes the columns of attention of any shape."""
+    attention = layer(*call.args, **{**call.kwargs, "return_attention": True})[1]
+    return [_attention_column(array, layer) for array in keras.tree.flatten(attention)]
+
+
+def _attention_column(attention: Any, layer: Any) -> Column:
+    array = to_float32(attention)
+    if array.ndim == 4:
+        return _mosaic_column("attention", to_channels_last(array, layer), "attention")
+    if array.ndim == 3:
+        return Column("attention", array, quantity="attention")
+    strips = array.reshape(len(array), 1, -1)
+    return Column("attention", strips, axis_names=("channel", ""), quantity="attention")
+
+
+def _mosaic_column(
+    name: str, maps: np.ndarray, quantity: str, channels: np.ndarray | None = None
+) -> Column:
+    """Shows some channels of `(B, H, W, channels)` as tiles, by default the most variable ones."""
+    if channels is None:
+        channels = most_variable_channels(maps, CHANNELS_SHOWN)
+    tiles = np.stack([mosaic(image[..., channels]) for image in maps])
+    title = f"{name}\n{channel_count(len(channels), maps.shape[-1])}"
+    return Column(title, tiles, quantity=quantity)
+
+
+def _has_option(layer: keras.Layer, name: str) -> bool:
+    return name in inspect.signature(layer.call).parameters
+
+
+def _is_outermost_with(option: str, call: Call) -> bool:
+    nested = any(_has_option(caller, option) for caller in call.callers)
+    return _has_option(call.layer, option) and not nested
+
+
+def returns_mask(call: Call) -> bool:
+    """Returns True for layers that return the mask by which they multiply an image's map."""
+    is_map = call.output_shape == call.input_shape and len(call.output_shape) == 4
+    return is_map and _has_option(call.layer, "return_attention")
+
+
+def mask_columns(layer: Any, call: RecordedCall) -> list[Column]:
+    """Makes the columns of a layer's input map, mask, and output map."""
+    mask = layer(call.inputs, training=False, return_attention=True)[1]
+    if tuple(mask.shape) != tuple(call.outputs.shape):
+        return attention_columns(layer, call)
+    tensors = (call.inputs, mask, call.outputs)
+    inputs, mask, outputs = (to_channels_last(tensor, layer) for tensor in tensors)
+    by_channel = mask.mean(axis=(1, 2))[:, None]
+    mean = f"mean of {channel_count(mask.shape[-1], mask.shape[-1])}"
+    heading = "channel mask\nmean of positions"
     return [
         Column(f"input map\n{mean}", inputs.mean(axis=-1), quantity="activation"),
-        Column(
-            "channel mask\nmean of positions",
-            by_channel[:, None],
-            axis_names=("channel", ""),
-            quantity="mask",
-        ),
+        Column(heading, by_channel, axis_names=("channel", ""), quantity="mask"),
         Column(f"spatial mask\n{mean}", mask.mean(axis=-1), quantity="mask"),
-        Column(tiles, square_mosaics(mask, shown), quantity="mask"),
+        _mosaic_column("mask", mask, "mask"),
         Column(f"output map\n{mean}", outputs.mean(axis=-1), quantity="activation"),
     ]
 
 
-def find_scale_space(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of layers that compare two maps of images or sequences."""
-    return [
-        call
-        for call in calls
-        if callable(getattr(call.layer, "intermediates", None))
-        and isinstance(call.input_shape, list)
-        and len(call.output_shape) in (3, 4)
-    ]
+def compares_maps(call: Call) -> bool:
+    """Returns True for layers that compare two maps of images or sequences."""
+    has_steps = callable(getattr(call.layer, "intermediates", None))
+    return has_steps and isinstance(call.input_shape, list) and len(call.output_shape) in (3, 4)
 
 
-def draw_scale_space(
-    calls: Sequence[Call],
-    model: keras.Model,
-    images: np.ndarray,
-    before: keras.Model | None,
-    title: str | None,
-) -> "Figure":
-    """Draws the steps of the first layer, a row for each image, with up to 16 channels per map."""
-    layer: Any = calls[0].layer
-    images = images[:ROWS_SHOWN]
-    inputs, _ = layer_inputs_and_outputs(model, layer, images)
-    tensors = {"y_prev": inputs[0], "y": inputs[1], **layer.intermediates(inputs)}
+def scale_space_columns(layer: Any, call: RecordedCall) -> list[Column]:
+    """Makes a column for each step of the layer, with up to 16 channels of each map of images."""
+    y_prev, y = call.inputs
+    tensors = {"y_prev": y_prev, "y": y, **layer.intermediates(call.inputs)}
     maps = {name: to_channels_last(tensor, layer) for name, tensor in tensors.items()}
-    title = title or f"Attention of {model.name}: {layer.name}"
-    columns = _columns_of_sequences(maps) if maps["y"].ndim == 3 else _columns_of_images(maps)
-    return draw_panels([input_column(images, layer), *columns], title)
-
-
-def _columns_of_images(maps: dict[str, np.ndarray]) -> list[Column]:
+    quantities = {name: "activation" if name in ("y_prev", "y") else name for name in maps}
+    if maps["y"].ndim == 3:
+        names = ("step", "channel")
+        return [
+            Column(name, array.swapaxes(1, 2), axis_names=names, quantity=quantities[name])
+            for name, array in maps.items()
+        ]
     shown = most_variable_channels(maps["mask"], CHANNELS_SHOWN)
-    columns = []
-    for name, array in maps.items():
-        # The previous layer has channels of its own, possibly of another number.
-        kept = most_variable_channels(array, CHANNELS_SHOWN) if name == "y_prev" else shown
-        heading = f"{name}\n{channel_count(len(kept), array.shape[-1])}"
-        columns.append(Column(heading, square_mosaics(array, kept), quantity=_quantity(name)))
-    return columns
-
-
-def _columns_of_sequences(maps: dict[str, np.ndarray]) -> list[Column]:
-    names = ("step", "channel")
+    # The previous layer has channels of its own, possibly of another number.
     return [
-        Column(name, array.swapaxes(1, 2), axis_names=names, quantity=_quantity(name))
+        _mosaic_column(name, array, quantities[name], None if name == "y_prev" else shown)
         for name, array in maps.items()
     ]
 
 
-def _quantity(name: str) -> str:
-    return "activation" if name in ("y_prev", "y") else name
+def has_attending_cell(call: Call) -> bool:
+    """Returns True for recurrent layers whose cell multiplies its input by a mask."""
+    return hasattr(getattr(call.layer, "cell", None), "attention")
 
 
-def find_recurrent(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of recurrent layers whose cell multiplies its input by a mask."""
-    return [call for call in calls if hasattr(getattr(call.layer, "cell", None), "attention")]
-
-
-def draw_recurrent(
-    calls: Sequence[Call],
-    model: keras.Model,
-    images: np.ndarray,
-    before: keras.Model | None,
-    title: str | None,
-) -> "Figure":
-    """Draws the first layer, a row for each sequence: its input, the mask, and their product."""
-    layer: Any = calls[0].layer
-    images = images[:ROWS_SHOWN]
-    arguments, options, _ = layer_arguments(model, layer, images)
-    masks = _recurrent_masks(layer, *arguments, **options)
-    inputs = keras.ops.convert_to_numpy(keras.ops.cast(arguments[0], "float32"))
-    columns = [
-        Column(name, array.swapaxes(1, 2), axis_names=("step", "feature"), quantity=quantity)
-        for name, array, quantity in (
-            ("input", inputs, "value"),
-            ("mask", masks, "mask"),
-            ("input times mask", inputs * masks, "value"),
+def recurrent_columns(layer: Any, call: RecordedCall) -> list[Column]:
+    """Makes the columns of a layer's input, the mask, and their product."""
+    inputs, masks = to_float32(call.args[0]), _recurrent_masks(layer, *call.args, **call.kwargs)
+    parts = {"input": inputs, "mask": masks, "input times mask": inputs * masks}
+    return [
+        Column(
+            name,
+            array.swapaxes(1, 2),
+            axis_names=("step", "feature"),
+            quantity="mask" if name == "mask" else "value",
         )
+        for name, array in parts.items()
     ]
-    title = title or f"Attention of {model.name}: {layer.name}"
-    return draw_panels([input_column(images, layer), *columns], title)
 
 
 def _recurrent_masks(layer: Any, *arguments: Any, **options: Any) -> np.ndarray:
@@ -193,11 +189,7 @@ def _recurrent_masks(layer: Any, *arguments: Any, **options: Any) -> np.ndarray:
 
 
 class _MaskCell(keras.Layer):
-    """Recurrent cell with the states of an attending cell, whose output is the mask of each step.
-
-    Args:
-        cell: The attending cell.
-    """
+    """Recurrent cell with the states of an attending cell, whose outputs are its masks."""
 
     def __init__(self, cell: Any):
         super().__init__(dtype=cell.dtype_policy)
@@ -213,127 +205,59 @@ class _MaskCell(keras.Layer):
         return mask, states
 
 
-def find_heads(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of layers that return masks and gates, without those nested in others."""
-    return [
-        call
-        for call in calls
-        if _returns_gates(call.layer) and not any(_returns_gates(caller) for caller in call.callers)
-    ]
-
-
-def draw_heads(
-    calls: Sequence[Call],
-    model: keras.Model,
-    images: np.ndarray,
-    before: keras.Model | None,
-    title: str | None,
-) -> "Figure":
-    """Draws the first layer, a row for each image: heads of each module, gates, and classes."""
-    layer: Any = calls[0].layer
-    images = images[:ROWS_SHOWN]
-    arguments = _head_arguments(model, layer, images)
-    shown = display_images(images, layer)
-    title = title or f"Attention of {model.name}: {layer.name}"
-    if not hasattr(layer, "modules"):
-        options = {"training": False, "return_attention": True, "return_gates": True}
-        _, masks, gates = layer(**arguments, **options)
-        return _draw_heads(shown, _heads(layer, [masks], [gates]), title, gates=_to_numpy(gates))
-    tensors = layer.intermediates(**arguments, training=False)
-    heads = _heads(layer, tensors["masks"], tensors["head_gates"])
-    probabilities = _probabilities(layer, tensors)
-    gates = _to_numpy(tensors["gates"])
-    return _draw_heads(shown, heads, title, gates=gates, probabilities=probabilities)
-
-
-def find_attention(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of all layers with `return_attention`, without those nested in others."""
-    return [
-        call
-        for call in calls
-        if _returns_attention(call.layer)
-        and not any(_returns_attention(caller) for caller in call.callers)
-    ]
-
-
-def draw_attention(
-    calls: Sequence[Call],
-    model: keras.Model,
-    images: np.ndarray,
-    before: keras.Model | None,
-    title: str | None,
-) -> "Figure":
-    """Draws the attention of the first layer, of any shape, a row for each image."""
-    layer: Any = calls[0].layer
-    images = images[:ROWS_SHOWN]
-    args, kwargs, _ = layer_arguments(model, layer, images)
-    attention = layer(*args, **{**kwargs, "return_attention": True})[1]
-    title = title or f"Attention of {model.name}: {layer.name}"
-    columns = [_attention_column(array, layer) for array in keras.tree.flatten(attention)]
-    return draw_panels([input_column(images, layer), *columns], title)
-
-
-def _attention_column(attention: Any, layer: Any) -> Column:
-    array = _to_numpy(attention)
-    if array.ndim == 4:
-        maps = to_channels_last(array, layer)
-        shown = most_variable_channels(maps, CHANNELS_SHOWN)
-        heading = f"attention\n{channel_count(len(shown), maps.shape[-1])}"
-        return Column(heading, square_mosaics(maps, shown), quantity="attention")
-    if array.ndim == 3:
-        return Column("attention", array, quantity="attention")
-    strips = array.reshape(len(array), 1, -1)
-    return Column("attention", strips, axis_names=("channel", ""), quantity="attention")
-
-
-@dataclass(frozen=True)
-class _Heads:
-    """Heads of an attention module.
-
-    Attributes:
-        title: Title of the column.
-        masks: Masks `(B, H, W, K)`.
-        gates: Weights of the heads, `(B, K)`.
-    """
+class _Module(NamedTuple):
+    """Title of a column, masks `(B, H, W, K)` and gates `(B, K)` of an attention module's heads."""
 
     title: str
     masks: np.ndarray
     gates: np.ndarray
 
 
-def _returns_attention(layer: keras.Layer) -> bool:
-    return "return_attention" in inspect.signature(layer.call).parameters
+def returns_gates(call: Call) -> bool:
+    """Returns True for layers that return masks and gates, unless they are nested in others."""
+    return _is_outermost_with("return_gates", call)
 
 
-def _returns_gates(layer: keras.Layer) -> bool:
-    return "return_gates" in inspect.signature(layer.call).parameters
+def draw_heads(
+    calls: Sequence[Call], model: keras.Model, images: np.ndarray, before: keras.Model | None
+) -> "Figure":
+    """Draws the first layer, a row for each image: heads of each module, gates, and classes."""
+    layer: Any = calls[0].layer
+    images = images[:ROWS_SHOWN]
+    call = record_call(model, layer, images)
+    arguments = inspect.signature(layer.call).bind(*call.args, **call.kwargs).arguments
+    options = {"training": False, "return_attention": True, "return_gates": True}
+    arguments = {name: value for name, value in arguments.items() if name not in options}
+    probabilities = None
+    if hasattr(layer, "modules"):
+        tensors = layer.intermediates(**arguments, training=False)
+        modules = _modules(layer, tensors["masks"], tensors["head_gates"])
+        gates, probabilities = tensors["gates"], _probabilities(layer, tensors)
+        names = [f"module {number}" for number in range(1, len(modules) + 1)]
+        names += ["network", "prediction"]
+    else:
+        _, masks, gates = layer(**arguments, **options)
+        modules = _modules(layer, [masks], [gates])
+        names = [f"head {number}" for number in range(1, gates.shape[1] + 1)]
+    shown, gates = display_images(images, layer), to_float32(gates)
+    figure = _draw_modules(shown, modules, gates, names, probabilities)
+    figure.suptitle(f"Attention of {model.name}: {layer.name}", fontsize=figures.TITLE_SIZE)
+    return figure
 
 
-def _head_arguments(model: keras.Model, layer: Any, images: np.ndarray) -> dict[str, Any]:
-    """Arguments that the model passes to the layer, by name."""
-    args, kwargs, _ = layer_arguments(model, layer, images)
-    arguments = inspect.signature(layer.call).bind(*args, **kwargs).arguments
-    options = ("training", "return_attention", "return_gates")
-    return {name: value for name, value in arguments.items() if name not in options}
-
-
-def _heads(layer: Any, masks: Sequence[Any], gates: Sequence[Any]) -> list[_Heads]:
-    heads = []
-    parts = zip(_sources(layer, len(masks)), masks, gates, strict=True)
-    for depth, (source, mask, gate) in enumerate(parts, start=1):
+def _modules(layer: Any, masks: Sequence[Any], gates: Sequence[Any]) -> list[_Module]:
+    # Names of the layers whose maps the modules read; unknown in subclassed models.
+    sources = [""] * len(masks)
+    if layer._inbound_nodes:
+        maps = layer._inbound_nodes[-1].input_tensors[: len(masks)]
+        sources = [f"input: {tensor._keras_history.operation.name}" for tensor in maps]
+    modules = []
+    for depth, (source, mask, gate) in enumerate(zip(sources, masks, gates, strict=True), start=1):
         array = to_channels_last(mask, layer)
         name = f"module {depth}" if hasattr(layer, "modules") else layer.name
         title = f"{name} ({array.shape[1]} x {array.shape[2]})\n{source}".strip()
-        heads.append(_Heads(title, array, _to_numpy(gate)))
-    return heads
-
-
-def _sources(layer: Any, count: int) -> list[str]:
-    """Names of the layers whose maps the modules read; empty in subclassed models."""
-    if not layer._inbound_nodes:
-        return [""] * count
-    maps = layer._inbound_nodes[-1].input_tensors[:count]
-    return [f"input: {tensor._keras_history.operation.name}" for tensor in maps]
+        modules.append(_Module(title, array, to_float32(gate)))
+    return modules
 
 
 def _probabilities(layer: Any, tensors: dict[str, Any]) -> np.ndarray:
@@ -342,81 +266,48 @@ def _probabilities(layer: Any, tensors: dict[str, Any]) -> np.ndarray:
     if layer.space == "log":
         output = keras.ops.softmax(output)
     hypotheses = keras.ops.softmax(tensors["hypotheses"])
-    return np.concatenate([_to_numpy(hypotheses), _to_numpy(output)[:, None]], axis=1)
+    return np.concatenate([to_float32(hypotheses), to_float32(output)[:, None]], axis=1)
 
 
-def _to_numpy(tensor: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
-
-
-def _draw_heads(
+def _draw_modules(
     images: np.ndarray,
-    heads: Sequence[_Heads],
-    title: str,
-    *,
+    modules: Sequence[_Module],
     gates: np.ndarray,
-    probabilities: np.ndarray | None = None,
+    names: Sequence[str],
+    probabilities: np.ndarray | None,
 ) -> "Figure":
+    """Draws images, heads, bars of the gates with their names, and predicted classes."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    count, modules = 2 + len(heads) + (probabilities is not None), len(heads)
-    figure = Figure(figsize=(2.1 * count + 0.4, 2.1 * len(images) + 1.3), layout="constrained")
-    grid: Any = figure.subplots(len(images), count, squeeze=False)
-    names = _gate_names(heads, gates, probabilities)
+    weighted = "heads" if probabilities is None else "hypotheses"
+    titles = ["image", *(module.title for module in modules), f"gates\nweights of the {weighted}"]
+    if probabilities is not None:
+        titles.append("class (probability)\nstriped: differs from prediction")
+    size = (2.1 * len(titles) + 0.4, 2.1 * len(images) + 1.3)
+    figure = Figure(figsize=size, layout="constrained")
+    grid: Any = figure.subplots(len(images), len(titles), squeeze=False)
     for row, axes in enumerate(grid):
         show_image(axes[0], images[row])
         hide_ticks(axes[0])
         axes[0].set_ylabel(f"image {row + 1}", fontsize=figures.NAME_SIZE)
-        for module, module_axes in zip(heads, axes[1:], strict=False):
+        for module, module_axes in zip(modules, axes[1:], strict=False):
             _show_heads(module_axes, images[row], module.masks[row], module.gates[row])
-        _show_gates(axes[modules + 1], gates[row], names)
+        _show_gates(axes[len(modules) + 1], gates[row], names)
         if probabilities is not None:
             _show_classes(axes[-1], probabilities[row])
-    _set_titles(grid[0], heads, probabilities)
-    _add_color_bar(figure, grid[:, 1 : modules + 1])
-    figure.suptitle(title, fontsize=figures.TITLE_SIZE)
+    for axes, title in zip(grid[0], titles, strict=True):
+        longest = max(map(len, title.splitlines()))
+        axes.set_title(title, fontsize=figures.HEADING_SIZE * min(1.0, TITLE_LENGTH / longest))
+    colors = ScalarMappable(Normalize(0.0, 1.0), figures.COLORMAP)
+    ticks = {0.0: "0", 1.0: "maximum"}
+    add_color_bar(figure, colors, grid[:, 1 : len(modules) + 1], ticks, HEADS_LABEL)
     return figure
 
 
-def _gate_names(
-    heads: Sequence[_Heads], gates: np.ndarray, probabilities: np.ndarray | None
-) -> list[str]:
-    if probabilities is None:
-        return [f"head {number}" for number in range(1, gates.shape[1] + 1)]
-    modules = [f"module {number}" for number in range(1, len(heads) + 1)]
-    return [*modules, "network", "prediction"]
-
-
-def _set_titles(row: Any, heads: Sequence[_Heads], probabilities: np.ndarray | None) -> None:
-    of = "heads" if probabilities is None else "hypotheses"
-    titles = ["image", *(module.title for module in heads), f"gates\nweights of the {of}"]
-    if probabilities is not None:
-        titles.append("class (probability)\nstriped: differs from prediction")
-    for axes, title in zip(row, titles, strict=True):
-        longest = max(map(len, title.splitlines()))
-        axes.set_title(title, fontsize=figures.HEADING_SIZE * min(1.0, TITLE_LENGTH / longest))
-
-
-def _add_color_bar(figure: "Figure", grid: Any) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    colors = ScalarMappable(Normalize(0.0, 1.0), figures.COLORMAP)
-    options: dict[str, Any] = {"location": "bottom", "panchor": False, "shrink": 0.9}
-    bar = figure.colorbar(colors, ax=grid, aspect=16 * grid.shape[1], **options)
-    bar.set_ticks([0.0, 1.0], labels=["0", "maximum"], fontsize=figures.LABEL_SIZE)
-    bar.set_label(HEADS_LABEL, fontsize=figures.LABEL_SIZE)
-
-
 def _show_heads(axes: "Axes", image: np.ndarray, masks: np.ndarray, gates: np.ndarray) -> None:
-    """Draws a tile for each head: its mask, relative to its maximum, over the gray image.
-
-    Args:
-        axes: Axes to draw into.
-        image: `(H, W)` or `(H, W, 3)`.
-        masks: `(h, w, K)`, of any size.
-        gates: `(K,)`, written into the tiles.
-    """
+    """Draws a tile for each head: its mask, relative to its maximum, over the gray image."""
     count = masks.shape[-1]
     columns = math.ceil(math.sqrt(count))
     gray = image.mean(axis=-1) if image.ndim == 3 else image
@@ -424,8 +315,7 @@ def _show_heads(axes: "Axes", image: np.ndarray, masks: np.ndarray, gates: np.nd
     show_image(axes, below, vmax=1.0 / BACKGROUND_BRIGHTNESS)
     tiles = mosaic(resize_to_image(masks, gray.shape), columns)
     opacity = OPACITY[0] + (OPACITY[1] - OPACITY[0]) * np.nan_to_num(tiles)
-    scale: dict[str, Any] = {"cmap": figures.COLORMAP, "vmin": 0.0, "vmax": 1.0}
-    axes.imshow(tiles, alpha=opacity, interpolation="nearest", **scale)
+    show_image(axes, tiles, cmap=figures.COLORMAP, alpha=opacity)
     if columns <= MAX_NUMBERED_COLUMNS:
         _number_tiles(axes, gates, tiles.shape, columns)
     hide_ticks(axes)
@@ -441,37 +331,28 @@ def _number_tiles(axes: "Axes", gates: np.ndarray, shape: tuple[int, ...], colum
 
 
 def _show_gates(axes: "Axes", gates: np.ndarray, names: Sequence[str]) -> None:
-    """Draws a bar for each gate.
-
-    Args:
-        axes: Axes to draw into.
-        gates: `(N,)`.
-        names: Labels of the rows; the first `N` have a bar.
-    """
+    """Draws a bar for each gate. There may be more names than gates."""
     for row, gate in enumerate(gates):
-        axes.barh(row, gate, height=0.7, **BAR)
-        _label_bar(axes, row, gate, f"{gate:.2f}")
+        _draw_bar(axes, row, gate, f"{gate:.2f}", BAR)
     _finish_bars(axes, names, max(float(gates.max()), 1e-6))
 
 
 def _show_classes(axes: "Axes", probabilities: np.ndarray) -> None:
     """Draws a bar for the predicted class of each hypothesis, striped if the output's differs.
 
-    Args:
-        axes: Axes to draw into.
-        probabilities: `(N, classes)`, those of the layer's output last.
+    The last row of `probabilities` is that of the layer's output.
     """
-    prediction = probabilities[-1].argmax()
-    for row, hypothesis in enumerate(probabilities):
-        best = hypothesis.argmax()
-        style = BAR if best == prediction else STRIPED_BAR
-        axes.barh(row, hypothesis[best], height=0.7, **style)
-        _label_bar(axes, row, hypothesis[best], f"{best} ({hypothesis[best]:.2f})")
+    best = probabilities.argmax(axis=-1)
+    for row, (index, hypothesis) in enumerate(zip(best, probabilities, strict=True)):
+        style = BAR if index == best[-1] else STRIPED_BAR
+        value = hypothesis[index]
+        _draw_bar(axes, row, value, f"{index} ({value:.2f})", style)
     _finish_bars(axes, [""] * len(probabilities), 1.0)
 
 
-def _label_bar(axes: "Axes", row: int, value: float, text: str) -> None:
+def _draw_bar(axes: "Axes", row: int, value: float, text: str, style: dict[str, Any]) -> None:
     offset: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points"}
+    axes.barh(row, value, height=0.7, **style)
     axes.annotate(text, (value, row), va="center", fontsize=7.5, annotation_clip=False, **offset)
 
 

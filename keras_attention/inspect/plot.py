@@ -1,70 +1,41 @@
 """Figures of a model's attention."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
+from keras_attention.inspect import masks, regions
 from keras_attention.inspect.activation_maps import (
     draw_distiller,
     draw_maps,
-    find_maps,
     is_distiller,
+    is_feature_map,
     validate_map_layers,
 )
 from keras_attention.inspect.calls import Call, trace_calls
-from keras_attention.inspect.masks import (
-    draw_attention,
-    draw_heads,
-    draw_masks,
-    draw_recurrent,
-    draw_scale_space,
-    find_attention,
-    find_heads,
-    find_masks,
-    find_recurrent,
-    find_scale_space,
-)
-from keras_attention.inspect.regions import (
-    draw_patches,
-    draw_transformers,
-    draw_windows,
-    find_patches,
-    find_transformers,
-    find_windows,
-)
+from keras_attention.inspect.figures import TITLE_SIZE
 from keras_attention.utils.io import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Mechanism(NamedTuple):
-    """Functions that draw one kind of attention mechanism.
-
-    Attributes:
-        find: Selects the calls of the mechanism from all calls of a model.
-        draw: Draws these calls; its arguments are the calls, the model, the images, the model
-            before training or None, and the title or None.
-    """
-
-    find: Callable[[Sequence[Call]], list[Call]]
-    draw: Callable[..., "Figure"]
-
-
-# The first mechanism that a model contains is drawn.
-_MECHANISMS = (
-    Mechanism(find_windows, draw_windows),
-    Mechanism(find_heads, draw_heads),
-    Mechanism(find_patches, draw_patches),
-    Mechanism(find_transformers, draw_transformers),
-    Mechanism(find_scale_space, draw_scale_space),
-    Mechanism(find_masks, draw_masks),
-    Mechanism(find_recurrent, draw_recurrent),
+# Functions that recognize the calls of a mechanism and draw them. The first mechanism that a model
+# contains is drawn.
+_MECHANISMS: tuple[tuple[Callable[[Call], bool], Callable[..., "Figure"]], ...] = (
+    (regions.has_windows, regions.draw_windows),
+    (masks.returns_gates, masks.draw_heads),
+    (regions.refines_patches, regions.draw_patches),
+    (regions.warps_images, regions.draw_transformers),
+    (masks.compares_maps, partial(masks.draw_first_layer, masks.scale_space_columns)),
+    (masks.returns_mask, partial(masks.draw_first_layer, masks.mask_columns)),
+    (masks.has_attending_cell, partial(masks.draw_first_layer, masks.recurrent_columns)),
     # Fallback for every other layer with `return_attention`.
-    Mechanism(find_attention, draw_attention),
+    (masks.returns_attention, partial(masks.draw_first_layer, masks.attention_columns)),
 )
 
 
@@ -145,7 +116,9 @@ def plot_attention(
     >>> [axes.get_title().splitlines()[-1] for axes in figure.axes[:3]]
     ['image', '8 x 8', 'over the image']
     """
-    figure = _draw(model, images, layer, before, title)
+    figure = _draw(model, images, layer, before)
+    if title:
+        figure.suptitle(title, fontsize=TITLE_SIZE)
     if path is not None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,27 +142,32 @@ def has_attention(model: keras.Model, input_shape: Any = None) -> bool:
     if is_distiller(model):
         return bool(model.pairs)
     calls = trace_calls(model, input_shape)
-    return any(mechanism.find(calls) for mechanism in _MECHANISMS)
+    return any(matches(call) for matches, _ in _MECHANISMS for call in calls)
 
 
-def _draw(
-    model: Any,
-    images: Any,
-    layer: str | Sequence[str] | None,
-    before: keras.Model | None,
-    title: str | None,
-) -> "Figure":
+def _draw(model: Any, images: Any, layer: Any, before: keras.Model | None) -> "Figure":
     if is_distiller(model):
         images = _validate_images(model.student, images)
-        return draw_distiller(model, images, layer, before, title)
+        return draw_distiller(model, images, layer, before)
     images = _validate_images(model, images)
     calls = trace_calls(model, images.shape[1:])
-    found = [(mechanism, mechanism.find(calls)) for mechanism in _MECHANISMS]
-    names = list(dict.fromkeys(call.layer.name for _, kept in found for call in kept))
-    if layer is None or (isinstance(layer, str) and layer in names):
-        mechanism, kept = _select_mechanism(model, calls, found, layer)
-        return mechanism.draw(kept, model, images, before, title)
-    return draw_maps(calls, validate_map_layers(layer, calls, names), model, images, before, title)
+    found = [(draw, list(filter(matches, calls))) for matches, draw in _MECHANISMS]
+    names = list(dict.fromkeys(call.layer.name for _, matching in found for call in matching))
+    if layer is not None and not (isinstance(layer, str) and layer in names):
+        map_layers = validate_map_layers(layer, calls, names)
+        return draw_maps(map_layers, calls, model, images, before)
+    for draw, matching in found:
+        kept = [call for call in matching if layer in (None, call.layer.name)]
+        if kept:
+            return draw(kept, model, images, before)
+    kinds = sorted({type(call.layer).__name__ for call in calls})
+    maps = list(filter(is_feature_map, calls))
+    example = f", such as {maps[-1].layer.name!r}" if maps else ""
+    raise ValueError(
+        "`model` must contain an attention mechanism of keras_attention, such as a TargetLayer, or "
+        f"`layer` must be the name of a layer whose output is a feature map{example}. "
+        f"Received: {model.name!r} with layers {', '.join(kinds)}"
+    )
 
 
 def _validate_images(model: keras.Model, images: Any) -> np.ndarray:
@@ -210,24 +188,3 @@ def _validate_images(model: keras.Model, images: Any) -> np.ndarray:
             f"Received: images.shape={images.shape} for {model.name!r}"
         )
     return images
-
-
-def _select_mechanism(
-    model: keras.Model,
-    calls: list[Call],
-    found: list[tuple[Mechanism, list[Call]]],
-    layer: str | None,
-) -> tuple[Mechanism, list[Call]]:
-    """The first mechanism, with all its calls or those of the named layer."""
-    for mechanism, of_mechanism in found:
-        kept = [call for call in of_mechanism if layer in (None, call.layer.name)]
-        if kept:
-            return mechanism, kept
-    kinds = sorted({type(call.layer).__name__ for call in calls})
-    maps = find_maps(calls)
-    example = f", such as {maps[-1].layer.name!r}" if maps else ""
-    raise ValueError(
-        "`model` must contain an attention mechanism of keras_attention, such as a TargetLayer, or "
-        f"`layer` must be the name of a layer whose output is a feature map{example}. "
-        f"Received: {model.name!r} with layers {', '.join(kinds)}"
-    )

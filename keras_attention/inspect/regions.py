@@ -4,7 +4,7 @@ References: Chitta, Targeted Kernel Networks (2018), figure 4; Jaderberg et al.,
 Networks (2015), section 3; Almahairi et al., Dynamic Capacity Networks (2016), figures 3 and 6.
 """
 
-import math
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_attention.inspect import figures
-from keras_attention.inspect.calls import Call, layer_inputs_and_outputs
+from keras_attention.inspect.calls import Call, record_call
 from keras_attention.inspect.figures import (
     ROWS_SHOWN,
     Column,
@@ -24,6 +24,7 @@ from keras_attention.inspect.figures import (
     show_image,
     to_channels_last,
 )
+from keras_attention.utils.data_format import channel_axis, spatial_shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,21 +36,13 @@ MOSAIC_COLUMNS = 6
 IMAGES_SHOWN = 6
 
 
-def find_windows(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of layers with an attention window per channel, on images."""
-    return [
-        call
-        for call in calls
-        if hasattr(call.layer, "attention_window") and len(call.output_shape) == 4
-    ]
+def has_windows(call: Call) -> bool:
+    """Returns True for layers with an attention window per channel, on images."""
+    return hasattr(call.layer, "attention_window") and len(call.output_shape) == 4
 
 
 def draw_windows(
-    calls: Sequence[Call],
-    model: keras.Model,
-    images: np.ndarray,
-    before: keras.Model | None,
-    title: str | None,
+    calls: Sequence[Call], model: keras.Model, images: np.ndarray, before: keras.Model | None
 ) -> "Figure":
     """Draws a row for each layer: windows before training, current windows, and all regions."""
     from matplotlib.figure import Figure
@@ -59,12 +52,13 @@ def draw_windows(
     figure = Figure(figsize=(11.0, 1.5 * len(calls) + 1.1), layout="constrained")
     rows: Any = figure.subplots(len(calls), 3, squeeze=False, width_ratios=(3, 3, 1.25))
     for call, (left, middle, right) in zip(calls, rows, strict=True):
-        layer, sides = call.layer, _map_size(call)
+        layer, sides = call.layer, spatial_shape(call.output_shape, call.layer.data_format)
         current = _windows(layer, sides)
         shown = _widest_to_narrowest(current)
         mesh = _show_windows(middle, current[..., shown])
         _show_windows(left, _windows(earlier_layers[layer.name], sides)[..., shown])
-        share = _show_regions(right, layer, sides, _gray(images[0], layer))
+        gray = images[:1].mean(axis=channel_axis(layer.data_format))[0]
+        share = _show_regions(right, layer, sides, gray)
         left.set_ylabel(f"{layer.name}\n{sides[0]} x {sides[1]}", fontsize=figures.NAME_SIZE)
         right.set_xlabel(f"mean area: {share:.0%} of the map", fontsize=figures.LABEL_SIZE)
     titles = [
@@ -75,16 +69,11 @@ def draw_windows(
     for axes, heading in zip(rows[0], titles, strict=True):
         axes.set_title(heading, fontsize=figures.HEADING_SIZE)
     figure.colorbar(mesh, ax=rows[:, :2], label="attention window", shrink=0.5, aspect=30)
-    figure.suptitle(title or f"Attention windows of {model.name}", fontsize=figures.TITLE_SIZE)
+    figure.suptitle(f"Attention windows of {model.name}", fontsize=figures.TITLE_SIZE)
     return figure
 
 
-def _map_size(call: Call) -> tuple[int, int]:
-    shape = call.output_shape
-    return shape[1:3] if call.layer.data_format == "channels_last" else shape[2:]
-
-
-def _windows(layer: Any, sides: tuple[int, int]) -> np.ndarray:
+def _windows(layer: Any, sides: Sequence[int]) -> np.ndarray:
     clip = getattr(layer, "roi", "full") != "full"
     return keras.ops.convert_to_numpy(layer.attention_window(*sides, clip=clip))
 
@@ -97,18 +86,16 @@ def _widest_to_narrowest(windows: np.ndarray) -> np.ndarray:
 
 
 def _show_windows(axes: "Axes", windows: np.ndarray) -> Any:
-    canvas = mosaic(windows, MOSAIC_COLUMNS)
-    mesh = axes.imshow(canvas, cmap=figures.COLORMAP, vmin=0.0, vmax=1.0, interpolation="nearest")
     hide_ticks(axes)
-    return mesh
+    return show_image(axes, mosaic(windows, MOSAIC_COLUMNS), cmap=figures.COLORMAP)
 
 
-def _show_regions(axes: "Axes", layer: Any, sides: tuple[int, int], image: np.ndarray) -> float:
+def _show_regions(axes: "Axes", layer: Any, sides: Sequence[int], image: np.ndarray) -> float:
     """Draws the regions of all kernels and returns their mean area relative to the map."""
     from matplotlib.patches import Rectangle
 
     height, width = sides
-    show_image(axes, image, extent=(0, width, height, 0))
+    _show_in_pixels(axes, image, sides)
     rois = layer.rois(height, width)
     opacity = float(np.clip(6.0 / len(rois), 0.06, 0.8))
     for (top, bottom), (left, right) in rois:
@@ -117,26 +104,24 @@ def _show_regions(axes: "Axes", layer: Any, sides: tuple[int, int], image: np.nd
         axes.add_patch(box)
     y, x = keras.ops.convert_to_numpy(layer.center)
     axes.plot(x * width, y * height, ".", color=figures.POINT_COLOR, markersize=4, alpha=0.7)
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    hide_ticks(axes)
     return float(np.prod(rois[..., 1] - rois[..., 0], axis=-1).mean() / (height * width))
 
 
-def _gray(image: np.ndarray, layer: Any) -> np.ndarray:
-    return image.mean(axis=-1 if layer.data_format == "channels_last" else 0)
+def _show_in_pixels(axes: "Axes", image: np.ndarray, sides: Sequence[int]) -> None:
+    """Draws an image with axes in pixels of a map, counted from the upper left corner."""
+    height, width = sides
+    show_image(axes, image, extent=(0, width, height, 0))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    hide_ticks(axes)
 
 
-def find_transformers(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of layers that warp images by transforms."""
-    return [call for call in calls if hasattr(call.layer, "transforms")]
+def warps_images(call: Call) -> bool:
+    """Returns True for layers that warp images by transforms."""
+    return hasattr(call.layer, "transforms")
 
 
 def draw_transformers(
-    calls: Sequence[Call],
-    model: keras.Model,
-    images: np.ndarray,
-    before: keras.Model | None,
-    title: str | None,
+    calls: Sequence[Call], model: keras.Model, images: np.ndarray, before: keras.Model | None
 ) -> "Figure":
     """Draws two rows for each layer: inputs with the sampled frame, and the warped images."""
     from matplotlib.figure import Figure
@@ -145,30 +130,19 @@ def draw_transformers(
     size = (1.6 * max(len(images), 2) + 0.6, 3.4 * len(calls) + 0.6)
     figure = Figure(figsize=size, layout="constrained")
     rows: Any = figure.subplots(2 * len(calls), len(images), squeeze=False)
-    for index, call in enumerate(calls):
-        upper, lower = rows[2 * index], rows[2 * index + 1]
-        inputs, outputs = layer_inputs_and_outputs(model, call.layer, images)
-        transforms = keras.ops.convert_to_numpy(call.layer.transforms(inputs))
-        maps = (to_channels_last(array, call.layer) for array in (inputs, outputs))
-        for above, below, image, warped, transform in zip(
-            upper, lower, *maps, transforms, strict=True
-        ):
-            _show_in_pixels(above, image)
-            _show_frame(above, transform, image.shape[:2])
-            _show_in_pixels(below, warped)
+    for call, upper, lower in zip(calls, rows[::2], rows[1::2], strict=True):
+        recorded = record_call(model, call.layer, images)
+        transforms = keras.ops.convert_to_numpy(call.layer.transforms(recorded.inputs))
+        inputs = to_channels_last(recorded.inputs, call.layer)
+        outputs = to_channels_last(recorded.outputs, call.layer)
+        for index, transform in enumerate(transforms):
+            _show_in_pixels(upper[index], display_image(inputs[index]), inputs.shape[1:3])
+            _show_frame(upper[index], transform, inputs.shape[1:3])
+            _show_in_pixels(lower[index], display_image(outputs[index]), outputs.shape[1:3])
         upper[0].set_ylabel(f"{call.layer.name}: input", fontsize=figures.NAME_SIZE)
         lower[0].set_ylabel("output", fontsize=figures.NAME_SIZE)
-    title = title or f"Sampled regions of {model.name}"
-    figure.suptitle(title, fontsize=figures.TITLE_SIZE)
+    figure.suptitle(f"Sampled regions of {model.name}", fontsize=figures.TITLE_SIZE)
     return figure
-
-
-def _show_in_pixels(axes: "Axes", image: np.ndarray) -> None:
-    """Draws an image with axes in pixels, counted from its upper left corner."""
-    height, width = image.shape[:2]
-    show_image(axes, display_image(image), extent=(0, width, height, 0))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    hide_ticks(axes)
 
 
 def _show_frame(axes: "Axes", transform: np.ndarray, sides: tuple[int, ...]) -> None:
@@ -181,42 +155,30 @@ def _show_frame(axes: "Axes", transform: np.ndarray, sides: tuple[int, ...]) -> 
     axes.plot(columns[:1], rows[:1], "o", color=color, markersize=4, clip_on=False)
 
 
-def find_patches(calls: Sequence[Call]) -> list[Call]:
-    """Selects the calls of layers that refine patches."""
-    return [call for call in calls if "positions" in getattr(call.layer, "attention_names", ())]
+def refines_patches(call: Call) -> bool:
+    """Returns True for layers that refine patches."""
+    return "positions" in getattr(call.layer, "attention_names", ())
 
 
 def draw_patches(
-    calls: Sequence[Call],
-    model: keras.Model,
-    images: np.ndarray,
-    before: keras.Model | None,
-    title: str | None,
+    calls: Sequence[Call], model: keras.Model, images: np.ndarray, before: keras.Model | None
 ) -> "Figure":
     """Draws the first layer, a row for each image: patches on the image, saliency, and patches."""
     layer: Any = calls[0].layer
-    images = images[:ROWS_SHOWN]
-    inputs, _ = layer_inputs_and_outputs(model, layer, images)
+    images, grid = images[:ROWS_SHOWN], layer.patch_grid
+    inputs = record_call(model, layer, images).inputs
     outputs, saliency, positions = layer(inputs, training=False, return_attention=True)
-    positions = keras.ops.convert_to_numpy(positions)
-    corners = positions * layer.patch_grid.stride - np.array(layer.patch_grid.offset)
+    corners = keras.ops.convert_to_numpy(positions) * grid.stride - np.array(grid.offset)
+    tiles = _patch_mosaics(to_channels_last(inputs, layer), corners, grid.size)
+    notes = _class_notes(layer, inputs, outputs)
     columns = [
-        Column(
-            "image",
-            input_column(images, layer).images,
-            is_image=True,
-            notes=_class_notes(layer, inputs, outputs),
-        ),
+        dataclasses.replace(input_column(images, layer), notes=notes),
         Column("saliency", keras.ops.convert_to_numpy(saliency), quantity="saliency"),
-        Column(
-            f"{corners.shape[1]} patches",
-            _patch_mosaics(to_channels_last(inputs, layer), corners, layer.patch_grid.size),
-            is_image=True,
-        ),
+        Column(f"{corners.shape[1]} patches", tiles, is_image=True),
     ]
-    figure = draw_panels(columns, title or f"Patches of {model.name}: {layer.name}")
-    for row, of_image in enumerate(corners):
-        _outline_patches(figure.axes[row * len(columns)], of_image, layer.patch_grid.size)
+    figure = draw_panels(columns, f"Patches of {model.name}: {layer.name}")
+    for axes, of_image in zip(figure.axes[:: len(columns)], corners, strict=False):
+        _outline_patches(axes, of_image, grid.size)
     return figure
 
 
@@ -230,12 +192,7 @@ def _class_notes(layer: Any, inputs: Any, outputs: Any) -> list[str]:
 
 
 def _predicted_classes(outputs: Any, indices: Sequence[int] | None) -> list[str]:
-    """Predicted class of each image, or the classes of several outputs.
-
-    Args:
-        outputs: Probabilities or logits, one tensor or several.
-        indices: Indices of the outputs that count; None for all.
-    """
+    """Predicted class of each image, or the classes of several outputs (`indices`, None: all)."""
     flat = keras.tree.flatten(outputs)
     flat = flat if indices is None else [flat[index] for index in indices]
     classes = [keras.ops.convert_to_numpy(keras.ops.argmax(part, axis=-1)) for part in flat]
@@ -246,16 +203,11 @@ def _patch_mosaics(images: np.ndarray, corners: np.ndarray, size: Sequence[int])
     """Arranges the patches of each image by saliency, with zeros beyond the image's border."""
     height, width = size
     margin = max(size) + int(np.abs(corners).max())
-    padding = ((margin, margin), (margin, margin), (0, 0))
     mosaics = []
-    for image, of_image in zip(images, corners + margin, strict=True):
-        padded = np.pad(image, padding)
+    for image, of_image in zip(images.mean(axis=-1), corners + margin, strict=True):
+        padded = np.pad(image, margin)
         patches = [padded[top : top + height, left : left + width] for top, left in of_image]
-        gray = [
-            display_image(patch) if patch.shape[-1] != 3 else patch.mean(axis=-1)
-            for patch in patches
-        ]
-        mosaics.append(mosaic(np.stack(gray, axis=-1), math.ceil(math.sqrt(len(gray)))))
+        mosaics.append(mosaic(np.stack(patches, axis=-1)))
     return np.stack(mosaics)
 
 
@@ -264,12 +216,6 @@ def _outline_patches(axes: "Axes", corners: np.ndarray, size: Sequence[int]) -> 
     from matplotlib.patches import Rectangle
 
     for rank, (top, left) in reversed(list(enumerate(corners))):
-        frame = Rectangle(
-            (left - 0.5, top - 0.5),
-            size[1],
-            size[0],
-            fill=False,
-            edgecolor=figures.FRAME_COLOR,
-            linewidth=2.0 if rank == 0 else 0.9,
-        )
+        frame = Rectangle((left - 0.5, top - 0.5), size[1], size[0], fill=False)
+        frame.set(edgecolor=figures.FRAME_COLOR, linewidth=2.0 if rank == 0 else 0.9)
         axes.add_patch(frame)

@@ -6,12 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.inspect.calls import (
-    layer_arguments,
-    layer_inputs_and_outputs,
-    layer_outputs,
-    trace_calls,
-)
+from keras_attention.inspect.calls import layer_outputs, record_call, trace_calls
 
 L = keras.layers
 
@@ -110,12 +105,12 @@ def test_values(rng):
     layer = L.Dense(2, name="dense")
     model = chain(layer, L.ReLU(name="relu"), name="model", shape=(3,))
     x = rng.normal(size=(5, 3)).astype("float32")
-    inputs, outputs = layer_inputs_and_outputs(model, layer, x)
-    np.testing.assert_array_equal(inputs, x)
-    np.testing.assert_array_equal(outputs, layer(x))
-    args, kwargs, _ = layer_arguments(model, model.get_layer("relu"), x)
-    np.testing.assert_array_equal(args[0], outputs)
-    assert not kwargs
+    call = record_call(model, layer, x)
+    np.testing.assert_array_equal(call.inputs, x)
+    np.testing.assert_array_equal(call.outputs, layer(x))
+    relu = record_call(model, model.get_layer("relu"), x)
+    np.testing.assert_array_equal(relu.args[0], call.outputs)
+    assert not relu.kwargs
     predictions, found = layer_outputs(model, ["dense", "relu", "missing"], x)
     assert list(found) == ["dense", "relu"]
     np.testing.assert_array_equal(predictions, found["relu"])
