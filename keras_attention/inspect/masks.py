@@ -113,7 +113,7 @@ def returns_mask(call: Call) -> bool:
 def mask_columns(layer: Any, call: RecordedCall) -> list[Column]:
     """Makes the columns of a layer's input map, mask, and output map."""
     mask = layer(call.inputs, training=False, return_attention=True)[1]
-    if tuple(mask.shape) != tuple(call.outputs.shape):
+    if keras.tree.is_nested(mask) or tuple(mask.shape) != tuple(call.outputs.shape):
         return attention_columns(layer, call)
     tensors = (call.inputs, mask, call.outputs)
     inputs, mask, outputs = (to_channels_last(tensor, layer) for tensor in tensors)

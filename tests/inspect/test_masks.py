@@ -63,6 +63,21 @@ def test_masks_of_layers_of_your_own(rng):
     assert figure.get_suptitle().endswith("half")
 
 
+def test_several_attentions_of_layers_of_your_own(rng):
+    class Two(keras.layers.Layer):
+        data_format = "channels_last"
+
+        def call(self, inputs, return_attention=False):
+            means = {"a": keras.ops.mean(inputs, axis=(1, 2)), "b": keras.ops.mean(inputs, axis=-1)}
+            return (inputs, means) if return_attention else inputs
+
+    images = rng.uniform(size=(1, 4, 5, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((4, 5, 3)), Two(name="two")])
+    _, channels, positions = panels(ka.inspect.plot_attention(model, images), 1, 3)[0]
+    np.testing.assert_allclose(channels, images.mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(positions, images[0].mean(axis=-1), rtol=1e-5)
+
+
 # SAN
 
 STEPS = ("difference", "extrema", "smoothed", "mask")
