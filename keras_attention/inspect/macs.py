@@ -129,10 +129,10 @@ def short_number(value: float) -> str:
     ('368M', '44.7K')
     """
     for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
-        if value >= size:
-            return (
-                f"{value / size:.3g}{unit}" if value < 1000 * size else f"{value / size:.0f}{unit}"
-            )
+        # Values just below a unit would otherwise be rounded to 1000 of the smaller one.
+        if value >= 0.9995 * size:
+            count = value / size
+            return f"{count:.3g}{unit}" if count < 999.5 else f"{count:.0f}{unit}"
     return f"{value:.0f}"
 
 

@@ -240,3 +240,10 @@ def test_columns_of_another_length():
 )
 def test_short_numbers(value, text):
     assert ka.inspect.short_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(999_400, "999K"), (999_700, "1M"), (999.9e9, "1000G"), (2e12, "2000G")]
+)
+def test_short_numbers_close_to_the_next_unit(value, text):
+    assert ka.inspect.short_number(value) == text
