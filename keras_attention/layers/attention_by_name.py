@@ -47,9 +47,6 @@ def apply_attention(
     Returns:
         The attended output, of the shape of `y`.
 
-    Raises:
-        ValueError: For an unknown mechanism, or options that it does not have.
-
     Example:
     >>> images = keras.Input((8, 8, 3))
     >>> x = keras.layers.Conv2D(6, 5, padding="same")(images)

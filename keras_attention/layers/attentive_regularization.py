@@ -58,10 +58,6 @@ class WindowedLayer(keras.Layer):
 
         Args:
             *sides: Pixels along each axis, for images height and width.
-
-        Returns:
-            Int array of shape `(C, rank, 2)`, half-open; for images
-            `[[top, bottom], [left, right]]`.
         """
         self._require_built()
         return ops.convert_to_numpy(roi_rectangles(sides, *self._window_parameters()))
@@ -93,13 +89,7 @@ class WindowedLayer(keras.Layer):
         }
 
     def _add_window(self, sides: Sequence[int | None], count: int, smallest: Sequence[int]) -> None:
-        """Adds the weights `center` and `scale`, `(rank, count)`, with the limits of section 3.5.
-
-        Args:
-            sides: Spatial sizes of the map, None for unknown ones.
-            count: Number of windows.
-            smallest: Smallest region of interest in pixels, per axis.
-        """
+        """Adds the weights `center` and `scale`, `(rank, count)`, with the limits of section 3.5."""
         rank = len(sides)
         low = [
             SMALLEST_SCALE if side is None else min(size / (2.0 * side), 1.0)

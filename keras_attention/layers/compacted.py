@@ -154,9 +154,6 @@ class AssembleRegions(keras.Layer):
     Output shape:
         `(B, height, width, all channels)` of the target.
 
-    Raises:
-        ValueError: If the number of inputs differs from the number of rectangles.
-
     Example:
     >>> layer = AssembleRegions([[[0, 2], [0, 2]], [[3, 5], [1, 4]]], target=[[0, 4], [0, 4]])
     >>> tuple(layer([ops.ones((1, 2, 2, 3)), ops.ones((1, 2, 3, 5))]).shape)

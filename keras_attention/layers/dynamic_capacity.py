@@ -496,11 +496,7 @@ class _PatchModels:
             )
 
     def build(self, images: Shape, grid: PatchGrid, patches: int) -> None:
-        """Builds the models that are not built yet.
-
-        Raises:
-            ValueError: For a coarse model that does not return a feature map.
-        """
+        """Builds the models that are not built yet."""
         _build(self.fine, self.patch_shape(images, grid))
         features = tuple(self.coarse.compute_output_shape(images))
         if len(features) != 4 or self.feature_length(features) is None:
@@ -537,9 +533,6 @@ class _PatchModels:
             images: Shape of the images.
             grid: Grid of the patches.
             needed: If True, different lengths are an error.
-
-        Raises:
-            ValueError: If `fine` does not return a vector, or one of another length when `needed`.
         """
         fine = tuple(self.fine.compute_output_shape(self.patch_shape(images, grid)))
         is_pixel = len(fine) == 4 and spatial_shape(fine, self.data_format) == (1, 1)
@@ -588,9 +581,6 @@ def patch_grid(
         size: Size of a patch; None for the size of the receptive field.
         offset: None centers patches on the receptive field; one remaining pixel is put behind it.
         stride: None for the stride of the model.
-
-    Raises:
-        ValueError: If the receptive field cannot be computed and an argument is None.
 
     Example:
     >>> model = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Conv2D(4, 5, 2)])

@@ -38,10 +38,6 @@ class EntropySaliency:
         outputs: Indices of the outputs whose entropy is used; None for all.
         epsilon: Added to the squared norm of the gradient.
         data_format: Data format of the map.
-
-    Raises:
-        ValueError: If the method does not support `top`, or if it is unknown whether `top` returns
-            logits.
     """
 
     def __init__(
@@ -78,9 +74,6 @@ class EntropySaliency:
 
         Args:
             features: The feature map.
-
-        Returns:
-            The saliency, and the intermediate values of `top` (None with gradients of the backend).
         """
         if self.symbolic_vjp is None:
             return self._gradient_saliency(features, training=False), None
@@ -124,9 +117,6 @@ class EntropySaliency:
             maps: The map that it was called on.
             positions: Positions of the new vectors, `(B, k, 2)`.
             vectors: The new vectors, `(B, k, D)`.
-
-        Returns:
-            The output of `top`, or None if computing it from scratch takes fewer operations.
         """
         first = self.symbolic_vjp.first_convolution
         if first is None:

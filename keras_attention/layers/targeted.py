@@ -393,11 +393,7 @@ class _KernelGroups:
         return self._groups
 
     def set_partition(self, groups: Sequence[Sequence[int]]) -> None:
-        """Sets groups that the user chose.
-
-        Raises:
-            ValueError: If they are not a partition of the kernels.
-        """
+        """Sets groups that the user chose."""
         partition = validate_partition("slice_groups", groups, self.filters)
         self._groups, self._fixed = partition, {}
 

@@ -105,9 +105,6 @@ def attach_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
         features: `(B, H, W, C)`, or with other spatial axes.
         axis: Channel axis.
 
-    Returns:
-        The features, and their activity with one channel, in float32 or wider.
-
     Example:
     >>> float(attach_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]))[1][0, 0, 0, 0])
     5.0
@@ -194,12 +191,6 @@ def paired_attention_maps(
         resize: `"average"` (default), adaptive average pooling of the features; or `"bilinear"`,
             interpolation of the maps.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-
-    Returns:
-        Two tensors `(B, positions)`.
-
-    Raises:
-        ValueError: For features with different numbers of axes, or an unknown `resize`.
 
     Example:
     >>> maps = paired_attention_maps(ops.ones((2, 7, 8, 5)), ops.ones((2, 3, 9, 4)))

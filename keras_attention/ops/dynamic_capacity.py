@@ -119,9 +119,6 @@ def gradient_norm(gradient: Tensor, epsilon: float = 0.0, data_format: str | Non
         epsilon: Added to the squared norm.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
-    Returns:
-        `(B, H, W)`. No gradient flows through it.
-
     Example:
     >>> [float(m) for m in gradient_norm(ops.convert_to_tensor([[[[3.0, 4.0]]]]))[0, 0]]
     [5.0]
@@ -136,9 +133,6 @@ def entropy_gradient(predictions: Tensor, from_logits: bool = False) -> Tensor:
     Args:
         predictions: Probabilities `(..., classes)`, or logits.
         from_logits: If True, `predictions` are logits.
-
-    Returns:
-        `-(log p + 1)` for probabilities, `-p (log p + H)` for logits, float32.
 
     Example:
     >>> [round(float(g), 4) for g in entropy_gradient(ops.convert_to_tensor([0.5, 0.2]))]
@@ -453,11 +447,6 @@ def group_taps_by_stride(kernel: Tensor, strides: Sequence[int], order: Sequence
 def _affected_outputs(
     position: Tensor, reads: int, stride: int, side: Any, width: Any = 1
 ) -> Tensor:
-    """Finds the outputs along an axis that read a position of the padded input.
-
-    Returns:
-        For positions `(..., 1)` a tensor `(..., reads)` of output indices times `width`, and
-        `NO_POSITION` for outputs outside the map.
-    """
+    """Finds the outputs along an axis that read a position of the padded input."""
     output = position // stride - ops.arange(reads, dtype="int32")
     return ops.where((output >= 0) & (output < side), output * width, NO_POSITION)

@@ -92,9 +92,6 @@ class ConvolutionCost:
 def validate_partition(argument: str, groups: Any, count: int) -> Groups:
     """Returns groups of kernels as tuples if they are a partition of `range(count)`.
 
-    Raises:
-        ValueError: If they are not a partition, or a group is empty.
-
     Example:
     >>> validate_partition("groups", [[1], [0, 2]], 3)
     ((1,), (0, 2))
@@ -234,9 +231,6 @@ def union_rectangle(rectangles: Array) -> Array:
 
     Args:
         rectangles: Int array `(..., C, 2, 2)`, half-open.
-
-    Returns:
-        Int array `(..., 2, 2)`.
 
     Example:
     >>> union_rectangle(np.array([[[1, 3], [0, 2]], [[2, 5], [1, 2]]])).tolist()

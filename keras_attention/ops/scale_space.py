@@ -304,9 +304,6 @@ def same_convolution(
         depthwise: If True, each channel has its own kernel.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
-    Returns:
-        The convolution, with the spatial size of the inputs.
-
     Example:
     >>> x, kernel = ops.ones((1, 4, 4, 2)), ops.ones((3, 3, 2, 5))
     >>> outputs = same_convolution(x, kernel, (4, 4))
@@ -336,10 +333,6 @@ def visible_taps(side: int | None, size: int, dilation: int) -> tuple[int, int]:
         side: Pixels of the map; None if unknown.
         size: Number of taps of the kernel.
         dilation: Pixels between the taps.
-
-    Returns:
-        First tap and the one after the last. The same number of taps is removed at both ends, so
-        that the padding does not change. Kernels of even size are not changed.
 
     Example:
     >>> visible_taps(4, 3, 4), visible_taps(5, 3, 4)
