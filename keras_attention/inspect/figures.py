@@ -110,15 +110,17 @@ def _draw_columns(figure: "Figure", columns: Sequence[Column], grid: np.ndarray)
             axes.set_xlabel(f"{axes.get_xlabel()}\n{note}".strip(), fontsize=LABEL_SIZE)
         column_axes[0].set_title(column.title, fontsize=HEADING_SIZE)
     if not is_image:
-        add_color_bar(figure, mesh, grid, _color_bar_ticks(scale), columns[0].quantity)
+        add_color_bar(figure, mesh, grid, columns[0].quantity)
 
 
 def add_color_bar(
-    figure: "Figure", colors: Any, grid: Any, ticks: dict[float, str], quantity: str
+    figure: "Figure", colors: Any, grid: Any, quantity: str, ticks: dict[float, str] | None = None
 ) -> None:
-    """Adds a color bar with labeled ticks below axes of shape `(rows, columns)`."""
+    """Adds a color bar below axes of shape `(rows, columns)`, by default with ticks at its ends."""
     options: dict[str, Any] = {"location": "bottom", "panchor": False, "shrink": 0.9}
     bar = figure.colorbar(colors, ax=list(grid.ravel()), aspect=16 * grid.shape[1], **options)
+    # The color bar widens a scale of equal values, so the ends are read from it afterwards.
+    ticks = ticks or _color_bar_ticks(colors.norm)
     bar.set_ticks(list(ticks), labels=list(ticks.values()), fontsize=LABEL_SIZE)
     bar.set_label(quantity, fontsize=LABEL_SIZE)
 

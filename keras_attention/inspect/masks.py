@@ -302,7 +302,7 @@ def _draw_modules(
         axes.set_title(title, fontsize=figures.HEADING_SIZE * min(1.0, TITLE_LENGTH / longest))
     colors = ScalarMappable(Normalize(0.0, 1.0), figures.COLORMAP)
     ticks = {0.0: "0", 1.0: "maximum"}
-    add_color_bar(figure, colors, grid[:, 1 : len(modules) + 1], ticks, HEADS_LABEL)
+    add_color_bar(figure, colors, grid[:, 1 : len(modules) + 1], HEADS_LABEL, ticks)
     return figure
 
 

@@ -153,6 +153,8 @@ def test_color_bars_end_at_the_lowest_and_the_highest_value(rng):
 def test_masks_without_contrast(lenet):
     figure = ka.inspect.plot_attention(lenet)
     assert all(np.all(shown[~np.isnan(shown)] == 0.5) for shown in panels(figure, 1, 7)[0][6:])
+    ticks = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    assert ticks == ["0.45", "0.55"], "a scale around the only value"
 
 
 def test_sequences_that_become_images(rng):
