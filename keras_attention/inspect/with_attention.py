@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_attention.graph.functional import Node, functional_graph, is_functional, replay
+
 Tensor = Any
 NamedTensors = list[tuple[str, Tensor]]
 
@@ -46,11 +48,7 @@ def with_attention(model: keras.Model) -> keras.Model:
     >>> {name: tuple(tensor.shape[1:]) for name, tensor in attending.output.items()}
     {'predictions': (10,), 'rectify_masks1': (5, 5, 4), 'rectify_gates': (2,)}
     """
-    if not _has_graph(model):
-        raise ValueError(
-            "`model` must be a functional or sequential Keras model that is built. "
-            f"Received: model={model!r}"
-        )
+    functional_graph(model)
     outputs, maps = _AttentionGraph({}).rebuild(model)
     if not maps:
         raise ValueError(
@@ -75,29 +73,21 @@ class _AttentionGraph:
 
     def rebuild(self, model: keras.Model) -> tuple[Any, NamedTensors]:
         """Returns the new outputs in the structure of the model's, and the named maps."""
-        graph = model._functional if isinstance(model, keras.Sequential) else model
-        by_depth = graph._nodes_by_depth
-        nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-        tensors = {id(tensor): tensor for node in nodes for tensor in node.outputs}
-        for node in nodes:
-            if not node.is_input:
-                new = self._outputs(node, tensors)
-                tensors.update(zip(map(id, node.outputs), keras.tree.flatten(new), strict=True))
-        outputs = keras.tree.map_structure(lambda old: tensors[id(old)], graph._outputs_struct)
-        return outputs, self.maps
+        graph = functional_graph(model)
+        return replay(graph, graph.input, self._call), self.maps
 
-    def _outputs(self, node: Any, tensors: dict[int, Tensor]) -> Any:
-        """Returns the new outputs of a call: the old ones if none of its inputs is new."""
+    def _call(self, node: Node, /, *args: Any, **kwargs: Any) -> Any:
+        """Returns the new outputs of a node: the old ones if none of its inputs is new."""
         layer = node.operation
-        args, kwargs = node.arguments.fill_in(tensors)
         if _has_attention_option(layer):
             return self._call_with_attention(layer, args, kwargs)
-        if _has_graph(layer) and self._nested_model(layer)[1]:
+        if is_functional(layer) and self._nested_model(layer)[1]:
             attending, names = self._nested_model(layer)
             outputs, maps = attending(*args, **kwargs)
             self.maps += [(name, maps[name]) for name in names]
             return outputs
-        if all(tensors[id(tensor)] is tensor for tensor in node.input_tensors):
+        arguments = keras.tree.flatten((args, kwargs))
+        if all(any(old is new for new in arguments) for old in node.input_tensors):
             return node.outputs
         return layer(*args, **kwargs)
 
@@ -141,11 +131,6 @@ def _has_attention_option(layer: Any) -> bool:
         isinstance(layer, keras.Layer)
         and "return_attention" in inspect.signature(layer.call).parameters
     )
-
-
-def _has_graph(model: Any) -> bool:
-    """Returns True for functional models, and for sequential models that are built."""
-    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
 
 
 def _inputs(model: keras.Model) -> Any:

@@ -24,9 +24,9 @@ from keras_attention.layers.compacted import (
 )
 from keras_attention.ops.roi_grouping import (
     Groups,
+    LayerCost,
     at_least_one_pixel,
     group_rois,
-    grouping_seconds,
     union_rectangle,
 )
 
@@ -505,26 +505,18 @@ def _target_convolution(layer: TargetLayer, sides: tuple[int, int]) -> _TargetCo
 
 def _group_kernels(target: _TargetConvolution, channels: int, batch: int) -> Groups:
     """Returns the groups of kernels with the lowest estimated time."""
-    return group_rois(
-        target.rectangles,
-        target.sides,
-        target.layer.kernel_size,
-        channels,
-        batch=batch,
-        dilation_rate=target.layer.dilation_rate,
-    )
+    return group_rois(target.rectangles, _layer_cost(target, channels, batch))
 
 
 def groups_seconds(target: _TargetConvolution, channels: int, groups: Groups, batch: int) -> float:
     """Estimates the time of the convolutions of groups."""
-    return grouping_seconds(
-        target.rectangles,
-        groups,
-        target.sides,
-        target.layer.kernel_size,
-        channels,
-        batch=batch,
-        dilation_rate=target.layer.dilation_rate,
+    return _layer_cost(target, channels, batch).seconds(target.rectangles, groups)
+
+
+def _layer_cost(target: _TargetConvolution, channels: int, batch: int) -> LayerCost:
+    layer = target.layer
+    return LayerCost(
+        target.sides, layer.kernel_size, channels, batch=batch, dilation_rate=layer.dilation_rate
     )
 
 
