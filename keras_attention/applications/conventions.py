@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_attention.layers.attend_rectify import AttendRectifyHead, apply_head_activation
+from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.validation import (
     boolean,
     fraction,
@@ -58,11 +59,6 @@ Raises:
     ValueError: For an invalid argument.
 """,
 }
-
-
-def channel_axis() -> int:
-    """Returns the channel axis of Keras's current image data format."""
-    return -1 if keras.config.image_data_format() == "channels_last" else 1
 
 
 def image_input(

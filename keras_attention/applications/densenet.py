@@ -14,7 +14,6 @@ from keras_attention.applications.conventions import (
     Tensor,
     batch_norm_relu,
     build_model,
-    channel_axis,
     classifier,
     image_input,
     l2,
@@ -23,6 +22,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers import TargetLayer
+from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.validation import fraction
 
 BLOCKS = 3

@@ -14,7 +14,6 @@ from keras_attention.applications.conventions import (
     Tensor,
     batch_norm_relu,
     build_model,
-    channel_axis,
     classifier,
     image_input,
     pool,
@@ -22,6 +21,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers.dynamic_capacity import PatchRefiner
+from keras_attention.utils.data_format import channel_axis, map_shape
 from keras_attention.utils.validation import one_of, positive_integer
 
 CLUTTERED = (100, 100, 1)
@@ -236,9 +236,7 @@ def DCN(
 
 def open_input(channels: int, name: str) -> Tensor:
     """Returns the input of a part: a map of any size."""
-    sides: tuple[int | None, ...] = (None, None)
-    shape = (*sides, channels) if channel_axis() == -1 else (channels, *sides)
-    return keras.Input(shape, name=name)
+    return keras.Input(map_shape(None, (None, None), channels)[1:], name=name)
 
 
 @dataclass(frozen=True)

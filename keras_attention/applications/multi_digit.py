@@ -18,7 +18,6 @@ from keras_attention.applications.conventions import (
     Shape,
     Tensor,
     build_model,
-    channel_axis,
     image_input,
     pool,
     weight_decay_regularizer,
@@ -32,7 +31,13 @@ from keras_attention.ops.multi_digit import (
     inverse_entropy_weights,
     most_probable_sequence,
 )
-from keras_attention.utils.data_format import standardize_data_format
+from keras_attention.utils.data_format import (
+    channel_axis,
+    map_shape,
+    spatial_axes,
+    spatial_shape,
+    standardize_data_format,
+)
 from keras_attention.utils.validation import (
     fraction,
     one_of,
@@ -493,8 +498,7 @@ def pooling_layer(weighting: str, name: str) -> keras.Layer:
 
 def joined_outputs(fine: keras.Model, top: keras.Model, channels: int) -> keras.Model:
     """Returns a model from a patch to one vector with all outputs of its top."""
-    shape = (*PATCH, channels) if channel_axis() == -1 else (channels, *PATCH)
-    patch = keras.Input(shape, name="patch")
+    patch = keras.Input(map_shape(None, PATCH, channels)[1:], name="patch")
     outputs = keras.tree.flatten(top(fine(patch)))
     x = keras.layers.Concatenate(axis=-1, dtype="float32", name="outputs")(outputs)
     return keras.Model(patch, x, name="fine_outputs")
@@ -581,14 +585,12 @@ class _ResizingLayer(keras.Layer, ABC):
 
     def sides_of(self, shape: Any) -> tuple[Any, ...]:
         """Returns the new height and width for an input shape; None stays None."""
-        first = 2 if self.data_format == "channels_first" else 1
-        sides = enumerate(shape[first : first + 2])
+        sides = enumerate(spatial_shape(shape, self.data_format))
         return tuple(side if side is None else self.new_side(axis, side) for axis, side in sides)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if self.data_format == "channels_first":
-            return (*input_shape[:2], *self.sides_of(input_shape))
-        return (input_shape[0], *self.sides_of(input_shape), input_shape[3])
+        channels = input_shape[channel_axis(self.data_format)]
+        return map_shape(input_shape[0], self.sides_of(input_shape), channels, self.data_format)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
@@ -655,10 +657,10 @@ class PadToMinimumSize(_ResizingLayer):
         return max(side, minimum) if isinstance(side, int) else ops.maximum(side, minimum)
 
     def call(self, images: Tensor) -> Tensor:
-        first = 2 if self.data_format == "channels_first" else 1
         shape = ops.shape(images)
         amounts: list[Any] = [(0, 0)] * 4
-        for axis, side in enumerate(self.sides_of(shape), start=first):
+        axes = spatial_axes(4, self.data_format)
+        for axis, side in zip(axes, self.sides_of(shape), strict=True):
             amounts[axis] = (0, side - shape[axis])
         return ops.pad(images, amounts)
 
@@ -702,24 +704,19 @@ class EntropyPooling(keras.Layer):
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         inputs = at_least_float32(inputs)
         weights = inverse_entropy_weights(inputs, self.data_format)
-        axes = (2, 3) if self._channels == 1 else (1, 2)
-        each = ops.cast(ops.expand_dims(weights, self._channels), inputs.dtype)
-        pooled = ops.sum(inputs * each, axis=axes)
+        each = ops.cast(ops.expand_dims(weights, channel_axis(self.data_format)), inputs.dtype)
+        pooled = ops.sum(inputs * each, axis=spatial_axes(4, self.data_format))
         return (pooled, weights) if return_attention else pooled
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape[0], input_shape[self._channels]
+        return input_shape[0], input_shape[channel_axis(self.data_format)]
 
     def compute_output_spec(self, inputs: Tensor, return_attention: bool = False) -> Any:
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         pooled = keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype)
-        sides = [side for axis, side in enumerate(inputs.shape) if axis != self._channels % 4]
-        weights = keras.KerasTensor(tuple(sides), "float32")
+        sides = spatial_shape(inputs.shape, self.data_format)
+        weights = keras.KerasTensor((inputs.shape[0], *sides), "float32")
         return (pooled, weights) if return_attention else pooled
-
-    @property
-    def _channels(self) -> int:
-        return 1 if self.data_format == "channels_first" else -1
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}

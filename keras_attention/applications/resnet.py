@@ -17,7 +17,6 @@ from keras_attention.applications.conventions import (
     batch_norm,
     batch_norm_relu,
     build_model,
-    channel_axis,
     classifier,
     image_input,
     l2,
@@ -25,6 +24,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.placement import AttentionBlocks
 from keras_attention.applications.registry import register
+from keras_attention.utils.data_format import channel_axis, spatial_shape
 from keras_attention.utils.validation import one_of, positive_integer
 
 # Number of blocks in each stage.
@@ -261,6 +261,6 @@ class ResNet:
 
 
 def _stem_for(images: Tensor) -> str:
-    sides = images.shape[1:-1] if channel_axis() == -1 else images.shape[2:]
+    sides = spatial_shape(images.shape)
     is_small = all(side is not None and side < SMALLEST_IMAGENET_SIDE for side in sides)
     return "cifar" if is_small else "imagenet"

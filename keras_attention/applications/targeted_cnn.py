@@ -12,7 +12,6 @@ from keras_attention.applications.conventions import (
     Shape,
     Tensor,
     build_model,
-    channel_axis,
     classifier,
     flatten,
     image_input,
@@ -22,6 +21,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers import TargetLayer
+from keras_attention.utils.data_format import spatial_shape
 
 FILTERS = (256, 256, 128)
 UNITS = (328, 192)
@@ -147,7 +147,7 @@ def TKN6(
 
 def _features(x: Tensor, convolution: Callable[[int, Shape], keras.Layer]) -> Tensor:
     for block in range(len(FILTERS)):
-        sides = x.shape[1:-1] if channel_axis() == -1 else x.shape[2:]
+        sides = spatial_shape(x.shape)
         x = convolution(block, sides)(x)
         if block < len(FILTERS) - 1:
             x = keras.layers.MaxPooling2D(2, name=f"pool{block + 1}")(x)

@@ -15,7 +15,6 @@ from keras_attention.applications.conventions import (
     Tensor,
     batch_norm_relu,
     build_model,
-    channel_axis,
     classifier,
     deepest_maps,
     image_input,
@@ -25,6 +24,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers.attend_rectify import AttendRectifyHead
+from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.validation import fraction, is_integer, one_of, positive_number
 
 CIFAR = (32, 32, 3)

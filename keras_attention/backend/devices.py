@@ -36,13 +36,6 @@ def device_names(count: int) -> list[str]:
     Args:
         count: Number of devices.
 
-    Returns:
-        Names of devices of the backend.
-
-    Raises:
-        ValueError: If there are fewer devices.
-        RuntimeError: On backends other than TensorFlow and JAX.
-
     Example:
     >>> len(device_names(1))
     1
@@ -88,9 +81,6 @@ def device_scope(count: int) -> Iterator[None]:
 
     Args:
         count: Number of devices.
-
-    Raises:
-        ValueError: If there are fewer devices.
 
     Example:
     >>> with device_scope(1):

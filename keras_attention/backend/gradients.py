@@ -141,10 +141,6 @@ def after(inputs: Any, first: Any) -> Any:
         inputs: A nest of tensors.
         first: A nest of tensors, which are computed before.
 
-    Returns:
-        The inputs; on other backends unchanged, because their compilers schedule by memory
-        themselves.
-
     Example:
     >>> float(after(keras.ops.ones(()), [keras.ops.zeros(())]))
     1.0

@@ -66,9 +66,6 @@ def padded_convolution(
         padding: Zeros before and after the rows and the columns.
         dilation_rate: Dilation per axis.
 
-    Returns:
-        Tensor of shape `(B, H', W', C)`: the "valid" convolution of the padded inputs.
-
     Example:
     >>> x, kernel = keras.ops.ones((1, 4, 4, 2)), keras.ops.ones((3, 3, 2, 5))
     >>> tuple(padded_convolution(x, kernel, ((1, 0), (0, 0))).shape)
