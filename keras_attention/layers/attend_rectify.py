@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.base import AttentionLayer, ConfigurableLayer, clip_to_normalizable
 from keras_attention.ops.attend_rectify import (
     GATES,
     MASKS,
@@ -29,11 +30,8 @@ from keras_attention.utils.data_format import (
     spatial_shape,
     standardize_data_format,
 )
-from keras_attention.utils.numerics import clip_to_normalizable
 from keras_attention.utils.tensor_validation import (
     convert_input,
-    map_input_spec,
-    validate_input_shape,
     validate_not_empty,
 )
 from keras_attention.utils.validation import (
@@ -53,7 +51,7 @@ SMALLEST_PROBABILITY = 1e-37
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class AttendRectifyHead(keras.Layer):
+class AttendRectifyHead(ConfigurableLayer):
     """Attend-and-Rectify head: attention modules on several layers, combined by gates (section 3).
 
     Each attention module predicts the classes from one feature map. The output combines these
@@ -236,18 +234,11 @@ class AttendRectifyHead(keras.Layer):
         features: Tensor,
         training: bool | None = None,
     ) -> dict[str, Any]:
-        """Computes all intermediate results and the output, for figures and tests.
+        """Computes all intermediate results and the output, with the arguments of `call`.
 
-        Args:
-            feature_maps: List of feature maps, deepest first.
-            logits: Logits of the network.
-            features: Globally pooled features.
-            training: If True, gradients are scaled and the regularizer is added.
-
-        Returns:
-            A dictionary: `"masks"`, a list of `(B, H, W, heads)`; `"head_gates"`, a list of
-            `(B, heads)`; `"hypotheses"`, logits `(B, modules + 1, classes)`, the last ones of the
-            network; `"gates"`, `(B, modules + 1)`; `"output"`, `(B, classes)`.
+        Returns a dictionary: `"masks"`, a list of `(B, H, W, heads)`; `"head_gates"`, a list of
+        `(B, heads)`; `"hypotheses"`, logits `(B, modules + 1, classes)`, the last ones of the
+        network; `"gates"`, `(B, modules + 1)`; `"output"`, `(B, classes)`.
         """
         self._validate_call(feature_maps, logits, features)
         if training and self.gradient_scale != 1.0:
@@ -297,24 +288,6 @@ class AttendRectifyHead(keras.Layer):
         more = [masks] * return_attention + [gates] * return_gates
         return (outputs, *more) if more else outputs
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "classes": self.classes,
-            "heads": self.heads,
-            "space": self.space,
-            "gates": self.gates,
-            "gate_normalization": self.gate_normalization,
-            "mask": self.mask,
-            "overlap_weight": self.overlap_weight,
-            "gate_depth": self.gate_depth,
-            "gradient_scale": self.gradient_scale,
-            "kernel_size": self.kernel_size,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "regularizer": keras.regularizers.serialize(self.regularizer),
-            "data_format": self.data_format,
-        }
-
 
 def _map_shapes(shapes: Any) -> list[Shape]:
     """Returns a list of the shapes of the maps, after validation."""
@@ -329,7 +302,7 @@ def _map_shapes(shapes: Any) -> list[Shape]:
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class AttentionModule(keras.Layer):
+class AttentionModule(AttentionLayer):
     """Attention module: classifies the features that several attention heads select (eq. 1 to 5).
 
     Convolutions without bias compute for each head an attention mask over the positions, logits for
@@ -411,10 +384,7 @@ class AttentionModule(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        axis = channel_axis(self.data_format)
-        shape = validate_input_shape(self, input_shape, axis)
-        channels = shape[axis]
-        self.input_spec = map_input_spec(shape, axis)
+        channels = self._validate_map(input_shape)[channel_axis(self.data_format)]
         self.attention_kernel = self._add_kernel("attention", channels, self.heads)
         self.output_kernel = self._add_kernel("output", channels, self.heads * self.classes)
         self.score_kernel = self._add_kernel("score", channels, self.heads) if self.gate else None
@@ -450,13 +420,10 @@ class AttentionModule(keras.Layer):
         return (outputs, *more) if more else outputs
 
     def macs(self, input_shape: Sequence[int], executed: bool = False) -> int:
-        """Counts multiply-accumulates for one image.
+        """Counts multiply-accumulates for one image, by default those of the paper's convolutions.
 
-        Args:
-            input_shape: Input shape with the batch axis.
-            executed: If True, the operations that the layer executes are counted: products with the
-                kernel of the attention and weighted sums of the map. If False, the paper's
-                convolutions.
+        With `executed` they are those of this layer: products with the kernel of the attention and
+        weighted sums of the map.
         """
         pixels = math.prod(spatial_shape(input_shape, self.data_format))
         taps = math.prod(self.kernel_size) * input_shape[channel_axis(self.data_format)]
@@ -490,39 +457,12 @@ class AttentionModule(keras.Layer):
         shape[channel_axis(self.data_format)] = self.heads
         return tuple(shape)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "classes": self.classes,
-            "heads": self.heads,
-            "mask": self.mask,
-            "gate": self.gate,
-            "overlap_weight": self.overlap_weight,
-            "kernel_size": self.kernel_size,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "data_format": self.data_format,
-        }
-
 
 class GlobalGate(keras.Layer):
     """Scores of hypotheses: the tanh of a normalized dense layer (eq. 6).
 
-    Args:
-        hypotheses: Number of hypotheses.
-        depth: Number of dense layers: 1, or 2 with a hidden layer of the same width and a ReLU, as
-            in the authors' code.
-        normalization: If True (default), the dense layers are batch-normalized, as in the authors'
-            code; if False, they are not, as in the paper.
-        kernel_initializer: Initializer of the kernels.
-        regularizer: Regularizer of all weights.
-        **kwargs: Arguments of `keras.Layer`.
-
-    Input shape:
-        `(B, C)`, globally pooled features.
-
-    Output shape:
-        `(B, hypotheses)`, float32.
+    With a depth of 2 there is a hidden layer of the same width and a ReLU, as in the authors' code.
+    The input are globally pooled features `(B, C)`, the output is `(B, hypotheses)`, float32.
 
     Example:
     >>> tuple(GlobalGate(4)(ops.ones((2, 32))).shape)
@@ -586,11 +526,7 @@ def apply_head_activation(
 ) -> Tensor:
     """Applies a classifier activation to the outputs of an Attend-and-Rectify head, in float32.
 
-    Args:
-        outputs: Outputs of the head, `(B, classes)`, as a Keras tensor.
-        space: The `space` of the head. Probabilities are converted to log-probabilities first.
-        activation: `"softmax"` for probabilities; None for log-probabilities.
-        name: Name of the activation layer.
+    Outputs of a head with `space="probability"` are converted to log-probabilities first.
 
     Example:
     >>> predictions = apply_head_activation(keras.Input((5,)), "log", "softmax")
@@ -605,8 +541,7 @@ def apply_head_activation(
 def clone_initializer(initializer: Any) -> Any:
     """Returns a copy of an initializer, so that several weights do not get the same random values.
 
-    Args:
-        initializer: A name, an initializer, or a function `(shape, dtype)`, which is not copied.
+    A function `(shape, dtype)` is not copied.
 
     Example:
     >>> clone_initializer("zeros").__class__.__name__

@@ -32,7 +32,7 @@ def apply_attention(
     name: str,
     options: Mapping[str, Any] | None = None,
 ) -> Tensor:
-    """Applies an attention layer to the output of a layer.
+    """Applies an attention layer to the output `y` of a layer whose input is `y_prev`.
 
     Args:
         attention: `"cbam"`, `"bam"`, `"san-c"` or `"san-d"`.
@@ -43,9 +43,6 @@ def apply_attention(
         name: Name of the attention layer.
         options: More arguments of `CBAM`, `BAM` or `SANBlock`. By default CBAM and BAM have one
             hidden unit per 16 channels, but at least 4, if there are as many channels.
-
-    Returns:
-        The attended output, of the shape of `y`.
 
     Example:
     >>> images = keras.Input((8, 8, 3))

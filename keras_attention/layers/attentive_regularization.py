@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_attention.layers.base import AttentionLayer
 from keras_attention.ops.targeted import WINDOWS, roi_rectangles, separable_window
 from keras_attention.utils.data_format import (
     channel_axis,
@@ -20,11 +21,7 @@ from keras_attention.utils.data_format import (
     spatial_shape,
     standardize_data_format,
 )
-from keras_attention.utils.tensor_validation import (
-    convert_input,
-    map_input_spec,
-    validate_input_shape,
-)
+from keras_attention.utils.tensor_validation import convert_input
 from keras_attention.utils.validation import one_of
 
 Tensor = Any
@@ -32,7 +29,7 @@ Tensor = Any
 SMALLEST_SCALE = 1e-3
 
 
-class WindowedLayer(keras.Layer):
+class WindowedLayer(AttentionLayer):
     """Base class of layers that multiply each channel by a learned, separable attention window.
 
     Args:
@@ -56,8 +53,7 @@ class WindowedLayer(keras.Layer):
     def rois(self, *sides: int) -> np.ndarray:
         """Computes each channel's region of interest on a map of the given size (eq. 15).
 
-        Args:
-            *sides: Pixels along each axis, for images height and width.
+        Returns an int array `(C, rank, 2)`, half-open; for images `[[top, bottom], [left, right]]`.
         """
         self._require_built()
         return ops.convert_to_numpy(roi_rectangles(sides, *self._window_parameters()))
@@ -65,31 +61,13 @@ class WindowedLayer(keras.Layer):
     def attention_window(self, *sides: int, clip: bool = False) -> Tensor:
         """Samples each channel's attention window on a map of the given size (eq. 13).
 
-        Args:
-            *sides: Pixels along each axis, for images height and width.
-            clip: If True, values outside the region of interest are 0.
-
-        Returns:
-            Float32 tensor of shape `(*sides, C)`.
+        Returns a float32 tensor `(*sides, C)`; with `clip`, it is 0 outside the region of interest.
         """
         self._require_built()
         return separable_window(sides, *self._window_parameters(), self.window, clip)
 
-    def compute_output_spec(self, inputs: Any, return_attention: bool = False) -> Any:
-        shape = self.compute_output_shape(inputs.shape)
-        outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
-        return (outputs, keras.KerasTensor(shape, dtype="float32")) if return_attention else outputs
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "window": self.window,
-            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
-            "data_format": self.data_format,
-        }
-
     def _add_window(self, sides: Sequence[int | None], count: int, smallest: Sequence[int]) -> None:
-        """Adds the weights `center` and `scale`, `(rank, count)`, with the limits of section 3.5."""
+        """Adds the weights `center` and `scale`, `(rank, count)`, with limits of section 3.5."""
         rank = len(sides)
         low = [
             SMALLEST_SCALE if side is None else min(size / (2.0 * side), 1.0)
@@ -120,9 +98,11 @@ class WindowedLayer(keras.Layer):
         """Transposes `(*sides, C)` to the layout of an input without its batch axis."""
         return window if is_channels_last(self.data_format) else ops.moveaxis(window, -1, 0)
 
-    def _attention_of_batch(self, window: Tensor, outputs: Tensor) -> Tensor:
-        """Repeats a window for every example: the outputs of a model need a batch axis."""
-        return ops.broadcast_to(self._to_data_format(window), ops.shape(outputs))
+    def _with_attention(self, outputs: Tensor, window: Tensor, return_attention: bool) -> Any:
+        """Adds the window if requested, repeated for every example: outputs need a batch axis."""
+        if not return_attention:
+            return outputs
+        return outputs, ops.broadcast_to(self._to_data_format(window), ops.shape(outputs))
 
     def _require_built(self) -> None:
         if not self.built:
@@ -186,26 +166,20 @@ class AttentiveRegularization(WindowedLayer):
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        axis = channel_axis(self.data_format)
-        shape = validate_input_shape(self, input_shape, axis, ranks=(3, 4, 5))
-        self.input_spec = map_input_spec(shape, axis)
+        shape = self._validate_map(input_shape, ranks=(3, 4, 5))
         sides = spatial_shape(shape, self.data_format)
-        self._add_window(sides, shape[axis], smallest=(1,) * len(sides))
+        channels = shape[channel_axis(self.data_format)]
+        self._add_window(sides, channels, smallest=(1,) * len(sides))
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         inputs = convert_input(self, inputs)
         window = self.attention_window(*spatial_shape(ops.shape(inputs), self.data_format))
         outputs = inputs * ops.cast(self._to_data_format(window), inputs.dtype)
-        if return_attention:
-            return outputs, self._attention_of_batch(window, outputs)
-        return outputs
+        return self._with_attention(outputs, window, return_attention)
 
     def macs(self, input_shape: tuple[int, ...], executed: bool = False) -> int:
         """Counts the multiplications for one example of the given shape."""
         return math.prod(input_shape[1:])
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -8,19 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.base import AttentionLayer, clip_to_normalizable
 from keras_attention.utils.data_format import (
     channel_axis,
     spatial_axes,
     spatial_shape,
     standardize_data_format,
 )
-from keras_attention.utils.numerics import clip_to_normalizable
-from keras_attention.utils.tensor_validation import (
-    convert_input,
-    map_input_spec,
-    reduced_units,
-    validate_input_shape,
-)
+from keras_attention.utils.tensor_validation import convert_input, reduced_units
 from keras_attention.utils.validation import one_of, positive_integer, validate_dilation_rate
 
 Tensor = Any
@@ -30,7 +25,7 @@ MERGES = ("product", "sum")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class BAM(keras.Layer):
+class BAM(AttentionLayer):
     """Bottleneck attention module: multiplies a map by 1 plus an attention mask (eq. 1, 2).
 
     A channel branch applies a bottleneck of dense layers to the channel means. A spatial branch
@@ -88,10 +83,9 @@ class BAM(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        axis = channel_axis(self.data_format)
-        shape = validate_input_shape(self, input_shape, axis)
-        self.input_spec = map_input_spec(shape, axis)
-        channels, hidden = reduced_units(self, shape[axis], self.reduction)
+        shape = self._validate_map(input_shape)
+        channels = shape[channel_axis(self.data_format)]
+        hidden = reduced_units(self, channels, self.reduction)
         validate_dilation_rate((self.dilation_rate,) * 2, spatial_shape(shape, self.data_format))
         self.channel_branch = self._channel_branch(channels, hidden)
         _build_all(self.channel_branch, (None, channels))
@@ -147,25 +141,6 @@ class BAM(keras.Layer):
         mask = ops.sigmoid(ops.cast(logits, "float32"))
         outputs = inputs * ops.cast(1.0 + mask, inputs.dtype)
         return (outputs, mask) if return_attention else outputs
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
-
-    def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, return_attention: bool = False
-    ) -> Any:
-        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        mask = keras.KerasTensor(inputs.shape, dtype="float32")
-        return (outputs, mask) if return_attention else outputs
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "reduction": self.reduction,
-            "dilation_rate": self.dilation_rate,
-            "merge": self.merge,
-            "data_format": self.data_format,
-        }
 
 
 def _build_all(layers: list[keras.Layer], shape: Shape) -> None:

@@ -9,18 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.base import AttentionLayer, clip_to_normalizable
 from keras_attention.utils.data_format import (
     channel_axis,
     spatial_axes,
     standardize_data_format,
 )
-from keras_attention.utils.numerics import clip_to_normalizable
-from keras_attention.utils.tensor_validation import (
-    convert_input,
-    map_input_spec,
-    reduced_units,
-    validate_input_shape,
-)
+from keras_attention.utils.tensor_validation import convert_input, reduced_units
 from keras_attention.utils.validation import boolean, one_of, positive_integer
 
 Tensor = Any
@@ -28,7 +23,7 @@ Shape = tuple[int | None, ...]
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class CBAM(keras.Layer):
+class CBAM(AttentionLayer):
     """Convolutional block attention module: channel mask, then spatial mask (eq. 1 to 3).
 
     The channel mask is the sigmoid of the sum of one shared network with a hidden layer, applied to
@@ -90,10 +85,9 @@ class CBAM(keras.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: Shape) -> None:
-        axis = channel_axis(self.data_format)
-        shape = validate_input_shape(self, input_shape, axis)
-        self.input_spec = map_input_spec(shape, axis)
-        channels, hidden = reduced_units(self, shape[axis], self.reduction)
+        shape = self._validate_map(input_shape)
+        channels = shape[channel_axis(self.data_format)]
+        hidden = reduced_units(self, channels, self.reduction)
         options: dict[str, Any] = {"dtype": self.dtype_policy}
         self.hidden = keras.layers.Dense(hidden, activation="relu", name="hidden", **options)
         self.channels = keras.layers.Dense(channels, name="channels", **options)
@@ -149,26 +143,6 @@ class CBAM(keras.Layer):
         pair = [ops.max(inputs, axis=axis, keepdims=True), ops.mean(inputs, axis, keepdims=True)]
         logits = clip_to_normalizable(self.convolution(ops.concatenate(pair, axis=axis)))
         return ops.sigmoid(ops.cast(self.normalization(logits, training=training), "float32"))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
-
-    def compute_output_spec(
-        self, inputs: Any, training: bool | None = None, return_attention: bool = False
-    ) -> Any:
-        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        mask = keras.KerasTensor(inputs.shape, dtype="float32")
-        return (outputs, mask) if return_attention else outputs
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "reduction": self.reduction,
-            "kernel_size": self.kernel_size,
-            "pools": self.pools,
-            "spatial": self.spatial,
-            "data_format": self.data_format,
-        }
 
 
 def _validate_pools(pools: Any) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ interest have few pixels, as lists of pixels of one channel each. A convolution 
 matrix product (`GatherPixels`, `PixelDense`, `PoolPixels`).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention import backend
+from keras_attention.layers.base import ConfigurableLayer
 from keras_attention.utils.validation import one_of, positive_integer, positive_integers
 
 Tensor = Any
@@ -21,7 +23,7 @@ Rectangle = Sequence[Sequence[int]]
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class CroppedConv2D(keras.Layer):
+class CroppedConv2D(ConfigurableLayer):
     """Convolution of a fixed rectangle of its input: `window * activation(conv(crop) + bias)`.
 
     Args:
@@ -33,17 +35,10 @@ class CroppedConv2D(keras.Layer):
         dilation_rate: Dilation of the kernels in pixels, one integer or a pair.
         activation: Activation before the window; None for none.
         use_bias: If True, a bias is added.
-        **kwargs: Arguments of `keras.Layer`.
 
     Weights:
         kernel: `(kh, kw, channels, filters)`; bias, if used: `(filters,)`.
         window: `(height, width, filters)`, not trainable; initially 1.
-
-    Input shape:
-        `(B, H, W, C)`.
-
-    Output shape:
-        `(B, height, width, filters)`.
 
     Example:
     >>> layer = CroppedConv2D(4, 3, read=[[2, 7], [0, 4]], padding=[[0, 0], [1, 0]])
@@ -110,19 +105,6 @@ class CroppedConv2D(keras.Layer):
         taps = int(np.prod(self.kernel_size)) * self._channels_read(input_shape)
         return taps * self.filters * int(np.prod(self._output_size()))
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "read": self.read,
-            "padding": self.padding,
-            "channels": self.channels,
-            "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-        }
-
     def _output_size(self) -> tuple[int, ...]:
         return tuple(
             stop - start + sum(pads) - (taps - 1) * rate
@@ -146,13 +128,9 @@ class AssembleRegions(keras.Layer):
         order: Permutation of the concatenated channels, or None.
         background: If True, the background is a weight `background`, `(channels,)` in the order of
             the concatenated channels; if False, it is 0.
-        **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
         inputs: List of tensors `(B, bottom - top, right - left, channels)`, or one such tensor.
-
-    Output shape:
-        `(B, height, width, all channels)` of the target.
 
     Example:
     >>> layer = AssembleRegions([[[0, 2], [0, 2]], [[3, 5], [1, 4]]], target=[[0, 4], [0, 4]])
@@ -175,7 +153,7 @@ class AssembleRegions(keras.Layer):
         self.has_background = bool(background)
 
     def build(self, input_shape: Any) -> None:
-        shapes = self._as_list(input_shape)
+        shapes = _list_shapes(input_shape)
         if len(shapes) != len(self.rectangles):
             raise ValueError(
                 f"The input of AssembleRegions must be {len(self.rectangles)} tensors, one per "
@@ -209,18 +187,16 @@ class AssembleRegions(keras.Layer):
             else:
                 crops[axis] = (low - source[0], high - source[0])
             pads[axis] = (low - target[0], target[1] - high)
-        if all(crops[axis] == (0, tensor.shape[axis]) for axis in crops):
-            cropped = tensor
-        else:
-            cropped = backend.crop(tensor, crops)
+        if any(crops[axis] != (0, tensor.shape[axis]) for axis in crops):
+            tensor = backend.crop(tensor, crops)
         if not any(amount for pair in pads.values() for amount in pair):
-            return cropped
+            return tensor
         if base is None:
-            return backend.pad(cropped, pads)
-        return backend.pad(cropped - base, pads) + base
+            return backend.pad(tensor, pads)
+        return backend.pad(tensor - base, pads) + base
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        shapes = self._as_list(input_shape)
+        shapes = _list_shapes(input_shape)
         sides = [stop - start for start, stop in self.target]
         return (shapes[0][0], *sides, sum(shape[-1] for shape in shapes))
 
@@ -233,13 +209,9 @@ class AssembleRegions(keras.Layer):
             "background": self.has_background,
         }
 
-    def _as_list(self, input_shape: Any) -> list[Shape]:
-        nested = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
-        return list(input_shape) if nested else [input_shape]
-
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ScaleShift(keras.Layer):
+class ScaleShift(ConfigurableLayer):
     """Multiplies the last axis by a weight and adds another: batch normalization at inference.
 
     Weights:
@@ -261,29 +233,20 @@ class ScaleShift(keras.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self) -> dict[str, Any]:
-        return (
-            super().get_config()
-        )  # overridden because Keras's automatic config has no dtype policy
-
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class GatherPixels(keras.Layer):
+class GatherPixels(ConfigurableLayer):
     """Gathers pixels of all inputs, in any order, with repetitions.
 
     Args:
         count: Number of pixels to gather.
         with_zero: If True, the index after the last pixel stands for a zero.
-        **kwargs: Arguments of `keras.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(B, ...)`, or a list of such tensors.
 
     Weights:
         indices: `(count,)`, int32, not trainable; indices into the flattened, concatenated inputs.
-
-    Input shape:
-        `(B, ...)`, or a list of such tensors.
-
-    Output shape:
-        `(B, count)`.
 
     Example:
     >>> tuple(GatherPixels(3)([ops.ones((2, 4, 4, 1)), ops.ones((2, 5))]).shape)
@@ -305,22 +268,19 @@ class GatherPixels(keras.Layer):
 
     def call(self, inputs: Any) -> Tensor:
         tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        flat = [ops.reshape(tensor, (-1, _size(tensor.shape))) for tensor in tensors]
+        sizes = [math.prod(side or 0 for side in tensor.shape[1:]) for tensor in tensors]
+        flat = [ops.reshape(x, (-1, size)) for x, size in zip(tensors, sizes, strict=True)]
         if self.with_zero:
             flat.append(ops.zeros_like(flat[0][:, :1]))
         joined = flat[0] if len(flat) == 1 else ops.concatenate(flat, axis=-1)
         return ops.take(joined, ops.convert_to_tensor(self.indices), axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        nested = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
-        return ((input_shape[0] if nested else input_shape)[0], self.count)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "count": self.count, "with_zero": self.with_zero}
+        return (_list_shapes(input_shape)[0][0], self.count)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class PixelDense(keras.Layer):
+class PixelDense(ConfigurableLayer):
     """Convolution of a list of pixels: `window * activation(inputs @ matrix + bias)`.
 
     Args:
@@ -328,16 +288,9 @@ class PixelDense(keras.Layer):
         activation: Activation before the window; None for none.
         use_bias: If True, a bias is added.
         use_window: If True (default), the output is multiplied by an attention window.
-        **kwargs: Arguments of `keras.Layer`.
 
     Weights:
         matrix: `(inputs, units)`; bias and window, if used: `(units,)`.
-
-    Input shape:
-        `(B, inputs)`.
-
-    Output shape:
-        `(B, units)`.
 
     Example:
     >>> tuple(PixelDense(7)(ops.ones((2, 5))).shape)
@@ -382,30 +335,13 @@ class PixelDense(keras.Layer):
         """Counts multiply-accumulates for one image."""
         return input_shape[-1] * self.units
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "use_window": self.use_window,
-        }
-
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class PoolPixels(keras.Layer):
+class PoolPixels(ConfigurableLayer):
     """Pools lists of pixels: the maximum or mean of `pool_size` consecutive lists of equal length.
 
-    Args:
-        pool_size: Number of pixels in a pooling window.
-        reduce: `"max"` or `"mean"`.
-        **kwargs: Arguments of `keras.Layer`.
-
-    Input shape:
-        `(B, pool_size * n)`: the first pixels of all windows, then the second ones, and so on.
-
-    Output shape:
-        `(B, n)`.
+    The inputs are `(B, pool_size * n)`: the first pixels of all windows, then the second ones, and
+    so on. The outputs are `(B, n)`.
 
     Example:
     >>> tuple(PoolPixels(4)(ops.ones((2, 12))).shape)
@@ -424,15 +360,10 @@ class PoolPixels(keras.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], input_shape[-1] // self.pool_size)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "pool_size": self.pool_size, "reduce": self.reduce}
 
-
-def _size(shape: Sequence[int | None]) -> int:
-    size = 1
-    for side in shape[1:]:
-        size *= int(side or 0)
-    return size
+def _list_shapes(input_shape: Any) -> list[Shape]:
+    nested = isinstance(input_shape, list) and isinstance(input_shape[0], (list, tuple))
+    return list(input_shape) if nested else [input_shape]
 
 
 def _integers(rectangle: Rectangle) -> list[list[int]]:

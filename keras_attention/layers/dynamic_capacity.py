@@ -6,8 +6,9 @@ Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 2.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import get_ident
 from typing import Any
 
@@ -17,6 +18,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.graph.receptive_field import receptive_field
+from keras_attention.layers.base import ConfigurableLayer
 from keras_attention.layers.entropy_saliency import (
     SALIENCY_METHODS,
     EntropySaliency,
@@ -41,7 +43,9 @@ from keras_attention.utils.data_format import (
 )
 from keras_attention.utils.tensor_validation import (
     convert_input,
+    integer_pair,
     map_input_spec,
+    optional,
     validate_input_shape,
 )
 from keras_attention.utils.validation import (
@@ -51,7 +55,6 @@ from keras_attention.utils.validation import (
     non_negative_number,
     one_of,
     positive_integer,
-    positive_integers,
 )
 
 Tensor = Any
@@ -60,15 +63,12 @@ MODEL_ARGUMENTS = ("coarse", "fine", "top", "fine_top")
 Pair = tuple[int, int]
 
 
-class ReplicaLosses(keras.layers.Layer):
+class ReplicaLosses(ConfigurableLayer):
     """Layer that keeps the losses of each replica apart.
 
     TensorFlow runs each replica in a thread, which calls the same layer until it has to wait for
     the others. Keras keeps one list of losses per layer, so that each loss would count once per
     replica, or be cleared by the call of another replica.
-
-    Args:
-        **kwargs: Arguments of `keras.layers.Layer`.
 
     Example:
     >>> layer = ReplicaLosses()
@@ -222,15 +222,15 @@ class PatchRefiner(ReplicaLosses):
         self.fine = keras_model("fine", fine)
         self.top = keras_model("top", top)
         self.patches = positive_integer("patches", patches)
-        self.patch_size = _optional_pair("patch_size", patch_size)
+        self.patch_size = optional(integer_pair)("patch_size", patch_size)
         self.offset = _validate_offset(offset)
         self.combine = one_of("combine", combine, COMBINATIONS)
         self.hint_weight = non_negative_number("hint_weight", hint_weight)
-        self.stride = _optional_pair("stride", stride)
+        self.stride = optional(integer_pair)("stride", stride)
         self.convex = boolean("convex", convex)
         self.jitter = _non_negative_integer("jitter", jitter)
-        self.fine_top = None if fine_top is None else keras_model("fine_top", fine_top)
-        self.from_logits = None if from_logits is None else boolean("from_logits", from_logits)
+        self.fine_top = optional(keras_model)("fine_top", fine_top)
+        self.from_logits = optional(boolean)("from_logits", from_logits)
         self.outputs = None if outputs is None else _validate_output_indices(outputs)
         self.saliency = one_of("saliency", saliency, SALIENCY_METHODS)
         self.saliency_training = boolean("saliency_training", saliency_training)
@@ -246,7 +246,9 @@ class PatchRefiner(ReplicaLosses):
         self._valid_sizes: set[Shape] = set()
         self._warned_sizes: set[tuple[int, int]] = set()  # one warning per size
         self._compiled_inference = {
-            with_attention: backend.jit_single_example(self._inference(with_attention))
+            with_attention: backend.jit_single_example(
+                partial(self._refine, training=False, return_attention=with_attention)
+            )
             for with_attention in (False, True)
         }
 
@@ -256,7 +258,7 @@ class PatchRefiner(ReplicaLosses):
         self.input_spec = map_input_spec(images, axis)
         models = (self.coarse, self.fine, self.top, self.fine_top)
         self._models = _PatchModels(*models, self.data_format)
-        self._models.build_coarse(images)
+        _build(self.coarse, images)
         self.patch_grid = patch_grid(self.coarse, self.patch_size, self.offset, self.stride)
         self._models.build(images, self.patch_grid, self.patches)
         needed = self.combine == "swap" or self.hint_weight > 0.0 or self.fine_top is None
@@ -265,14 +267,8 @@ class PatchRefiner(ReplicaLosses):
         self._validate_patch_count(features)
         predictions = self.top.compute_output_spec(keras.KerasTensor(features, self.compute_dtype))
         validate_outputs(self.outputs, predictions)
-        self._saliency = EntropySaliency(
-            self.top,
-            self.saliency,
-            self.from_logits,
-            self.outputs,
-            self.epsilon,
-            self.data_format,
-        )
+        options = (self.from_logits, self.outputs, self.epsilon, self.data_format)
+        self._saliency = EntropySaliency(self.top, self.saliency, *options)
 
     def _validate_patch_count(self, features: Shape) -> None:
         height, width = spatial_shape(features, self.data_format)
@@ -281,9 +277,6 @@ class PatchRefiner(ReplicaLosses):
                 f"`patches` must be at most {height * width}, the number of positions of the "
                 f"coarse map of {height} x {width}. Received: patches={self.patches}"
             )
-
-    def _inference(self, return_attention: bool) -> Callable[[Tensor], Any]:
-        return lambda images: self._refine(images, False, return_attention)
 
     def call(
         self, images: Tensor, training: bool | None = None, return_attention: bool = False
@@ -431,32 +424,6 @@ class PatchRefiner(ReplicaLosses):
         saliency = keras.KerasTensor((batch, height, width), "float32")
         return outputs, saliency, keras.KerasTensor((batch, count, 2), "int32")
 
-    def get_config(self) -> dict[str, Any]:
-        models = {name: getattr(self, name) for name in MODEL_ARGUMENTS}
-        return {
-            **super().get_config(),
-            **{
-                name: None if model is None else keras.saving.serialize_keras_object(model)
-                for name, model in models.items()
-            },
-            "patches": self.patches,
-            "patch_size": self.patch_size,
-            "offset": self.offset,
-            "combine": self.combine,
-            "hint_weight": self.hint_weight,
-            "stride": self.stride,
-            "convex": self.convex,
-            "jitter": self.jitter,
-            "from_logits": self.from_logits,
-            "outputs": self.outputs,
-            "saliency": self.saliency,
-            "saliency_training": self.saliency_training,
-            "epsilon": self.epsilon,
-            "fused": self.fused,
-            "include_top": self.include_top,
-            "data_format": self.data_format,
-        }
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> PatchRefiner:
         config = dict(config)
@@ -467,15 +434,7 @@ class PatchRefiner(ReplicaLosses):
 
 @dataclass(frozen=True)
 class _PatchModels:
-    """Models of a `PatchRefiner`, and the shapes between them.
-
-    Attributes:
-        coarse: From an image to a feature map.
-        fine: From a patch to a feature vector.
-        top: From the feature map to predictions.
-        fine_top: From the fine vectors alone, a map `(k, 1)`, to predictions; None for `top`.
-        data_format: Data format of images and maps.
-    """
+    """Models of a `PatchRefiner`, and the shapes between them."""
 
     coarse: keras.Model
     fine: keras.Model
@@ -508,10 +467,6 @@ class _PatchModels:
         if self.fine_top is not None:
             _build(self.fine_top, self.fine_map_shape(images, grid, patches))
 
-    def build_coarse(self, images: Shape) -> None:
-        """Builds the coarse model, from whose layers the patch grid is derived."""
-        _build(self.coarse, images)
-
     def patch_shape(self, images: Any, grid: PatchGrid) -> Shape:
         """Returns the shape of a batch of patches."""
         channels = images[channel_axis(self.data_format)]
@@ -527,13 +482,7 @@ class _PatchModels:
         return shape[-1 if len(shape) == 2 else channel_axis(self.data_format)]
 
     def have_same_length(self, images: Shape, grid: PatchGrid, needed: bool) -> bool:
-        """Returns True if coarse and fine vectors have the same length.
-
-        Args:
-            images: Shape of the images.
-            grid: Grid of the patches.
-            needed: If True, different lengths are an error.
-        """
+        """Returns True if coarse and fine vectors have the same length, which may be `needed`."""
         fine = tuple(self.fine.compute_output_shape(self.patch_shape(images, grid)))
         is_pixel = len(fine) == 4 and spatial_shape(fine, self.data_format) == (1, 1)
         if not (len(fine) == 2 or is_pixel) or self.feature_length(fine) is None:
@@ -576,11 +525,7 @@ def patch_grid(
 ) -> PatchGrid:
     """Derives the arguments that are None from the receptive field of the coarse model.
 
-    Args:
-        coarse: Model from the image to the map.
-        size: Size of a patch; None for the size of the receptive field.
-        offset: None centers patches on the receptive field; one remaining pixel is put behind it.
-        stride: None for the stride of the model.
+    Without an offset, patches are centered on the receptive field; a remaining pixel is behind it.
 
     Example:
     >>> model = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Conv2D(4, 5, 2)])
@@ -602,11 +547,6 @@ def patch_grid(
         axes = zip(size, field.size, field.start, strict=True)
         offset = tuple((side - seen) // 2 - start for side, seen, start in axes)
     return PatchGrid(size, field.stride if stride is None else stride, offset)
-
-
-def _optional_pair(argument: str, value: Any) -> Pair | None:
-    """Returns two positive integers, from one or two, or None."""
-    return None if value is None else positive_integers(argument, value, 2)
 
 
 def _validate_offset(offset: Any) -> Pair | None:

@@ -70,10 +70,9 @@ class EntropySaliency:
             ) from error
 
     def compute(self, features: Tensor) -> tuple[Tensor, Values | None]:
-        """Computes the saliency with `top` in inference mode.
+        """Computes the saliency with `top` in inference mode, and intermediate values of `top`.
 
-        Args:
-            features: The feature map.
+        The values are None with gradients of the backend.
         """
         if self.symbolic_vjp is None:
             return self._gradient_saliency(features, training=False), None
@@ -110,7 +109,8 @@ class EntropySaliency:
     ) -> Any | None:
         """Computes the output of `top` after some vectors of its input have changed.
 
-        Only the effect of the change on the first convolution is computed.
+        Only the effect of the change on the first convolution is computed. The result is None if
+        computing the output from scratch takes fewer operations.
 
         Args:
             values: The intermediate values that `compute` returned.
@@ -140,12 +140,7 @@ class EntropySaliency:
         return keras.tree.pack_sequence_as(structure, predictions)
 
     def saved_macs(self, patches: int, features: Sequence[Any]) -> int:
-        """Counts the multiply-accumulates that an update saves for one image.
-
-        Args:
-            patches: Number of vectors that change.
-            features: Shape of the map.
-        """
+        """Counts multiply-accumulates that an update of `patches` vectors saves for one image."""
         if self.symbolic_vjp is None or self.symbolic_vjp.first_convolution is None:
             return 0
         outputs = self.symbolic_vjp.first_convolution[0].layer.compute_output_shape(features)
@@ -177,12 +172,7 @@ def _returns_logits(top: keras.Model, outputs: Sequence[int] | None) -> bool:
 
 
 def validate_outputs(outputs: Sequence[int] | None, predictions: Any) -> None:
-    """Raises a ValueError for indices that `top` does not have, and for outputs of one class.
-
-    Args:
-        outputs: Indices of the outputs whose entropy is used; None for all.
-        predictions: Outputs of `top`, as Keras tensors.
-    """
+    """Raises a ValueError for indices that `top` does not have, and for outputs of one class."""
     flat = keras.tree.flatten(predictions)
     count = len(flat)
     if outputs is not None and not all(0 <= index < count for index in outputs):

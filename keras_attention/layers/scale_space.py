@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.base import ConfigurableLayer
 from keras_attention.ops.scale_space import (
     difference_of_convolutions,
     needs_resizing,
@@ -39,7 +40,7 @@ MAP_RANKS = (3, 4)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class SANBlock(keras.Layer):
+class SANBlock(ConfigurableLayer):
     """Scale-Space Attention block: multiplies a layer's output by a mask of its largest changes.
 
     The difference between the outputs of two layers (eq. 5 to 8), weighted by soft extrema (eq. 9,
@@ -204,23 +205,6 @@ class SANBlock(keras.Layer):
         channels = shape.pop(channel_axis(self.data_format))
         kernel = 0 if self.smoothing is None else math.prod(self.kernel.shape)
         return math.prod(shape[1:]) * (kernel + channels * (1 + self.extrema))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "kernel_size": self.kernel_size,
-            "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "absolute": self.absolute,
-            "channel_alignment": self.channel_alignment,
-            "extrema": self.extrema,
-            "smoothing": self.smoothing,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "data_format": self.data_format,
-        }
 
     def _extrema(self, y_prev: Tensor, y: Tensor) -> Tensor:
         options = (self.absolute, self.channel_alignment, self.extrema, self.data_format)

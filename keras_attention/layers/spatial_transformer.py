@@ -9,17 +9,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.layers.base import AttentionLayer
 from keras_attention.ops.spatial_transformer import spatial_transform
 from keras_attention.utils.data_format import (
     channel_axis,
     map_shape,
     standardize_data_format,
 )
-from keras_attention.utils.tensor_validation import (
-    convert_input,
-    map_input_spec,
-    validate_input_shape,
-)
+from keras_attention.utils.tensor_validation import convert_input
 from keras_attention.utils.validation import positive_integers
 
 Tensor = Any
@@ -29,7 +26,7 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class SpatialTransformer(keras.Layer):
+class SpatialTransformer(AttentionLayer):
     """Spatial transformer layer: warps images by predicted affine transforms (section 3).
 
     `localization` computes features of the images; a dense layer of 6 units, which this layer adds,
@@ -107,9 +104,7 @@ class SpatialTransformer(keras.Layer):
         )
 
     def build(self, input_shape: Shape) -> None:
-        axis = channel_axis(self.data_format)
-        input_shape = validate_input_shape(self, input_shape, axis)
-        self.input_spec = map_input_spec(input_shape, axis)
+        input_shape = self._validate_map(input_shape)
         if not self.localization.built:
             self.localization.build(input_shape)
         shape = self.localization.compute_output_shape(input_shape)
@@ -127,14 +122,7 @@ class SpatialTransformer(keras.Layer):
         return (outputs, transforms) if return_attention else outputs
 
     def transforms(self, inputs: Tensor) -> Tensor:
-        """Predicts the transforms of images.
-
-        Args:
-            inputs: Images or feature maps.
-
-        Returns:
-            Float32 tensor `(B, 2, 3)`.
-        """
+        """Predicts the transforms of images or feature maps: `(B, 2, 3)`, float32."""
         return ops.reshape(self.affine(self.localization(inputs)), (-1, 2, 3))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -143,19 +131,13 @@ class SpatialTransformer(keras.Layer):
         channels = input_shape[channel_axis(self.data_format)]
         return map_shape(input_shape[0], self.output_size, channels, self.data_format)
 
-    def compute_output_spec(self, inputs: Any, return_attention: bool = False) -> Any:
+    def compute_output_spec(
+        self, inputs: Any, training: bool | None = None, return_attention: bool = False
+    ) -> Any:
         shape = self.compute_output_shape(inputs.shape)
         outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
         transforms = keras.KerasTensor((inputs.shape[0], 2, 3), dtype="float32")
         return (outputs, transforms) if return_attention else outputs
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "localization": keras.saving.serialize_keras_object(self.localization),
-            "output_size": self.output_size,
-            "data_format": self.data_format,
-        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":

@@ -19,19 +19,15 @@ from keras_attention.ops.roi_grouping import (
     TRAINING_COST,
     ConvolutionCost,
     Groups,
+    LayerCost,
     at_least_one_pixel,
     group_rois,
-    grouping_seconds,
     union_rectangle,
     validate_partition,
 )
 from keras_attention.ops.targeted import roi_rectangles, targeted_convolution
 from keras_attention.utils.data_format import channel_axis, map_shape, spatial_shape
-from keras_attention.utils.tensor_validation import (
-    convert_input,
-    map_input_spec,
-    validate_input_shape,
-)
+from keras_attention.utils.tensor_validation import convert_input
 from keras_attention.utils.validation import (
     boolean,
     one_of,
@@ -151,14 +147,13 @@ class TargetLayer(WindowedLayer):
         self._sides: tuple[int | None, ...] = (None, None)
 
     def build(self, input_shape: Shape) -> None:
-        axis = channel_axis(self.data_format)
-        input_shape = validate_input_shape(self, input_shape, axis)
-        self.input_spec = map_input_spec(input_shape, axis)
+        input_shape = self._validate_map(input_shape)
+        channels = input_shape[channel_axis(self.data_format)]
         sides = spatial_shape(input_shape, self.data_format)
         validate_dilation_rate(self.dilation_rate, sides)
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(*self.kernel_size, input_shape[axis], self.filters),
+            shape=(*self.kernel_size, channels, self.filters),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
         )
@@ -193,28 +188,20 @@ class TargetLayer(WindowedLayer):
             )
         else:
             outputs = targeted_convolution(inputs, kernel, window, **options)
-        if return_attention:
-            return outputs, self._attention_of_batch(window, outputs)
-        return outputs
+        return self._with_attention(outputs, window, return_attention)
 
     @property
     def slice_groups(self) -> Groups:
-        """Groups of kernels that `roi="slice"` convolves together, over the union of their regions.
-
-        Any partition of the kernels gives the same values and gradients; it decides the speed
-        only. One group at first; `regroup` and the callback `RegroupROIs` choose. Set it before
-        the model is traced, or compile again after.
-        """
-        return self._slicing.groups
-
-    @slice_groups.setter
-    def slice_groups(self, groups: Sequence[Sequence[int]]) -> None:
         """Groups of kernels that are convolved together, inside the union of their regions.
 
         Values and gradients are the same for any partition of the kernels; only the speed differs.
         Initially there is one group; `regroup` and the callback `RegroupROIs` choose better ones.
         Set the groups before the model is traced, or compile the model again.
         """
+        return self._slicing.groups
+
+    @slice_groups.setter
+    def slice_groups(self, groups: Sequence[Sequence[int]]) -> None:
         self._slicing.set_partition(groups)
 
     @property
@@ -243,9 +230,6 @@ class TargetLayer(WindowedLayer):
 
         Returns:
             The plan for `regroup`, with the estimated seconds per step before and after.
-
-        Raises:
-            ValueError: If the size of the map is unknown.
         """
         height, width = self._sides if sides is None else sides
         if height is None or width is None:
@@ -254,17 +238,13 @@ class TargetLayer(WindowedLayer):
                 f"map of known size. Received: sides={sides}. Pass `sides`, such as (28, 28)."
             )
         map_sides = (int(height), int(width))
-        return self._slicing.plan(
-            self.rois(*map_sides).astype(int),
-            map_sides,
-            self.kernel_size,
-            self.dilation_rate,
-            self.kernel.shape[2],
-            cost,
-            batch_size,
-            margin,
-            not backend.supports_dynamic_shapes() if fixed_shapes is None else fixed_shapes,
+        if fixed_shapes is None:
+            fixed_shapes = not backend.supports_dynamic_shapes()
+        channels = self.kernel.shape[2]
+        layer = LayerCost(
+            map_sides, self.kernel_size, channels, cost, batch_size, self.dilation_rate
         )
+        return self._slicing.plan(self.rois(*map_sides).astype(int), layer, margin, fixed_shapes)
 
     def regroup(self, plan: GroupingPlan | None = None) -> None:
         """Changes the groups to those of a plan, by default that of `plan_groups()`.
@@ -283,9 +263,6 @@ class TargetLayer(WindowedLayer):
             executed: If False, each kernel's own region is counted, as in the paper's tables. If
                 True, the pixels that are computed: the whole map, or with `roi="slice"` the unions
                 of the groups if they are small enough. With `roi="full"` both are the whole map.
-
-        Returns:
-            Number of multiply-accumulates.
         """
         sides = spatial_shape(input_shape, self.data_format)
         taps = int(np.prod(self.kernel_size)) * input_shape[channel_axis(self.data_format)]
@@ -294,32 +271,14 @@ class TargetLayer(WindowedLayer):
             return taps * self.filters * whole
         rois = self.rois(*sides)
         if not executed:
-            return taps * int(np.prod(rois[..., 1] - rois[..., 0], axis=-1).sum())
-        pixels = (
-            self._slicing.count_pixels(rois, sides) if self.uses_slicing else self.filters * whole
-        )
-        return taps * pixels
+            return taps * _pixels(rois)
+        if self.uses_slicing:
+            return taps * self._slicing.count_pixels(rois, sides)
+        return taps * self.filters * whole
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sides = spatial_shape(input_shape, self.data_format)
         return map_shape(input_shape[0], sides, self.filters, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "roi": self.roi,
-            "roi_groups": self.roi_groups,
-            "min_roi_size": self.min_roi_size,
-            "use_bias": self.use_bias,
-            "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-        }
 
     @property
     def uses_slicing(self) -> bool:
@@ -398,27 +357,17 @@ class _KernelGroups:
         self._groups, self._fixed = partition, {}
 
     def plan(
-        self,
-        regions: Array,
-        sides: Sides,
-        kernel_size: Sequence[int],
-        dilation_rate: Sequence[int],
-        channels: int,
-        cost: ConvolutionCost,
-        batch_size: int,
-        margin: int,
-        fixed_shapes: bool,
+        self, regions: Array, layer: LayerCost, margin: int, fixed_shapes: bool
     ) -> GroupingPlan:
         """Finds the groups with the lowest estimated cost for regions `(C, 2, 2)`."""
-        layer = (sides, kernel_size, channels, cost, batch_size, dilation_rate)
-        groups = group_rois(regions, *layer)
+        sides: Any = layer.sides
+        groups = group_rois(regions, layer)
         rectangles = self._fixed_rectangles(regions, groups, sides, margin)
 
         def seconds(partition: Groups, fixed: Any) -> float:
-            computed, together = _computed_rectangles(
-                regions, sides, partition, fixed, fixed_shapes
+            return layer.seconds(
+                *_computed_rectangles(regions, sides, partition, fixed, fixed_shapes)
             )
-            return grouping_seconds(computed, together, *layer)
 
         before = seconds(self.groups, self._fixed.get(sides))
         return GroupingPlan(groups, sides, rectangles, before, seconds(groups, rectangles))
@@ -484,33 +433,11 @@ def _pixels(rectangles: Array) -> int:
 
 
 _ELEMENTWISE_NAMES = (
-    "celu",
-    "elu",
-    "exponential",
-    "gelu",
-    "hard_shrink",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_tanh",
-    "leaky_relu",
-    "linear",
-    "log_sigmoid",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "soft_shrink",
-    "softplus",
-    "softsign",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "squareplus",
-    "tanh",
-    "tanh_shrink",
-    "threshold",
-)
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
+    "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid",
+    "squareplus", "tanh", "tanh_shrink", "threshold",
+)  # fmt: skip
 # Names differ between Keras versions.
 _ELEMENTWISE = [
     getattr(keras.activations, name)

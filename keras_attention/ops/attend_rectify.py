@@ -118,7 +118,8 @@ def attend(
     height, width = spatial_shape(ops.shape(features), data_format)
     pixels = height * width
     flat = ops.reshape(features, (-1, pixels, channels) if last else (-1, channels, pixels))
-    kernels = ops.expand_dims(_kernel_of_taps(kernel, flat.dtype), 0)
+    kernels = ops.transpose(ops.cast(kernel, flat.dtype), (3, 0, 1, 2))
+    kernels = ops.reshape(kernels, (1, heads * count, channels))
     taps = backend.matmul(kernels, flat, transpose_y=last)
     taps = ops.reshape(taps, (-1, heads, count, height, width))
     masks, spread = _masks_and_spread(mask, size)(taps)
@@ -146,12 +147,13 @@ def head_outputs(sums: Tensor, kernel: Tensor) -> Tensor:
     >>> tuple(head_outputs(sums, ops.ones((3, 3, 8, 4 * 10))).shape)
     (2, 4, 10)
     """
-    _validate_kernel(sums, kernel)
-    return _head_outputs(sums, kernel)
-
-
-def _head_outputs(sums: Tensor, kernel: Tensor) -> Tensor:
-    heads, inputs = sums.shape[1], sums.shape[2] * sums.shape[3]
+    (height, width, _, maps), (_, heads, taps, _) = kernel.shape, sums.shape
+    if height * width != taps or maps % heads:
+        raise ValueError(
+            f"`kernel` must have kh * kw = {taps} and a multiple of {heads} maps. "
+            f"Received: kernel of shape {tuple(kernel.shape)}, sums of shape {tuple(sums.shape)}"
+        )
+    inputs = taps * sums.shape[3]
     kernels = ops.reshape(ops.cast(kernel, sums.dtype), (inputs, heads, -1))
     if math.prod(kernels.shape) > _BATCHED_FROM:
         by_head = ops.reshape(ops.swapaxes(sums, 0, 1), (heads, -1, inputs))
@@ -181,9 +183,7 @@ def gated_output(sums: Tensor, outputs: Tensor, scores: Tensor) -> tuple[Tensor,
     >>> tuple(logits.shape), [float(gate) for gate in gates[0]]
     ((2, 10), [0.25, 0.25, 0.25, 0.25])
     """
-    _validate_kernel(sums, outputs)
-    _validate_kernel(sums, scores)
-    by_head, head_scores = _head_outputs(sums, outputs), _head_outputs(sums, scores)[:, :, 0]
+    by_head, head_scores = head_outputs(sums, outputs), head_outputs(sums, scores)[:, :, 0]
     gates = _softmax(ops.tanh(head_scores), -1)
     return ops.sum(ops.expand_dims(gates, -1) * by_head, axis=1), gates
 
@@ -238,15 +238,6 @@ def aggregate_hypotheses(hypotheses: Tensor, gates: Tensor, space: str = "log") 
     return ops.sum(weights * activation(ops.cast(hypotheses, "float32"), axis=-1), axis=1)
 
 
-def _validate_kernel(sums: Tensor, kernel: Tensor) -> None:
-    (height, width, _, maps), (_, heads, taps, _) = kernel.shape, sums.shape
-    if height * width != taps or maps % heads:
-        raise ValueError(
-            f"`kernel` must have kh * kw = {taps} and a multiple of {heads} maps. "
-            f"Received: kernel of shape {tuple(kernel.shape)}, sums of shape {tuple(sums.shape)}"
-        )
-
-
 @cache
 def _masks_and_spread(mask: str, size: tuple[int, int]) -> Callable[[Tensor], Any]:
     """Returns the function from tap products to masks and shifted masks, with its own gradient."""
@@ -289,12 +280,6 @@ def _backward(
     return ops.cast(spread_taps(upstream * masks, size), spread_gradient.dtype)
 
 
-def _kernel_of_taps(kernel: Tensor, dtype: Any) -> Tensor:
-    """Reshapes a kernel to `(K * kh * kw, C)`."""
-    taps = ops.transpose(ops.cast(kernel, dtype), (3, 0, 1, 2))
-    return ops.reshape(taps, (-1, taps.shape[3]))
-
-
 def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
     """Computes a softmax in elementary operations, faster than oneDNN's for a few scores.
 
@@ -315,13 +300,8 @@ def _softmax(logits: Tensor, axes: int | tuple[int, ...]) -> Tensor:
 def collect_taps(taps: Tensor, kernel_size: Size) -> Tensor:
     """Sums the contributions of all kernel taps at each position.
 
-    Args:
-        taps: `(B, K, kh * kw, H, W)`: for every tap, row by row, the products of its kernel with
-            the features at each position.
-        kernel_size: kh and kw, odd.
-
-    Returns:
-        The convolution with "same" padding, `(B, K, H, W)`.
+    For taps `(B, K, kh * kw, H, W)`, the products of each tap's kernel with the features at each
+    position, this is the convolution with "same" padding, `(B, K, H, W)`. kh and kw are odd.
 
     Example:
     >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 1, 3))
@@ -335,14 +315,8 @@ def spread_taps(maps: Tensor, kernel_size: Size) -> Tensor:
     """Shifts maps to the positions that each tap of a kernel reads.
 
     The sum over all positions of a map times a convolution is the convolution's kernel times sums
-    of its input, weighted by these shifted maps.
-
-    Args:
-        maps: `(B, K, H, W)`.
-        kernel_size: kh and kw, odd.
-
-    Returns:
-        `(B, K, kh * kw, H, W)`, zero at positions that a tap does not read.
+    of its input, weighted by these shifted maps. Maps `(B, K, H, W)` become
+    `(B, K, kh * kw, H, W)`, zero at positions that a tap does not read.
 
     Example:
     >>> row = ops.reshape(ops.convert_to_tensor([1.0, 2.0, 4.0]), (1, 1, 1, 3))
@@ -375,9 +349,9 @@ def _collect(taps: Tensor, kernel_size: Size) -> Tensor:
     height, width = ops.shape(taps)[3:]
     rows, columns = kernel_size
     by_tap = ops.reshape(taps, (-1, rows, columns, height, width))
-    padded = ops.pad(by_tap, [(0, 0)] * 3 + [_margin(rows), (0, 0)])
+    padded = ops.pad(by_tap, [(0, 0)] * 3 + [(rows // 2, rows // 2), (0, 0)])
     by_column = sum(padded[:, row, :, row : row + height] for row in range(rows))
-    padded = ops.pad(by_column, [(0, 0)] * 3 + [_margin(columns)])
+    padded = ops.pad(by_column, [(0, 0)] * 3 + [(columns // 2, columns // 2)])
     total = sum(padded[:, column, :, column : column + width] for column in range(columns))
     return ops.reshape(total, (-1, taps.shape[1], height, width))
 
@@ -387,16 +361,13 @@ def _spread(maps: Tensor, kernel_size: Size) -> Tensor:
     height, width = ops.shape(maps)[2:]
     rows, columns = kernel_size
     flat = ops.reshape(maps, (-1, height, width))
-    padded = ops.pad(flat, [(0, 0), (0, 0), _margin(columns)])
+    padded = ops.pad(flat, [(0, 0), (0, 0), (columns // 2, columns // 2)])
     shifted = [padded[:, :, left : left + width] for left in reversed(range(columns))]
-    padded = ops.pad(ops.stack(shifted, axis=1), [(0, 0), (0, 0), _margin(rows), (0, 0)])
+    margins = [(0, 0), (0, 0), (rows // 2, rows // 2), (0, 0)]
+    padded = ops.pad(ops.stack(shifted, axis=1), margins)
     shifted = [padded[:, :, top : top + height] for top in reversed(range(rows))]
     shape = (-1, maps.shape[1], rows * columns, height, width)
     return ops.reshape(ops.stack(shifted, axis=1), shape)
-
-
-def _margin(size: int) -> tuple[int, int]:
-    return size // 2, size // 2
 
 
 @validate_arguments(inputs="...", scale=non_negative_number)

@@ -56,9 +56,6 @@ def attention_map(
     Returns:
         Flattened maps `(B, H * W)` in float32 or wider; zero if all features are zero.
 
-    Raises:
-        ValueError: For an unknown reduction or normalization.
-
     Example:
     >>> features = ops.convert_to_tensor([[[[3.0, 1.0], [0.0, 1.0]]]])
     >>> [round(float(value), 3) for value in attention_map(features)[0]]
@@ -72,12 +69,6 @@ def channel_activity(
     features: Tensor, p: float = 2, reduce: str = "mean", data_format: str | None = None
 ) -> Tensor:
     """Computes `|A|^p` over the channels, in float32 or wider: `(B, H, W)`.
-
-    Args:
-        features: Features, as in `attention_map`.
-        p: The power.
-        reduce: Reduction over the channels.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
 
     Example:
     >>> float(channel_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]), reduce="max")[0, 0, 0])
@@ -100,10 +91,6 @@ def attach_activity(features: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
     """Returns features unchanged, together with their mean square over the channels.
 
     Both gradients are added in one operation, after both have been computed.
-
-    Args:
-        features: `(B, H, W, C)`, or with other spatial axes.
-        axis: Channel axis.
 
     Example:
     >>> float(attach_activity(ops.convert_to_tensor([[[[3.0, 1.0]]]]))[1][0, 0, 0, 0])
@@ -142,11 +129,7 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 def normalize_map(maps: Tensor, normalization: str | None = "l2") -> Tensor:
-    """Divides each example's map by its norm, or by 1e-12 if the norm is smaller.
-
-    Args:
-        maps: Float32, `(B, H * W)`.
-        normalization: `"l2"`, `"l1"` or None.
+    """Divides each example's map `(B, H * W)` by its norm, or by 1e-12 if the norm is smaller.
 
     Example:
     >>> [round(float(value), 2) for value in normalize_map(ops.convert_to_tensor([[3.0, 4.0]]))[0]]
@@ -180,17 +163,8 @@ def paired_attention_maps(
 ) -> tuple[Tensor, Tensor]:
     """Computes the attention maps of a teacher and a student at the same positions.
 
-    Along each axis the larger map is resized to the smaller one.
-
-    Args:
-        teacher: Features, as in `attention_map`.
-        student: Features, with their own number of channels and spatial sizes.
-        p: The power, as in `attention_map`.
-        reduce: Reduction over the channels.
-        normalization: Norm that each example's map is divided by.
-        resize: `"average"` (default), adaptive average pooling of the features; or `"bilinear"`,
-            interpolation of the maps.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+    Along each axis the larger map is resized to the smaller one: by adaptive average pooling of the
+    features, or with `"bilinear"` by interpolation of the maps.
 
     Example:
     >>> maps = paired_attention_maps(ops.ones((2, 7, 8, 5)), ops.ones((2, 3, 9, 4)))
@@ -208,7 +182,7 @@ def paired_attention_maps(
         )
     if resize == "average":
         sides = _smaller([spatial_shape(ops.shape(x), data_format) for x in pair])
-        pair = [_adaptive_average_pool(features, sides, data_format) for features in pair]
+        pair = [adaptive_average_pool(features, sides, data_format) for features in pair]
     activities = [channel_activity(features, p, reduce, data_format) for features in pair]
     if resize == "bilinear":
         sides = _smaller([ops.shape(activity)[1:] for activity in activities])
@@ -241,12 +215,6 @@ def adaptive_average_pool(
             f"`sides` must have {len(features.shape) - 2} elements, one per spatial axis. "
             f"Received: sides={sides!r}"
         )
-    return _adaptive_average_pool(features, sides, data_format)
-
-
-def _adaptive_average_pool(
-    features: Tensor, sides: Sequence[Any], data_format: str | None
-) -> Tensor:
     axes = spatial_axes(len(features.shape), data_format)
     for axis, size in zip(axes, sides, strict=True):
         side = ops.shape(features)[axis]

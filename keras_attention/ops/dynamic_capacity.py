@@ -112,12 +112,7 @@ def entropy_saliency(
 
 
 def gradient_norm(gradient: Tensor, epsilon: float = 0.0, data_format: str | None = None) -> Tensor:
-    """Computes the norm of a gradient over the channels (equation 3).
-
-    Args:
-        gradient: `(B, H, W, D)`, or `(B, D, H, W)` with channels first.
-        epsilon: Added to the squared norm.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+    """Computes the norm of a gradient over the channels (equation 3), without a gradient.
 
     Example:
     >>> [float(m) for m in gradient_norm(ops.convert_to_tensor([[[[3.0, 4.0]]]]))[0, 0]]
@@ -128,11 +123,7 @@ def gradient_norm(gradient: Tensor, epsilon: float = 0.0, data_format: str | Non
 
 
 def entropy_gradient(predictions: Tensor, from_logits: bool = False) -> Tensor:
-    """Computes the gradient of the entropy with respect to the predictions.
-
-    Args:
-        predictions: Probabilities `(..., classes)`, or logits.
-        from_logits: If True, `predictions` are logits.
+    """Computes the gradient of the entropy with respect to the predictions `(..., classes)`.
 
     Example:
     >>> [round(float(g), 4) for g in entropy_gradient(ops.convert_to_tensor([0.5, 0.2]))]
@@ -215,9 +206,6 @@ def gather_patches(
     Returns:
         `(B, k, height, width, C)`, or `(B, k, C, height, width)`; zero outside the images.
 
-    Raises:
-        ValueError: For invalid sizes, strides or offsets.
-
     Example:
     >>> images = ops.reshape(ops.arange(16.0), (1, 4, 4, 1))
     >>> patch = gather_patches(images, ops.convert_to_tensor([[[1, 0]]]), 2, stride=2, offset=1)
@@ -238,7 +226,8 @@ def gather_patches(
     row = row + np.arange(height, dtype="int32")
     column = (column - shift) // block + np.arange(-(-(shift + width) // block), dtype="int32")
     rows, columns = ops.shape(images)[1], ops.shape(images)[2] // block
-    inside = _cross(_within(row, rows), _within(column, columns), ops.logical_and)
+    is_row, is_column = (row >= 0) & (row < rows), (column >= 0) & (column < columns)
+    inside = _cross(is_row, is_column, ops.logical_and)
     number = ops.reshape(ops.arange(ops.shape(images)[0], dtype="int32"), (-1, 1, 1))
     first = (number * rows + ops.clip(row, 0, rows - 1)) * columns
     indices = _cross(first, ops.clip(column, 0, columns - 1), ops.add)
@@ -288,14 +277,7 @@ def swap_vectors(features: Tensor, positions: Tensor, vectors: Tensor) -> Tensor
 
 
 def gather_vectors(features: Tensor, positions: Tensor) -> Tensor:
-    """Gathers vectors of a feature map.
-
-    Args:
-        features: `(B, H, W, D)`.
-        positions: `(B, k, 2)`, integers.
-
-    Returns:
-        `(B, k, D)`.
+    """Gathers vectors `(B, k, D)` of a map `(B, H, W, D)` at integer positions `(B, k, 2)`.
 
     Example:
     >>> tuple(gather_vectors(ops.ones((2, 4, 4, 3)), ops.zeros((2, 5, 2), "int32")).shape)
@@ -338,10 +320,6 @@ def _cross(rows: Tensor, columns: Tensor, join: Callable[[Tensor, Tensor], Tenso
     return join(ops.expand_dims(rows, -1), ops.expand_dims(columns, -2))
 
 
-def _within(indices: Tensor, side: Any) -> Tensor:
-    return (indices >= 0) & (indices < side)
-
-
 def _offsets(offset: Any) -> Any:
     """Returns an offset as two integers of any sign, or as an int32 tensor."""
     if is_integer(offset):
@@ -366,18 +344,16 @@ def update_convolution(
 ) -> Tensor:
     """Updates the outputs of a convolution after its input has changed at some positions.
 
+    It takes `k kh kw D C` multiply-accumulates per image, and `k H' W' C` for each output that
+    reads a position.
+
     Args:
         products: Outputs of the convolution for the old input, `(B, H', W', C)`.
         change: New vectors minus old vectors, `(B, k, D)`.
-        positions: Positions of the vectors in the input, `(B, k, 2)`, integers, without
-            repetitions.
+        positions: Positions of the vectors in the input, `(B, k, 2)`, without repetitions.
         kernel: `(kh, kw, D, C)`, without dilation.
         strides: Strides of the convolution, for rows and columns.
         before: Zero padding before the rows and the columns.
-
-    Returns:
-        The outputs for the new input. This takes `k kh kw D C` multiply-accumulates per image, and
-        `k H' W' C` for each output that reads a position.
 
     Example:
     >>> kernel = ops.ones((3, 3, 1, 1))
@@ -416,14 +392,8 @@ def update_convolution(
 def group_taps_by_stride(kernel: Tensor, strides: Sequence[int], order: Sequence[int]) -> Tensor:
     """Reorders the taps of a kernel by their quotient and remainder with respect to the strides.
 
-    Args:
-        kernel: `(kh, kw, D, C)`.
-        strides: `(s, t)`.
-        order: Order of the five axes: quotients of row and column, remainders of row and column,
-            channel.
-
-    Returns:
-        `(rows, C)`; zeros for taps beyond the kernel.
+    A kernel `(kh, kw, D, C)` becomes `(rows, C)`, with zeros for taps beyond the kernel. `order`
+    permutes five axes: quotients of row and column, remainders of row and column, channel.
 
     Example:
     >>> kernel = ops.reshape(ops.arange(3), (1, 3, 1, 1))

@@ -4,6 +4,7 @@ Reference: Chitta, Targeted Kernel Networks (2018), section 3.5, eq. 16 and 17.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.ops.roi_grouping import validate_partition
-from keras_attention.ops.targeted import Activation, apply_window, convolve_and_attend
+from keras_attention.ops.targeted import Activation, apply_window, targeted_convolution
 from keras_attention.utils.data_format import channel_axis, spatial_axes, spatial_shape
 from keras_attention.utils.tensor_validation import (
     function_argument,
@@ -89,14 +90,15 @@ def sliced_targeted_convolution(
     options = (bias, activation, dilation_rate, data_format)
     if fixed is None:
         unions = [_union(ops.take(rectangles, np.array(group), axis=0), sides) for group in groups]
-        is_sliced = _area(unions, groups) <= _limit(sides, kernel.shape[-1])
+        largest = ops.cast(sides[0] * sides[1], "float32") * (SLICED_SHARE * kernel.shape[-1])
+        is_sliced = _area(unions, groups) <= largest
     else:
         unions = _validate_rectangles(fixed, len(groups))
         is_sliced = _contain_regions(unions, groups, rectangles)
     return ops.cond(
         is_sliced,
         lambda: _convolve_groups(inputs, kernel, window, groups, unions, sides, *options),
-        lambda: convolve_and_attend(inputs, kernel, window, *options),
+        lambda: targeted_convolution(inputs, kernel, window, *options),
     )
 
 
@@ -128,22 +130,20 @@ def _convolve_groups(
     members = zip(unions, kernels, windows, biases, strict=True)
     for (rows, columns), group_kernel, group_window, group_bias in members:
         ranges = (_shift(rows, offset[0]), _shift(columns, offset[1]))
-        patch = _sliced_convolution(source, group_kernel, *ranges, dilation_rate, data_format)
+        patch = sliced_convolution(source, group_kernel, *ranges, dilation_rate, data_format)
         group_window = backend.crop(group_window, {0: rows, 1: columns})
         patches.append(apply_window(patch, group_window, group_bias, activation, data_format))
-    if len(groups) == 1:
-        outputs = patches[0]
-    else:
+    outputs = patches[0]
+    if len(groups) > 1:
         (top, bottom), (left, right) = hull
         hull_sides = (bottom - top, right - left)
         axis = channel_axis(data_format)
         padded = [
-            _pad_to_map(patch, _shift(rows, top), _shift(columns, left), hull_sides, data_format)
+            pad_to_map(patch, _shift(rows, top), _shift(columns, left), hull_sides, data_format)
             for patch, (rows, columns) in zip(patches, unions, strict=True)
         ]
-        outputs = ops.concatenate(padded, axis=axis)
-        outputs = backend.permute(outputs, np.argsort(order), axis)
-    return _pad_to_map(outputs, *hull, sides, data_format)
+        outputs = backend.permute(ops.concatenate(padded, axis), np.argsort(order), axis)
+    return pad_to_map(outputs, *hull, sides, data_format)
 
 
 def _crop_to_receptive_field(
@@ -166,18 +166,16 @@ def _crop_to_receptive_field(
 
 
 def _union(rectangles: Tensor, sides: Sequence[Tensor]) -> Rectangle:
-    rows = _bounding_range(rectangles[:, 0], sides[0])
-    return rows, _bounding_range(rectangles[:, 1], sides[1])
+    rows = bounding_range(rectangles[:, 0], sides[0])
+    return rows, bounding_range(rectangles[:, 1], sides[1])
 
 
 def _hull(unions: Sequence[Rectangle]) -> Rectangle:
-    axes = []
-    for axis in range(2):
-        start, stop = unions[0][axis]
-        for union in unions[1:]:
-            start, stop = _smaller(start, union[axis][0]), _larger(stop, union[axis][1])
-        axes.append((start, stop))
-    return axes[0], axes[1]
+    rows, columns = (
+        (reduce(_smaller, [start for start, _ in ranges]), reduce(_larger, [b for _, b in ranges]))
+        for ranges in zip(*unions, strict=True)
+    )
+    return rows, columns
 
 
 def _area(unions: Sequence[Rectangle], groups: Sequence[Sequence[int]]) -> Tensor:
@@ -187,10 +185,6 @@ def _area(unions: Sequence[Rectangle], groups: Sequence[Sequence[int]]) -> Tenso
         pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])
         total = total + ops.cast(pixels, "float32") * float(len(group))
     return total
-
-
-def _limit(sides: Sequence[Tensor], kernels: int) -> Tensor:
-    return ops.cast(sides[0] * sides[1], "float32") * (SLICED_SHARE * kernels)
 
 
 def _contain_regions(
@@ -211,16 +205,11 @@ def _validate_rectangles(fixed: Any, count: int) -> list[Rectangle]:
     if isinstance(fixed, (list, tuple)) and len(fixed) == count:
         arrays = [np.asarray(rectangle) for rectangle in fixed]
         if all(array.shape == (2, 2) and array.dtype.kind in "iu" for array in arrays):
-            return [_integers(array) for array in arrays]
+            return [array.tolist() for array in arrays]
     raise ValueError(
         f"`fixed` must be a list of {count} integer rectangles, one per group. "
         f"Received: fixed={fixed!r}"
     )
-
-
-def _integers(rectangle: Any) -> Rectangle:
-    (top, bottom), (left, right) = np.asarray(rectangle).tolist()
-    return (top, bottom), (left, right)
 
 
 def _split(values: Tensor, ends: list[int]) -> list[Tensor]:
@@ -268,19 +257,8 @@ def sliced_convolution(
     (2, 5, 2, 4)
     """
     validate_channels("inputs", inputs, kernel, data_format)
-    _validate_ends((rows, columns), spatial_shape(ops.shape(inputs), data_format))
-    return _sliced_convolution(inputs, kernel, rows, columns, dilation_rate, data_format)
-
-
-def _sliced_convolution(
-    inputs: Tensor,
-    kernel: Tensor,
-    rows: Range,
-    columns: Range,
-    dilation_rate: Sequence[int],
-    data_format: str,
-) -> Tensor:
     sides = spatial_shape(ops.shape(inputs), data_format)
+    _validate_ends((rows, columns), sides)
     ranges = zip(spatial_axes(4, data_format), (rows, columns), sides, strict=True)
     crops, pads = {}, {}
     for index, (axis, (start, stop), side) in enumerate(ranges):
@@ -323,12 +301,6 @@ def pad_to_map(
     (1, 5, 6, 4)
     """
     _validate_ends((rows, columns), sides)
-    return _pad_to_map(patch, rows, columns, sides, data_format)
-
-
-def _pad_to_map(
-    patch: Tensor, rows: Range, columns: Range, sides: Sequence[Tensor], data_format: str
-) -> Tensor:
     shape, amounts = list(patch.shape), {}
     ranges = zip(spatial_axes(4, data_format), (rows, columns), sides, strict=True)
     for axis, (start, stop), side in ranges:
@@ -354,10 +326,6 @@ def bounding_range(bounds: Tensor, side: Tensor) -> Range:
     >>> [int(v) for v in bounding_range(ops.convert_to_tensor([[1, 4], [3, 6]]), 9)]
     [1, 6]
     """
-    return _bounding_range(bounds, side)
-
-
-def _bounding_range(bounds: Tensor, side: Tensor) -> Range:
     start = ops.minimum(ops.min(bounds[:, 0]), ops.cast(side, "int32") - 1)
     stop = ops.maximum(ops.max(bounds[:, 1]), start + 1)
     return start, stop

@@ -101,11 +101,9 @@ def most_probable_sequence(probabilities: Sequence[Tensor]) -> Tensor:
     >>> [int(label) for label in most_probable_sequence(probabilities)[0]]
     [0, 0, 2]
     """
-    return _most_probable_sequence(probabilities)
-
-
-def _most_probable_sequence(probabilities: Sequence[Tensor]) -> Tensor:
-    length, *digits = [_logarithm(one) for one in probabilities]
+    length, *digits = [
+        ops.log(ops.maximum(at_least_float32(one), SMALLEST_PROBABILITY)) for one in probabilities
+    ]
     best = ops.stack([ops.max(digit[:, :-1], axis=-1) for digit in digits], axis=-1)
     labels = ops.stack([ops.argmax(digit[:, :-1], axis=-1) for digit in digits], axis=-1)
     labels = ops.cast(labels, "int32")
@@ -134,7 +132,7 @@ def sequence_hits(probabilities: Sequence[Tensor], labels: Tensor) -> Tensor:
     >>> [float(hit) for hit in sequence_hits(probabilities, labels)]
     [1.0, 0.0]
     """
-    same = ops.equal(_most_probable_sequence(probabilities), ops.cast(labels, "int32"))
+    same = ops.equal(most_probable_sequence(probabilities), ops.cast(labels, "int32"))
     return ops.cast(ops.all(same, axis=-1), "float32")
 
 
@@ -159,7 +157,3 @@ def split_sequence_labels(labels: Tensor) -> tuple[Tensor, ...]:
             f"Received: labels={labels!r}"
         )
     return tuple(labels[:, index] for index in range(labels.shape[1]))
-
-
-def _logarithm(probabilities: Tensor) -> Tensor:
-    return ops.log(ops.maximum(at_least_float32(probabilities), SMALLEST_PROBABILITY))

@@ -60,9 +60,6 @@ class ConvolutionCost:
             reads: Values that the groups read per image: window, margin and input channels.
             batch: Number of images.
 
-        Returns:
-            Seconds of each group.
-
         Example:
         >>> cost = ConvolutionCost()
         >>> bool(cost.seconds(25, 32, 6400, 20736) < cost.seconds(25, 256, 6400, 20736))
@@ -76,16 +73,8 @@ class ConvolutionCost:
         moved = 4.0 * batch * (reads + 3.0 * pixels * kernels) / self.bytes_per_second
         return self.passes * (computed + moved + self.start)
 
-    def assembly_seconds(self, values: Array, batch: int = 64) -> Array:
-        """Estimates the seconds of assembling several groups.
-
-        Args:
-            values: Values per image in the rectangle that contains all groups.
-            batch: Number of images.
-
-        Returns:
-            Seconds.
-        """
+    def assembly_seconds(self, values: Array, batch: int) -> Array:
+        """Estimates the seconds of assembling groups with `values` per image in their hull."""
         return self.passes * 4.0 * batch * values * self.assembly / self.bytes_per_second
 
 
@@ -109,112 +98,69 @@ def validate_partition(argument: str, groups: Any, count: int) -> Groups:
     return partition
 
 
-def group_rois(
-    rectangles: Array,
-    sides: Sequence[int],
-    kernel_size: Sequence[int],
-    channels: int,
-    cost: ConvolutionCost | None = None,
-    batch: int = 64,
-    dilation_rate: Sequence[int] = (1, 1),
-) -> Groups:
+def group_rois(rectangles: Array, layer: "LayerCost") -> Groups:
     """Partitions kernels so that the estimated cost of the grouped convolutions is lowest.
 
     Starts from the distinct regions and merges the pair with the largest saving until none saves.
 
     Args:
         rectangles: Int array `(C, 2, 2)`, each kernel's `[[top, bottom], [left, right]]`.
-        sides: Height and width of the map.
-        kernel_size: Kernel size, rows and columns.
-        channels: Number of input channels.
-        cost: Rates of the machine; None for measured defaults.
-        batch: Number of images per call.
-        dilation_rate: Dilation of the kernels, per axis.
+        layer: Cost estimate of the layer.
 
     Returns:
         Groups of kernel indices, each sorted; every kernel is in one group.
 
     Example:
     >>> corners = np.array([[[0, 8], [0, 8]]] * 64 + [[[48, 56], [48, 56]]] * 64)
-    >>> [len(group) for group in group_rois(corners, (56, 56), (3, 3), 64)]
+    >>> [len(group) for group in group_rois(corners, LayerCost((56, 56), (3, 3), 64))]
     [64, 64]
     """
-    estimate = _GroupCost(
-        sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate
-    )
     unions, members = _distinct(np.asarray(rectangles))
-    groups = _merge(unions.copy(), members, estimate.per_group)
+    groups = _merge(unions.copy(), members, layer.per_group)
     one_group = (tuple(range(len(rectangles))),)
     # Merging pairs stops at a local minimum, which can be worse than a single group.
-    if estimate.total(rectangles, one_group) <= estimate.total(rectangles, groups):
+    if layer.seconds(rectangles, one_group) <= layer.seconds(rectangles, groups):
         return one_group
     return groups
 
 
-def grouping_seconds(
-    rectangles: Array,
-    groups: Groups,
-    sides: Sequence[int],
-    kernel_size: Sequence[int],
-    channels: int,
-    cost: ConvolutionCost | None = None,
-    batch: int = 64,
-    dilation_rate: Sequence[int] = (1, 1),
-) -> float:
-    """Estimates the seconds of a partition of the kernels.
+@dataclass(frozen=True)
+class LayerCost:
+    """Estimates the seconds of a layer whose kernels are convolved in groups.
 
-    Args:
-        rectangles: Int array `(C, 2, 2)`, each kernel's `[[top, bottom], [left, right]]`.
-        groups: The partition, as from `group_rois`.
+    Attributes:
         sides: Height and width of the map.
         kernel_size: Kernel size, rows and columns.
         channels: Number of input channels.
-        cost: Rates of the machine; None for measured defaults.
+        cost: Rates of the machine.
         batch: Number of images per call.
         dilation_rate: Dilation of the kernels, per axis.
-
-    Returns:
-        Seconds.
 
     Example:
     >>> whole = np.array([[[0, 28], [0, 28]]] * 8)
     >>> together, separate = [tuple(range(8))], [(kernel,) for kernel in range(8)]
-    >>> layer = ((28, 28), (3, 3), 16)
-    >>> grouping_seconds(whole, together, *layer) < grouping_seconds(whole, separate, *layer)
+    >>> layer = LayerCost((28, 28), (3, 3), 16)
+    >>> layer.seconds(whole, together) < layer.seconds(whole, separate)
     True
     """
-    estimate = _GroupCost(
-        sides, kernel_size, channels, cost or ConvolutionCost(), batch, dilation_rate
-    )
-    return estimate.total(rectangles, groups)
 
-
-class _GroupCost:
-    """Estimated seconds of the groups of one layer."""
-
-    def __init__(
-        self,
-        sides: Sequence[int],
-        kernel_size: Sequence[int],
-        channels: int,
-        cost: ConvolutionCost,
-        batch: int,
-        dilation_rate: Sequence[int],
-    ):
-        self.sides, self.channels, self.cost, self.batch = sides, channels, cost, batch
-        self.halo = [(k - 1) * d for k, d in zip(kernel_size, dilation_rate, strict=True)]
-        self.products = int(np.prod(kernel_size)) * channels
+    sides: Sequence[int]
+    kernel_size: Sequence[int]
+    channels: int
+    cost: ConvolutionCost = ConvolutionCost()
+    batch: int = 64
+    dilation_rate: Sequence[int] = (1, 1)
 
     def per_group(self, unions: Array, kernels: Array) -> Array:
         """Returns the seconds of groups with rectangles `(..., 2, 2)` and numbers of kernels."""
         unions = at_least_one_pixel(unions)
         spans = unions[..., 1] - unions[..., 0]
-        read = np.minimum(spans[..., 0] + self.halo[0], self.sides[0])
-        read = read * np.minimum(spans[..., 1] + self.halo[1], self.sides[1]) * self.channels
-        pixels = spans[..., 0] * spans[..., 1]
-        return self.cost.seconds(pixels, kernels, self.products, read, self.batch)
+        margins = (np.array(self.kernel_size) - 1) * np.array(self.dilation_rate)
+        read = np.minimum(spans + margins, self.sides).prod(-1) * self.channels
+        products = int(np.prod(self.kernel_size)) * self.channels
+        return self.cost.seconds(spans.prod(-1), kernels, products, read, self.batch)
 
-    def total(self, rectangles: Array, groups: Groups) -> float:
+    def seconds(self, rectangles: Array, groups: Groups) -> float:
         """Returns the seconds of a partition, including the assembly of its groups."""
         unions = np.stack([union_rectangle(rectangles[list(group)]) for group in groups])
         kernels = np.array([len(group) for group in groups])
@@ -227,10 +173,7 @@ class _GroupCost:
 
 
 def union_rectangle(rectangles: Array) -> Array:
-    """Computes the smallest rectangle that contains all given rectangles.
-
-    Args:
-        rectangles: Int array `(..., C, 2, 2)`, half-open.
+    """Computes the smallest rectangle that contains half-open rectangles `(..., C, 2, 2)`.
 
     Example:
     >>> union_rectangle(np.array([[[1, 3], [0, 2]], [[2, 5], [1, 2]]])).tolist()
@@ -241,13 +184,7 @@ def union_rectangle(rectangles: Array) -> Array:
 
 
 def at_least_one_pixel(rectangles: Array) -> Array:
-    """Extends empty rectangles to one pixel, so that they can be computed.
-
-    Args:
-        rectangles: Int array `(..., 2, 2)`, half-open.
-
-    Returns:
-        Int array of the same shape.
+    """Extends empty rectangles `(..., 2, 2)` to one pixel, so that they can be computed.
 
     Example:
     >>> at_least_one_pixel(np.array([[8, 8], [2, 5]])).tolist()

@@ -7,7 +7,6 @@ Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-
 """
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -205,19 +204,13 @@ def _shares(axis: int, doc: Tensor) -> Tensor:
             for axis in range(rank + 2)
         )
         count = count + ops.cast(padded[index] <= doc, doc.dtype)
-    return count / math.prod([3] * rank)
+    return count / 3**rank
 
 
 def resize_like(inputs: Tensor, like: Tensor, data_format: str | None = None) -> Tensor:
-    """Resizes a map: average pooling if its size is a multiple of the new one, else bilinear.
+    """Resizes a map to the size of another one of the same rank.
 
-    Args:
-        inputs: `(B, T, C)` or `(B, H, W, C)`, or with channels first.
-        like: A map of the same rank with the new size.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-
-    Returns:
-        The inputs with the size of `like`; unchanged if the size is the same.
+    If the size is a multiple of the new one, this is average pooling, else bilinear interpolation.
 
     Example:
     >>> x = ops.reshape(ops.arange(8, dtype="float32"), (1, 4, 2, 1))
@@ -297,12 +290,8 @@ def same_convolution(
     which is faster and gives the same result: a 3x3 kernel with dilation 4 on a map of 4x4 pixels
     is a 1x1 kernel.
 
-    Args:
-        inputs: `(B, T, C)` or `(B, H, W, C)`, or with channels first.
-        kernel: `(k, C, filters)` or `(kh, kw, C, filters)`; the last axis is 1 if depthwise.
-        dilation_rate: Dilation per axis.
-        depthwise: If True, each channel has its own kernel.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+    Inputs are `(B, T, C)` or `(B, H, W, C)`, or with channels first; the kernel is
+    `(k, C, filters)` or `(kh, kw, C, filters)`, with one filter if depthwise.
 
     Example:
     >>> x, kernel = ops.ones((1, 4, 4, 2)), ops.ones((3, 3, 2, 5))
@@ -327,12 +316,10 @@ def same_convolution(
 
 
 def visible_taps(side: int | None, size: int, dilation: int) -> tuple[int, int]:
-    """Finds the taps of a dilated kernel that read the map, as a half-open range.
+    """Finds the taps of a dilated kernel that read a map, as a half-open range.
 
-    Args:
-        side: Pixels of the map; None if unknown.
-        size: Number of taps of the kernel.
-        dilation: Pixels between the taps.
+    The same number of taps is removed at both ends, so that the padding does not change. Kernels
+    of even size are not changed.
 
     Example:
     >>> visible_taps(4, 3, 4), visible_taps(5, 3, 4)

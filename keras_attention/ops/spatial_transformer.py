@@ -36,12 +36,8 @@ def affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]
     >>> [float(value) for value in points[0, 3, 5]]
     [3.0, 5.0]
     """
-    return _affine_grid(transforms, source, target)
-
-
-def _affine_grid(transforms: Tensor, source: Sequence[int], target: Sequence[int]) -> Tensor:
     theta = ops.cast(ops.convert_to_tensor(transforms), "float32")[:, :, :, None, None]
-    (height, width), (rows, columns) = (_float32(sides) for sides in (source, target))
+    height, width, rows, columns = (ops.cast(side, "float32") for side in (*source, *target))
     # In pixels from the center, because the identity then multiplies them by exactly 1.
     y = (ops.arange(target[0], dtype="float32") - (rows - 1.0) / 2.0)[:, None]
     x = (ops.arange(target[1], dtype="float32") - (columns - 1.0) / 2.0)[None, :]
@@ -69,10 +65,6 @@ def bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
     >>> float(bilinear_sample(image, [[[[0.5, 1.0]]]])[0, 0, 0, 0])
     2.5
     """
-    return _bilinear_sample(images, points)
-
-
-def _bilinear_sample(images: Tensor, points: Tensor) -> Tensor:
     images, points = ops.convert_to_tensor(images), ops.cast(points, "float32")
     batch, height, width, channels = ops.shape(images)
     # With a border of zeros, the four neighbors of any clipped point are inside the image.
@@ -118,7 +110,7 @@ def spatial_transform(
     """
     images = to_channels_last(ops.convert_to_tensor(images), data_format)
     sides = ops.shape(images)[1:3]
-    outputs = _bilinear_sample(images, _affine_grid(transforms, sides, size or sides))
+    outputs = bilinear_sample(images, affine_grid(transforms, sides, size or sides))
     return from_channels_last(outputs, data_format)
 
 
@@ -129,7 +121,3 @@ def _neighbors(positions: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
     # NaN must not become an index outside the image.
     index = ops.clip(ops.cast(ops.stop_gradient(before), "int32"), 0, side)
     return index, index + 1, positions - ops.cast(index, "float32")
-
-
-def _float32(sides: Sequence[int]) -> tuple[Tensor, Tensor]:
-    return ops.cast(sides[0], "float32"), ops.cast(sides[1], "float32")

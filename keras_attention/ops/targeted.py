@@ -47,10 +47,6 @@ def gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     >>> tuple(window.shape)
     (5, 2)
     """
-    return _gaussian_window(length, center, scale)
-
-
-def _gaussian_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return ops.exp(-0.5 * ops.square(_deviations(length, center, scale)))
 
 
@@ -74,16 +70,12 @@ def cauchy_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     >>> [round(float(value), 2) for value in window[:, 0]]
     [0.5, 0.8, 1.0, 0.8]
     """
-    return _cauchy_window(length, center, scale)
-
-
-def _cauchy_window(length: int, center: Tensor, scale: Tensor) -> Tensor:
     return 1.0 / (1.0 + ops.square(_deviations(length, center, scale)))
 
 
 WINDOWS: dict[str, Callable[..., Tensor]] = {
-    "cauchy": _cauchy_window,
-    "gaussian": _gaussian_window,
+    "cauchy": cauchy_window,
+    "gaussian": gaussian_window,
 }
 
 
@@ -107,10 +99,6 @@ def roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     >>> [[int(v) for v in row] for row in roi_bounds(28, [0.5, 0.25], [1.0, 0.2])]
     [[0, 28], [3, 11]]
     """
-    return _roi_bounds(length, center, scale)
-
-
-def _roi_bounds(length: int, center: Tensor, scale: Tensor) -> Tensor:
     center, scale, side = _float32(center), _float32(scale), ops.cast(length, "float32")
     reach = scale * (0.5**0.5)
     bounds = ops.stack(
@@ -138,7 +126,7 @@ def roi_rectangles(sides: Sequence[int], center: Tensor, scale: Tensor) -> Tenso
     """
     _validate_rank(sides, center)
     center, scale = _float32(center), _float32(scale)
-    bounds = [_roi_bounds(side, center[axis], scale[axis]) for axis, side in enumerate(sides)]
+    bounds = [roi_bounds(side, center[axis], scale[axis]) for axis, side in enumerate(sides)]
     return ops.stack(bounds, axis=1)
 
 
@@ -157,10 +145,6 @@ def roi_indicator(length: int, bounds: Tensor) -> Tensor:
     >>> [int(v) for v in roi_indicator(5, [[1, 3]])[:, 0]]
     [0, 1, 1, 0, 0]
     """
-    return _roi_indicator(length, bounds)
-
-
-def _roi_indicator(length: int, bounds: Tensor) -> Tensor:
     bounds = ops.convert_to_tensor(bounds, dtype="int32")
     pixels = ops.expand_dims(ops.arange(length, dtype="int32"), axis=-1)
     inside = ops.logical_and(pixels >= bounds[:, 0], pixels < bounds[:, 1])
@@ -194,9 +178,8 @@ def separable_window(
     for axis, side in enumerate(sides):
         values = sample(side, center[axis], scale[axis])
         if clip:
-            values = values * _roi_indicator(side, _roi_bounds(side, center[axis], scale[axis]))
-        for _ in range(len(sides) - 1 - axis):
-            values = ops.expand_dims(values, axis=1)
+            values = values * roi_indicator(side, roi_bounds(side, center[axis], scale[axis]))
+        values = ops.expand_dims(values, axis=tuple(range(1, len(sides) - axis)))
         product = values if product is None else product * values
     return product
 
@@ -260,19 +243,6 @@ def targeted_convolution(
     (2, 6, 5, 4)
     """
     validate_channels("inputs", inputs, kernel, data_format)
-    return convolve_and_attend(inputs, kernel, window, bias, activation, dilation_rate, data_format)
-
-
-def convolve_and_attend(
-    inputs: Tensor,
-    kernel: Tensor,
-    window: Tensor,
-    bias: Tensor | None,
-    activation: Activation,
-    dilation_rate: Sequence[int],
-    data_format: str,
-) -> Tensor:
-    """Computes `targeted_convolution` without validation of its arguments."""
     outputs = ops.conv(
         inputs,
         ops.cast(kernel, inputs.dtype),

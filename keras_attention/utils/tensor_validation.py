@@ -263,20 +263,14 @@ def map_input_spec(shape: Sequence[int | None], axis: int = -1) -> keras.layers.
     return keras.layers.InputSpec(ndim=len(shape), axes={axis: shape[axis]})
 
 
-def reduced_units(layer: keras.Layer, channels: int, reduction: int) -> tuple[int, int]:
-    """Returns the channels and the units of the bottleneck layer in CBAM and BAM.
-
-    Args:
-        layer: The layer, for the error message.
-        channels: Channels of its input.
-        reduction: Channels per hidden unit.
-    """
+def reduced_units(layer: keras.Layer, channels: int, reduction: int) -> int:
+    """Returns the number of hidden units of a layer, one per `reduction` channels of its input."""
     if channels < reduction:
         raise ValueError(
             f"`reduction` of {type(layer).__name__} must be at most {channels}, the channels of "
             f"its input. Received: reduction={reduction}"
         )
-    return channels, channels // reduction
+    return channels // reduction
 
 
 def _convert(argument: str, value: Any, shape: str, known: dict[str, int]) -> Tensor:
