@@ -16,7 +16,7 @@ from rich.table import Table
 
 from keras_attention.inspect.calls import Call, trace_calls
 from keras_attention.utils.data_format import spatial_shape
-from keras_attention.utils.validation import dictionary, keras_model
+from keras_attention.utils.validation import dictionary, keras_model, non_negative_number
 
 Rule = Callable[[Call], int]
 
@@ -128,6 +128,7 @@ def short_number(value: float) -> str:
     >>> short_number(368_367_114), short_number(44_746)
     ('368M', '44.7K')
     """
+    non_negative_number("value", value)
     for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
         # Values just below a unit would otherwise be rounded to 1000 of the smaller one.
         if value >= 0.9995 * size:
