@@ -61,9 +61,6 @@ def find_classifier(model: keras.Model) -> Classifier:
     Args:
         model: Functional model with one output. If its last matrix product is neither, the model is
             taken as one without a classifier.
-
-    Raises:
-        ValueError: If the model has several outputs, or no feature map.
     """
     if len(model.outputs) != 1:
         raise ValueError(
@@ -71,7 +68,8 @@ def find_classifier(model: keras.Model) -> Classifier:
             f"Received: model={model.name!r} with {len(model.outputs)} outputs"
         )
     graph = Graph(model)
-    node = last = graph.producer(model.outputs[0])
+    node: Any = graph.producer(model.outputs[0])
+    last = node
     while node is not None and isinstance(node.operation, _CLASSIFIER_FOLLOWERS):
         node = graph.predecessor(node)
     layer = node.operation if node is not None else None

@@ -43,10 +43,6 @@ def feature_extractor(
         A model whose output is `[outputs of model, features]`, or `features` alone, where
         `features` is a list with one tensor for each name.
 
-    Raises:
-        ValueError: If `model` is neither functional nor sequential, a name is unknown, or a layer
-            is called more than once or returns several tensors.
-
     Example:
     >>> import keras_attention as ka
     >>> extractor = feature_extractor(ka.applications.WideResNet(10, 1, "at"), ["group1", "group3"])
@@ -135,9 +131,6 @@ def names_before(model: keras.Model, names: Sequence[str], at: str) -> list[str]
 
 def layer_output(model: keras.Model, name: str) -> Tensor:
     """Returns the symbolic output of a layer, also of a layer in a nested model.
-
-    Raises:
-        ValueError: As `feature_extractor`.
 
     Example:
     >>> import keras_attention as ka

@@ -27,11 +27,7 @@ def is_functional(layer: Any) -> bool:
 
 
 def functional_graph(model: Any) -> keras.Model:
-    """Returns a functional model unchanged, and the functional twin of a sequential model.
-
-    Raises:
-        ValueError: If the model is neither functional nor sequential, or is not built.
-    """
+    """Returns a functional model unchanged, and the functional twin of a sequential model."""
     if not is_functional(model):
         raise ValueError(
             "`model` must be a functional or sequential Keras model that is built. "
@@ -47,9 +43,6 @@ def to_functional(model: keras.Model) -> keras.Model:
         model: Keras model that is built. A subclassed model is called once on symbolic inputs, in
             inference mode: the branches of `if training:` in its Python code are fixed, while its
             layers still receive the training flag.
-
-    Raises:
-        ValueError: If `model` is not a built Keras model, or cannot be called on symbolic inputs.
 
     Example:
     >>> class Classifier(keras.Model):
@@ -188,11 +181,7 @@ def flatten_nested(model: keras.Model) -> keras.Model:
 
 
 def _call_flat(training: bool | None = None) -> Call:
-    """Returns a function `call` for `replay` that replays nested models, too.
-
-    Args:
-        training: Training flag of layers that are not called with a flag of their own.
-    """
+    """Returns a function `call` for `replay` that replays nested models, too."""
 
     def call(node: Node, /, *args: Any, **kwargs: Any) -> Any:
         operation = node.operation
@@ -296,9 +285,6 @@ def copy_model(model: keras.Model) -> keras.Model:
         sequential model that is not compiled. Keras cannot save models in which a nested model
         shares a layer with the outer model or with another nested model, so the copy of such a
         model has no nested models.
-
-    Raises:
-        ValueError: If a layer cannot be copied.
 
     Example:
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="top")])

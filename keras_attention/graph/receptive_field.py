@@ -99,9 +99,6 @@ def receptive_field(model: keras.Model) -> ReceptiveField:
             padding depends on the image size; if the model leaves the size open, sizes that all
             strides divide are assumed.
 
-    Raises:
-        ValueError: If the model has several inputs or outputs, or other layers.
-
     Example:
     >>> model = keras.Sequential([
     ...     keras.Input((100, 100, 1)),

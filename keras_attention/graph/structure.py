@@ -129,11 +129,7 @@ class Graph:
         return max(self._predecessors(node), key=self.depth, default=None)
 
     def convolution_before(self, node: Node) -> keras.layers.Layer:
-        """Returns the nearest convolution on the path to a node.
-
-        Raises:
-            ValueError: If there is none.
-        """
+        """Returns the nearest convolution on the path to a node."""
         current: Node | None = node
         while current is not None and not _is_convolution(current):
             current = self.predecessor(current)

@@ -64,10 +64,6 @@ class SymbolicVJP:
         steps: Rules of the model in order, each with the indices of its input and its output.
         output_indices: Indices of the outputs of the model.
 
-    Raises:
-        UnusualLayerError: If a layer has no rule.
-        ValueError: If the model is neither functional nor sequential.
-
     Example:
     >>> from keras import ops
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Activation("tanh")])
@@ -203,11 +199,7 @@ class UnusualLayerError(ValueError):
 
 
 def rules_of_node(node: Node) -> list[VJPRule]:
-    """Returns the rules of one node of a model.
-
-    Raises:
-        UnusualLayerError: If there are none.
-    """
+    """Returns the rules of one node of a model."""
     if type(node.operation).__name__ == "GetItem":
         return _channel_slice(node)
     return rules_of_layer(node.operation)
@@ -218,12 +210,6 @@ def rules_of_layer(layer: Any) -> list[VJPRule]:
 
     Args:
         layer: Keras layer that is built and is not a model.
-
-    Returns:
-        The rules, one after the other; an empty list for layers that do nothing.
-
-    Raises:
-        UnusualLayerError: If there are none for the layer or for one of its options.
 
     Example:
     >>> layer = keras.layers.Dense(2, activation="relu")

@@ -126,15 +126,7 @@ class _Insertion:
         points: Sequence[InsertionPoint],
         delayed: Sequence[Node] = (),
     ) -> keras.Model:
-        """Repeats the calls of a graph and inserts attention.
-
-        Args:
-            graph: Functional model.
-            name: Name of the new model.
-            nested: Replacements of nested models, by identity.
-            points: Positions of attention.
-            delayed: Nodes that are followed by as many identity layers as attention adds.
-        """
+        """Repeats the calls of a graph and inserts attention."""
         point_of = {id(point.node): point for point in points}
         delayed_ids = {id(node) for node in delayed}
         unique_name = _UniqueNames(graph)

@@ -107,12 +107,7 @@ class _Flattened:
 
 
 class _Compaction:
-    """Replays a model with feature maps in place of tensors where it has rules for the layers.
-
-    Args:
-        model: Functional or sequential model. Its layers are called again in the new model.
-        batch_weights: Batch sizes to be fast for, and their weights.
-    """
+    """Replays a model with feature maps in place of tensors where it has rules for the layers."""
 
     def __init__(self, model: keras.Model, batch_weights: Mapping[int, float]):
         self.graph, self.batch_weights = functional_graph(model), batch_weights
@@ -296,14 +291,7 @@ def _pool(layer: keras.layers.Layer, source: FeatureMap) -> FeatureMap | None:
 
 
 class _Pooling:
-    """Pooling of feature maps.
-
-    Args:
-        layer: Pooling layer.
-        window: Sizes of the window.
-        strides: Strides of the window.
-        sides: Sizes of the result.
-    """
+    """Pooling of feature maps."""
 
     def __init__(self, layer: keras.layers.Layer, window: Any, strides: Any, sides: Any):
         self.layer, self.window, self.strides, self.sides = layer, window, strides, sides
