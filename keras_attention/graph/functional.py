@@ -334,7 +334,3 @@ def _seed_states(model: keras.Model) -> list[Any]:
     """Returns the variables that are not among the weights."""
     weights = {id(weight) for weight in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
-
-
-# Temporary aliases while callers are being renamed; delete when nothing imports them.
-functional, traced, unrolled = functional_graph, to_functional, flatten_nested
