@@ -12,7 +12,6 @@ from keras_attention.datasets.generators import (
 from keras_attention.datasets.gtsdb import CATEGORIES as GTSDB_CATEGORIES
 from keras_attention.datasets.gtsdb import read_gtsdb
 from keras_attention.datasets.gtsrb import read_gtsrb
-from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.loader import find_local, how_to_obtain, load
 from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import mocap_classes, read_mocap
@@ -20,7 +19,7 @@ from keras_attention.datasets.number_photographs import read_number_photographs
 from keras_attention.datasets.pain_archive import read_pain_archive
 from keras_attention.datasets.registry import DatasetInfo, find, list_datasets
 from keras_attention.datasets.svhn import read_svhn_numbers
-from keras_attention.datasets.tensorflow_sets import read_tensorflow_stream
+from keras_attention.datasets.tensorflow_sets import read_imagenet, read_tensorflow_stream
 from keras_attention.datasets.uec_food import read_uec_food
 
 __all__ = [

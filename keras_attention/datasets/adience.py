@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attention.datasets.folders import check_inside, require_folder
+from keras_attention.datasets.folders import check_inside, line_error, require_folder
 from keras_attention.datasets.image_files import ImageFiles, check_files_exist
 from keras_attention.utils.validation import boolean, is_integer, one_of
 
@@ -61,8 +61,7 @@ def read_adience(
         split: `"train"` or `"test"`.
         size: Side of the square crops in pixels.
         train_size: Number of training faces, drawn with equal class proportions; None uses all.
-        data_dir: The folder with the folds; None uses the environment variable
-            `ADIENCE_DIR`.
+        data_dir: The folder with the folds; None uses the environment variable `ADIENCE_DIR`.
         fold: Index of the test fold, 0 to 4.
         aligned: If True, use the faces aligned by landmarks; otherwise those rotated upright.
 
@@ -82,7 +81,10 @@ def read_adience(
     tables = [check_inside(root, root / f"fold_{number}_data.txt") for number in folds]
     faces = [face for table in tables for face in _faces(table)]
     labeled = [(face, label) for face in faces if (label := _label(face, target)) is not None]
-    paths = [_path(root, face, bool(aligned)) for face, _ in labeled]
+    folder, prefix = KINDS[bool(aligned)]
+    paths = [
+        root / folder / face.user / f"{prefix}.{face.number}.{face.image}" for face, _ in labeled
+    ]
     check_files_exist(paths, root, "fold_0_data.txt to fold_4_data.txt")
     labels = np.array([label for _, label in labeled], "int64")
     files = ImageFiles(tuple(paths), labels, size)
@@ -92,14 +94,8 @@ def read_adience(
 def age_class(age: str) -> int | None:
     """Maps an age, as written in the files, to a class.
 
-    A range is assigned to the class with the largest overlap, a single age to the nearest class.
-
-    Args:
-        age: An age such as `"(25, 32)"`, `"35"` or `"None"`.
-
-    Returns:
-        0 for 0 to 2 years, then 4 to 6, 8 to 13, 15 to 20, 25 to 32, 38 to 43, 48 to 53 and 60 to
-        100; None if the age is unknown or equally close to two classes.
+    A range is assigned to the class with the largest overlap, a single age to the nearest class;
+    None if the age is unknown or equally close to two classes.
 
     Example:
     >>> [age_class(age) for age in ("(8, 12)", "(27, 32)", "(38, 48)", "13", "57")]
@@ -122,11 +118,6 @@ def _label(face: Face, target: str) -> int | None:
     return GENDERS.index(face.gender) if face.gender in GENDERS else None
 
 
-def _path(root: Path, face: Face, aligned: bool) -> Path:
-    folder, name = KINDS[aligned]
-    return root / folder / face.user / f"{name}.{face.number}.{face.image}"
-
-
 def _faces(table: Path) -> Iterator[Face]:
     if not table.is_file():
         raise ValueError(f"`data_dir` must contain {LAYOUT}. Received: no {str(table)!r}")
@@ -140,8 +131,5 @@ def _faces(table: Path) -> Iterator[Face]:
         cells = [cell.strip() for cell in line.split("\t")]
         names = cells[:3]
         if len(cells) < len(COLUMNS) or not all(map(NAME.fullmatch, names)) or ".." in names:
-            raise ValueError(
-                f"Expected {', '.join(COLUMNS)}, ... in line {number} of {str(table)!r}. "
-                f"Received: {line!r}"
-            )
+            raise line_error(table, number, f"{', '.join(COLUMNS)}, ...", repr(line))
         yield Face(*cells[: len(COLUMNS)])

@@ -13,18 +13,10 @@ SIDE = 8
 def read_digits(
     split: str, size: int = 28, train_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one split of the digits. The split is stratified by class and deterministic.
+    """Reads float32 images `(N, size, size, 1)` in `[0, 1]` and int64 labels of one split.
 
-    Args:
-        split: `"train"` or `"test"`.
-        size: Side of the images in pixels after bilinear resizing.
-        train_size: Number of training images; the rest are test images. None uses 80 % (1,437).
-
-    Returns:
-        Float32 images in `[0, 1]`, `(N, size, size, 1)`, and int64 labels `(N,)`.
-
-    Raises:
-        ValueError: For a `train_size` that leaves a class out of either part.
+    The split is stratified by class and deterministic. `train_size` is the number of training
+    images, None for 80 % (1,437); the rest are test images.
 
     Example:
     >>> images, labels = read_digits("train", size=14, train_size=300)
@@ -50,18 +42,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 def read_digit_sequences(
     split: str, size: int = 28, train_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads digits as sequences of rows, top to bottom, for classification.
-
-    Args:
-        split: `"train"` or `"test"`.
-        size: Number of rows, and of pixels of a row, after bilinear resizing.
-        train_size: Number of training digits; the rest are test digits. None uses 80 %.
-
-    Returns:
-        Float32 sequences in `[0, 1]`, `(N, size rows, size pixels)`, and int64 labels `(N,)`.
-
-    Raises:
-        ValueError: For a `train_size` that leaves a class out of either part.
+    """Reads digits as sequences of rows, top to bottom, for classification; see `read_digits`.
 
     Example:
     >>> sequences, labels = read_digit_sequences("test")
@@ -77,19 +58,8 @@ def read_digit_forecast(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads consecutive rows of digits at 8x8 pixels, to forecast the row below them.
 
-    A digit yields `8 - size` examples, one for each row with at least `size` rows above it.
-
-    Args:
-        split: `"train"` or `"test"`. All examples of a digit belong to the same split.
-        size: Number of input rows, from 1 to 7.
-        train_size: Number of training digits; the rest are test digits. None uses 80 %.
-
-    Returns:
-        Float32 sequences in `[0, 1]`, `(N, size rows, 8 pixels)`, and the next rows, `(N, 8)`.
-
-    Raises:
-        ValueError: If `size` leaves no row to forecast, or `train_size` leaves a class out of a
-            split.
+    A digit yields `8 - size` examples, one for each row with at least `size` rows above it. They
+    belong to the same split. Returns float32 sequences `(N, size, 8)` and next rows `(N, 8)`.
 
     Example:
     >>> sequences, rows = read_digit_forecast("test", size=6)

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_attention.datasets.folders import check_inside, describe_folder, require_folder
 from keras_attention.datasets.sequences import Scaling, Table, Windows, read_table
-from keras_attention.datasets.splits import SPLIT_SEED, draw_examples
+from keras_attention.datasets.splits import SPLIT_SEED, draw_examples, held_out_count
 from keras_attention.utils.validation import fraction, positive_integer
 
 SOURCE = "https://c3.nasa.gov/dashlink/projects/85/"
@@ -107,7 +107,7 @@ def _flights(
             "testing. "
             f"Received: data_dir={str(folder)!r}, {describe_folder(folder)}"
         )
-    many = min(max(1, round(held_out * len(paths))), len(paths) - 1)
+    many = held_out_count(held_out, len(paths))
     for_test: np.ndarray = np.zeros(len(paths), bool)
     for_test[np.random.default_rng(SPLIT_SEED).permutation(len(paths))[:many]] = True
     return paths, for_test

@@ -16,15 +16,7 @@ def folder_variable(name: str) -> str:
 
 
 def find_folder(name: str, data_dir: str | os.PathLike[str] | None) -> Path | None:
-    """Returns a data set's folder: `data_dir`, or the value of the environment variable.
-
-    Args:
-        name: Name of the data set.
-        data_dir: A path, or None.
-
-    Returns:
-        The path, which need not exist, or None if neither is set.
-    """
+    """Returns `data_dir`, or the value of the environment variable, or None if neither is set."""
     if data_dir is None:
         data_dir = os.environ.get(folder_variable(name)) or None
     return None if data_dir is None else Path(data_dir)
@@ -47,18 +39,10 @@ def require_folder(
     holds: str = "",
     archive: str = "",
 ) -> Path:
-    """Returns the folder of a data set, or raises an error if it does not exist.
+    """Returns the folder of a data set, or raises an error with its contents and publisher.
 
-    Args:
-        name: Name of the data set.
-        data_dir: A path; None uses the environment variable.
-        layout: Description of the folder's contents, for the error message.
-        source: Address of the files' publisher, for the error message.
-        holds: A file or folder that must be inside.
-        archive: Name of the published folder. `data_dir` may be this folder or its parent.
-
-    Raises:
-        ValueError: If no folder is set, or it does not exist or does not contain `holds`.
+    `holds` is a file or folder that must be inside. `data_dir` may be the published folder
+    `archive` or its parent; None uses the environment variable.
     """
     folder = find_folder(name, data_dir)
     for root in () if folder is None else (folder, folder / archive):
@@ -73,11 +57,7 @@ def require_folder(
 
 
 def check_all_inside(folder: Path, paths: Sequence[Path]) -> None:
-    """Checks that all paths lie inside a folder, after links are resolved.
-
-    Raises:
-        ValueError: If a path lies outside.
-    """
+    """Checks that all paths lie inside a folder, after links are resolved."""
     for parent in dict.fromkeys(path.parent for path in paths):
         check_inside(folder, parent)
     for path in paths:
@@ -86,11 +66,14 @@ def check_all_inside(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def check_inside(folder: Path, path: Path) -> Path:
-    """Returns a path after checking that it lies inside a folder, with links resolved.
-
-    Raises:
-        ValueError: If a path lies outside.
-    """
+    """Returns a path after checking that it lies inside a folder, with links resolved."""
     if path.resolve().is_relative_to(folder.resolve()):
         return path
     raise ValueError(f"Expected files inside {str(folder)!r}. Received: {str(path)!r}")
+
+
+def line_error(path: Path, line: int, expected: str, received: object) -> ValueError:
+    """Returns an error that names a malformed line of a file."""
+    return ValueError(
+        f"Expected {expected} in line {line} of {str(path)!r}. Received: {str(received)[:120]}"
+    )

@@ -14,25 +14,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.datasets.pipelines import index_order, to_float
+from keras_attention.datasets.pipelines import epoch_seeds, index_order, to_float
 from keras_attention.utils.validation import is_integer, positive_integer
 
 DISTRACTORS = 8
-
-
 # Images are composed in batches, which is many times faster than one at a time.
 COMPOSE_BATCH = 128
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """Sizes in a published set of cluttered images.
-
-    Attributes:
-        size: Side of an image in pixels.
-        digit: Side of the digit in pixels.
-        patch: Side of a distractor in pixels.
-    """
+    """Sides in pixels of an image, its digit and a distractor in a published cluttered set."""
 
     size: int
     digit: int
@@ -50,8 +42,6 @@ class Proportions:
 
 # Rodriguez et al., Attend and Rectify (2018), section 4.1: Cluttered Translated MNIST.
 TRANSLATED = Proportions(size=40, digit=28, patch=8)
-
-
 # Mnih et al., Recurrent Models of Visual Attention (2014), section 4.1: Cluttered MNIST.
 CLUTTERED = Proportions(size=100, digit=28, patch=8)
 
@@ -104,12 +94,10 @@ def top_left(
         lower = tf.concat([below, across], axis=1)
         return to_float(tf.concat([upper, lower], axis=0)), classes[index]
 
-    if augment:
-        draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    else:
-        draws = tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
     order = index_order(len(images), seed, shuffle)
-    return tf.data.Dataset.zip(order, draws).map(compose, num_parallel_calls=tf.data.AUTOTUNE)
+    return tf.data.Dataset.zip(order, epoch_seeds(seed, augment)).map(
+        compose, num_parallel_calls=tf.data.AUTOTUNE
+    )
 
 
 def cluttered_translated(
@@ -153,17 +141,8 @@ def cluttered_translated(
     >>> cluttered_translated(images, labels, distractors=4).element_spec[0].shape
     TensorShape([40, 40, 1])
     """
-    return scatter(
-        images,
-        labels,
-        distractors=distractors,
-        size=size,
-        patch_size=patch_size,
-        proportions=TRANSLATED,
-        seed=seed,
-        shuffle=shuffle,
-        augment=augment,
-    )
+    order: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "augment": augment}
+    return _scatter(images, labels, TRANSLATED, distractors, size, patch_size, **order)
 
 
 def cluttered(
@@ -184,87 +163,65 @@ def cluttered(
     random position. Overlapping values are added and clipped to 1.
 
     Args:
-        images: `(N, H, H, channels)`, uint8 or floats in `[0, 1]`; at least two.
-        labels: `(N,)`.
-        distractors: Number of distractors per image, 0 or more. With the same seed, a smaller
-            number gives a subset of the distractors and the same position of the image.
+        images: See `cluttered_translated`.
+        labels: See `cluttered_translated`.
+        distractors: See `cluttered_translated`.
         size: Side of the output in pixels; None means 100 / 28 of `H`, rounded.
         patch_size: Side of a distractor in pixels; None means 8 / 28 of `H`, rounded.
-        seed: Seed of the positions, the distractors and the order.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: If True, draw new positions and distractors in every epoch. Otherwise each image
-            keeps its own, independent of the order.
+        seed: See `cluttered_translated`.
+        shuffle: See `cluttered_translated`.
+        augment: See `cluttered_translated`.
 
     Returns:
         A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
 
     Raises:
-        ValueError: If there are fewer than two images, images are not square, the number of labels
-            differs, `distractors` is negative, or sizes do not fit.
+        ValueError: See `cluttered_translated`.
 
     Example:
     >>> images, labels = np.zeros((4, 28, 28, 1), "uint8"), np.arange(4)
     >>> cluttered(images, labels, distractors=4).element_spec[0].shape
     TensorShape([100, 100, 1])
     """
-    return scatter(
-        images,
-        labels,
-        distractors=distractors,
-        size=size,
-        patch_size=patch_size,
-        proportions=CLUTTERED,
-        seed=seed,
-        shuffle=shuffle,
-        augment=augment,
-    )
+    order: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "augment": augment}
+    return _scatter(images, labels, CLUTTERED, distractors, size, patch_size, **order)
 
 
-def scatter(
+def _scatter(
     images: np.ndarray,
     labels: np.ndarray,
-    *,
+    proportions: Proportions,
     distractors: int,
     size: int | None,
     patch_size: int | None,
-    proportions: Proportions = TRANSLATED,
-    seed: int = 0,
-    shuffle: bool = False,
-    augment: bool = False,
+    *,
+    seed: int,
+    shuffle: bool,
+    augment: bool,
 ) -> tf.data.Dataset:
-    """Puts each image at a random position of a larger one, among random patches of other images.
-
-    Args:
-        images: `(N, H, H, channels)`, uint8 or floats in `[0, 1]`; at least two.
-        labels: `(N,)`.
-        distractors: Number of distractors per image, 0 or more.
-        size: Side of the output in pixels; None uses `proportions`.
-        patch_size: Side of a distractor in pixels; None uses `proportions`.
-        proportions: Sizes in a published set.
-        seed: Seed of the positions, the distractors and the order.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: If True, draw new positions and distractors in every epoch.
-
-    Returns:
-        A data set of `(image, label)` with float32 images `(size, size, channels)` in `[0, 1]`.
-
-    Raises:
-        ValueError: See `cluttered_translated` and `cluttered`.
-    """
+    """Composes cluttered images; `proportions` determine the sizes that are None."""
     images, labels = np.asarray(images), np.asarray(labels)
-    side, distractors = _side(images, labels), _number(distractors)
-    size, patch = _checked(side, proportions.of_digit(side), size, patch_size)
+    square = images.ndim == 4 and images.shape[1] == images.shape[2] > 0
+    if not square or len(images) < 2 or labels.shape != (len(images),):
+        raise ValueError(
+            "`images` must be at least two, of shape (N, H, H, channels), with `labels` of shape "
+            f"(N,). Received: images.shape={images.shape}, labels.shape={labels.shape}"
+        )
+    side, distractors = images.shape[1], _number(distractors)
+    usual_size, usual_patch = proportions.of_digit(side)
+    size = usual_size if size is None else positive_integer("size", size)
+    patch = usual_patch if patch_size is None else positive_integer("patch_size", patch_size)
+    if not patch <= side <= size:
+        raise ValueError(
+            f"`size` must be at least {side} and `patch_size` at most {side}, the side of the "
+            f"images. Received: size={size}, patch_size={patch}"
+        )
     count = len(images)
     # Ranges of the random integers: position of the image; for each distractor its source image,
     # its position there and its position in the output.
     image_range, source_range, target_range = size - side + 1, side - patch + 1, size - patch + 1
-    choices = [image_range, image_range] + distractors * [
-        count - 1,
-        source_range,
-        source_range,
-        target_range,
-        target_range,
-    ]
+    piece = [count - 1, source_range, source_range, target_range, target_range]
+    choices = [image_range, image_range, *distractors * piece]
     compose = partial(_compose, tf.constant(images), size=size, patch=patch)
     classes = tf.constant(labels)
 
@@ -274,11 +231,8 @@ def scatter(
         )
         return index, tf.math.floormod(bits, choices)
 
-    if augment:
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    else:
-        seeds = tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
-    draws = tf.data.Dataset.zip(index_order(count, seed, shuffle), seeds).map(draw)
+    order = index_order(count, seed, shuffle)
+    draws = tf.data.Dataset.zip(order, epoch_seeds(seed, augment)).map(draw)
     composed = draws.batch(COMPOSE_BATCH).map(
         lambda chosen, drawn: (compose(chosen, drawn), tf.gather(classes, chosen)),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -335,7 +289,7 @@ def serve_cluttered(
     images: np.ndarray, labels: np.ndarray, clutter: dict[str, Any], **order: Any
 ) -> tf.data.Dataset:
     """Serves what `read_cluttered` reads; the other arguments are `seed`, `shuffle`, `augment`."""
-    return scatter(images, labels, **clutter, **order)
+    return cluttered(images, labels, **clutter, **order)
 
 
 def _number(distractors: Any) -> int:
@@ -343,29 +297,6 @@ def _number(distractors: Any) -> int:
         return int(distractors)
     raise ValueError(
         f"`distractors` must be an integer, 0 or more. Received: distractors={distractors!r}"
-    )
-
-
-def _side(images: np.ndarray, labels: np.ndarray) -> int:
-    """Validates labeled square images and returns their side."""
-    square = images.ndim == 4 and images.shape[1] == images.shape[2] > 0
-    if not square or len(images) < 2 or labels.shape != (len(images),):
-        raise ValueError(
-            "`images` must be at least two, of shape (N, H, H, channels), with `labels` of shape "
-            f"(N,). Received: images.shape={images.shape}, labels.shape={labels.shape}"
-        )
-    return images.shape[1]
-
-
-def _checked(side: int, usual: tuple[int, int], size: Any, patch: Any) -> tuple[int, int]:
-    """Validates the sides of the output and of the distractors."""
-    size = usual[0] if size is None else positive_integer("size", size)
-    patch = usual[1] if patch is None else positive_integer("patch_size", patch)
-    if patch <= side <= size:
-        return size, patch
-    raise ValueError(
-        f"`size` must be at least {side} and `patch_size` at most {side}, the side of the images. "
-        f"Received: size={size}, patch_size={patch}"
     )
 
 

@@ -18,14 +18,13 @@ import tensorflow as tf
 from keras_attention.datasets.folders import (
     check_all_inside,
     check_inside,
-    describe_folder,
-    find_folder,
-    folder_variable,
+    line_error,
+    require_folder,
 )
 from keras_attention.datasets.image_files import open_image
 from keras_attention.datasets.pipelines import index_order, to_float
 from keras_attention.datasets.splits import draw_examples
-from keras_attention.utils.validation import positive_integer
+from keras_attention.utils.validation import boolean, positive_integer
 
 CLASSES = 43
 FIRST_OF_TEST = 600
@@ -40,7 +39,7 @@ CATEGORIES = {
 NAME = re.compile(r"\d{5}\.ppm", re.ASCII)
 LINE = "ImgNo#.ppm;leftCol;topRow;rightCol;bottomRow;ClassID"
 SOURCE = "https://sid.erda.dk/public/archives/ff17dc924eba88d5d01a807357d6614c"
-LAYOUT = f"gt.txt and 00000.ppm to 00899.ppm, as FullIJCNN2013.zip of {SOURCE} unpacks"
+LAYOUT = "gt.txt and 00000.ppm to 00899.ppm, as FullIJCNN2013.zip unpacks"
 CHANNELS = 3
 # Value of unused rows.
 PADDING = -1
@@ -93,11 +92,10 @@ def read_gtsdb(
         ValueError: If the folder is not set, lines or images are malformed, an image has more signs
             than `max_boxes`, or `train_size` exceeds the number of images.
     """
-    for name, value in (("keep_aspect_ratio", keep_aspect_ratio), ("superclasses", superclasses)):
-        if not isinstance(value, bool):
-            raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    boolean("keep_aspect_ratio", keep_aspect_ratio)
+    boolean("superclasses", superclasses)
     positive_integer("max_boxes", max_boxes)
-    root = _root(data_dir)
+    root = require_folder("gtsdb", data_dir, LAYOUT, SOURCE, "gt.txt", "FullIJCNN2013")
     signs = list(_signs(check_inside(root, root / "gt.txt")))
     names = _image_names(root, split, signs)
     check_all_inside(root, [root / name for name in names])
@@ -117,19 +115,6 @@ def category_of(label: int) -> int:
     return next(number for number, labels in enumerate(CATEGORIES.values()) if label in labels)
 
 
-def _root(data_dir: str | os.PathLike[str] | None) -> Path:
-    folder = find_folder("gtsdb", data_dir)
-    for root in () if folder is None else (folder, folder / "FullIJCNN2013"):
-        if (root / "gt.txt").is_file():
-            return root
-    received = "" if folder is None else f", {describe_folder(folder)}"
-    raise ValueError(
-        f"`data_dir`, or the environment variable {folder_variable('gtsdb')}, must name the folder "
-        f"of the German Traffic Sign Detection Benchmark, with {LAYOUT}. "
-        f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
-    )
-
-
 def _signs(table: Path) -> Iterator[Sign]:
     text = table.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -138,10 +123,8 @@ def _signs(table: Path) -> Iterator[Sign]:
         image, *values = line.strip().split(";")
         whole = len(values) == 5 and all(value.isascii() and value.isdigit() for value in values)
         if not whole or not NAME.fullmatch(image) or int(values[-1]) >= CLASSES:
-            raise ValueError(
-                f"Expected {LINE}, a name of five digits, whole numbers and a class from 0 to "
-                f"{CLASSES - 1}, in line {number} of {str(table)!r}. Received: {line!r}"
-            )
+            expected = f"{LINE}, a name of five digits, whole numbers and a class from 0 to 42,"
+            raise line_error(table, number, expected, repr(line))
         *box, label = map(int, values)
         yield Sign(number, image, tuple(box), label)
 
@@ -216,12 +199,9 @@ def fitted_size(width: int, height: int, size: int, keep_aspect_ratio: bool) -> 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Images on disk that are resized into squares.
+    """Images on disk that are resized into squares of `size` pixels.
 
-    Attributes:
-        paths: Paths of the images, `(N,)`.
-        size: Side of the squares in pixels.
-        keep_aspect_ratio: If True, pad with black on the right or below; otherwise stretch.
+    With `keep_aspect_ratio` they are padded with black on the right or below, else stretched.
     """
 
     paths: tuple[Path, ...]
@@ -232,11 +212,7 @@ class Scenes:
         return len(self.paths)
 
     def sides(self, index: int) -> tuple[int, int]:
-        """Reads width and height of an image from its header.
-
-        Raises:
-            ValueError: If the file is not an image.
-        """
+        """Reads width and height of an image from its header."""
         with open_image(self.paths[index]) as image:
             width, height = image.size
             return width, height
@@ -253,11 +229,7 @@ class Scenes:
         return np.reshape(boxes, (-1, 4)) * np.tile(factors, 2)
 
     def read(self, index: int) -> np.ndarray:
-        """Reads an image, resized with antialiasing: uint8 `(size, size, 3)`.
-
-        Raises:
-            ValueError: If the file is truncated.
-        """
+        """Reads an image, resized with antialiasing: uint8 `(size, size, 3)`."""
         from PIL import Image
 
         canvas = Image.new("RGB", (self.size, self.size))
@@ -276,16 +248,7 @@ class Scenes:
 def pad_boxes(
     boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], max_boxes: int
 ) -> dict[str, np.ndarray]:
-    """Pads the boxes of all images to `max_boxes` rows each.
-
-    Args:
-        boxes: `(n, 4)` for each image.
-        labels: `(n,)` for each image.
-        max_boxes: Number of rows of an image, at least the largest `n`.
-
-    Returns:
-        Float32 `"boxes"`, `(N, max_boxes, 4)`, and int64 `"labels"`, `(N, max_boxes)`.
-        Unused rows are -1.
+    """Pads boxes `(n, 4)` and labels `(n,)` of every image to `max_boxes` rows of -1.
 
     Example:
     >>> pad_boxes([np.array([[1, 2, 3, 4]])], [np.array([5])], max_boxes=2)["labels"].tolist()
@@ -307,18 +270,9 @@ def serve_scenes(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Builds a pipeline of images with boxes, read from disk in every epoch.
+    """Builds a pipeline of images with the results of `pad_boxes`, read in every epoch.
 
-    Args:
-        scenes: The images.
-        labels: Result of `pad_boxes`, in output pixels.
-        seed: Seed of the order.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: Ignored: a flipped sign may have another meaning.
-
-    Returns:
-        A data set of `(image, labels)`: float32 `(size, size, 3)` in `[0, 1]`, and a dictionary of
-        `"boxes"`, `(max_boxes, 4)`, and `"labels"`, `(max_boxes,)`.
+    `augment` is ignored: a flipped sign may have another meaning.
     """
     targets = {name: tf.constant(values) for name, values in labels.items()}
 

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.datasets.folders import check_all_inside, describe_folder, find_folder
+from keras_attention.datasets.folders import (
+    check_all_inside,
+    describe_folder,
+    find_folder,
+    line_error,
+)
 from keras_attention.datasets.image_files import open_image
 from keras_attention.datasets.splits import stratified_split
 from keras_attention.datasets.tensorflow_sets import read_tensorflow_set
+from keras_attention.utils.validation import boolean
 
 CLASSES = 43
 # Substitute at tensorflow-datasets for the official folder.
@@ -58,10 +64,12 @@ def read_gtsrb(
         ValueError: If the official folder is incomplete, or `train_size` leaves a class out.
         ConnectionError: If the folder is not set and the data set cannot be downloaded.
     """
-    if not isinstance(crop, bool):
-        raise ValueError(f"`crop` must be True or False. Received: crop={crop!r}")
+    boolean("crop", crop)
     folder = find_folder("gtsrb", data_dir)
-    root = None if folder is None else _root(folder)
+    # A folder without the splits is that of tensorflow-datasets.
+    roots = [] if folder is None else [folder, folder / "GTSRB"]
+    parts = [root / part for root in roots for part in PARTS.values()]
+    root = next((part.parent for part in parts if part.is_dir()), None)
     if root is not None:
         images, labels = _read_folder(root, split, size, crop)
         if split == "train" and train_size is not None:
@@ -73,22 +81,14 @@ def read_gtsrb(
             f"The environment variable GTSRB_DIR must name a folder with {LAYOUT}. "
             f"Received: GTSRB_DIR={str(folder)!r}, {describe_folder(folder)}"
         )
-    parts = {"test": "validation"}
+    splits = {"test": "validation"}
     try:
-        return read_tensorflow_set(OTHER_SOURCE, split, size, train_size, data_dir, parts)
+        return read_tensorflow_set(OTHER_SOURCE, split, size, train_size, data_dir, splits)
     except ConnectionError as error:
         raise ConnectionError(
             f"{error} Alternatively, let `data_dir` or GTSRB_DIR name a folder with {LAYOUT}. "
             f"Received: data_dir={None if data_dir is None else str(data_dir)!r}"
         ) from error
-
-
-def _root(folder: Path) -> Path | None:
-    """Finds the folder with the splits: the given one, or GTSRB in it."""
-    for root in (folder, folder / "GTSRB"):
-        if any((root / part).is_dir() for part in PARTS.values()):
-            return root
-    return None
 
 
 def _read_folder(root: Path, split: str, size: int, crop: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -135,10 +135,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
         )
     for number, row in enumerate(rows, start=2):
         if not all((row[name] or "").isdigit() for name in COLUMNS[1:]):
-            raise ValueError(
-                f"Expected whole numbers in line {number} of {str(table)!r}. "
-                f"Received: {[row[name] for name in COLUMNS]}"
-            )
+            raise line_error(table, number, "whole numbers", [row[name] for name in COLUMNS])
     return rows
 
 

@@ -27,15 +27,10 @@ PNG_START, PNG_HEADER, PNG_END = b"\x89PNG\r\n\x1a\n", b"IHDR", b"IEND\xaeB`\x82
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Labeled image files, as input of `serve_stream`.
+    """Labeled image files, as input of `serve_stream`; `size` is the side of square crops.
 
-    Attributes:
-        paths: Paths of the files, `(N,)`.
-        labels: Int64 classes, `(N,)`.
-        size: Side of the square crops in pixels.
-        boxes: Bounding boxes `(N, 4)` that images are cropped to first: left, top, right and bottom
-            in pixels, right and bottom excluded. None keeps whole images.
-        recover: If True, decode as much as possible of truncated JPEG files.
+    Images are cropped to their `boxes` `(N, 4)` first, if any: left, top, right and bottom in
+    pixels, right and bottom excluded. `recover` decodes truncated JPEG files as far as possible.
     """
 
     paths: tuple[Path, ...]
@@ -47,21 +42,14 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def subset(self, indices: np.ndarray) -> "ImageFiles":
-        """Returns the files at the given indices."""
+    def training_subset(self, train_size: int | None) -> "ImageFiles":
+        """Draws a deterministic subset with equal class proportions; None keeps all."""
+        if train_size is None:
+            return self
+        indices, _ = stratified_split(self.labels, train_size)
         paths = tuple(self.paths[index] for index in indices)
         boxes = None if self.boxes is None else self.boxes[indices]
         return replace(self, paths=paths, labels=self.labels[indices], boxes=boxes)
-
-    def training_subset(self, train_size: int | None) -> "ImageFiles":
-        """Draws a deterministic subset with equal class proportions; None keeps all.
-
-        Raises:
-            ValueError: If `train_size` leaves a class out.
-        """
-        if train_size is None:
-            return self
-        return self.subset(stratified_split(self.labels, train_size)[0])
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
         """Returns a data set of `((path, box), label)`; boxes are empty for whole images."""
@@ -77,28 +65,20 @@ class ImageFiles:
 
         Uses TensorFlow only: a Python reader of an iteration that is abandoned midway can keep the
         process from ending.
-
-        Raises:
-            tf.errors.InvalidArgumentError: If the file is not an image, is truncated (unless
-                `recover`), or the box lies outside of it.
         """
         path, box = image
-        file = tf.io.read_file(path)
-        pixels = _recovered(file) if self.recover else _decoded(file)
+        pixels = _decoded(tf.io.read_file(path), self.recover)
         return pixels if self.boxes is None else _cut(pixels, box, path)
 
 
-def _decoded(file: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(check_image_file(file), channels=CHANNELS, expand_animations=False)
-
-
-def _recovered(file: tf.Tensor) -> tf.Tensor:
+def _decoded(file: tf.Tensor, recover: bool) -> tf.Tensor:
+    file = check_image_file(file)
+    if not recover:
+        return tf.io.decode_image(file, CHANNELS, expand_animations=False)
     return tf.cond(
         tf.io.is_jpeg(file),
-        lambda: tf.io.decode_jpeg(
-            check_image_file(file), channels=CHANNELS, try_recover_truncated=True
-        ),
-        lambda: _decoded(file),
+        lambda: tf.io.decode_jpeg(file, CHANNELS, try_recover_truncated=True),
+        lambda: tf.io.decode_image(file, CHANNELS, expand_animations=False),
     )
 
 
@@ -113,11 +93,7 @@ def _cut(pixels: tf.Tensor, box: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
 
 
 def check_files_exist(paths: list[Path], root: Path, listed: str) -> None:
-    """Checks that all files exist and lie inside the folder.
-
-    Raises:
-        ValueError: If files are missing; names the first.
-    """
+    """Checks that all files exist and lie inside the folder."""
     check_all_inside(root, paths)
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -128,13 +104,7 @@ def check_files_exist(paths: list[Path], root: Path, listed: str) -> None:
 
 
 def check_image_file(file: Tensor) -> Tensor:
-    """Returns an encoded image after checking its format and size.
-
-    Args:
-        file: Scalar string tensor: a BMP, GIF, JPEG or PNG file.
-
-    Raises:
-        tf.errors.InvalidArgumentError: For other formats, or more than `MAX_PIXELS` pixels.
+    """Returns an encoded BMP, GIF, JPEG or PNG image after checking its format and size.
 
     Example:
     >>> file = tf.io.encode_png(tf.zeros((2, 3, 1), tf.uint8))
@@ -155,11 +125,7 @@ def check_image_file(file: Tensor) -> Tensor:
 
 
 def check_image_size(path: Path, rows: int, columns: int) -> None:
-    """Checks the number of pixels of an image.
-
-    Raises:
-        ValueError: If there are more than `MAX_PIXELS`.
-    """
+    """Checks the number of pixels of an image."""
     if not 0 < rows * columns <= MAX_PIXELS:
         raise ValueError(
             f"Expected at most {MAX_PIXELS} pixels in {str(path)!r}. "
@@ -168,11 +134,7 @@ def check_image_size(path: Path, rows: int, columns: int) -> None:
 
 
 def open_image(path: Path) -> Any:
-    """Opens an image with Pillow, which reads its header.
-
-    Raises:
-        ValueError: If the file is not an image of `FORMATS` or has more than `MAX_PIXELS` pixels.
-    """
+    """Opens an image with Pillow, which reads its header."""
     from PIL import Image
 
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -210,11 +172,7 @@ def _product(sides: Tensor) -> Tensor:
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Returns height and width of a PNG file from its header, and checks its end.
-
-    Raises:
-        ValueError: If the file is not a PNG file, is truncated or cannot be read.
-    """
+    """Returns height and width of a PNG file from its header, and checks its end."""
     try:
         with path.open("rb") as file:
             start = file.read(24)
@@ -233,11 +191,7 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 def read_gray(path: tf.Tensor) -> tf.Tensor:
-    """Reads a PNG file in grayscale: float32 `(H, W, 1)` in `[0, 1]`.
-
-    Raises:
-        tf.errors.InvalidArgumentError: If the file is truncated.
-    """
+    """Reads a PNG file in grayscale: float32 `(H, W, 1)` in `[0, 1]`."""
     file = tf.io.read_file(path)
     # Padding, as the file may be shorter than the end marker.
     end = tf.strings.substr(

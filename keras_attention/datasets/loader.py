@@ -10,11 +10,6 @@ from keras_attention.datasets.folders import find_folder, folder_variable
 from keras_attention.datasets.registry import DatasetInfo, find
 from keras_attention.utils.validation import did_you_mean, one_of, positive_integer, seed_number
 
-SPLITS = ("train", "test")
-# Default folder of tensorflow-datasets.
-USUAL_FOLDER = "~/tensorflow_datasets"
-BUNDLED = "bundled"
-
 
 def load(
     name: str,
@@ -83,14 +78,15 @@ def load(
     ((32, 28, 28, 1), (32,))
     """
     info = find(name)
-    one_of("split", split, SPLITS)
-    sides = _side(info, size)
+    one_of("split", split, ("train", "test"))
+    sides = _size_argument(info, size)
     seed = seed_number("seed", seed)
     if batch_size is not None:
         positive_integer("batch_size", batch_size)
     _check_options(info, options)
     if data_dir is not None:
-        options["data_dir"] = _checked_folder(info, data_dir)
+        _check_folder(info, data_dir)
+        options["data_dir"] = data_dir
     parts = info.read(split, train_size=train_size, **sides, **options)
     training = split == "train"
     shuffle = training if shuffle is None else bool(shuffle)
@@ -107,7 +103,7 @@ def load(
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _side(info: DatasetInfo, size: Any) -> dict[str, int]:
+def _size_argument(info: DatasetInfo, size: Any) -> dict[str, int]:
     """Returns the `size` argument of the reader, for data sets that have one."""
     if info.size is None:
         if size is None:
@@ -136,7 +132,7 @@ def _check_options(info: DatasetInfo, options: dict[str, Any]) -> None:
             )
 
 
-def _checked_folder(info: DatasetInfo, data_dir: Any) -> Any:
+def _check_folder(info: DatasetInfo, data_dir: Any) -> None:
     if not (info.needs_network or info.needs_files):
         raise ValueError(
             f"`data_dir` must be None for {info.name!r}, which is bundled with a package. "
@@ -146,7 +142,6 @@ def _checked_folder(info: DatasetInfo, data_dir: Any) -> Any:
         raise ValueError(
             f"`data_dir` must be None or the path of a folder. Received: data_dir={data_dir!r}"
         )
-    return data_dir
 
 
 def find_local(info: DatasetInfo) -> Path | str | None:
@@ -167,7 +162,7 @@ def find_local(info: DatasetInfo) -> Path | str | None:
     'bundled'
     """
     if not (info.source or info.folder):
-        return BUNDLED
+        return "bundled"
     folder = find_folder(info.folder, None) if info.folder else None
     if folder is not None and folder.is_dir():
         return folder
@@ -192,6 +187,6 @@ def how_to_obtain(info: DatasetInfo) -> str:
 
 def _prepared(source: str) -> Path | None:
     """Finds the folder of the latest version that tensorflow-datasets has prepared."""
-    root = Path(os.environ.get("TFDS_DATA_DIR") or USUAL_FOLDER).expanduser()
+    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     versions = sorted(path.parent for path in root.glob(f"{source}/*/dataset_info.json"))
     return versions[-1] if versions else None

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_attention.datasets.folders import check_inside, describe_folder, require_folder
+from keras_attention.datasets.folders import (
+    check_inside,
+    describe_folder,
+    line_error,
+    require_folder,
+)
 from keras_attention.datasets.image_files import ImageFiles, check_files_exist
 from keras_attention.utils.validation import one_of
 
@@ -55,8 +60,16 @@ def read_mit_scenes(
             out.
     """
     one_of("split", split, tuple(LISTS))
-    folder = _image_folder(data_dir)
-    classes = {name: label for label, name in enumerate(_classes(folder))}
+    root = require_folder("mit_scenes", data_dir, LAYOUT, SOURCE, IMAGES, ARCHIVE)
+    folder = root / IMAGES
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    names = [name for name in names if not name.startswith(".")]
+    if len(names) != CLASSES:
+        raise ValueError(
+            f"Expected {CLASSES} folders, one per class, in {str(folder)!r}. "
+            f"Received: {len(names)} folders; {describe_folder(folder)}"
+        )
+    classes = {name: label for label, name in enumerate(names)}
     table = _table(folder, LISTS[split])
     images = list(_list_images(table, classes))
     paths = [folder / name / image for name, image in images]
@@ -64,21 +77,6 @@ def read_mit_scenes(
     labels = np.array([classes[name] for name, _ in images], "int64")
     files = ImageFiles(tuple(paths), labels, size, recover=True)
     return (files.training_subset(train_size) if split == "train" else files,)
-
-
-def _image_folder(data_dir: str | os.PathLike[str] | None) -> Path:
-    return require_folder("mit_scenes", data_dir, LAYOUT, SOURCE, IMAGES, ARCHIVE) / IMAGES
-
-
-def _classes(folder: Path) -> list[str]:
-    folders = (path.name for path in folder.iterdir() if path.is_dir())
-    names = sorted(name for name in folders if not name.startswith("."))
-    if len(names) == CLASSES:
-        return names
-    raise ValueError(
-        f"Expected {CLASSES} folders, one per class, in {str(folder)!r}. "
-        f"Received: {len(names)} folders; {describe_folder(folder)}"
-    )
 
 
 def _table(folder: Path, name: str) -> Path:
@@ -102,8 +100,6 @@ def _list_images(table: Path, classes: dict[str, int]) -> Iterator[tuple[str, st
             continue
         name, _, image = line.partition("/")
         if not LINE.fullmatch(line) or name not in classes:
-            raise ValueError(
-                f"Expected CLASS/IMAGE, with a class that has a folder, in line {number} of "
-                f"{str(table)!r}. Received: {line!r}"
-            )
+            expected = "CLASS/IMAGE, with a class that has a folder,"
+            raise line_error(table, number, expected, repr(line))
         yield name, image

@@ -17,6 +17,7 @@ import numpy as np
 from keras_attention.datasets.folders import (
     check_inside,
     describe_folder,
+    line_error,
     require_folder,
 )
 from keras_attention.datasets.sequences import (
@@ -29,7 +30,7 @@ from keras_attention.datasets.sequences import (
     read_table,
     resample,
 )
-from keras_attention.datasets.splits import SPLIT_SEED, stratified_split
+from keras_attention.datasets.splits import SPLIT_SEED, held_out_count, stratified_split
 from keras_attention.utils.validation import fraction, one_of, positive_integer
 
 SOURCE = "http://mocap.cs.cmu.edu"
@@ -144,9 +145,7 @@ def _test_part(
                 "Expected at least two recordings per class, one of them for testing. "
                 f"Received: class {recordings[candidates[0]].name} with one recording"
             )
-        for_test[
-            candidates[: min(max(1, round(test_share * len(candidates))), len(candidates) - 1)]
-        ] = True
+        for_test[candidates[: held_out_count(test_share, len(candidates))]] = True
     return for_test
 
 
@@ -156,10 +155,9 @@ def _read_all(folder: Path, recordings: Sequence[Recording], sensors: int) -> li
     for recording, table in zip(recordings, tables, strict=True):
         if len(table.columns) != sensors or table.columns != tables[0].columns:
             raise ValueError(
-                f"Expected {sensors} sensors (`sensors`) in {str(recording.path)!r}, "
-                f"named like those of {str(recordings[0].path)!r}. "
-                f"Received: {len(table.columns)} sensors, "
-                f"{', '.join(table.columns[:8])} ..."
+                f"Expected {sensors} sensors (`sensors`) in {str(recording.path)!r}, named like "
+                f"those of {str(recordings[0].path)!r}. "
+                f"Received: {len(table.columns)} sensors, {', '.join(table.columns[:8])} ..."
             )
     return [table.values for table in tables]
 
@@ -187,11 +185,7 @@ def _skeleton_path(folder: Path, path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Moving bones of a skeleton (.asf), the root first.
-
-    Attributes:
-        bones: Degrees of freedom by the name of the bone, such as `("rx", "ry", "rz")`.
-    """
+    """Moving bones of a skeleton (.asf), the root first, with degrees of freedom as `"rx"`."""
 
     bones: dict[str, tuple[str, ...]]
 
@@ -202,12 +196,7 @@ class Skeleton:
 
 
 def read_skeleton(path: Path) -> Skeleton:
-    """Reads the moving bones of a skeleton from an .asf file.
-
-    Raises:
-        ValueError: If the root has no `order`, there are no bones, or a bone has no unique name or
-            an unknown degree of freedom.
-    """
+    """Reads the moving bones of a skeleton from an .asf file."""
     sections: dict[str, list[Line]] = {}
     for line, words in _split_lines(path):
         if words[0].startswith(":"):
@@ -218,7 +207,7 @@ def read_skeleton(path: Path) -> Skeleton:
     for line, facts in _bone_blocks(path, sections.get(":bonedata", [])):
         name = " ".join(facts.get("name", []))
         if not name or name in bones:
-            raise _format_error(path, line, "a bone with a name of its own", name or "no name")
+            raise line_error(path, line, "a bone with a name of its own", name or "no name")
         bones[name] = _freedoms(path, line, facts.get("dof", []))
     if len(bones) == 1:
         raise ValueError(f"Expected :bonedata with bones in {str(path)!r}. Received: none")
@@ -226,25 +215,13 @@ def read_skeleton(path: Path) -> Skeleton:
 
 
 def read_motion(path: Path, skeleton: Skeleton) -> np.ndarray:
-    """Reads a motion of a skeleton from an .amc file.
-
-    Args:
-        path: Path of the file.
-        skeleton: The skeleton; each frame must contain all of its bones.
-
-    Returns:
-        Float64 `(frames, degrees of freedom)`, angles in degrees.
-
-    Raises:
-        ValueError: If the header or the frames are missing, frames are not consecutive, a bone is
-            missing or unknown, or a number is not finite.
-    """
+    """Reads a motion from an .amc file: `(frames, degrees of freedom)`, angles in degrees."""
     frames = _motion_frames(path)
     numbers = [line_and_words[1][0] for line_and_words, _ in frames]
     first = int(numbers[0]) if numbers[0].isdigit() else 1
     for index, ((line, words), _) in enumerate(frames):
         if words != [str(first + index)]:
-            raise _format_error(path, line, f"frame {first + index}", words[0])
+            raise line_error(path, line, f"frame {first + index}", words[0])
     return np.array([_motion_frame(path, number, bones, skeleton) for number, bones in frames])
 
 
@@ -265,7 +242,7 @@ def _motion_frames(path: Path) -> list[tuple[Line, list[Line]]]:
         elif frames:
             frames[-1][1].append((line, words))
         else:
-            raise _format_error(path, line, "the number of a frame", " ".join(words))
+            raise line_error(path, line, "the number of a frame", " ".join(words))
     return frames
 
 
@@ -274,16 +251,14 @@ def _motion_frame(path: Path, number: Line, rows: list[Line], skeleton: Skeleton
     for line, words in rows:
         name, freedoms = words[0], skeleton.bones.get(words[0], ())
         if not freedoms or name in bones:
-            raise _format_error(path, line, "each moving bone of the skeleton once a frame", name)
+            raise line_error(path, line, "each moving bone of the skeleton once a frame", name)
         bones[name] = parse_finite(path, line, words[1:])
         if len(bones[name]) != len(freedoms):
             wanted = f"{name} with {' '.join(freedoms)}"
-            raise _format_error(path, line, wanted, f"{len(bones[name])} numbers")
+            raise line_error(path, line, wanted, f"{len(bones[name])} numbers")
     missing = [name for name in skeleton.bones if name not in bones]
     if missing:
-        raise _format_error(
-            path, number[0], "a frame with all bones", f"none of {', '.join(missing)}"
-        )
+        raise line_error(path, number[0], "a frame with all bones", f"none of {', '.join(missing)}")
     return [value for name in skeleton.bones for value in bones[name]]
 
 
@@ -300,7 +275,7 @@ def _bone_blocks(path: Path, lines: list[Line]) -> Iterator[tuple[int, dict[str,
     facts: dict[str, list[str]] = {}
     for line, (keyword, *words) in lines:
         if (keyword == "begin" and begun) or (keyword != "begin" and not begun):
-            raise _format_error(path, line, "bones from begin to end", keyword)
+            raise line_error(path, line, "bones from begin to end", keyword)
         if keyword == "begin":
             begun, facts = line, {}
         elif keyword == "end":
@@ -309,13 +284,13 @@ def _bone_blocks(path: Path, lines: list[Line]) -> Iterator[tuple[int, dict[str,
         else:
             facts[keyword.lower()] = words
     if begun:
-        raise _format_error(path, begun, "an end for the bone", "none")
+        raise line_error(path, begun, "an end for the bone", "none")
 
 
 def _freedoms(path: Path, line: int, words: list[str]) -> tuple[str, ...]:
     freedoms = tuple(word.lower() for word in words)
     if not set(freedoms) <= set(DEGREES_OF_FREEDOM) or len(set(freedoms)) < len(freedoms):
-        raise _format_error(
+        raise line_error(
             path, line, f"some of {' '.join(DEGREES_OF_FREEDOM)}, each once", " ".join(words)
         )
     return freedoms
@@ -331,21 +306,9 @@ def _split_lines(path: Path) -> Iterator[Line]:
                 yield line, words
 
 
-def _format_error(path: Path, line: int, expected: str, received: str) -> ValueError:
-    return ValueError(
-        f"Expected {expected} in line {line} of {str(path)!r}. Received: {received[:80]}"
-    )
-
-
 @dataclass(frozen=True)
 class Recording:
-    """A recording and its class.
-
-    Attributes:
-        path: Path of the file.
-        name: Name of the class.
-        split: `"train"`, `"test"`, or None if not specified.
-    """
+    """A recording and the name of its class; `split` is None if it is not specified."""
 
     path: Path
     name: str
@@ -353,27 +316,22 @@ class Recording:
 
 
 def find_recordings(folder: Path) -> list[Recording]:
-    """Lists the recordings of a folder in a fixed order.
-
-    Raises:
-        ValueError: If there are no recordings, or `labels.csv` is malformed.
-    """
+    """Lists the recordings of a folder in a fixed order."""
     index = folder / INDEX
-    found = _read_index(folder, index) if index.is_file() else _list_class_folders(folder)
+    if index.is_file():
+        found = _read_index(folder, index)
+    else:
+        found = [
+            Recording(check_inside(folder, path), path.parent.name)
+            for path in sorted(folder.glob("*/*"))
+            if path.suffix.lower() in SUFFIXES and not path.parent.name.startswith(".")
+        ]
     if not found:
         raise ValueError(
             f"`data_dir` must be a folder with {LAYOUT}. "
             f"Received: data_dir={str(folder)!r}, {describe_folder(folder)}"
         )
     return found
-
-
-def _list_class_folders(folder: Path) -> list[Recording]:
-    return [
-        Recording(check_inside(folder, path), path.parent.name)
-        for path in sorted(folder.glob("*/*"))
-        if path.suffix.lower() in SUFFIXES and not path.parent.name.startswith(".")
-    ]
 
 
 def _read_index(folder: Path, index: Path) -> list[Recording]:
@@ -399,13 +357,9 @@ def _recording(folder: Path, index: Path, row: Row, columns: int) -> Recording:
     line, cells = row[0], [cell.strip() for cell in row[1]]
     allowed = len(cells) == columns and all(cells) and set(cells[2:]) <= set(SPLITS)
     if not allowed or Path(cells[0]).suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"Expected a file ({' or '.join(SUFFIXES)}), its class and, if there is a split "
-            f"column, train or test in line {line} of {str(index)!r}. Received: {','.join(cells)}"
-        )
+        expected = "a file (.amc or .csv), its class and, if there is a split column, train or test"
+        raise line_error(index, line, expected, ",".join(cells))
     path = check_inside(folder, folder / cells[0])
     if not path.is_file():
-        raise ValueError(
-            f"Expected an existing file in line {line} of {str(index)!r}. Received: {cells[0]}"
-        )
+        raise line_error(index, line, "an existing file", cells[0])
     return Recording(path, *cells[1:])

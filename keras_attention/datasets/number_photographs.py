@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.datasets.digits import read_digits
-from keras_attention.datasets.pipelines import BATCHING, index_order, to_gray
+from keras_attention.datasets.pipelines import BATCHING, epoch_seeds, index_order, to_gray
 from keras_attention.datasets.splits import SPLIT_SEED
 from keras_attention.datasets.svhn import MAX_DIGITS, NO_DIGIT
 from keras_attention.utils.validation import boolean, one_of, positive_integer
@@ -46,15 +46,9 @@ Size: TypeAlias = tf.Tensor | tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class NumberPhotographs:
-    """Generator of images of numbers.
+    """Generator of `count` images of numbers, made of `digits` `(N, CELL, CELL)` and photographs.
 
-    Attributes:
-        count: Number of images per epoch.
-        digits: Float32 `(N, CELL, CELL)` in `[0, 1]`.
-        labels: Classes of the digits, int64 `(N,)`.
-        photographs: Float32 `(M, H, W, 1)` in `[0, 1]`.
-        sizes: Height and width of every whole image, int32 `(count, 2)`; None for crops.
-        batching: Batching of whole images, `"bucketed"` or `"ragged"`.
+    `sizes` are height and width of every whole image, `(count, 2)`, or None for crops.
     """
 
     count: int
@@ -70,7 +64,7 @@ class NumberPhotographs:
     def single_examples(self, *, seed: int, shuffle: bool, augment: bool) -> tf.data.Dataset:
         """Returns a data set of `(image, label)`."""
         order, paint = index_order(self.count, seed, shuffle), self._painter()
-        drawn = tf.data.Dataset.zip(order, _seeds(seed, augment)).map(_draw)
+        drawn = tf.data.Dataset.zip(order, epoch_seeds(seed, augment)).map(_draw)
         if self.sizes is None:
             made = drawn.batch(COMPOSE_BATCH).map(
                 lambda indices, bits: paint(bits, CROP), num_parallel_calls=tf.data.AUTOTUNE
@@ -94,7 +88,7 @@ class NumberPhotographs:
             )
             return paint(bits, sizes[batch[0]])
 
-        return tf.data.Dataset.zip(indices, _seeds(seed, augment)).map(
+        return tf.data.Dataset.zip(indices, epoch_seeds(seed, augment)).map(
             painted, num_parallel_calls=tf.data.AUTOTUNE
         )
 
@@ -108,9 +102,8 @@ class NumberPhotographs:
             drawn = unpack_draws(bits)
             length, indices, numbers = draw_numbers(drawn, labels)
             strips = digit_strips(tf.gather(digits, indices), length)
-            masks = warp_images(
-                strips, placement_transforms(drawn, length, size, whole=whole), size
-            )
+            transforms = placement_transforms(drawn, length, size, whole=whole)
+            masks = warp_images(strips, transforms, size)
             return paint_numbers(drawn, cut_backgrounds(drawn, backgrounds, size), masks), numbers
 
         return paint
@@ -163,35 +156,13 @@ def read_number_photographs(
     testing = positive_integer("test_size", test_size)
     count = training if split == "train" else testing
     images, labels = read_digits(split, CELL)
-    return (
-        NumberPhotographs(
-            count,
-            _with_edges(images[..., 0]),
-            labels,
-            read_backgrounds(split),
-            _draw_sizes(sizes, count) if whole else None,
-            batching,
-        ),
-    )
-
-
-def _with_edges(digits: np.ndarray) -> np.ndarray:
-    """Increases the contrast of digits: enlarged 8x8 images are blurred, paint has sharp edges."""
-    return np.clip((digits - 0.25) / 0.5, 0.0, 1.0)
-
-
-def _draw_sizes(name: str, count: int) -> np.ndarray:
-    """Draws height and width of every image deterministically."""
-    random = np.random.default_rng(SPLIT_SEED)
-    allowed = np.round(SIZES[name]).astype("int32")
-    return allowed[random.integers(len(allowed), size=count)]
-
-
-def _seeds(seed: int, augment: bool) -> tf.data.Dataset:
-    """Yields a seed for every example: a new one with `augment`, otherwise always `seed`."""
-    if augment:
-        return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    return tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
+    # Enlarged 8x8 images are blurred, but paint has sharp edges.
+    digits = np.clip((images[..., 0] - 0.25) / 0.5, 0.0, 1.0)
+    allowed = np.round(SIZES[sizes]).astype("int32")
+    drawn = np.random.default_rng(SPLIT_SEED).integers(len(allowed), size=count)
+    whole_sizes = allowed[drawn] if whole else None
+    backgrounds = read_backgrounds(split)
+    return (NumberPhotographs(count, digits, labels, backgrounds, whole_sizes, batching),)
 
 
 def _draw(index: tf.Tensor, epoch_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -202,11 +173,7 @@ def _draw(index: tf.Tensor, epoch_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 def read_backgrounds(split: str) -> np.ndarray:
     """Returns the left or right part of each photograph in grayscale, padded by reflection.
 
-    Args:
-        split: `"train"` or `"test"`, which have no pixel in common.
-
-    Returns:
-        Float32 `(2, H, W, 1)` in `[0, 1]`, with a height of at least 800 and a width of 1400.
+    The splits have no pixel in common. Heights are at least 800 and widths 1400.
 
     Example:
     >>> read_backgrounds("test").shape
@@ -233,16 +200,7 @@ def between(drawn: tf.Tensor, low: float | tf.Tensor, high: float | tf.Tensor) -
 
 
 def draw_numbers(drawn: Drawn, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Draws the number of digits and the digits of a number.
-
-    Args:
-        drawn: Of `choices`, `(B,)` each.
-        labels: Classes of the available digits, int64 `(N,)`.
-
-    Returns:
-        Numbers of digits `(B,)`, indices of the digits `(B, 5)`, and labels as returned by
-        `encode_number`, int64 `(B, 6)`.
-    """
+    """Draws numbers of digits `(B,)`, indices of digits `(B, 5)`, and labels `(B, 6)`."""
     borders = np.cumsum(SHARES)[:-1]
     length = 1 + tf.reduce_sum(tf.cast(drawn["length"][:, None] >= borders, tf.int32), axis=1)
     digits = tf.stack([drawn[f"digit{index}"] for index in range(MAX_DIGITS)], axis=1)
@@ -254,14 +212,9 @@ def draw_numbers(drawn: Drawn, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor,
 
 
 def digit_strips(digits: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Concatenates digits horizontally, with a plate behind them.
+    """Concatenates the first `length` digits horizontally, with a plate behind them.
 
-    Args:
-        digits: `(B, 5, CELL, CELL)`.
-        length: Number of digits to use, `(B,)`.
-
-    Returns:
-        Masks of ink and plate, `(B, CELL + 2 MARGIN, 5 CELL + 2 MARGIN, 2)`.
+    Returns masks of ink and plate, `(B, CELL + 2 MARGIN, 5 CELL + 2 MARGIN, 2)`.
     """
     row = tf.reshape(tf.transpose(digits, (0, 2, 1, 3)), (-1, CELL, MAX_DIGITS * CELL))
     end = CELL * length[:, None, None]
@@ -277,15 +230,8 @@ def digit_strips(digits: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
 def placement_transforms(drawn: Drawn, length: tf.Tensor, size: Size, *, whole: bool) -> tf.Tensor:
     """Computes the projective transforms that give numbers their size, slant and position.
 
-    Args:
-        drawn: Of `choices`, `(B,)` each.
-        length: Number of digits, `(B,)`.
-        size: Height and width of the images, `(2,)`.
-        whole: If True, numbers have any position and more sizes; otherwise near the center.
-
-    Returns:
-        Transforms from coordinates (x, y) of the images to those of the result of `digit_strips`,
-        `(B, 8)`, for `warp_images`.
+    They map positions (x, y) in an image to those in the result of `digit_strips`. In whole images
+    numbers have any position and more sizes; in crops they are near the center.
     """
     rows, columns = tf.unstack(tf.cast(size, tf.float32))
     scale = tf.ones_like(drawn["scale"])
@@ -330,16 +276,7 @@ def cut_backgrounds(drawn: Drawn, photographs: tf.Tensor, size: Size) -> tf.Tens
 
 
 def paint_numbers(drawn: Drawn, ground: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Paints plates and ink on backgrounds, brighter or darker than these.
-
-    Args:
-        drawn: Of `choices`, `(B,)` each.
-        ground: Backgrounds `(B, H, W, 1)` in `[0, 1]`.
-        masks: Masks of ink and plate, `(B, H, W, 2)`.
-
-    Returns:
-        Images `(B, H, W, 1)` in `[0, 1]`.
-    """
+    """Paints plates and ink on backgrounds, brighter or darker than these."""
     ink, plate = masks[..., :1], masks[..., 1:]
     # Half of the numbers have a plate.
     cover = tf.maximum(0.0, between(drawn["plate"], -0.9, 0.9))

@@ -18,17 +18,16 @@ from keras_attention.datasets.folders import (
     check_all_inside,
     check_inside,
     describe_folder,
-    find_folder,
-    folder_variable,
+    require_folder,
 )
 from keras_attention.datasets.image_files import check_image_file
-from keras_attention.datasets.pipelines import index_order, serve_arrays, to_float
+from keras_attention.datasets.pipelines import epoch_seeds, index_order, serve_arrays, to_float
 from keras_attention.datasets.splits import choose_subjects, draw_examples
 from keras_attention.utils.validation import non_negative_number
 
 POINTS = 66
 MAX_PSPI = 16
-SOURCE = "https://www.jeffcohn.net/Resources/"
+SOURCE = "their owners, who send them to researchers on request: https://jeffcohn.net/Resources/"
 FRAMES, LANDMARKS, LABELS = "Images", "AAM_landmarks", "Frame_Labels/PSPI"
 LAYOUT = (
     f"{FRAMES}/SUBJECT/SEQUENCE/FRAME.png, {LANDMARKS}/SUBJECT/SEQUENCE/FRAME_aam.txt and "
@@ -40,14 +39,7 @@ ALIGNMENTS = 5
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of the archive.
-
-    Attributes:
-        paths: Paths of the images.
-        landmarks: Float32 `(N, 66, 2)`, columns x and y in pixels.
-        labels: Float32 `(N,)`, pain intensity (PSPI) from 0 to 16.
-        subjects: Names of the subjects `(N,)`.
-    """
+    """Images, landmarks `(N, 66, 2)` in pixels, pain intensities and subjects of all frames."""
 
     paths: np.ndarray
     landmarks: np.ndarray
@@ -78,8 +70,7 @@ def read_pain_archive(
         split: `"train"`, or `"test"` for the paper's validation split, which has other subjects.
         size: Side of the warped faces in pixels.
         train_size: Number of training frames, drawn deterministically; None uses all.
-        data_dir: The archive's folder; None uses the environment variable
-            `PAIN_ARCHIVE_DIR`.
+        data_dir: The archive's folder; None uses the environment variable `PAIN_ARCHIVE_DIR`.
         landmark_noise: Standard deviation of the noise on landmarks with `augment`, relative to
             the longer side of the face. The paper only calls it small.
         test_subjects: Names of the test subjects, such as `["042-ll042"]`. The paper does not name
@@ -92,7 +83,7 @@ def read_pain_archive(
         ValueError: If the archive is not found or its files are malformed.
     """
     noise = non_negative_number("landmark_noise", landmark_noise)
-    frames = read_frames(_folder(data_dir))
+    frames = read_frames(require_folder("pain_archive", data_dir, LAYOUT, SOURCE, FRAMES))
     for_test = np.isin(frames.subjects, choose_subjects(frames.subjects, test_subjects))
     reference = frames.landmarks[~for_test]
     chosen = np.flatnonzero(for_test if split == "test" else ~for_test)
@@ -105,11 +96,7 @@ def read_pain_archive(
 
 
 def read_frames(folder: Path) -> Frames:
-    """Reads landmarks, label and subject of every frame, but not the images.
-
-    Raises:
-        ValueError: If there are no frames, or a file is malformed.
-    """
+    """Reads landmarks, label and subject of every frame, but not the images."""
     paths, landmarks, labels, without = [], [], [], []
     found = sorted((folder / FRAMES).glob("*/*/*.png"))
     check_all_inside(folder, found)
@@ -140,19 +127,6 @@ def read_frames(folder: Path) -> Frames:
         np.array(labels, "float32"),
         np.array([path.parent.parent.name for path in paths]),
     )
-
-
-def _folder(data_dir: str | os.PathLike[str] | None) -> Path:
-    folder = find_folder("pain_archive", data_dir)
-    if folder is None or not (folder / FRAMES).is_dir():
-        received = "" if folder is None else f", {describe_folder(folder)}"
-        raise ValueError(
-            f"`data_dir`, or the environment variable {folder_variable('pain_archive')}, must name "
-            f"the folder of the UNBC-McMaster Shoulder Pain Expression Archive, with {LAYOUT}. Its "
-            f"owners distribute it to researchers on request: {SOURCE}. "
-            f"Received: data_dir={None if folder is None else str(folder)!r}{received}"
-        )
-    return folder
 
 
 def _read_numbers(path: Path) -> np.ndarray:
@@ -186,13 +160,8 @@ def _read_label(path: Path) -> float:
 class Faces:
     """Face images on disk that are warped to a common shape.
 
-    Attributes:
-        paths: Paths of the PNG files, `(N,)`.
-        landmarks: Float32 `(N, points, 2)`, columns x and y in pixels.
-        weights: Result of `warp_weights` for the reference shape.
-        size: Side of the warped faces in pixels.
-        samples: Number of samples along each side of an output pixel.
-        noise: Standard deviation of the landmark noise, relative to the longer side of the face.
+    `landmarks` are float32 `(N, points, 2)`, x and y in pixels. `weights` is the result of
+    `warp_weights` for the reference shape. `noise` is relative to the longer side of a face.
     """
 
     paths: np.ndarray
@@ -242,20 +211,16 @@ def serve_faces(
 ) -> tf.data.Dataset:
     """Builds a pipeline of faces that are warped to the reference shape.
 
-    Args:
-        faces: The faces.
-        labels: `(N,)`.
-        seed: Seed of the order, the noise and the flips.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: If True, every epoch reads the images again, adds new noise to the landmarks before
-            the warp and flips faces at random after it. Otherwise they are warped once and kept
-            as uint8.
-
-    Returns:
-        A data set of `(image, label)` with float32 images `(size, size, 3)` in `[0, 1]`.
+    With `augment` every epoch reads the images again, adds new noise to the landmarks before the
+    warp and flips faces at random after it. Otherwise they are warped once and kept as uint8.
     """
     if not augment:
-        return serve_arrays(_warp_all(faces), labels, seed=seed, shuffle=shuffle)
+        warped = tf.data.Dataset.from_tensor_slices((faces.paths, faces.landmarks)).map(
+            lambda path, landmarks: tf.cast(tf.round(255 * faces.warp(path, landmarks)), tf.uint8),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        images = np.stack(list(warped.as_numpy_iterator()))
+        return serve_arrays(images, labels, seed=seed, shuffle=shuffle)
     paths, shapes, targets = map(tf.constant, (faces.paths, faces.landmarks, labels))
     deviations = tf.constant(faces.noise * longer_side_lengths(faces.landmarks), tf.float32)
 
@@ -267,30 +232,16 @@ def serve_faces(
         mirrored = tf.random.stateless_uniform((), (number, -1 - index)) < 0.5
         return tf.cond(mirrored, lambda: tf.reverse(face, [1]), lambda: face), targets[index]
 
-    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     order = index_order(len(faces), seed, shuffle)
-    return tf.data.Dataset.zip(order, draws).map(draw, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _warp_all(faces: Faces) -> np.ndarray:
-    dataset = tf.data.Dataset.from_tensor_slices((faces.paths, faces.landmarks)).map(
-        lambda path, landmarks: tf.cast(tf.round(255 * faces.warp(path, landmarks)), tf.uint8),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    return tf.data.Dataset.zip(order, epoch_seeds(seed)).map(
+        draw, num_parallel_calls=tf.data.AUTOTUNE
     )
-    return np.stack(list(dataset.as_numpy_iterator()))
 
 
 def mean_shape(shapes: np.ndarray) -> np.ndarray:
     """Computes the mean of shapes, each translated, rotated and scaled to fit (Procrustes).
 
-    Args:
-        shapes: Landmarks `(N, points, 2)`, columns x and y.
-
-    Returns:
-        Mean shape `(points, 2)`: centered, of norm 1, with the mean orientation of the shapes.
-
-    Raises:
-        ValueError: If all points of a shape coincide.
+    It is centered, of norm 1, and has the mean orientation of the shapes.
 
     Example:
     >>> square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
@@ -334,19 +285,9 @@ def warp_weights(reference: np.ndarray, size: int, samples: int = 1) -> np.ndarr
     A piecewise affine warp fills every triangle of the reference from the triangle between the same
     landmarks of an image. The sampling position of a pixel is then a weighted mean of three
     landmarks whose weights depend on the reference only, so one matrix warps all images.
-
-    Args:
-        reference: Landmarks `(points, 2)` in the warped image, columns x and y; pixel centers
-            have integer coordinates from 0.
-        size: Side of the warped image in pixels.
-        samples: Number of samples along each side of a pixel; they are averaged against aliasing.
-
-    Returns:
-        Float32 weights `(size * samples * size * samples, points)` in row-major order.
-        They sum to 1, or are 0 outside of the reference shape.
-
-    Raises:
-        ValueError: If all landmarks lie on a line.
+    Pixel centers have integer coordinates from 0. `samples` points along each side of a pixel are
+    averaged against aliasing. The weights `((size * samples)**2, points)` in row-major order sum to
+    1, or are 0 outside of the reference shape.
 
     Example:
     >>> corners = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
@@ -379,16 +320,8 @@ def warp(
 ) -> tf.Tensor:
     """Warps an image to the reference shape, with black outside of it.
 
-    Args:
-        image: `(H, W, channels)`, uint8 or floats in `[0, 1]`.
-        landmarks: Float32 `(points, 2)` in the image, columns x and y. Positions outside of the
-            image are clipped to its border.
-        weights: Result of `warp_weights` for `size` and `samples`.
-        size: Side of the result in pixels.
-        samples: Number of samples along each side of a pixel.
-
-    Returns:
-        Float32 `(size, size, channels)` in `[0, 1]`.
+    Landmarks `(points, 2)` outside of the image are clipped to its border. `weights` is the result
+    of `warp_weights` for `size` and `samples`. Returns float32 `(size, size, channels)`.
 
     Example:
     >>> corners = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]], "float32")

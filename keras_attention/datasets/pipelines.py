@@ -18,6 +18,13 @@ def index_order(count: int, seed: int, shuffle: bool) -> tf.data.Dataset:
     return order
 
 
+def epoch_seeds(seed: int, augment: bool = True) -> tf.data.Dataset:
+    """Yields a seed for every example: a new one with `augment`, otherwise always `seed`."""
+    if augment:
+        return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    return tf.data.Dataset.from_tensors(tf.constant(seed, tf.int64)).repeat()
+
+
 def to_float(images: tf.Tensor) -> tf.Tensor:
     """Converts images to float32 in `[0, 1]`: uint8 is divided by 255, floats are kept."""
     return tf.image.convert_image_dtype(images, tf.float32)
@@ -41,17 +48,9 @@ def serve_arrays(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Builds a pipeline over arrays of images or sequences.
+    """Builds a pipeline over arrays of images, uint8 or floats in `[0, 1]`, or of sequences.
 
-    Args:
-        images: `(N, H, W, channels)`, uint8 or floats in `[0, 1]`; or float `(N, steps, features)`.
-        labels: `(N, ...)`.
-        seed: Seed of the order.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: Ignored: this pipeline draws nothing at random.
-
-    Returns:
-        A data set of `(image, label)`.
+    `augment` is ignored: this pipeline draws nothing at random.
     """
     pixels, classes = tf.constant(images), tf.constant(labels)
     return index_order(len(images), seed, shuffle).map(
@@ -68,11 +67,9 @@ class SizedImages(Protocol):
         """Height and width of every image, `(N, 2)`; None if all have one size."""
 
     @property
-    def batching(self) -> str:
-        """`"bucketed"` or `"ragged"`."""
+    def batching(self) -> str: ...
 
-    def single_examples(self, *, seed: int, shuffle: bool, augment: bool) -> tf.data.Dataset:
-        """Returns a data set of `(image, label)`."""
+    def single_examples(self, *, seed: int, shuffle: bool, augment: bool) -> tf.data.Dataset: ...
 
     def same_size_batches(
         self, indices: tf.data.Dataset, *, seed: int, augment: bool
@@ -83,17 +80,7 @@ class SizedImages(Protocol):
 def serve_images(
     images: SizedImages, *, seed: int = 0, shuffle: bool = False, augment: bool = False
 ) -> tf.data.Dataset:
-    """Builds a pipeline of single images, which may have different sizes.
-
-    Args:
-        images: The images.
-        seed: Seed of the order and the augmentation.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: If True, draw random crops or new images in every epoch.
-
-    Returns:
-        A data set of `(image, label)` with float32 images `(H, W, channels)` in `[0, 1]`.
-    """
+    """Builds a pipeline of single images, which may have different sizes."""
     return images.single_examples(seed=seed, shuffle=shuffle, augment=augment)
 
 
@@ -107,22 +94,12 @@ def serve_image_batches(
 ) -> tf.data.Dataset:
     """Builds a pipeline of batches; images of different sizes are bucketed or ragged.
 
-    Args:
-        images: The images.
-        batch_size: Maximum batch size.
-        seed: See `serve_images`.
-        shuffle: See `serve_images`. Bucketed batches are shuffled as a whole.
-        augment: See `serve_images`.
-
-    Returns:
-        A data set of `(images, labels)`, images `(B, H, W, channels)`.
+    Bucketed batches are shuffled as a whole.
     """
     if images.sizes is None or images.batching == "ragged":
-        single_examples = images.single_examples(seed=seed, shuffle=shuffle, augment=augment)
-        alike = images.sizes is None
-        return (
-            single_examples.batch(batch_size) if alike else single_examples.ragged_batch(batch_size)
-        )
+        examples = images.single_examples(seed=seed, shuffle=shuffle, augment=augment)
+        is_ragged = images.sizes is not None
+        return examples.ragged_batch(batch_size) if is_ragged else examples.batch(batch_size)
     indices = bucket_by_size(images.sizes, batch_size, seed, shuffle)
     return images.same_size_batches(indices, seed=seed, augment=augment)
 
@@ -130,11 +107,8 @@ def serve_image_batches(
 def bucket_by_size(sizes: np.ndarray, batch_size: int, seed: int, shuffle: bool) -> tf.data.Dataset:
     """Groups images of exactly the same size into batches, so that no padding is needed.
 
-    Args:
-        sizes: Height and width of every image, `(N, 2)`.
-        batch_size: Maximum batch size.
-        seed: Seed of the order.
-        shuffle: If True, shuffle the batches in every epoch; their images stay the same.
+    Yields int64 indices `(B,)`; the smallest images come first. With `shuffle` the batches are
+    shuffled in every epoch; their images stay the same.
 
     Returns:
         A data set of batches of image indices, int64 `(B,)`; the smallest images come first.
@@ -163,8 +137,7 @@ class ImageReader(Protocol):
     """Protocol of the input of `serve_stream`: images on disk and a function to read them."""
 
     @property
-    def size(self) -> int:
-        """Side of the square crops in pixels."""
+    def size(self) -> int: ...
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
         """Returns a data set of `(image, label)`, where `image` is the argument of `read`."""
@@ -178,43 +151,25 @@ def serve_stream(
 ) -> tf.data.Dataset:
     """Builds a pipeline of square crops of images that are read from disk in every epoch.
 
-    The shorter side of an image is resized to 256 / 224 of the crop size first.
-
-    Args:
-        stream: The images.
-        seed: Seed of the order, the crops and the flips.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: If True, use random crops and random horizontal flips, new in every epoch;
-            otherwise center crops.
-
-    Returns:
-        A data set of `(image, label)` with float32 images `(size, size, 3)` in `[0, 1]`.
+    The shorter side of an image is resized to 256 / 224 of the crop size first. With `augment`
+    crops and horizontal flips are random and new in every epoch; otherwise crops are centered.
     """
-    examples, size = stream.examples(seed, shuffle), stream.size
-    if not augment:
-        return examples.map(
-            lambda image, label: (
-                center_crop(resize_for_crop(stream.read(image), size), size),
-                label,
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    return tf.data.Dataset.zip(examples, draws).map(
-        lambda example, draw: (
-            random_crop(resize_for_crop(stream.read(example[0]), size), size, draw),
-            example[1],
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    size = stream.size
+
+    def crop(example: tuple[Any, tf.Tensor], draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        resized = resize_for_crop(stream.read(example[0]), size)
+        square = random_crop(resized, size, draw) if augment else center_crop(resized, size)
+        return square, example[1]
+
+    return tf.data.Dataset.zip(stream.examples(seed, shuffle), epoch_seeds(seed, augment)).map(
+        crop, num_parallel_calls=tf.data.AUTOTUNE
     )
 
 
 def cut_to_box(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     """Crops an image to a box, rounded to whole pixels and at least one pixel large.
 
-    Args:
-        image: `(H, W, channels)`.
-        box: Top, left, bottom and right relative to H and W, `(4,)`, as in tensorflow-datasets.
+    The box is top, left, bottom and right relative to H and W, as in tensorflow-datasets.
 
     Example:
     >>> cut_to_box(tf.zeros((100, 200, 3)), tf.constant([0.1, 0.5, 0.4, 1.0])).shape
@@ -230,13 +185,6 @@ def cut_to_box(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
 
 def resize_for_crop(image: tf.Tensor, size: int) -> tf.Tensor:
     """Resizes an image to a shorter side of 256 / 224 times `size`, keeping its aspect ratio.
-
-    Args:
-        image: Uint8 `(H, W, 3)`.
-        size: Side of the square crops in pixels.
-
-    Returns:
-        Float32 `(H, W, 3)` in `[0, 1]`.
 
     Example:
     >>> resize_for_crop(tf.zeros((300, 600, 3), tf.uint8), 224).shape

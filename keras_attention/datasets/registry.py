@@ -20,7 +20,6 @@ from keras_attention.datasets.generators import (
 )
 from keras_attention.datasets.gtsdb import MAX_BOXES, read_gtsdb, serve_scenes
 from keras_attention.datasets.gtsrb import OTHER_SOURCE, read_gtsrb
-from keras_attention.datasets.imagenet import read_imagenet
 from keras_attention.datasets.mit_scenes import read_mit_scenes
 from keras_attention.datasets.mocap import read_mocap
 from keras_attention.datasets.number_photographs import TEST_SIZE, read_number_photographs
@@ -35,6 +34,7 @@ from keras_attention.datasets.sequences import serve_windows
 from keras_attention.datasets.svhn import CROP, LABEL_CLASSES, NO_DIGIT, SIDES, read_svhn_numbers
 from keras_attention.datasets.tensorflow_sets import (
     SHUFFLE_BUFFER,
+    read_imagenet,
     read_tensorflow_set,
     read_tensorflow_stream,
 )
@@ -44,8 +44,6 @@ from keras_attention.utils.validation import did_you_mean
 # Return value of `read` and arguments of `generate`: all images of a split (or the images that they
 # are generated from) and all labels, or one object that reads both from disk.
 Parts = tuple[Any, ...]
-# Number of axes of an example that have the length `size`.
-AXES = {"images": 2, "sequences": 1}
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class DatasetInfo:
         """Returns the shape of an example of a split; None for dimensions that vary."""
         if self.size is None:
             return (*self.sides[split], self.channels)
-        return (self.size,) * AXES[self.kind] + (self.channels,)
+        return (self.size,) * (2 if self.kind == "images" else 1) + (self.channels,)
 
     @property
     def image_shape(self) -> tuple[int | None, ...]:
@@ -136,7 +134,7 @@ class DatasetInfo:
 _DATASETS: dict[str, DatasetInfo] = {}
 
 
-def register(**facts: Any) -> None:
+def register(name: str, description: str, classes: int, **facts: Any) -> None:
     """Registers a data set; the arguments are those of `DatasetInfo`.
 
     `read(split, size=, train_size=, **options)` returns the contents of a split, such as all images
@@ -147,8 +145,12 @@ def register(**facts: Any) -> None:
     the number of images returned by `read` along a side of an image from `generate`. If
     `cacheable`, `load` caches examples that are equal in every epoch.
     """
-    info = DatasetInfo(**facts)
-    _DATASETS[info.name] = info
+    _DATASETS[name] = DatasetInfo(name, description, classes, **facts)
+
+
+def _register_folder(name: str, description: str, classes: int, **facts: Any) -> None:
+    """Registers a data set that is read from the folder that its owners publish."""
+    register(name, description, classes, **{"needs_files": True, "folder": name} | facts)
 
 
 def list_datasets() -> dict[str, DatasetInfo]:
@@ -191,12 +193,12 @@ for _name, _about, _source, _read in (
     ("digits", "1,797 handwritten digits bundled with scikit-learn", "", read_digits),
     ("mnist", "70,000 handwritten digits", "mnist", partial(read_tensorflow_set, "mnist")),
 ):
-    _facts = {"classes": 10, "channels": 1, "source": _source, "read": _read}
-    _facts["needs_network"] = bool(_source)
-    register(name=_name, description=_about, size=28, generate=serve_arrays, **_facts)
+    _facts = {"channels": 1, "source": _source, "needs_network": bool(_source), "read": _read}
+    register(_name, _about, 10, size=28, generate=serve_arrays, **_facts)
     register(
-        name=f"top_left_{_name}",
-        description=f"{_about}: one digit in the top-left quadrant, three distractors",
+        f"top_left_{_name}",
+        f"{_about}: one digit in the top-left quadrant, three distractors",
+        10,
         size=56,
         generate=top_left,
         tiles_per_side=2,
@@ -207,52 +209,50 @@ for _name, _about, _source, _read in (
         ("cluttered", "a much larger", CLUTTERED),
     ):
         register(
-            name=f"{_prefix}_{_name}",
-            description=f"{_about}: one digit in {_larger} image, with patches of other digits",
+            f"{_prefix}_{_name}",
+            f"{_about}: one digit in {_larger} image, with patches of other digits",
+            10,
             size=_proportions.size,
             generate=serve_cluttered,
             options={"distractors": DISTRACTORS},
             **_facts | {"read": partial(read_cluttered, _read, proportions=_proportions)},
         )
-# Color photographs, with the name of the set and of its label feature at tensorflow-datasets.
-for _name, _about, _classes, _source, _label in (
-    (
-        "svhn_cropped",
-        "99,289 house-number digits with parts of their neighbors",
-        10,
-        "svhn_cropped",
-        "label",
-    ),
-    ("cifar10", "60,000 photographs of animals and vehicles", 10, "cifar10", "label"),
-    ("cifar100", "60,000 photographs of 100 classes", 100, "cifar100", "label"),
-    ("cifar20", "cifar100 with its 20 superclasses", 20, "cifar100", "coarse_label"),
-):
+
+
+def _register_in_memory(
+    name: str,
+    description: str,
+    classes: int = 10,
+    source: str = "",
+    label: str = "label",
+    size: int = 32,
+    channels: int = 3,
+) -> None:
+    """Registers a set of small images; `source` and `label` are names at tensorflow-datasets."""
     register(
-        name=_name,
-        description=_about,
-        classes=_classes,
-        size=32,
-        channels=3,
+        name,
+        description,
+        classes,
+        size=size,
+        channels=channels,
         needs_network=True,
-        source=_source,
-        read=partial(read_tensorflow_set, _source, label=_label),
+        source=source or name,
+        read=partial(read_tensorflow_set, source or name, label=label),
         generate=serve_arrays,
     )
-register(
-    name="fashion_mnist",
-    description="70,000 gray images of clothes, shoes and bags",
-    classes=10,
-    size=28,
-    channels=1,
-    needs_network=True,
-    source="fashion_mnist",
-    read=partial(read_tensorflow_set, "fashion_mnist"),
-    generate=serve_arrays,
+
+
+_register_in_memory("svhn_cropped", "99,289 house-number digits with parts of their neighbors")
+_register_in_memory("cifar10", "60,000 photographs of animals and vehicles")
+_register_in_memory("cifar100", "60,000 photographs of 100 classes", 100)
+_register_in_memory("cifar20", "cifar100 with its 20 superclasses", 20, "cifar100", "coarse_label")
+_register_in_memory(
+    "fashion_mnist", "70,000 gray images of clothes, shoes and bags", size=28, channels=1
 )
 register(
-    name="gtsrb",
-    description="German traffic signs: the official folder, or visual_domain_decathlon/gtsrb",
-    classes=43,
+    "gtsrb",
+    "German traffic signs: the official folder, or visual_domain_decathlon/gtsrb",
+    43,
     size=32,
     channels=3,
     needs_network=True,
@@ -262,86 +262,67 @@ register(
     read=read_gtsrb,
     generate=serve_arrays,
 )
-register(
-    name="gtsdb",
-    description="900 street scenes with boxes of German traffic signs: the official folder",
-    classes=43,
+_register_folder(
+    "gtsdb",
+    "900 street scenes with boxes of German traffic signs: the official folder",
+    43,
     size=512,
     channels=3,
-    needs_files=True,
-    folder="gtsdb",
     detection=True,
     cacheable=False,
     options={"keep_aspect_ratio": True, "max_boxes": MAX_BOXES, "superclasses": False},
     read=read_gtsdb,
     generate=serve_scenes,
 )
+_NUMBERS: dict[str, Any] = {
+    "size": None,
+    "sides": {"train": CROP, "test": (None, None)},
+    "channels": 1,
+    "label_classes": LABEL_CLASSES,
+    "cacheable": False,
+    "generate": serve_images,
+    "generate_batches": serve_image_batches,
+}
 register(
-    name="number_photographs",
-    description="Numbers of 1 to 5 bundled digits painted on photographs, in the form of SVHN",
-    classes=NO_DIGIT + 1,
-    size=None,
-    sides={"train": CROP, "test": (None, None)},
-    channels=1,
-    label_classes=LABEL_CLASSES,
-    cacheable=False,
+    "number_photographs",
+    "Numbers of 1 to 5 bundled digits painted on photographs, in the form of SVHN",
+    NO_DIGIT + 1,
     options={"test_size": TEST_SIZE, "whole": None, "sizes": "mixed", "batching": "bucketed"},
     read=read_number_photographs,
-    generate=serve_images,
-    generate_batches=serve_image_batches,
+    **_NUMBERS,
 )
-register(
-    name="svhn_numbers",
-    description="248,823 photographs of house numbers with 1 to 5 digits: the folders of SVHN",
-    classes=NO_DIGIT + 1,
-    size=None,
-    sides={"train": CROP, "test": (None, None)},
-    channels=1,
-    needs_files=True,
-    folder="svhn_numbers",
-    label_classes=LABEL_CLASSES,
-    cacheable=False,
-    options={
-        "extra": True,
-        "sides": SIDES,
-        "crop": CROP,
-        "whole": None,
-        "smallest": None,
-        "largest": None,
-        "validation": 0,
-        "batching": "bucketed",
-    },
+_register_folder(
+    "svhn_numbers",
+    "248,823 photographs of house numbers with 1 to 5 digits: the folders of SVHN",
+    NO_DIGIT + 1,
+    options={"extra": True, "sides": SIDES, "crop": CROP, "whole": None, "smallest": None}
+    | {"largest": None, "validation": 0, "batching": "bucketed"},
     read=read_svhn_numbers,
-    generate=serve_images,
-    generate_batches=serve_image_batches,
+    **_NUMBERS,
 )
-register(
-    name="pain_archive",
-    description="48,398 aligned faces with pain scores of 0 to 16: UNBC-McMaster Pain Archive",
-    classes=1,
+_register_folder(
+    "pain_archive",
+    "48,398 aligned faces with pain scores of 0 to 16: UNBC-McMaster Pain Archive",
+    1,
     size=48,
     channels=3,
-    needs_files=True,
-    folder="pain_archive",
     label_dtype="float32",
     options={"landmark_noise": 0.01, "test_subjects": None},
     read=read_pain_archive,
     generate=serve_faces,
 )
+# Photographs that are read from disk in every epoch: prepared by tensorflow-datasets, or folders.
+_PHOTOS: dict[str, Any] = {"size": 224, "channels": 3, "generate": serve_stream, "cacheable": False}
 register(
-    name="imagenet2012",
-    description="1,331,167 photographs of 1,000 classes, read from disk in every epoch",
-    classes=1000,
-    size=224,
-    channels=3,
+    "imagenet2012",
+    "1,331,167 photographs of 1,000 classes, read from disk in every epoch",
+    1000,
     needs_files=True,
     source="imagenet2012",
     options={"shuffle_buffer": 10_000},
     read=read_imagenet,
-    generate=serve_stream,
-    cacheable=False,
+    **_PHOTOS,
 )
-# Fine-grained classes, read from disk in every epoch.
 for _name, _about, _classes, _options in (
     ("stanford_dogs", "20,580 photographs of 120 breeds of dogs", 120, {}),
     ("cars196", "16,185 photographs of 196 models of cars", 196, {}),
@@ -353,64 +334,47 @@ for _name, _about, _classes, _options in (
     ),
 ):
     register(
-        name=_name,
-        description=_about,
-        classes=_classes,
-        size=224,
-        channels=3,
+        _name,
+        _about,
+        _classes,
         needs_network=True,
         source=_name,
         options={"shuffle_buffer": SHUFFLE_BUFFER} | _options,
         read=partial(read_tensorflow_stream, _name),
-        generate=serve_stream,
-        cacheable=False,
+        **_PHOTOS,
     )
 for _name, _about, _classes in (
     ("age", "19,370 faces of 8 groups of ages: the folder of Adience", len(AGES)),
     ("gender", "19,370 faces of women and men: the folder of Adience", len(GENDERS)),
 ):
-    register(
-        name=f"adience_{_name}",
-        description=_about,
-        classes=_classes,
-        size=224,
-        channels=3,
-        needs_files=True,
+    _register_folder(
+        f"adience_{_name}",
+        _about,
+        _classes,
         folder="adience",
         options={"fold": 0, "aligned": True},
         read=partial(read_adience, _name),
-        generate=serve_stream,
-        cacheable=False,
+        **_PHOTOS,
     )
-register(
-    name="uec_food100",
-    description="100 Japanese dishes, cropped to their boxes: the folder of UEC Food 100",
-    classes=100,
-    size=224,
-    channels=3,
-    needs_files=True,
-    folder="uec_food100",
+_register_folder(
+    "uec_food100",
+    "100 Japanese dishes, cropped to their boxes: the folder of UEC Food 100",
+    100,
     options={"test_share": 0.2},
     read=read_uec_food,
-    generate=serve_stream,
-    cacheable=False,
+    **_PHOTOS,
 )
-register(
-    name="mit_scenes",
-    description="6,700 photographs of 67 kinds of rooms: the folder of MIT's Indoor Scenes",
-    classes=67,
-    size=224,
-    channels=3,
-    needs_files=True,
-    folder="mit_scenes",
+_register_folder(
+    "mit_scenes",
+    "6,700 photographs of 67 kinds of rooms: the folder of MIT's Indoor Scenes",
+    67,
     read=read_mit_scenes,
-    generate=serve_stream,
-    cacheable=False,
+    **_PHOTOS,
 )
 register(
-    name="digit_sequences",
-    description="Classification of the bundled digits, read row by row",
-    classes=10,
+    "digit_sequences",
+    "Classification of the bundled digits, read row by row",
+    10,
     size=28,
     channels=28,
     kind="sequences",
@@ -418,9 +382,9 @@ register(
     generate=serve_arrays,
 )
 register(
-    name="digit_forecast",
-    description="Forecast of the next row of the bundled digits at 8x8",
-    classes=8,
+    "digit_forecast",
+    "Forecast of the next row of the bundled digits at 8x8",
+    8,
     size=4,
     channels=8,
     kind="sequences",
@@ -428,28 +392,24 @@ register(
     read=read_digit_forecast,
     generate=serve_arrays,
 )
-register(
-    name="mocap",
-    description="Human motion of 8 classes by 62 sensors: CMU's database, .amc or CSV files",
-    classes=8,
+_register_folder(
+    "mocap",
+    "Human motion of 8 classes by 62 sensors: CMU's database, .amc or CSV files",
+    8,
     size=128,
     channels=62,
     kind="sequences",
-    needs_files=True,
-    folder="mocap",
     options={"fit": "resample", "test_share": 0.2, "classes": 8, "sensors": 62},
     read=read_mocap,
     generate=serve_arrays,
 )
-register(
-    name="flights",
-    description="Flights second by second, to forecast their fuel flow: NASA DASHlink, CSV files",
-    classes=1,
+_register_folder(
+    "flights",
+    "Flights second by second, to forecast their fuel flow: NASA DASHlink, CSV files",
+    1,
     size=60,
     channels=None,
     kind="sequences",
-    needs_files=True,
-    folder="flights",
     label_dtype="float32",
     options={"target": TARGET, "columns": None, "horizon": 1, "test_share": 0.2},
     read=read_flights,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_attention.datasets.folders import line_error
 from keras_attention.datasets.pipelines import index_order
 
 # Line number in the file, and the cells.
@@ -80,12 +81,9 @@ def pad(sequence: np.ndarray, steps: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Windows:
-    """Overlapping windows of records, which are sliced on access to save memory.
+    """Overlapping windows of `size` rows, which are sliced on access to save memory.
 
-    Attributes:
-        rows: Float32 `(rows, features)`, the concatenated records.
-        starts: Int64 `(N,)`, index of the first row of each window.
-        size: Number of rows of a window.
+    `rows` `(rows, features)` are the concatenated records, `starts` the first rows of the windows.
     """
 
     rows: np.ndarray
@@ -126,18 +124,7 @@ def serve_windows(
     shuffle: bool = False,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Builds a pipeline over windows.
-
-    Args:
-        windows: The windows.
-        labels: `(N, ...)`.
-        seed: Seed of the order.
-        shuffle: If True, reshuffle the examples in every epoch.
-        augment: Ignored: this pipeline draws nothing at random.
-
-    Returns:
-        A data set of `(window, label)` with float32 windows `(size, features)`.
-    """
+    """Builds a pipeline over windows; `augment` is ignored, as nothing is drawn at random."""
     size, units = windows.size, windows.rows.shape[1]
     rows, starts, targets = map(tf.constant, (windows.rows, windows.starts, labels))
 
@@ -150,12 +137,7 @@ def serve_windows(
 
 @dataclass(frozen=True)
 class Table:
-    """Table of numbers.
-
-    Attributes:
-        columns: Unique names; `"1"`, `"2"` and so on if the file has no header.
-        values: Float64 `(rows, columns)`, all finite.
-    """
+    """Finite numbers `(rows, columns)`; without a header, columns are named `"1"`, `"2"`, ..."""
 
     columns: tuple[str, ...]
     values: np.ndarray
@@ -164,15 +146,8 @@ class Table:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     r"""Reads a CSV file of numbers with an optional header.
 
-    Args:
-        path: Path of the file, in UTF-8. Empty lines are skipped. The first line is a header if
-            none of its cells is a number.
-        columns: Names of the columns to read, in this order; None reads all. Other columns are not
-            parsed.
-
-    Raises:
-        ValueError: If the file is empty, lines have different lengths, column names are missing or
-            repeated, or cells are not finite numbers.
+    The file is in UTF-8. Empty lines are skipped. The first line is a header if none of its cells
+    is a number. Only `columns` are parsed, in this order; None parses all.
 
     Example:
     >>> import tempfile
@@ -191,16 +166,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     if not rows:
         raise ValueError(f"Expected rows of numbers in {str(path)!r}. Received: a header only")
     wanted = tuple(names if columns is None else columns)
-    indices = _column_indices(path, names, wanted)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ValueError(
+            f"Expected the columns {', '.join(wanted)} in {str(path)!r}, which has "
+            f"{', '.join(names)}. Received: no column {', '.join(missing)}"
+        )
+    indices = [names.index(name) for name in wanted]
     return Table(wanted, np.array([_numbers(path, row, width, indices) for row in rows]))
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Reads the non-empty lines of a CSV file as text.
-
-    Raises:
-        ValueError: If the file is not text or has no lines.
-    """
+    """Reads the non-empty lines of a CSV file as text."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -212,30 +189,15 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _column_indices(path: Path, names: list[str], wanted: Sequence[str]) -> list[int]:
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise ValueError(
-            f"Expected the columns {', '.join(wanted)} in {str(path)!r}, which has "
-            f"{', '.join(names)}. Received: no column {', '.join(missing)}"
-        )
-    return [names.index(name) for name in wanted]
-
-
 def _numbers(path: Path, row: Row, width: int, indices: list[int]) -> list[float]:
     line, cells = row
     if len(cells) != width:
-        raise ValueError(
-            f"Expected {width} cells in line {line} of {str(path)!r}. Received: {len(cells)} cells"
-        )
+        raise line_error(path, line, f"{width} cells", f"{len(cells)} cells")
     return parse_finite(path, line, [cells[index] for index in indices])
 
 
 def parse_finite(path: Path, line: int, words: Sequence[str]) -> list[float]:
     """Parses the words of a line as numbers.
-
-    Raises:
-        ValueError: If a word is not a finite number; names the file and the line.
 
     Example:
     >>> parse_finite(Path("walk.amc"), 4, ["2", "-1e3"])
@@ -248,9 +210,7 @@ def parse_finite(path: Path, line: int, words: Sequence[str]) -> list[float]:
     # Python accepts underscores in numbers; the file format does not.
     if all(map(math.isfinite, numbers)) and not any("_" in word for word in words):
         return numbers
-    raise ValueError(
-        f"Expected finite numbers in line {line} of {str(path)!r}. Received: {', '.join(words)}"
-    )
+    raise line_error(path, line, "finite numbers", ", ".join(words))
 
 
 def _is_number(cell: str) -> bool:

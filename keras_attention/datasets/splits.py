@@ -7,11 +7,7 @@ import numpy as np
 from keras_attention.utils.validation import is_integer
 
 TEST_SHARE = 0.2
-
-
 SPLIT_SEED = 0
-
-
 # Chitta, Targeted Kernel Networks (2018), section 4.1: 7 of 25 subjects, about 30 % of the frames.
 TEST_SUBJECTS, SUBJECTS = 7, 25
 SUBJECT_TEST_SHARE = 0.3
@@ -19,15 +15,10 @@ DRAWS = 1000
 
 
 def choose_subjects(subjects: np.ndarray, wanted: Iterable[str] | None = None) -> list[str]:
-    """Chooses the test subjects deterministically, so that no person is in both splits.
+    """Chooses the test subjects, given the subject of each frame: `wanted`, if it is not None.
 
-    Args:
-        subjects: Name of the subject of each frame.
-        wanted: Names of the test subjects. None draws 7 of 25 subjects 1,000 times and keeps the
-            draw whose share of the frames is closest to 30 %.
-
-    Raises:
-        ValueError: If a name is unknown, or no subject is left for training.
+    Otherwise 7 of 25 subjects are drawn 1,000 times, always the same; the draw whose share of the
+    frames is closest to 30 % is kept.
 
     Example:
     >>> choose_subjects(np.repeat(["ann", "ben", "cleo", "dan"], [50, 30, 10, 10]))
@@ -55,11 +46,13 @@ def choose_subjects(subjects: np.ndarray, wanted: Iterable[str] | None = None) -
     return sorted(names[best].tolist())
 
 
+def held_out_count(test_share: float, count: int) -> int:
+    """Returns a number of test examples: at least one, and at least one less than all."""
+    return min(max(1, round(test_share * count)), count - 1)
+
+
 def draw_examples(chosen: np.ndarray, train_size: int) -> np.ndarray:
     """Draws a deterministic random subset of indices and keeps their order.
-
-    Raises:
-        ValueError: If `train_size` exceeds their number.
 
     Example:
     >>> len(draw_examples(np.arange(10), 4))
@@ -77,15 +70,7 @@ def draw_examples(chosen: np.ndarray, train_size: int) -> np.ndarray:
 def stratified_split(labels: np.ndarray, train_size: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Splits indices into training and test indices with equal class proportions.
 
-    Args:
-        labels: Shape `(N,)`.
-        train_size: Number of training examples; None uses 80 %.
-
-    Returns:
-        Training indices and test indices.
-
-    Raises:
-        ValueError: For a `train_size` that leaves a class out of either part.
+    `train_size` is the number of training examples; None uses 80 %.
     """
     from sklearn.model_selection import train_test_split
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from keras_attention.datasets.folders import check_inside, require_folder
 from keras_attention.datasets.image_files import check_files_exist, png_size, read_gray
-from keras_attention.datasets.pipelines import BATCHING, index_order
+from keras_attention.datasets.pipelines import BATCHING, epoch_seeds, index_order
 from keras_attention.datasets.splits import SPLIT_SEED, draw_examples
 from keras_attention.utils.validation import boolean, is_integer, one_of, positive_integers
 
@@ -93,14 +93,23 @@ def read_svhn_numbers(
             tf.errors.InvalidArgumentError during iteration.
     """
     whole = split == "test" if whole is None else boolean("whole", whole)
-    sides, crop = _checked_crop(sides, crop)
+    sides = positive_integers("sides", sides, 2)
+    if crop is not None:
+        rows, columns = positive_integers("crop", crop, 2)
+        if not (rows <= sides[0] and columns <= sides[1]):
+            raise ValueError(
+                f"`crop` must fit into `sides`, {sides[0]} rows and {sides[1]} columns. "
+                f"Received: crop={crop!r}"
+            )
+        crop = rows, columns
     if smallest is not None:
         smallest = positive_integers("smallest", smallest, 2)
     one_of("batching", batching, BATCHING)
     from_training = ("train", "extra") if boolean("extra", extra) else ("train",)
     parts = from_training if split == "train" or validation else ("test",)
     root = require_folder("svhn_numbers", data_dir, LAYOUT, SOURCE, holds=f"{parts[0]}/{TABLE}")
-    paths, labels = zip(*(shown for part in parts for shown in _shown(root, part)), strict=True)
+    images = (image for part in parts for image in _labeled_images(root, part))
+    paths, labels = zip(*images, strict=True)
     found = NumberImages(paths, np.array(labels, "int64"), sides, crop, batching=batching)
     found = found.subset(_split_indices(len(found), split, train_size, validation))
     if largest is not None:
@@ -108,19 +117,7 @@ def read_svhn_numbers(
     return (found.whole(smallest) if whole else found,)
 
 
-def _checked_crop(sides: object, crop: object) -> tuple[tuple[int, int], tuple[int, int] | None]:
-    rows, columns = positive_integers("sides", sides, 2)
-    if crop is None:
-        return (rows, columns), None
-    cut = positive_integers("crop", crop, 2)
-    if cut[0] <= rows and cut[1] <= columns:
-        return (rows, columns), cut
-    raise ValueError(
-        f"`crop` must fit into `sides`, {rows} rows and {columns} columns. Received: crop={crop!r}"
-    )
-
-
-def _shown(root: Path, part: str) -> list[tuple[Path, list[int]]]:
+def _labeled_images(root: Path, part: str) -> list[tuple[Path, list[int]]]:
     """Lists the images of a split with their labels."""
     folder, table = root / part, root / part / TABLE
     if not table.is_file():
@@ -139,10 +136,8 @@ def _shown(root: Path, part: str) -> list[tuple[Path, list[int]]]:
             f"skipped; the first is in {str(folder / long[0])!r}.",
             stacklevel=4,
         )
-    return [
-        (path, encode_number(numbers[path.name]))
-        for path in _files(folder, [name for name in numbers if name not in set(long)])
-    ]
+    paths = _files(folder, [name for name in numbers if name not in set(long)])
+    return [(path, encode_number(numbers[path.name])) for path in paths]
 
 
 def _files(folder: Path, names: list[str]) -> list[Path]:
@@ -188,16 +183,7 @@ def read_digit_struct(path: Path) -> dict[str, tuple[int, ...]]:
     The group `digitStruct` has two columns of references with one row per image: `name` refers to
     the characters of the file name and `bbox` to a group with the boxes of the digits. In that
     group `label` is a 1x1 number for a single digit, or a column of references to such numbers.
-    Boxes are not read.
-
-    Args:
-        path: Path of the file; the result is cached until the file changes.
-
-    Returns:
-        A dictionary from file names to digits.
-
-    Raises:
-        ValueError: If the file has another format or a label is not a digit; names the file.
+    Boxes are not read. The result is cached until the file changes.
     """
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)
@@ -212,7 +198,7 @@ def _read(path: Path, changed: int, size: int) -> dict[str, tuple[int, ...]]:
             table = _member(file, "digitStruct")
             names, boxes = (_values(_member(table, column)) for column in ("name", "bbox"))
             return {
-                _characters(file[name]): _digits(file, _member(file[box], "label"))
+                "".join(map(chr, _values(file[name]))): _digits(file, _member(file[box], "label"))
                 for name, box in zip(names, boxes, strict=True)
             }
     except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -241,10 +227,6 @@ def _values(dataset: Any) -> np.ndarray:
     return dataset[:, 0]
 
 
-def _characters(codes: Any) -> str:
-    return "".join(map(chr, _values(codes)))
-
-
 def _digits(file: Any, labels: Any) -> tuple[int, ...]:
     values = _values(labels)
     if values.dtype == object:
@@ -257,9 +239,6 @@ def _digits(file: Any, labels: Any) -> tuple[int, ...]:
 def encode_number(digits: Sequence[int]) -> list[int]:
     """Encodes a number as its number of digits minus 1 and five digits, 10 for an absent digit.
 
-    Args:
-        digits: One to five digits from left to right.
-
     Example:
     >>> encode_number([2, 0, 7])
     [2, 2, 0, 7, 10, 10]
@@ -271,13 +250,8 @@ def encode_number(digits: Sequence[int]) -> list[int]:
 class NumberImages:
     """Images of numbers in PNG files, whole or cropped, read in every epoch.
 
-    Attributes:
-        paths: Paths of the PNG files, `(N,)`.
-        labels: Int64, `(N, 6)`, as returned by `encode_number`.
-        sides: Height and width that images are resized to before cropping.
-        crop: Height and width of the crops; None disables cropping.
-        sizes: Height and width of every whole image, `(N, 2)`; None for crops.
-        batching: Batching of whole images, `"bucketed"` or `"ragged"`.
+    `labels` are `(N, 6)`, as returned by `encode_number`. `sizes` are height and width of every
+    whole image, `(N, 2)`, or None for crops.
     """
 
     paths: tuple[Path, ...]
@@ -317,8 +291,7 @@ class NumberImages:
                 lambda index: (_in_size(paths[index], sizes[index]), labels[index]),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
-        draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-        return tf.data.Dataset.zip(order, draws).map(
+        return tf.data.Dataset.zip(order, epoch_seeds(seed)).map(
             lambda index, draw: (self._crop(paths[index], draw, augment), labels[index]),
             num_parallel_calls=tf.data.AUTOTUNE,
         )

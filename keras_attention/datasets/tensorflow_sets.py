@@ -21,19 +21,17 @@ from keras_attention.utils.validation import boolean, is_integer, positive_integ
 _HOST = "storage.googleapis.com"
 Found = TypeVar("Found")
 SHUFFLE_BUFFER = 4_000
+IMAGENET_SOURCE = "https://image-net.org/download-images"
+IMAGENET_SPLITS = {"train": "train", "test": "validation"}
+IMAGENET_ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "test": "ILSVRC2012_img_val.tar"}
 
 
 @dataclass(frozen=True)
 class Stream:
     """Images that tensorflow-datasets has prepared on disk, read in every epoch.
 
-    Attributes:
-        builder: Builder of tensorflow-datasets; its examples have an `image`, a `label` and, for
-            `crop`, a `bbox`.
-        split: Split at tensorflow-datasets, such as `"train[:5000]"`.
-        size: Side of the square crops in pixels.
-        shuffle_buffer: Number of encoded images in the shuffle buffer.
-        crop: If True, crop images to their bounding boxes first.
+    The examples of `builder` have an `image`, a `label` and, for `crop`, a `bbox`. `split` is its
+    name at tensorflow-datasets, such as `"train[:5000]"`. `size` is the side of square crops.
     """
 
     builder: Any
@@ -46,11 +44,7 @@ class Stream:
         return int(self.builder.info.splits[self.split].num_examples)
 
     def examples(self, seed: int, shuffle: bool) -> tf.data.Dataset:
-        """Returns a data set of `(encoded_image, label)`.
-
-        With `crop` it is `((encoded_image, box), label)`. With `shuffle` both the files and the
-        examples are shuffled.
-        """
+        """Returns `(encoded_image, label)`, or `((encoded_image, box), label)` with `crop`."""
         import tensorflow_datasets as tfds
 
         # Decoding other features, such as the masks of birds, would take longer than all the rest.
@@ -76,11 +70,7 @@ class Stream:
         return cut_to_box(pixels, box) if self.crop else pixels
 
     def first_examples(self, train_size: int | None) -> "Stream":
-        """Keeps only the first `train_size` images; None keeps all.
-
-        Raises:
-            ValueError: If `train_size` exceeds their number.
-        """
+        """Keeps only the first `train_size` images; None keeps all."""
         if train_size is None:
             return self
         if is_integer(train_size) and 1 <= train_size <= len(self):
@@ -100,29 +90,22 @@ def read_tensorflow_set(
     splits: Mapping[str, str] | None = None,
     label: str = "label",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one split of a set of images that fits into memory.
+    """Reads one split of a set of images that fits into memory, uint8 or floats if resized.
 
-    Args:
-        name: Name at tensorflow-datasets.
-        split: `"train"` or `"test"`.
-        size: Side of the images in pixels after bilinear resizing. None keeps the original size,
-            which must be the same for all images.
-        train_size: Number of training images, drawn with equal class proportions; None uses all.
-            The test split stays as published.
-        data_dir: Folder of tensorflow-datasets; None uses the environment variable `TFDS_DATA_DIR`
-            or the default folder.
-        splits: Names of the splits at tensorflow-datasets, where they differ.
-        label: Name of the label feature.
-
-    Returns:
-        Images `(N, H, W, channels)`, uint8 or, if resized, floats in `[0, 1]`; int64 labels.
-
-    Raises:
-        ConnectionError: If the set is not on this machine and cannot be downloaded.
-        ValueError: If `train_size` leaves a class out.
+    Other arguments than those of `load`: `name` and `label` are names of the set and its label
+    feature at tensorflow-datasets, and `splits` those of splits that differ. A `size` of None keeps
+    the original size, which must be the same for all images.
     """
-    folder = os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
-    images, labels = _load(name, (splits or {}).get(split, split), size, folder, label)
+    import tensorflow_datasets as tfds
+
+    published_split = (splits or {}).get(split, split)
+
+    def read(download: bool) -> tuple[np.ndarray, np.ndarray]:
+        folder = _tensorflow_folder(data_dir)
+        found: Any = tfds.load(name, split=published_split, data_dir=folder, download=download)
+        return _arrays(found, size, label)
+
+    images, labels = load_or_download(name, read)
     if split == "train" and train_size is not None:
         chosen, _ = stratified_split(labels, train_size)
         images, labels = images[chosen], labels[chosen]
@@ -131,29 +114,15 @@ def read_tensorflow_set(
     return images, labels.astype("int64")
 
 
-def _load(
-    name: str, split: str, size: int | None, folder: str | None, label: str
-) -> tuple[np.ndarray, np.ndarray]:
-    import tensorflow_datasets as tfds
-
-    load: Any = tfds.load
-    arguments = {"split": split, "data_dir": folder}
-    return load_or_download(
-        name,
-        lambda download: _arrays(load(name, download=download, **arguments), size, label),
-    )
+def _tensorflow_folder(data_dir: str | os.PathLike[str] | None) -> str | None:
+    return os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
 
 
 def load_or_download(name: str, get: Callable[[bool], Found]) -> Found:
     """Loads a data set from this machine, or downloads it.
 
-    Args:
-        name: Name of the data set, for the error message.
-        get: Function of a flag that allows downloading. Without it, the function raises
-            AssertionError or FileNotFoundError if the data set is not on this machine.
-
-    Raises:
-        ConnectionError: If it cannot be downloaded; raised at once if there is no network.
+    `get` is a function of a flag that allows downloading. Without it, the function raises
+    AssertionError or FileNotFoundError if the data set is not on this machine.
     """
     import tensorflow_datasets as tfds
 
@@ -176,17 +145,14 @@ def _arrays(
 ) -> tuple[np.ndarray, np.ndarray]:
     dataset = dataset.map(lambda example: (example["image"], example[label]))
     if None in dataset.element_spec[0].shape:  # images of different sizes
-        dataset = dataset.map(
-            lambda image, number: (_as_square(image, size), number),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+
+        def to_square(image: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            resized = tf.image.resize(image, (size, size), antialias=True)
+            return tf.cast(tf.round(resized), tf.uint8), target
+
+        dataset = dataset.map(to_square, num_parallel_calls=tf.data.AUTOTUNE)
     images, labels = zip(*dataset.batch(1024).as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)
-
-
-def _as_square(image: tf.Tensor, size: int | None) -> tf.Tensor:
-    resized = tf.image.resize(image, (size, size), antialias=True)
-    return tf.cast(tf.round(resized), tf.uint8)
 
 
 def _require_network() -> None:
@@ -230,7 +196,7 @@ def read_tensorflow_stream(
     """
     cut = boolean("crop", crop)
     buffer = positive_integer("shuffle_buffer", shuffle_buffer)
-    folder = os.environ.get("TFDS_DATA_DIR") if data_dir is None else os.fspath(data_dir)
+    folder = _tensorflow_folder(data_dir)
     builder = load_or_download(name, partial(_prepared_builder, name, split, folder))
     if cut and "bbox" not in builder.info.features:
         raise ValueError(
@@ -250,3 +216,59 @@ def _prepared_builder(name: str, split: str, folder: str | None, download: bool)
     if split in builder.info.splits:
         return builder
     raise FileNotFoundError(f"{name!r} has no split {split!r} in {builder.data_dir!r}")
+
+
+def read_imagenet(
+    split: str,
+    size: int = 224,
+    train_size: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    shuffle_buffer: int = 10_000,
+) -> tuple[Stream]:
+    """Prepares one split of ImageNet; images are read from disk in every epoch.
+
+    Reference: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge (2015).
+
+    Args:
+        split: `"train"` (1,281,167 images) or `"test"`, which is the published validation split
+            (50,000 images) because the labels of the test split are secret.
+        size: Side of the square crops in pixels.
+        train_size: Number of training images: the first ones on disk, where tensorflow-datasets
+            stores them in a fixed pseudo-random order. They are the same for every seed, and
+            class proportions are only approximately equal. None uses all.
+        data_dir: Folder of tensorflow-datasets; None uses the environment variable
+            `TFDS_DATA_DIR` or the default folder.
+        shuffle_buffer: Number of encoded images in the shuffle buffer. The default needs about
+            1.1 GB of memory at 0.11 MB per image. The files are shuffled too.
+
+    Returns:
+        The input of `serve_stream`.
+
+    Raises:
+        ValueError: If the split has not been prepared, `train_size` exceeds the number of images,
+            or `shuffle_buffer` is not a positive integer.
+    """
+    buffer = positive_integer("shuffle_buffer", shuffle_buffer)
+    builder = _prepared_imagenet(split, data_dir)
+    stream = Stream(builder, IMAGENET_SPLITS[split], size, buffer)
+    return (stream.first_examples(train_size if split == "train" else None),)
+
+
+def _prepared_imagenet(split: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    folder = _tensorflow_folder(data_dir)
+    builder = tfds.builder("imagenet2012", data_dir=folder)
+    if IMAGENET_SPLITS[split] in builder.info.splits:
+        return builder
+    argument = "" if folder is None else f", data_dir={folder!r}"
+    raise ValueError(
+        "`data_dir`, or the environment variable TFDS_DATA_DIR, must name a folder where "
+        f"tensorflow-datasets has prepared the {IMAGENET_SPLITS[split]!r} split of "
+        "'imagenet2012', which is not downloaded automatically. Get "
+        f"{IMAGENET_ARCHIVES[split]} from {IMAGENET_SOURCE}, put it into the folder's "
+        "downloads/manual, and run once: "
+        'python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('imagenet2012'{argument}).download_and_prepare()\". "
+        f"Received: data_dir={folder!r}"
+    )

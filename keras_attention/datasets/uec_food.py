@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attention.datasets.folders import check_inside, require_folder
+from keras_attention.datasets.folders import check_inside, line_error, require_folder
 from keras_attention.datasets.image_files import ImageFiles, check_files_exist
-from keras_attention.datasets.splits import SPLIT_SEED
+from keras_attention.datasets.splits import SPLIT_SEED, held_out_count
 from keras_attention.utils.validation import fraction
 
 CLASSES = 100
@@ -79,19 +79,17 @@ def read_uec_food(
         held_out,
     )
     part = [dish for dish in dishes if (dish.image in tested) == (split == "test")]
-    files = _files(root, part, size)
+    paths = [root / str(dish.label + 1) / f"{dish.image}.jpg" for dish in part]
+    check_files_exist(paths, root, BOXES)
+    part_labels = np.array([dish.label for dish in part], "int64")
+    files = ImageFiles(tuple(paths), part_labels, size, np.array([dish.box for dish in part]))
     return (files.training_subset(train_size) if split == "train" else files,)
 
 
 def draw_test_images(images: np.ndarray, labels: np.ndarray, test_share: float) -> set[int]:
-    """Draws test images of every class deterministically.
+    """Draws test images of every class deterministically, from image and class of each example.
 
-    Args:
-        images: Number of the image of each example, `(N,)`.
-        labels: Class of each example, `(N,)`.
-        test_share: Fraction of the images of each class, rounded; at least one image if there are
-            two. Smaller classes draw first; their images count for larger classes that share
-            them.
+    Smaller classes draw first; their images count for larger classes that share them.
 
     Example:
     >>> len(draw_test_images(np.arange(20), np.repeat([0, 1], 10), 0.2))
@@ -105,7 +103,7 @@ def draw_test_images(images: np.ndarray, labels: np.ndarray, test_share: float) 
     seen: set[int] = set()
     for own in sorted(held.values(), key=lambda own: (len(own), min(own))):
         free = random.permutation(sorted(own - seen)).tolist()
-        wanted = min(max(1, round(test_share * len(own))), len(own) - 1) - len(own & tested)
+        wanted = held_out_count(test_share, len(own)) - len(own & tested)
         tested |= set(free[: max(0, wanted)])
         seen |= own
     return tested
@@ -122,19 +120,6 @@ def _dishes(folder: Path, label: int) -> Iterator[Dish]:
         whole = NUMBERS.fullmatch(line)
         image, *box = map(int, line.split() if whole else "00000")
         if not (box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(
-                f"Expected {LINE}, whole numbers, x1 below x2 and y1 below y2, in line {number} of "
-                f"{str(table)!r}. Received: {line!r}"
-            )
+            expected = f"{LINE}, whole numbers, x1 below x2 and y1 below y2,"
+            raise line_error(table, number, expected, repr(line))
         yield Dish(image, tuple(box), label)
-
-
-def _files(root: Path, dishes: list[Dish], size: int) -> ImageFiles:
-    paths = [root / str(dish.label + 1) / f"{dish.image}.jpg" for dish in dishes]
-    check_files_exist(paths, root, BOXES)
-    return ImageFiles(
-        tuple(paths),
-        np.array([dish.label for dish in dishes], "int64"),
-        size,
-        np.array([dish.box for dish in dishes]),
-    )
