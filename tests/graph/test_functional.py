@@ -39,7 +39,8 @@ def check_names(model, name):
     """The names of model, inputs and weights are kept, and their order."""
     original = model_of(name)
     assert model.name == original.name
-    assert [x.name for x in model.inputs] == [x.name for x in original.inputs]
+    names = [[x._keras_history.operation.name for x in m.inputs] for m in (model, original)]
+    assert names[0] == names[1]
     assert [w.name for w in model.weights] == [w.name for w in original.weights]
 
 
@@ -75,7 +76,8 @@ def test_attention_that_starts_as_an_identity(name):
     assert any("attention" in weight.path for weight in new_model.weights)
 
 
-@every_image_model
+# ConvNeXtTiny has strided and grouped convolutions only.
+@pytest.mark.parametrize("name", [*WITH_IMAGES, *slow_networks[:2]])
 def test_windows_that_pass_everything(name):
     new_model = ka.surgery.to_targeted(model_of(name), roi="full")
     targets = [x for x in new_model._flatten_layers() if isinstance(x, ka.layers.TargetLayer)]
