@@ -17,12 +17,7 @@ HOST_DEVICES = "xla_force_host_platform_device_count"
 
 
 def device_count() -> int:
-    """Returns how many devices can train together: GPUs or TPUs, or else CPU cores.
-
-    Example:
-    >>> device_count() >= 1
-    True
-    """
+    """Returns how many devices can train together: GPUs or TPUs, or else CPU cores."""
     cores = os.cpu_count() or 1
     # JAX must split the CPU before it lists its devices.
     return len(_jax_names(cores)) if BACKEND == "jax" else len(accelerators()) or cores
@@ -135,12 +130,7 @@ def _unsynchronized_layers(model: keras.Model) -> list[Any]:
 
 
 def replicas() -> int:
-    """Returns the number of replicas in sync; the losses of each are divided by it.
-
-    Example:
-    >>> replicas()
-    1
-    """
+    """Returns the number of replicas in sync; the losses of each are divided by it."""
     if BACKEND != "tensorflow":
         return 1
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
@@ -150,10 +140,6 @@ def supports_layer_metrics() -> bool:
     """Returns True if `fit` reports metrics that layers update while they are called.
 
     The training step of Keras's JAX trainer passes only the weights to layers.
-
-    Example:
-    >>> supports_layer_metrics() == (BACKEND == "tensorflow")
-    True
     """
     return BACKEND == "tensorflow"
 
@@ -162,11 +148,6 @@ def fit_iterates_twice(model: keras.Model) -> bool:
     """Returns True if `fit` iterates over the data once before training, to build metrics.
 
     A shuffled dataset has another order in its second iteration.
-
-    Example:
-    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    >>> fit_iterates_twice(model) == (BACKEND != "tensorflow")
-    True
     """
     if BACKEND != "tensorflow":
         return True
@@ -175,12 +156,7 @@ def fit_iterates_twice(model: keras.Model) -> bool:
 
 
 def accelerators() -> list[str]:
-    """Returns the names of GPUs and TPUs; an empty list on backends other than TensorFlow and JAX.
-
-    Example:
-    >>> isinstance(accelerators(), list)
-    True
-    """
+    """Returns the names of GPUs and TPUs, with TensorFlow and JAX."""
     if BACKEND == "tensorflow":
         devices = tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU")
         return [_kind_of(device) for device in devices]
