@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import keras_attention as ka
-from keras_attention.export.litert import run_litert
+from keras_attention.export.litert import LiteRTFile
 
 QUANTIZED_LAYERS = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
 EPOCHS, BATCH, RANGES = 5, 50, 200
@@ -87,7 +87,7 @@ def litert_int8(
         path = ka.export.export_litert(
             model, Path(folder) / "int8.tflite", quantize="int8", inputs=ranges
         )
-        return run_litert(path, [images])[0], [file.stat().st_size for file in (plain, path)]
+        return LiteRTFile(path)([images])[0], [file.stat().st_size for file in (plain, path)]
 
 
 def variable_bytes(model: keras.Model) -> int:

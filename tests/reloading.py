@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def outputs_here(path, calls, folder):
-    """Replaces `export.verification.outputs_in_new_process`."""
+    """Replaces `export.saved_model.outputs_in_new_process`."""
     served = tf.saved_model.load(path)
     return {
         endpoint: [tensor.numpy() for tensor in tf.nest.flatten(getattr(served, endpoint)(inputs))]

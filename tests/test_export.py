@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.export import saved_model, verification
+from keras_attention.export import saved_model
 from keras_attention.ops.roi_grouping import ConvolutionCost
 
 # Groups cost nothing: every saved pixel counts.
@@ -115,7 +115,7 @@ def test_nan_outputs_raise(model, tmp_path, monkeypatch):
 
 
 def test_error_of_the_new_process(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(verification, "_SERVING_PROGRAM", "raise SystemExit('no TensorFlow here')")
+    monkeypatch.setattr(saved_model, "_SERVING_PROGRAM", "raise SystemExit('no TensorFlow here')")
     with pytest.raises(RuntimeError, match="does not load: no TensorFlow here"):
         ka.export.export_saved_model(model, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,6 @@
 """Configuration of a training run, from options of the command line and files."""
 
 import ast
-import json
-import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,45 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from keras_attention import applications, backend, datasets
-from keras_attention.cli.parser import (
-    ALL_DEVICES,
-    LEARNING_RATES,
-    MOMENTUM,
-    MULTI_OUTPUT_LEARNING_RATE,
-    OPTIMIZERS,
-    SCHEDULES,
-    TRAIN_DEFAULTS,
-)
-from keras_attention.utils.validation import (
-    did_you_mean,
-    fraction,
-    is_integer,
-    non_negative_number,
-    one_of,
-    positive_integer,
-    seed_number,
-)
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-CONFIG_FILE = "config.json"
+from keras_attention.cli import parser
+from keras_attention.utils import validation
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Arguments of `datasets.load`.
-
-    Attributes:
-        data: Name of the data set.
-        size: Image side in pixels, or steps of a sequence; None if images have different sizes.
-        train_size: Number of training examples, None for all.
-        seed: Seed of the weights, the order of examples and random augmentation.
-        data_dir: Folder of the data set, None for the default.
-        data_options: Further options of the data set.
-    """
+    """Arguments of `datasets.load`; the size is None if images have different sizes."""
 
     data: str
     size: int | None = None
@@ -62,17 +28,8 @@ class DataConfig:
 class RunConfig(DataConfig):
     """Everything that determines the result of a training run.
 
-    Attributes:
-        model: Name of the model.
-        epochs: Number of epochs.
-        batch_size: Examples in a training step.
-        learning_rate: Initial learning rate.
-        optimizer: `"sgd"`, `"adam"`, `"adamw"` or `"rmsprop"`.
-        momentum: Momentum of SGD, None for other optimizers.
-        schedule: `"steps"`, `"cosine"` or `"constant"`.
-        model_options: Further arguments of the model's builder.
-        devices: Number of devices that share each batch.
-        backend: Keras backend.
+    The fields are options of `keras-attention train`, which describes them with `--help`. The
+    momentum is None for other optimizers than SGD.
     """
 
     model: str
@@ -80,7 +37,7 @@ class RunConfig(DataConfig):
     batch_size: int
     learning_rate: float
     optimizer: str = "sgd"
-    momentum: float | None = MOMENTUM
+    momentum: float | None = parser.MOMENTUM
     schedule: str = "steps"
     model_options: dict[str, Any] = field(default_factory=dict)
     devices: int = 1
@@ -99,13 +56,7 @@ DEPENDENT_KEYS = {
 
 
 def requested_config(options: Namespace) -> dict[str, Any]:
-    """Collects the configuration keys of the command line and of the `--config` file.
-
-    Options of the command line take precedence over the file.
-
-    Raises:
-        ValueError: If the file cannot be read or has unknown keys, or an option is malformed.
-    """
+    """Collects the options of the command line, which take precedence, and the `--config` file."""
     values = {name: getattr(options, name, None) for name in CONFIG_KEYS}
     values |= {name: parse_options(name, getattr(options, name)) for name in OPTION_FLAGS}
     requested = {name: value for name, value in values.items() if value not in (None, {})}
@@ -122,12 +73,7 @@ def requested_config(options: Namespace) -> dict[str, Any]:
 
 
 def parse_options(kind: str, texts: list[str] | None) -> dict[str, Any]:
-    """Parses `OPTION=VALUE` texts; a value that is not a Python literal is a string.
-
-    Example:
-    >>> parse_options("model_options", ["beta=4", "window=gaussian"])
-    {'beta': 4, 'window': 'gaussian'}
-    """
+    """Parses `OPTION=VALUE` texts; a value that is not a Python literal is a string."""
     values = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
@@ -145,15 +91,14 @@ def parse_options(kind: str, texts: list[str] | None) -> dict[str, Any]:
 
 def _read_config_file(path: Path) -> dict[str, Any]:
     """Reads a .toml or .json file, or the config.json of a run folder."""
-    path = path / CONFIG_FILE if path.is_dir() else path
+    path = path / parser.CONFIG_FILE if path.is_dir() else path
     if path.suffix not in (".toml", ".json") or not path.is_file():
         raise ValueError(
             "`--config` must be a .toml or .json file, or a run folder. "
             f"Received: --config={str(path)!r}"
         )
-    text = path.read_text(encoding="utf-8")
     try:
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        content = parser.parse_config_file(path)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"`--config` must be a valid {path.suffix} file. Received: {str(path)!r} ({error})"
@@ -164,19 +109,15 @@ def _read_config_file(path: Path) -> dict[str, Any]:
         if key not in CONFIG_KEYS:
             raise ValueError(
                 f"Keys of a --config file must be among {', '.join(CONFIG_KEYS)}. "
-                f"Received: {key!r} in {str(path)!r}.{did_you_mean(key, CONFIG_KEYS)}"
+                f"Received: {key!r} in {str(path)!r}.{validation.did_you_mean(key, CONFIG_KEYS)}"
             )
     # A null value stands for the default.
     return {key: value for key, value in content.items() if value is not None}
 
 
 def complete_config(requested: dict[str, Any]) -> RunConfig:
-    """Adds default values to the requested ones and validates the configuration of a new run.
-
-    Raises:
-        ValueError: If a name is unknown or a value is invalid.
-    """
-    values = {**TRAIN_DEFAULTS, "backend": backend.BACKEND, **requested}
+    """Adds default values to the requested ones and validates the configuration of a new run."""
+    values = {**parser.TRAIN_DEFAULTS, "backend": backend.BACKEND, **requested}
     if "model" not in values:
         raise ValueError(
             "`train` needs a MODEL, as an argument or in the --config file: one of "
@@ -185,13 +126,13 @@ def complete_config(requested: dict[str, Any]) -> RunConfig:
     info = datasets.find(_string("--data", values["data"]))
     applications.builder(_string("MODEL", values["model"]))
     values.setdefault("size", info.size)
-    one_of("--optimizer", values["optimizer"], OPTIMIZERS)
+    validation.one_of("--optimizer", values["optimizer"], parser.OPTIMIZERS)
     sgd = values["optimizer"] == "sgd"
-    learning_rate = LEARNING_RATES[values["optimizer"]]
+    learning_rate = parser.LEARNING_RATES[values["optimizer"]]
     if sgd and info.label_classes:
-        learning_rate = MULTI_OUTPUT_LEARNING_RATE
+        learning_rate = parser.MULTI_OUTPUT_LEARNING_RATE
     values.setdefault("learning_rate", learning_rate)
-    values.setdefault("momentum", MOMENTUM if sgd else None)
+    values.setdefault("momentum", parser.MOMENTUM if sgd else None)
     validate_values(values)
     values["devices"] = _device_count(values["devices"], values["batch_size"])
     require_backend(values["backend"])
@@ -199,24 +140,20 @@ def complete_config(requested: dict[str, Any]) -> RunConfig:
 
 
 def validate_values(values: dict[str, Any]) -> None:
-    """Validates the numbers, tables and strings of a configuration.
-
-    Raises:
-        ValueError: If a value is invalid.
-    """
-    if not (is_integer(values["epochs"]) and values["epochs"] >= 0):
+    """Validates the numbers, tables and strings of a configuration."""
+    if not (validation.is_integer(values["epochs"]) and values["epochs"] >= 0):
         raise ValueError(
             "`--epochs` must be a positive integer, or 0 to save the untrained model. "
             f"Received: --epochs={values['epochs']!r}"
         )
-    positive_integer("--batch-size", values["batch_size"])
+    validation.positive_integer("--batch-size", values["batch_size"])
     if values["size"] is not None:
-        positive_integer("--size", values["size"])
-    non_negative_number("--learning-rate", values["learning_rate"])
-    seed_number("--seed", values["seed"])
-    one_of("--schedule", values["schedule"], SCHEDULES)
+        validation.positive_integer("--size", values["size"])
+    validation.non_negative_number("--learning-rate", values["learning_rate"])
+    validation.seed_number("--seed", values["seed"])
+    validation.one_of("--schedule", values["schedule"], parser.SCHEDULES)
     if values["optimizer"] == "sgd":
-        fraction("--momentum", values["momentum"])
+        validation.fraction("--momentum", values["momentum"])
     elif values["momentum"] is not None:
         raise ValueError(
             "`--momentum` requires --optimizer sgd. "
@@ -239,21 +176,16 @@ def _string(name: str, value: Any) -> str:
 
 
 def _device_count(devices: Any, batch_size: int) -> int:
-    """Validates `--devices` and sets up as many logical CPU devices if there are no others.
-
-    Example:
-    >>> _device_count(1, batch_size=50)
-    1
-    """
-    if is_integer(devices) and devices == 1:
+    """Validates `--devices` and sets up as many logical CPU devices if there are no others."""
+    if validation.is_integer(devices) and devices == 1:
         return 1
     available = backend.device_count()
-    count = available if devices == ALL_DEVICES else devices
-    if not (is_integer(count) and 1 <= count <= available):
+    count = available if devices == parser.ALL_DEVICES else devices
+    if not (validation.is_integer(count) and 1 <= count <= available):
         kind = "GPUs or TPUs" if backend.accelerators() else "CPU cores"
         raise ValueError(
-            f"`--devices` must be {ALL_DEVICES}, or from 1 to {available}, the number of {kind} "
-            f"available to {backend.BACKEND}. Received: --devices={devices}"
+            f"`--devices` must be {parser.ALL_DEVICES}, or from 1 to {available}, the number of "
+            f"{kind} available to {backend.BACKEND}. Received: --devices={devices}"
         )
     if batch_size % count:
         raise ValueError(

@@ -82,11 +82,7 @@ def load_test(config: DataConfig, batch_size: int | None = None) -> Any:
 
 
 def images_to_plot(config: DataConfig, indices: Sequence[int] | None) -> np.ndarray:
-    """Loads test images by index, or the first ones; of photographs, some of medium size.
-
-    Raises:
-        ValueError: If an index is out of range, or the images have different sizes.
-    """
+    """Loads test images by index, or the first ones; of photographs, some of medium size."""
     if indices is None:
         test = load_test(config)
         if datasets.find(config.data).label_classes:
@@ -106,12 +102,7 @@ def images_to_plot(config: DataConfig, indices: Sequence[int] | None) -> np.ndar
 
 
 def data_config(options: Namespace) -> DataConfig:
-    """Combines the data configuration of a run with the options that replace parts of it.
-
-    Raises:
-        ValueError: If neither a run nor `--data` specifies the data, or the data set is for object
-            detection.
-    """
+    """Combines the data configuration of a run with the options that replace parts of it."""
     values = _config_of_run(options)
     if options.data is not None:
         info = datasets.find(options.data)

@@ -1,11 +1,7 @@
-"""Entry point of the command line.
-
-Errors that the user can fix are printed as one line, with exit code 2.
-"""
+"""Entry point of the command line."""
 
 import contextlib
 import importlib
-import json
 import os
 import sys
 from argparse import Namespace
@@ -13,12 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_attention.cli.parser import BACKENDS, PROGRAM, command_parser
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from keras_attention.cli.parser import BACKENDS, PROGRAM, command_parser, parse_config_file
 
 if TYPE_CHECKING:
     from keras_attention.cli.commands import CommandResult
@@ -34,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Arguments after the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 if `doctor` finds a problem; 2 after an error that the user can fix;
-        130 after Ctrl-C; 143 after SIGTERM during training.
+        The exit code: 0; 1 if `doctor` finds a problem; 2 after an error that the user can fix,
+        which is printed as one line; 130 after Ctrl-C; 143 after SIGTERM during training.
     """
     options = command_parser().parse_args(arguments)
     try:
@@ -47,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         message = _one_line(interruption, default="interrupted")
         print(f"\n{PROGRAM}: {message}", file=sys.stderr)
-        return getattr(interruption, "code", INTERRUPTED)
+        # SIGTERM during training is the cause of the interruption and has its own exit code.
+        return getattr(interruption.__cause__, "code", INTERRUPTED)
     return result.exit_code
 
 
@@ -61,12 +53,9 @@ def _run(options: Namespace) -> "CommandResult":
 
 
 def _select_backend(options: Namespace) -> None:
-    """Sets Keras's backend to that of `--backend`, of the resumed run or of the `--config` file.
-
-    Raises:
-        ValueError: If Keras is already imported with another backend.
-    """
-    backend = getattr(options, "backend", None) or _backend_of_run(options)
+    """Sets Keras's backend to that of `--backend`, of the resumed run or of the `--config` file."""
+    path = options.output if getattr(options, "resume", False) else getattr(options, "config", None)
+    backend = getattr(options, "backend", None) or _backend_in_file(path)
     if backend not in BACKENDS:
         return  # not specified, or invalid: reading the configuration reports that
     if "keras" not in sys.modules:
@@ -83,21 +72,11 @@ def _select_backend(options: Namespace) -> None:
         )
 
 
-def _backend_of_run(options: Namespace) -> Any:
-    if getattr(options, "resume", False):
-        return _backend_in_file(options.output)
-    return _backend_in_file(getattr(options, "config", None))
-
-
 def _backend_in_file(path: Path | None) -> Any:
     """Reads the backend from a configuration file or run folder, None if it has none."""
-    if path is None:
-        return None
-    path = path / "config.json" if path.is_dir() else path
     # Errors of the file are reported when the whole configuration is read.
     with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
-        text = path.read_text(encoding="utf-8")
-        return (tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)).get("backend")
+        return None if path is None else parse_config_file(path).get("backend")
     return None
 
 

@@ -12,23 +12,12 @@ TITLES = {"error_percent": "error %", "mse": "MSE", "mae": "MAE"}
 
 
 def evaluate(model: Any, batches: Any, info: DatasetInfo) -> tuple[int, dict[str, float]]:
-    """Computes the test errors of a model.
+    """Returns the number of examples, and the test errors of a model by name.
 
     For classes: the percentage of examples whose most probable class is wrong. For numbers with
     several digits: the percentage of examples with a wrong length or a wrong digit (equation 9 of
     Almahairi et al., Dynamic Capacity Networks, 2016). For regression: the mean squared error and
     the mean absolute error.
-
-    Args:
-        model: A trained model, or an object with its `predict` methods and `outputs`.
-        batches: Data set of `(examples, labels)` batches.
-        info: Description of the data set.
-
-    Returns:
-        The number of examples, and the errors by name.
-
-    Raises:
-        ValueError: If the model's outputs do not match the labels.
     """
     _validate_outputs(model, info, batches.element_spec[1].shape[1:])
     if info.label_classes:
@@ -69,12 +58,7 @@ def _validate_outputs(model: Any, info: DatasetInfo, label_shape: Any) -> None:
 
 
 def _describe(shapes: list[tuple[int, ...]]) -> str:
-    """Formats output shapes for an error message.
-
-    Example:
-    >>> _describe([(1,)]), _describe([(5,), (11,), (11,)])
-    ('one output of size 1', '3 outputs of sizes 5, 11, 11')
-    """
+    """Formats output shapes, such as "3 outputs of sizes 5, 11, 11", for an error message."""
     sizes = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
     if len(shapes) == 1:
         return f"one output of size {sizes}"

@@ -4,15 +4,24 @@ This module does not import Keras, so that `--help` and errors about options app
 """
 
 import argparse
+import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from keras_attention import __version__
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 PROGRAM = "keras-attention"
 BACKENDS = ("tensorflow", "jax")
 SHELLS = ("bash", "zsh", "tcsh")
 FORMATS = ("saved_model", "onnx", "litert")
+CONFIG_FILE = "config.json"
 # The value of --devices that stands for all devices of the machine.
 ALL_DEVICES = "all"
 
@@ -34,57 +43,47 @@ MOMENTUM = 0.9
 OPTIMIZERS = tuple(LEARNING_RATES)
 SCHEDULES = ("steps", "cosine", "constant")
 
-# Examples shown at the end of each command's help. A test parses all of them.
+# Arguments in the examples at the end of each command's help. A test parses all of them.
 EXAMPLES = {
-    "models": (
-        "keras-attention models",
-        "keras-attention models DN10 TDN10 --json",
-    ),
+    "models": ("", "DN10 TDN10 --json"),
     "train": (
-        "keras-attention train TDN10 --data top_left_digits --size 28 --train-size 300 "
+        "TDN10 --data top_left_digits --size 28 --train-size 300 "
         "--epochs 40 --batch-size 50 --model-option scale_l2=2e-3 --output runs/tdn10",
-        "keras-attention train TDN10 --data top_left_digits --animate",
-        "keras-attention train LSTM4 --data digit_sequences --model-option attention=san "
+        "TDN10 --data top_left_digits --animate",
+        "LSTM4 --data digit_sequences --model-option attention=san "
         "--optimizer adam --schedule cosine",
-        "keras-attention train SVHNCoarse --data number_photographs --model-option width=0.25 "
-        "--output runs/coarse",
-        "keras-attention train --config runs/tdn10 --seed 1 --output runs/tdn10-1",
-        "keras-attention train TKN6 --devices 2 --backend jax",
-        "keras-attention train --resume --output runs/tdn10",
+        "SVHNCoarse --data number_photographs --model-option width=0.25 --output runs/coarse",
+        "--config runs/tdn10 --seed 1 --output runs/tdn10-1",
+        "TKN6 --devices 2 --backend jax",
+        "--resume --output runs/tdn10",
     ),
-    "evaluate": (
-        "keras-attention evaluate runs/tdn10",
-        "keras-attention evaluate model.keras --data digits --size 28 --json",
-    ),
+    "evaluate": ("runs/tdn10", "model.keras --data digits --size 28 --json"),
     "plot": (
-        "keras-attention plot runs/tdn10",
-        "keras-attention plot runs/tdn10 --images 3 14 15 --output attention.pdf",
-        "keras-attention plot runs/student --teacher runs/teacher --layer group1 group2 group3",
+        "runs/tdn10",
+        "runs/tdn10 --images 3 14 15 --output attention.pdf",
+        "runs/student --teacher runs/teacher --layer group1 group2 group3",
     ),
     "export": (
-        "keras-attention export runs/tdn10 --compact",
-        "keras-attention export runs/tdn10 --format onnx --attention --output tdn10.onnx",
-        "keras-attention export runs/tdn10 --format litert --quantize int8",
+        "runs/tdn10 --compact",
+        "runs/tdn10 --format onnx --attention --output tdn10.onnx",
+        "runs/tdn10 --format litert --quantize int8",
     ),
-    "bench": (
-        "keras-attention bench TDN10 DN10 --batch-size 64",
-        "keras-attention bench runs/tdn10 DN10 --batch-size 1 64 --compact --json",
-    ),
-    "doctor": (
-        "keras-attention doctor",
-        "keras-attention doctor --json",
-    ),
+    "bench": ("TDN10 DN10 --batch-size 64", "runs/tdn10 DN10 --batch-size 1 64 --compact --json"),
+    "doctor": ("", "--json"),
 }
-TRAIN_NOTES = (
-    "The defaults are those of Targeted Kernel Networks for MNIST (section 4.2).\n"
-    "A --config file has the keys of a run's config.json, for example\n"
-    '  model = "TDN10"\n'
-    "  epochs = 40\n"
-    "  [model_options]\n"
-    "  scale_l2 = 2e-3\n"
-    "Options take precedence over the file. Where an option names another data set,\n"
-    "model or optimizer than the file, the file's settings for it are ignored."
-)
+NOTES = {
+    "train": (
+        "The defaults are those of Targeted Kernel Networks for MNIST (section 4.2).",
+        "A --config file has the keys of a run's config.json, for example",
+        '  model = "TDN10"',
+        "  epochs = 40",
+        "  [model_options]",
+        "  scale_l2 = 2e-3",
+        "Options take precedence over the file. Where an option names another data set,",
+        "model or optimizer than the file, the file's settings for it are ignored.",
+        "",
+    )
+}
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -113,7 +112,7 @@ def command_parser() -> argparse.ArgumentParser:
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=epilog(name),
+            epilog=_epilog(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add_options(command)
@@ -121,23 +120,24 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def epilog(command: str, notes: str = "") -> str:
-    """Formats the examples of a command for the end of its help, 80 columns wide.
+def parse_config_file(path: Path) -> Any:
+    """Parses a .toml or .json file, or the config.json of a run folder."""
+    path = path / CONFIG_FILE if path.is_dir() else path
+    text = path.read_text(encoding="utf-8")
+    return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
 
-    Example:
-    >>> print(epilog("doctor"))
-    examples:
-      keras-attention doctor
-      keras-attention doctor --json
-    """
-    lines = [f"  {line}" for example in EXAMPLES[command] for line in _wrap_example(example)]
-    return "\n".join([*([notes, ""] if notes else []), "examples:", *lines])
+
+def _epilog(command: str) -> str:
+    """Formats the notes and examples of a command for the end of its help, 80 columns wide."""
+    examples = [f"{PROGRAM} {command} {arguments}" for arguments in EXAMPLES[command]]
+    lines = [f"  {line}" for example in examples for line in _wrap_example(example)]
+    return "\n".join([*NOTES.get(command, ()), "examples:", *lines])
 
 
 def _wrap_example(example: str, width: int = 74) -> list[str]:
     """Breaks an example into lines that a shell joins again."""
     lines = [""]
-    for option in example.replace(" --", "\n--").splitlines():
+    for option in example.strip().replace(" --", "\n--").splitlines():
         if lines[-1] and len(lines[-1]) + len(option) > width:
             lines[-1] += " \\"
             lines.append(f"    {option}")
@@ -151,28 +151,18 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    defaults = TRAIN_DEFAULTS
-    parser.epilog = epilog("train", TRAIN_NOTES)
-    parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="name of a model, see `keras-attention models`"
-    )
-    parser.add_argument(
+    add, defaults = parser.add_argument, TRAIN_DEFAULTS
+    flag = partial(add, action="store_true")
+    add("model", nargs="?", metavar="MODEL", help="name of a model, see `keras-attention models`")
+    add(
         "--config",
         type=Path,
         help=".toml or .json file, or a run folder, with values for options that are not passed",
     )
-    parser.add_argument(
-        "--output", type=Path, help="run folder to create (default: runs/MODEL-DATA-SEED)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="resume the run in --output with its own options"
-    )
-    parser.add_argument(
-        "--animate",
-        action="store_true",
-        help="also write figures/attention.gif, the attention maps after each epoch",
-    )
-    parser.add_argument(
+    add("--output", type=Path, help="run folder to create (default: runs/MODEL-DATA-SEED)")
+    flag("--resume", help="resume the run in --output with its own options")
+    flag("--animate", help="also write figures/attention.gif, the attention maps after each epoch")
+    add(
         "--checkpoint-steps",
         type=int,
         metavar="STEPS",
@@ -180,8 +170,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "minutes)",
     )
     _add_data(parser, defaults["data"])
-    parser.add_argument("--train-size", type=int, help="number of training examples (default: all)")
-    parser.add_argument(
+    add("--train-size", type=int, help="number of training examples (default: all)")
+    add(
         "--model-option",
         action="append",
         metavar="OPTION=VALUE",
@@ -189,54 +179,48 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="option of the model, for example beta=4; may be repeated. The value of an option "
         "that takes a model, for example coarse=, is a run folder",
     )
-    parser.add_argument(
+    add(
         "--epochs",
         type=int,
         help=f"number of epochs; 0 saves the untrained model (default: {defaults['epochs']})",
     )
-    parser.add_argument(
+    add(
         "--batch-size",
         type=int,
         help=f"examples in a training step (default: {defaults['batch_size']})",
     )
-    parser.add_argument(
-        "--optimizer", choices=OPTIMIZERS, help=f"optimizer (default: {defaults['optimizer']})"
-    )
-    parser.add_argument(
+    add("--optimizer", choices=OPTIMIZERS, help=f"optimizer (default: {defaults['optimizer']})")
+    add(
         "--learning-rate",
         type=float,
         help=f"initial learning rate (default: {LEARNING_RATES['sgd']} for sgd, "
         f"{MULTI_OUTPUT_LEARNING_RATE} for sgd and several outputs, {LEARNING_RATES['adam']} for "
         "the other optimizers)",
     )
-    parser.add_argument(
+    add(
         "--momentum",
         type=float,
         help=f"Nesterov momentum of sgd; 0 for no momentum (default: {MOMENTUM})",
     )
-    parser.add_argument(
+    add(
         "--schedule",
         choices=SCHEDULES,
         help="learning rate schedule. steps: divided by 10 after half of the training and again "
         f"after three quarters; cosine: decays to 0 (default: {defaults['schedule']})",
     )
-    parser.add_argument(
+    add(
         "--seed",
         type=int,
         help=f"seed of the weights and of the order of examples (default: {defaults['seed']})",
     )
-    parser.add_argument(
+    add(
         "--devices",
         type=_integer_or_all,
         metavar="N",
         help="number of GPUs that share every batch, or `all`; must divide the batch size. "
         "Without GPUs, cores of the CPU (default: 1)",
     )
-    parser.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        help="Keras backend (default: KERAS_BACKEND, or tensorflow)",
-    )
+    add("--backend", choices=BACKENDS, help="Keras backend (default: KERAS_BACKEND, or tensorflow)")
 
 
 def _integer_or_all(text: str) -> int | str:
@@ -254,28 +238,29 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plot(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     _add_run(parser)
     _add_data(parser, "the run's")
-    parser.add_argument(
+    add(
         "--images",
         type=int,
         nargs="+",
         metavar="INDEX",
         help="indices of test images, from 0 (default: the first images)",
     )
-    parser.add_argument(
+    add(
         "--layer",
         nargs="+",
         help="layers whose feature maps to plot (default: the attention maps of the first "
         "attention layer); with --teacher, layers of the student",
     )
-    parser.add_argument(
+    add(
         "--teacher",
         type=Path,
         metavar="RUN",
         help="also plot the feature maps of this model, in the same layers",
     )
-    parser.add_argument(
+    add(
         "--output",
         type=Path,
         help=".png, .pdf or .svg file to write (default: RUN/figures/attention.png)",
@@ -283,25 +268,23 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    flag = partial(add, action="store_true")
     _add_run(parser)
-    parser.add_argument(
+    add(
         "--format",
         choices=FORMATS,
         default="saved_model",
         help="file format (default: saved_model)",
     )
-    parser.add_argument(
+    add(
         "--output",
         type=Path,
         help="path to write (default: saved_model, model.onnx or model.tflite in RUN)",
     )
-    parser.add_argument("--attention", action="store_true", help="also output the attention maps")
-    parser.add_argument(
-        "--no-image-bytes",
-        action="store_true",
-        help="omit the endpoint that takes PNG and JPEG files",
-    )
-    parser.add_argument(
+    flag("--attention", help="also output the attention maps")
+    flag("--no-image-bytes", help="omit the endpoint that takes PNG and JPEG files")
+    add(
         "--quantize",
         choices=("int8",),
         help="quantize weights and activations of a litert export; prints the test error before "
@@ -309,32 +292,29 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     _add_data(parser, "the run's; used by --quantize")
     _add_compact(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
+    flag("--overwrite", help="replace an existing export")
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "models",
         nargs="+",
         metavar="MODEL",
         help="names of models, run folders or .keras files; the last one is the baseline of the "
         "comparison",
     )
-    parser.add_argument(
+    add(
         "--batch-size",
         type=int,
         nargs="+",
         default=[1, 64],
         help="batch sizes for inference; training uses the largest (default: 1 64)",
     )
-    parser.add_argument(
-        "--data", help="data set whose input shape to use (default: the models' input shape)"
-    )
-    parser.add_argument("--size", type=int, help="image side in pixels, or steps of a sequence")
-    parser.add_argument(
-        "--rounds", type=int, default=15, help="number of measurements of each model (default: 15)"
-    )
-    parser.add_argument("--no-training", action="store_true", help="measure inference only")
+    add("--data", help="data set whose input shape to use (default: the models' input shape)")
+    add("--size", type=int, help="image side in pixels, or steps of a sequence")
+    add("--rounds", type=int, default=15, help="number of measurements of each model (default: 15)")
+    add("--no-training", action="store_true", help="measure inference only")
     _add_compact(parser)
 
 
@@ -350,18 +330,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser, default: object) -> None:
-    parser.add_argument("--data", help=f"name of a data set (default: {default})")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--data", help=f"name of a data set (default: {default})")
+    add(
         "--size",
         type=int,
         help="image side in pixels, or steps of a sequence (default: the data set's)",
     )
-    parser.add_argument(
+    add(
         "--data-dir",
         help="folder of the data set (default: that of tensorflow-datasets, or an environment "
         "variable)",
     )
-    parser.add_argument(
+    add(
         "--data-option",
         action="append",
         metavar="OPTION=VALUE",
@@ -386,19 +367,13 @@ class _PrintCompletion(argparse.Action):
     start Python.
     """
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         import shtab
 
         from keras_attention import applications, datasets
 
-        commands = next(each for each in parser._actions if each.dest == "command").choices or {}
-        for command in commands.values():  # type: ignore[attr-defined]
+        commands = next(each for each in parser._actions if each.dest == "command").choices
+        for command in commands.values():
             for action in command._actions:
                 if action.metavar == "MODEL":
                     action.choices = applications.list_models()

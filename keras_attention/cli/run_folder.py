@@ -12,7 +12,8 @@ import keras
 
 # Importing these registers all layers, losses and optimizers that a file can contain.
 from keras_attention import layers, losses, surgery, training  # noqa: F401
-from keras_attention.cli.config import CONFIG_FILE, RunConfig, validate_values
+from keras_attention.cli.config import RunConfig, validate_values
+from keras_attention.cli.parser import CONFIG_FILE
 from keras_attention.utils.io import LOCK, PARTIAL, remove_partial_files, write_atomically
 
 CHECKPOINTS = "checkpoints"
@@ -24,11 +25,7 @@ MAX_COMPRESSION = 20
 
 
 def require_new(folder: Path) -> None:
-    """Checks that a folder is new, empty, or left by a process killed before training started.
-
-    Raises:
-        FileExistsError: If the folder contains a run or other files.
-    """
+    """Checks that a folder is new, empty, or left by a process killed before training started."""
     if (folder / CONFIG_FILE).exists():
         raise FileExistsError(
             "`--output` must be a new folder. "
@@ -45,22 +42,14 @@ def _is_foreign(path: Path) -> bool:
 
 
 def create(folder: Path, config: RunConfig) -> None:
-    """Writes the configuration of a new run into a locked folder.
-
-    Raises:
-        FileExistsError: If the folder contains a run or other files.
-    """
+    """Writes the configuration of a new run into a locked folder."""
     require_new(folder)
     remove_partial_files(folder)
     write_text(folder / CONFIG_FILE, json.dumps(asdict(config), indent=2) + "\n")
 
 
 def prepare_to_resume(folder: Path) -> None:
-    """Removes partially written files from the locked folder of a run.
-
-    Raises:
-        ValueError: If the run has a history but no checkpoints, so that training would restart.
-    """
+    """Removes partially written files from the locked folder of a run."""
     remove_partial_files(folder)
     if (folder / HISTORY).exists() and not any((folder / CHECKPOINTS).glob("step-*")):
         raise ValueError(
@@ -70,11 +59,7 @@ def prepare_to_resume(folder: Path) -> None:
 
 
 def read_config(folder: Path) -> RunConfig:
-    """Reads the configuration of a run.
-
-    Raises:
-        ValueError: If the folder does not contain a run, or its configuration is invalid.
-    """
+    """Reads the configuration of a run."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise ValueError(
@@ -92,11 +77,7 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Loads the model of a run, or any .keras file.
-
-    Raises:
-        ValueError: If the file does not exist, is corrupt, or contains unknown layers.
-    """
+    """Loads the model of a run, or any .keras file."""
     if path.is_dir():
         read_config(path)
         path = path / MODEL
@@ -137,9 +118,6 @@ def compact_model(model: keras.Model) -> keras.Model:
 
     Models with target layers compute their regions of interest only; in other models batch
     normalization is folded into the preceding weights where possible.
-
-    Raises:
-        ValueError: If the model is a subclassed model, whose graph is unknown.
     """
     if any(isinstance(layer, layers.TargetLayer) for layer in model._flatten_layers()):
         return surgery.compact(model)

@@ -11,11 +11,7 @@ import keras
 import numpy as np
 
 from keras_attention import backend
-from keras_attention.export.verification import (
-    compare_quantized_outputs,
-    export_file,
-    replaced_attribute,
-)
+from keras_attention.export.verification import export_file, replaced_attribute
 from keras_attention.utils.validation import one_of
 
 # Largest root mean square difference of an int8 output, relative to the output. A wrong scale
@@ -74,16 +70,13 @@ def export_litert(
     """
     quantization: dict[str, Any] = {}
     if one_of("quantize", quantize, (None, "int8")):
-        quantization = {
-            "converter": _int8_converter_options(inputs),
-            "compare": compare_quantized_outputs,
-        }
+        quantization = {"converter": _int8_converter_options(inputs), "quantized": True}
         tolerance = INT8_TOLERANCE if tolerance is None else tolerance
     return export_file(
         model,
         path,
         "litert",
-        run_litert,
+        lambda path, inputs: LiteRTFile(path)(inputs),
         _litert_conversion,
         inputs=inputs,
         tolerance=tolerance,
@@ -93,17 +86,8 @@ def export_litert(
     )
 
 
-def run_litert(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """Runs a LiteRT file once on the flat list of a model's inputs."""
-    return LiteRTFile(path)(inputs)
-
-
 class LiteRTFile:
-    """LiteRT file, called with arrays of any batch size.
-
-    Args:
-        path: A file written by `export_litert`.
-    """
+    """LiteRT file, called on the flat list of a model's inputs, of any batch size."""
 
     def __init__(self, path: Path):
         import tensorflow as tf

@@ -1,9 +1,10 @@
 """Export to TensorFlow's SavedModel format, with an endpoint for encoded images."""
 
 import contextlib
+import json
 import os
-import shutil
-import tempfile
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention import backend
-from keras_attention.export.verification import (
-    compare_outputs,
-    example_inputs,
-    expected_outputs,
-    outputs_in_new_process,
-    resolve_tolerance,
-    symbolic_inputs_and_outputs,
-    with_float32_outputs,
-)
+from keras_attention.export import verification
 from keras_attention.inspect.with_attention import with_attention
 from keras_attention.utils.validation import boolean
 
@@ -100,6 +93,7 @@ def export_saved_model(
         RuntimeError: If the export does not load, or its outputs differ.
 
     Example:
+    >>> import tempfile
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = export_saved_model(model, f"{folder}/served")
@@ -108,32 +102,31 @@ def export_saved_model(
     """
     path = Path(path).resolve()
     model = with_attention(model) if boolean("attention", attention) else model
-    tolerance = resolve_tolerance(model, tolerance)
+    tolerance = verification.resolve_tolerance(model, tolerance)
     _validate_path(path, overwrite)
-    examples = example_inputs(model, inputs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        temporary = Path(folder) / "saved_model"
+    examples = verification.example_inputs(model, inputs)
+    with verification.temporary_export(path, "saved_model") as temporary:
         with contextlib.nullcontext() if boolean("fused", fused) else backend.fusion_disabled():
-            exported = with_float32_outputs(model, examples)
+            exported = verification.with_float32_outputs(model, examples)
             image_shape = _image_shape_to_serve(exported, image_bytes)
-            signature = symbolic_inputs_and_outputs(exported, examples)[0]
+            signature = verification.symbolic_inputs_and_outputs(exported, examples)[0]
             _write(exported, signature, temporary, image_shape)
         calls = _verification_calls(exported, examples, image_shape)
-        _verify(model, temporary, calls, Path(folder), tolerance)
-        _replace(temporary, path)
+        inputs = {endpoint: served for endpoint, (served, _) in calls.items()}
+        outputs = outputs_in_new_process(temporary, inputs, temporary.parent)
+        for endpoint, received in outputs.items():
+            expected = verification.expected_outputs(model, calls[endpoint][1])
+            verification.compare_outputs(f"SavedModel ({endpoint})", expected, received, tolerance)
     return path
 
 
 def _validate_path(path: Path, overwrite: bool) -> None:
-    if not path.exists():
-        return
-    if not (path / "saved_model.pb").is_file():
+    if path.exists() and not (path / "saved_model.pb").is_file():
         raise FileExistsError(
             "`path` must be new, or an existing SavedModel with overwrite=True. "
             f"Received: path={str(path)!r}, which is not a SavedModel"
         )
-    if not overwrite:
+    if path.exists() and not overwrite:
         raise FileExistsError(
             f"`path` must be new. Received: path={str(path)!r}. Pass overwrite=True to replace "
             "the SavedModel"
@@ -155,12 +148,7 @@ def _image_shape_to_serve(model: keras.Model, image_bytes: bool | None) -> Image
 
 
 def image_input_shape(model: keras.Model) -> ImageShape | None:
-    """Returns height, width and channels of the images that a model accepts.
-
-    Returns:
-        None if the model does not have one input of floating-point images with 1 or 3 channels.
-        Height and width are None if the model accepts any.
-    """
+    """Returns height, width and channels of the images that a model accepts, None without any."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or "float" not in str(inputs[0].dtype):
         return None
@@ -203,8 +191,7 @@ def _verification_calls(
     calls = {SERVE: (examples, examples)}
     if image_shape is not None:
         channels_first = _is_channels_first(model)
-        shape = keras.tree.flatten(examples)[0].shape
-        files = _example_files(shape, image_shape, channels_first)
+        files = _example_files(keras.tree.flatten(examples)[0].shape, image_shape, channels_first)
         images = image_decoder(image_shape, channels_first)(files).numpy()
         calls[SERVE_BYTES] = (
             files.numpy().astype("S"),
@@ -228,44 +215,65 @@ def _example_files(
     return tf.stack([tf.io.encode_png(noise[0]), tf.io.encode_jpeg(noise[1])])
 
 
-def _verify(
-    model: keras.Model,
-    path: Path,
-    calls: dict[str, tuple[Any, Any]],
-    folder: Path,
-    tolerance: float,
-) -> None:
-    """Raises a RuntimeError if the outputs of an endpoint differ from the model's."""
-    inputs = {endpoint: each for endpoint, (each, _) in calls.items()}
-    for endpoint, received in outputs_in_new_process(path, inputs, folder).items():
-        expected = expected_outputs(model, calls[endpoint][1])
-        compare_outputs(f"SavedModel ({endpoint})", expected, received, tolerance)
+# Run by a new process, which has TensorFlow but not this package, like a server.
+_SERVING_PROGRAM = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+
+path, folder, calls = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+model = tf.saved_model.load(path)
+for endpoint, names in calls.items():
+    data = np.load(f"{folder}/{endpoint}-inputs.npz")
+    inputs = [tf.constant(data[f"input_{i}"]) for i in range(len(data.files))]
+    single = inputs[0] if len(inputs) == 1 else inputs
+    served = getattr(model, endpoint)(dict(zip(names, inputs)) if names else single)
+    outputs = {f"output_{i}": np.asarray(x) for i, x in enumerate(tf.nest.flatten(served))}
+    np.savez(f"{folder}/{endpoint}-outputs.npz", **outputs)
+assert "keras_attention" not in sys.modules
+"""
 
 
-def _replace(written: Path, path: Path) -> None:
-    if path.exists():
-        old = written.with_name("replaced")
-        path.replace(old)
-        written.replace(path)
-        shutil.rmtree(old)
-    else:
-        written.replace(path)
+def outputs_in_new_process(
+    path: Path, calls: dict[str, Any], folder: Path
+) -> dict[str, list[np.ndarray]]:
+    """Loads a SavedModel in a new process and returns the flat outputs of its endpoints.
+
+    `calls` has the inputs of each endpoint. Both are exchanged as files in `folder`.
+    """
+    for endpoint, inputs in calls.items():
+        flat = keras.tree.flatten(inputs)
+        arrays: dict[str, Any] = {f"input_{index}": array for index, array in enumerate(flat)}
+        np.savez(folder / f"{endpoint}-inputs.npz", **arrays)
+    names = {
+        endpoint: sorted(inputs) if isinstance(inputs, dict) else []
+        for endpoint, inputs in calls.items()
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", _SERVING_PROGRAM, str(path), str(folder), json.dumps(names)],
+        cwd=folder,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        reason = result.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"The SavedModel was written but does not load: {reason[0]}")
+    outputs = {}
+    for endpoint in calls:
+        with np.load(folder / f"{endpoint}-outputs.npz") as arrays:
+            outputs[endpoint] = list(arrays.values())
+    return outputs
 
 
 def image_decoder(
     shape: ImageShape, channels_first: bool = False
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Creates a function that decodes a batch of PNG and JPEG files with TensorFlow operations.
+    """Creates a function from PNG and JPEG files, `(B,)`, to float32 images in `[0, 1]`.
 
-    Args:
-        shape: Height, width and channels of the output. Where height or width is None, images are
-            not resized and must have the same size.
-        channels_first: If True, the output has channels first.
-
-    Returns:
-        A function from a string tensor `(B,)` to float32 images `(B, H, W, C)`, or channels first,
-        in `[0, 1]`. It raises tf.errors.InvalidArgumentError for incomplete files and other
-        formats.
+    Where height or width is None, images are not resized and must have the same size. The function
+    consists of TensorFlow operations, which fail for incomplete files and other formats.
 
     Example:
     >>> white = tf.io.encode_png(tf.fill((5, 4, 3), tf.constant(255, tf.uint8)))

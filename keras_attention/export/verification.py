@@ -1,12 +1,6 @@
-"""Verification of exports: example inputs, and the comparison of outputs with the model's.
+"""Export to a single file, and verification of exports on example inputs."""
 
-`export_file` is the common part of the exports to a single file.
-"""
-
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -22,14 +16,14 @@ from keras_attention.utils.validation import boolean, keras_model, non_negative_
 # Side of the example images for models that accept any size.
 EXAMPLE_SIDE = 32
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
-Comparison = Callable[[str, list[np.ndarray], list[np.ndarray], float], None]
+Arrays = list[np.ndarray]
 
 
 def export_file(
     model: keras.Model,
     path: str | os.PathLike[str],
     kind: str,
-    run: Callable[[Path, list[np.ndarray]], list[np.ndarray]],
+    run: Callable[[Path, Arrays], Arrays],
     conversion: Callable[[keras.Model], AbstractContextManager[None]],
     *,
     inputs: Any = None,
@@ -37,25 +31,12 @@ def export_file(
     overwrite: bool = False,
     attention: bool = False,
     converter: Mapping[str, Any] | None = None,
-    compare: Comparison | None = None,
+    quantized: bool = False,
 ) -> Path:
     """Exports a model to a temporary file, verifies its outputs and renames it to `path`.
 
-    Args:
-        model: A built Keras model.
-        path: The file to write.
-        kind: `"onnx"` or `"litert"`, Keras's name of the format.
-        run: A function that runs a file on the flat list of inputs.
-        conversion: Creates the context in which the model is converted.
-        inputs: See `export_saved_model`.
-        tolerance: See `export_saved_model`.
-        overwrite: If True, an existing file is replaced.
-        attention: See `export_saved_model`.
-        converter: Arguments that Keras passes to the converter.
-        compare: Raises a RuntimeError if outputs differ, None for `compare_outputs`.
-
-    Returns:
-        The path.
+    The model is converted in the context `conversion(model)`, by Keras's exporter of this kind with
+    the arguments `converter`. `run` runs a file on the flat list of inputs.
     """
     path = Path(path).resolve()
     model = with_attention(model) if boolean("attention", attention) else model
@@ -67,9 +48,7 @@ def export_file(
         )
     examples = example_inputs(model, inputs)
     expected = expected_outputs(model, examples)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        temporary = Path(folder) / f"model{SUFFIXES[kind]}"
+    with temporary_export(path, f"model{SUFFIXES[kind]}") as temporary:
         with conversion(model):
             exported = with_float32_outputs(model, examples)
             _convert(exported, temporary, kind, converter or {})
@@ -77,9 +56,20 @@ def export_file(
             outputs = run(temporary, keras.tree.flatten(examples))
         except Exception as error:
             raise RuntimeError(f"The {kind} file was written but does not run: {error}") from error
-        (compare or compare_outputs)(f"{kind} file", expected, outputs, tolerance)
-        temporary.replace(path)
+        compare_outputs(f"{kind} file", expected, outputs, tolerance, quantized)
     return path
+
+
+@contextmanager
+def temporary_export(path: Path, name: str) -> Iterator[Path]:
+    """Provides a temporary path; what is written there replaces `path` unless an error occurs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        temporary = Path(folder) / name
+        yield temporary
+        if path.is_dir():
+            path.replace(Path(folder) / "replaced")
+        temporary.replace(path)
 
 
 def _convert(model: keras.Model, path: Path, kind: str, converter: Mapping[str, Any]) -> None:
@@ -112,10 +102,9 @@ def example_inputs(model: keras.Model, inputs: Any) -> Any:
             f"Received: inputs=None, model={model.name!r}"
         )
     generator = np.random.default_rng(0)
-    known = {None: EXAMPLE_SIDE}
 
     def random_array(tensor: Any) -> np.ndarray:
-        shape = (2, *(known.get(size, size) for size in tensor.shape[1:]))
+        shape = (2, *(EXAMPLE_SIDE if size is None else size for size in tensor.shape[1:]))
         return generator.normal(size=shape).astype(keras.backend.standardize_dtype(tensor.dtype))
 
     return keras.tree.map_structure(random_array, symbolic_inputs_and_outputs(model, None)[0])
@@ -161,7 +150,7 @@ def symbolic_inputs_and_outputs(model: keras.Model, examples: Any) -> tuple[Any,
     return model.input, model.output
 
 
-def expected_outputs(model: keras.Model, examples: Any) -> list[np.ndarray]:
+def expected_outputs(model: keras.Model, examples: Any) -> Arrays:
     """Computes the model's outputs as a flat list of arrays."""
     # The export runs on the CPU too; other devices round differently.
     with keras.device("cpu:0"):
@@ -170,98 +159,33 @@ def expected_outputs(model: keras.Model, examples: Any) -> list[np.ndarray]:
 
 
 def compare_outputs(
-    kind: str, expected: list[np.ndarray], received: list[np.ndarray], tolerance: float
+    kind: str, expected: Arrays, received: Arrays, tolerance: float, quantized: bool = False
 ) -> None:
-    """Raises a RuntimeError if the outputs of an export differ from the model's."""
+    """Raises a RuntimeError if the outputs of an export differ from the model's.
+
+    The largest difference counts, for quantized exports the root mean square: single values can
+    change a lot where quantization selects another maximum or patch, but a wrong scale changes all
+    values.
+    """
     for ours, theirs in zip(expected, received, strict=True):
-        difference = float(np.max(np.abs(ours.astype("float32") - theirs.astype("float32"))))
-        limit = tolerance * max(1.0, float(np.max(np.abs(ours))))
+        differences = ours.astype("float64") - theirs.astype("float64")
+        if quantized:
+            size, difference = _root_mean_square(ours), _root_mean_square(differences)
+            limit = tolerance * size
+            excess = f" in root mean square, more than {tolerance:.3g} times their {size:.3g}"
+        else:
+            difference = float(np.max(np.abs(differences)))
+            limit = tolerance * max(1.0, float(np.max(np.abs(ours))))
+            excess = f", more than the allowed {limit:.3g}"
         if not difference <= limit:
             raise RuntimeError(
-                f"The {kind}'s outputs differ from the model's by {difference:.3g}, more than "
-                f"the allowed {limit:.3g}; nothing was written."
+                f"The {kind}'s outputs differ from the model's by {difference:.3g}{excess}; "
+                "nothing was written."
             )
 
 
-def compare_quantized_outputs(
-    kind: str, expected: list[np.ndarray], received: list[np.ndarray], tolerance: float
-) -> None:
-    """Raises a RuntimeError if the outputs of a quantized export are far from the model's.
-
-    The root mean square of the difference is compared with that of the output. Single values can
-    change a lot where quantization selects another maximum or patch, but a wrong scale changes
-    all values.
-    """
-    for ours, theirs in zip(expected, received, strict=True):
-        size = float(np.sqrt(np.mean(np.square(ours.astype("float64")))))
-        difference = float(np.sqrt(np.mean(np.square(ours.astype("float64") - theirs))))
-        if not difference <= tolerance * size:
-            raise RuntimeError(
-                f"The {kind}'s outputs differ from the model's by {difference:.3g} in root mean "
-                f"square, more than {tolerance:.3g} times their {size:.3g}; nothing was written."
-            )
-
-
-# Run by a new process, which has TensorFlow but not this package, like a server.
-_SERVING_PROGRAM = """
-import json, sys
-import numpy as np
-import tensorflow as tf
-
-path, folder, calls = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-model = tf.saved_model.load(path)
-for endpoint, names in calls.items():
-    data = np.load(f"{folder}/{endpoint}-inputs.npz")
-    inputs = [tf.constant(data[f"input_{i}"]) for i in range(len(data.files))]
-    single = inputs[0] if len(inputs) == 1 else inputs
-    served = getattr(model, endpoint)(dict(zip(names, inputs)) if names else single)
-    outputs = {f"output_{i}": np.asarray(x) for i, x in enumerate(tf.nest.flatten(served))}
-    np.savez(f"{folder}/{endpoint}-outputs.npz", **outputs)
-assert "keras_attention" not in sys.modules
-"""
-
-
-def outputs_in_new_process(
-    path: Path, calls: dict[str, Any], folder: Path
-) -> dict[str, list[np.ndarray]]:
-    """Loads a SavedModel in a new process and calls its endpoints.
-
-    Args:
-        path: The SavedModel.
-        calls: The inputs of each endpoint as arrays, in their structure.
-        folder: A folder for the files of inputs and outputs.
-
-    Returns:
-        The flat outputs of each endpoint.
-
-    Raises:
-        RuntimeError: If the process fails.
-    """
-    for endpoint, inputs in calls.items():
-        flat = keras.tree.flatten(inputs)
-        arrays: dict[str, Any] = {f"input_{index}": array for index, array in enumerate(flat)}
-        np.savez(folder / f"{endpoint}-inputs.npz", **arrays)
-    names = {
-        endpoint: sorted(inputs) if isinstance(inputs, dict) else []
-        for endpoint, inputs in calls.items()
-    }
-    result = subprocess.run(
-        [sys.executable, "-c", _SERVING_PROGRAM, str(path), str(folder), json.dumps(names)],
-        cwd=folder,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode != 0:
-        reason = result.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise RuntimeError(f"The SavedModel was written but does not load: {reason[0]}")
-    return {endpoint: _read_arrays(folder / f"{endpoint}-outputs.npz") for endpoint in calls}
-
-
-def _read_arrays(path: Path) -> list[np.ndarray]:
-    with np.load(path) as arrays:
-        return [arrays[name] for name in arrays.files]
+def _root_mean_square(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values.astype("float64")))))
 
 
 @contextmanager

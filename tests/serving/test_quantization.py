@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_attention as ka
-from keras_attention.export.litert import LiteRTFile, run_litert
+from keras_attention.export.litert import LiteRTFile
 
 here = pytest.mark.usefixtures("reloads_here")
 
@@ -36,7 +36,7 @@ def test_int8_outputs_are_close_and_the_file_is_smaller(model, images, tmp_path)
     tensors = LiteRTFile(path)._interpreter.get_tensor_details()
     kernels = [each for each in tensors if each["dtype"] == np.int8]
     assert any(tuple(each["shape"]) == (32, 3, 3, 16) for each in kernels)
-    maps, predictions = run_litert(path, [images])
+    maps, predictions = LiteRTFile(path)([images])
     assert maps.dtype == predictions.dtype == np.float32
     assert maps.shape == (20, 8, 8, 16)
     np.testing.assert_allclose(predictions, model(images), atol=0.05)

@@ -10,13 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CommandResult:
-    """Result of a command.
-
-    Attributes:
-        values: Values to print with `--json`.
-        printed: Lines or rich tables to print otherwise, from top to bottom.
-        exit_code: Exit code of the process.
-    """
+    """Values to print with `--json`, and lines and rich tables to print otherwise."""
 
     values: dict[str, Any]
     printed: list[Any] = field(default_factory=list)

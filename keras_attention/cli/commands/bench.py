@@ -1,7 +1,8 @@
 """The `bench` command: measures the latency of models on this machine."""
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from keras_attention.cli.data import fits
 from keras_attention.utils.validation import did_you_mean, positive_integer
 
 Shape = tuple[int, ...]
-Models = Mapping[str, keras.Model]
+Models = dict[str, keras.Model]
 
 
 def run(options: Namespace) -> CommandResult:
@@ -24,49 +25,35 @@ def run(options: Namespace) -> CommandResult:
         positive_integer("--batch-size", size)
     positive_integer("--rounds", options.rounds)
     models, shape = load_models(options.models, options.data, options.size)
-    # Compact models are for inference only.
-    training = not (options.no_training or options.compact)
     if options.compact:
         models = {name: run_folder.compact_model(model) for name, model in models.items()}
     times = {
-        f"batch of {size}": inference_seconds(models, shape, size, options.rounds)
+        f"batch of {size}": median_seconds(models, shape, size, options.rounds)
         for size in sorted(set(options.batch_size))
     }
-    if training:
+    # Compact models are for inference only.
+    if not (options.no_training or options.compact):
         size = max(options.batch_size)
-        seconds = training_seconds(models, shape, size, options.rounds)
+        seconds = median_seconds(models, shape, size, options.rounds, training=True)
         times[f"training step of {size}"] = seconds
     return _result(models, shape, times)
 
 
-def load_models(
-    names: Sequence[str], data: str | None, size: int | None
-) -> tuple[dict[str, keras.Model], Shape]:
-    """Builds or loads the models to compare, with one input shape.
+def load_models(names: list[str], data: str | None, size: int | None) -> tuple[Models, Shape]:
+    """Builds or loads the models to compare, and returns them with their input shape.
 
-    Args:
-        names: Names of models, run folders and .keras files.
-        data: Data set whose input shape to use; None for that of the first file, or of the models.
-        size: Image side in pixels, or steps of a sequence.
-
-    Returns:
-        The models by name, and their input shape without the batch axis.
-
-    Raises:
-        ValueError: If a name is unknown, or a model does not accept the input shape.
+    The shape is that of a data set, otherwise that of the first file, otherwise the models' own.
     """
     shape = _shape_of_data(data, size)
     built = applications.list_models()
     loaded = {name: run_folder.load_model(_path(name)) for name in names if name not in built}
-    for model in loaded.values():
-        shape = shape or _if_known(model.input_shape[1:])
+    shape = shape or _known_input_shape(loaded)
     arguments: dict[str, Any] = {} if shape is None else {"input_shape": shape}
     models = {
         name: loaded[name] if name in loaded else applications.build(name, **arguments)
         for name in names
     }
-    for model in models.values():
-        shape = shape or _if_known(model.input_shape[1:])
+    shape = shape or _known_input_shape(models)
     if shape is None:
         raise ValueError(
             "`--data` must name a data set with the input shape to use, because the models accept "
@@ -87,7 +74,7 @@ def _shape_of_data(data: str | None, size: int | None) -> Shape | None:
             raise ValueError(f"`--size` requires --data. Received: --size={size}, without --data")
         return None
     info = datasets.find(data)
-    shape = list(info.shape_of("train"))
+    shape: list[Any] = list(info.shape_of("train"))
     if size is not None:
         axes = {"images": 2, "sequences": 1}[info.kind]
         shape[:axes] = [size] * axes
@@ -96,12 +83,12 @@ def _shape_of_data(data: str | None, size: int | None) -> Shape | None:
             "`--data` must have an input shape that is known without reading its files. "
             f"Received: --data={data}. Pass --size"
         )
-    return _if_known(shape)
+    return tuple(shape)
 
 
-def _if_known(shape: Sequence[int | None]) -> Shape | None:
-    sizes = tuple(side for side in shape if side is not None)
-    return sizes if len(sizes) == len(shape) else None
+def _known_input_shape(models: Models) -> Shape | None:
+    shapes = (tuple(model.input_shape[1:]) for model in models.values())
+    return next((shape for shape in shapes if None not in shape), None)
 
 
 def _path(text: str) -> Path:
@@ -115,47 +102,29 @@ def _path(text: str) -> Path:
     )
 
 
-def inference_seconds(
-    models: Models, shape: Shape, batch_size: int, rounds: int
+def median_seconds(
+    models: Models, shape: Shape, batch_size: int, rounds: int, training: bool = False
 ) -> dict[str, float]:
-    """Measures the median latency of a batch, by model."""
-    images = _random_images(shape, batch_size)
-    return inspect.interleaved_timing(
-        {name: _inference(model, images) for name, model in models.items()}, rounds
-    )
-
-
-def training_seconds(
-    models: Models, shape: Shape, batch_size: int, rounds: int
-) -> dict[str, float]:
-    """Measures the median time of a training step, by model.
-
-    The step is SGD with momentum on the mean squared error. The learning rate is 0, so that
-    weights and regions of interest do not change between measurements.
-    """
-    images = _random_images(shape, batch_size)
-    return inspect.interleaved_timing(
-        {name: _training_step(model, images) for name, model in models.items()}, rounds
-    )
-
-
-def _random_images(shape: Shape, batch_size: int) -> np.ndarray:
-    return np.random.default_rng(0).random((batch_size, *shape), dtype="float32")
-
-
-def _inference(model: keras.Model, images: np.ndarray) -> Callable[[], Any]:
-    return lambda: model.predict_on_batch(images)
+    """Measures the median latency of a batch of random images, or of a training step, by model."""
+    images = np.random.default_rng(0).random((batch_size, *shape), dtype="float32")
+    calls = {
+        name: _training_step(model, images) if training else partial(model.predict_on_batch, images)
+        for name, model in models.items()
+    }
+    return inspect.interleaved_timing(calls, rounds)
 
 
 def _training_step(model: keras.Model, images: np.ndarray) -> Callable[[], Any]:
+    """Returns a step of SGD with momentum on the mean squared error.
+
+    The learning rate is 0, so that weights and regions of interest do not change between steps.
+    """
     model.compile(keras.optimizers.SGD(0.0, momentum=0.9), "mean_squared_error")
     targets = keras.tree.map_structure(np.zeros_like, model.predict_on_batch(images))
     return lambda: model.train_on_batch(images, targets)
 
 
-def _result(
-    models: dict[str, keras.Model], shape: Shape, times: dict[str, dict[str, float]]
-) -> CommandResult:
+def _result(models: Models, shape: Shape, times: dict[str, dict[str, float]]) -> CommandResult:
     baseline = list(models)[-1]
     values: dict[str, Any] = {
         "backend": backend.BACKEND,

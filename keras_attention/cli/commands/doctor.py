@@ -8,6 +8,7 @@ from argparse import Namespace
 from importlib import metadata
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from keras_attention import __version__, backend, datasets
@@ -43,8 +44,12 @@ def run(options: Namespace) -> CommandResult:
         "datasets": _datasets(),
         "advice": [*_conflict_advice(conflicting), *_driver_advice(accelerators)],
     }
-    printed = [_software_table(values), _datasets_table(values), *values["advice"]]
-    return CommandResult(values, printed, int(bool(conflicting)))
+    locations = {
+        row["name"]: str(row["location"] or f"not available: {row['how_to_get']}")
+        for row in values["datasets"]
+    }
+    tables = [_table("software", _software(values)), _table("data sets", locations)]
+    return CommandResult(values, [*tables, *values["advice"]], int(bool(conflicting)))
 
 
 def conflicting_packages() -> list[str]:
@@ -91,7 +96,7 @@ def _driver_advice(accelerators: list[str]) -> list[str]:
     ]
 
 
-def _software_table(values: dict[str, Any]) -> Table:
+def _software(values: dict[str, Any]) -> dict[str, str]:
     rows = {
         "keras_attention": values["keras_attention"],
         "python": values["python"],
@@ -102,20 +107,11 @@ def _software_table(values: dict[str, Any]) -> Table:
     for extra, missing in values["missing_for_extras"].items():
         advice = f'missing {", ".join(missing)}: pip install "{DISTRIBUTION}[{extra}]"'
         rows[f"extra {extra}"] = advice if missing else "installed"
-    return _table("software", rows)
-
-
-def _datasets_table(values: dict[str, Any]) -> Table:
-    rows = {
-        row["name"]: str(row["location"] or f"not available: {row['how_to_get']}")
-        for row in values["datasets"]
-    }
-    return _table("data sets", rows)
+    return rows
 
 
 def _table(title: str, rows: dict[str, str]) -> Table:
     table = Table(title=title, show_header=False)
     for name, value in rows.items():
-        # rich would interpret the brackets of an extra as markup.
-        table.add_row(name, value.replace("[", r"\["))
+        table.add_row(name, escape(value))
     return table

@@ -24,14 +24,13 @@ def run(options: Namespace) -> CommandResult:
         # MACs are counted for the size of the training examples.
         shape = tuple(info.shape_of("train"))
     count, errors = metrics.evaluate(model, test, info)
-    macs: Any = inspect.count_macs(model, shape)
     values: dict[str, Any] = {
         "model": model.name,
         "data": config.data,
         "examples": count,
         **errors,
         "parameters": inspect.trainable_parameters(model),
-        "macs": macs,
+        "macs": inspect.count_macs(model, shape),
         "macs_input_shape": shape,
     }
     columns: dict[str, Any] = {f"test {info.kind}": [count]}

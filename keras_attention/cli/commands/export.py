@@ -14,11 +14,6 @@ from keras_attention.cli.commands import CommandResult
 from keras_attention.cli.config import DataConfig
 from keras_attention.export.litert import LiteRTFile
 
-EXPORTERS = {
-    "saved_model": exporters.export_saved_model,
-    "onnx": exporters.export_onnx,
-    "litert": exporters.export_litert,
-}
 DEFAULT_NAMES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 # Number of training examples from which the ranges of int8 activations are calibrated.
 CALIBRATION_EXAMPLES = 200
@@ -31,13 +26,14 @@ def run(options: Namespace) -> CommandResult:
     if options.compact:
         model = run_folder.compact_model(model)
     default = run_folder.output_folder(options.model) / DEFAULT_NAMES[options.format]
+    export = getattr(exporters, f"export_{options.format}")
     arguments = _export_arguments(options, model, config)
     try:
-        path = EXPORTERS[options.format](model, options.output or default, **arguments)
+        path = export(model, options.output or default, **arguments)
     except (ImportError, RuntimeError, FileExistsError) as error:
         raise ValueError(str(error).replace("overwrite=True", "--overwrite")) from error
     values = {"export": path, "format": options.format, "attention": options.attention}
-    values |= {"compact": options.compact}
+    values["compact"] = options.compact
     lines = [f"wrote {path}"]
     if config is not None:
         exported = _LiteRTModel(model, path, options.attention)

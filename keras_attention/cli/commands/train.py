@@ -3,7 +3,7 @@
 import inspect as python_inspect
 import shlex
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,7 @@ import keras
 from keras_attention import applications, backend, datasets, inspect
 from keras_attention.cli import data, run_folder
 from keras_attention.cli.commands import CommandResult
-from keras_attention.cli.config import (
-    RunConfig,
-    complete_config,
-    requested_config,
-    require_backend,
-)
+from keras_attention.cli.config import RunConfig, complete_config, requested_config, require_backend
 from keras_attention.cli.parser import PROGRAM
 from keras_attention.datasets import DatasetInfo
 from keras_attention.layers import AttendRectifyHead
@@ -30,19 +25,6 @@ from keras_attention.utils.validation import positive_integer
 Builder = Callable[..., keras.Model]
 
 
-class InterruptedTraining(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM during training.
-
-    Attributes:
-        code: Exit code of the process, set for SIGTERM only.
-    """
-
-    def __init__(self, message: str, interruption: BaseException):
-        super().__init__(message)
-        if isinstance(interruption, Terminated):
-            self.code = interruption.code
-
-
 def run(options: Namespace) -> CommandResult:
     """Starts a new run, or resumes one, and plots the attention of the trained model."""
     config, folder = _config_and_folder(options)
@@ -52,8 +34,11 @@ def run(options: Namespace) -> CommandResult:
         # Building the model reveals invalid options before a folder is created.
         _check_model_fits_data(config)
         model = build_model(config, data.load_training(config, config.batch_size))
-        if options.animate:
-            _check_has_attention(config, model)
+        if options.animate and not inspect.has_attention(model, _example_shape(config, model)):
+            raise ValueError(
+                "`--animate` requires a model with attention, for example TDN10. "
+                f"Received: {config.model}, {config.model_options}"
+            )
         run_folder.require_new(folder)
     with folder_lock(folder):
         if options.resume:
@@ -64,7 +49,7 @@ def run(options: Namespace) -> CommandResult:
             return _train_and_plot(options, config, folder)
         except (KeyboardInterrupt, Terminated) as interruption:
             message = f"interrupted {_progress(options, config, folder)}"
-            raise InterruptedTraining(message, interruption) from interruption
+            raise KeyboardInterrupt(message) from interruption
         except DivergenceError as error:
             raise ValueError(f"{error} {_slower_command(config, folder)}") from error
         except OSError as error:
@@ -76,8 +61,7 @@ def _config_and_folder(options: Namespace) -> tuple[RunConfig, Path]:
     if options.resume and options.output is not None:
         return _config_to_resume(requested, options.output), options.output
     config = complete_config(requested)
-    default = Path("runs") / f"{config.model}-{config.data}-{config.seed}"
-    folder = options.output or default
+    folder = options.output or Path("runs") / f"{config.model}-{config.data}-{config.seed}"
     return (_config_to_resume(requested, folder) if options.resume else config), folder
 
 
@@ -101,7 +85,7 @@ def _train_and_plot(options: Namespace, config: RunConfig, folder: Path) -> Comm
         paths["animation"] = folder / run_folder.FIGURES / "attention.gif"
         images = data.images_to_plot(config, None)
         callbacks.append(inspect.AttentionAnimation(images, paths["animation"]))
-    model = train(config, folder, callbacks, options.checkpoint_steps)
+    model = train(config, folder, callbacks=callbacks, every_steps=options.checkpoint_steps)
     if inspect.has_attention(model, _example_shape(config, model)):
         paths["figure"] = folder / run_folder.FIGURES / "attention.png"
         inspect.plot_attention(model, data.images_to_plot(config, None), paths["figure"])
@@ -114,23 +98,10 @@ def _train_and_plot(options: Namespace, config: RunConfig, folder: Path) -> Comm
     return CommandResult(values, [f"wrote {path}" for path in paths.values()])
 
 
-def train(
-    config: RunConfig,
-    folder: Path,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    checkpoint_steps: int | None = None,
-) -> keras.Model:
-    """Trains a model, from the start or from the last checkpoint in the folder.
+def train(config: RunConfig, folder: Path, **fit_arguments: Any) -> keras.Model:
+    """Trains a model from the start or from the last checkpoint, and saves it in the folder.
 
-    Args:
-        config: Configuration of the run.
-        folder: The run's folder, which contains its config.json.
-        callbacks: Callbacks that do not influence training.
-        checkpoint_steps: Steps between checkpoints within an epoch; None for checkpoints at fixed
-            time intervals and after each epoch only.
-
-    Returns:
-        The trained model, which is also saved in the folder.
+    `fit_arguments` are passed to `resumable_fit`.
     """
     require_backend(config.backend)
     backend.make_deterministic(config.seed)
@@ -139,18 +110,13 @@ def train(
         model = build_model(config, batches)
         if config.epochs:
             with backend.synchronized_batch_norm(model):
-                _fit(model, batches, config, folder, callbacks, checkpoint_steps)
+                _fit(model, batches, config, folder, **fit_arguments)
     write_atomically(folder / run_folder.MODEL, model.save)
     return model
 
 
 def _fit(
-    model: keras.Model,
-    batches: Any,
-    config: RunConfig,
-    folder: Path,
-    callbacks: Sequence[keras.callbacks.Callback],
-    checkpoint_steps: int | None,
+    model: keras.Model, batches: Any, config: RunConfig, folder: Path, **fit_arguments: Any
 ) -> None:
     steps = int(batches.cardinality())
     regression = datasets.find(config.data).regression
@@ -165,10 +131,9 @@ def _fit(
         lambda: data.load_training(config, config.batch_size),
         folder / run_folder.CHECKPOINTS,
         epochs=config.epochs,
-        every_steps=checkpoint_steps,
-        callbacks=callbacks,
         report=lambda rows: run_folder.write_history(folder, rows),
         validation_data=data.load_validation(config),
+        **fit_arguments,
     )
 
 
@@ -179,10 +144,6 @@ def model_and_loss(model: keras.Model, regression: bool) -> tuple[keras.Model, A
     over the outputs. A model whose attend-and-rectify head sums log-probabilities is trained on
     this sum, before the softmax that is appended for inference (Rodriguez et al., Attend and
     Rectify, 2018).
-
-    Args:
-        model: A built model.
-        regression: If True, the labels are continuous.
     """
     if regression:
         return model, "mean_squared_error"
@@ -223,15 +184,7 @@ def _learning_rate(schedule: str, initial: float, steps: int) -> Any:
 
 
 def build_model(config: RunConfig, batches: Any) -> keras.Model:
-    """Builds the untrained model of a run.
-
-    Args:
-        config: Configuration of the run.
-        batches: Training batches, which determine the input shape.
-
-    Raises:
-        ValueError: If the model does not have the options, or does not accept the input shape.
-    """
+    """Builds the untrained model of a run for the input shape of its training batches."""
     info, builder = datasets.find(config.data), applications.builder(config.model)
     arguments = {**_output_arguments(info), **_load_submodels(builder, config.model_options)}
     try:
@@ -264,11 +217,10 @@ def _output_arguments(info: DatasetInfo) -> dict[str, Any]:
 def _load_submodels(builder: Builder, options: dict[str, Any]) -> dict[str, Any]:
     """Replaces the run folders among the options by their models, where the builder takes some."""
     parameters = python_inspect.signature(builder).parameters
+    models = {key for key, each in parameters.items() if each.annotation == (keras.Model | None)}
     return {
         name: run_folder.load_model(Path(value))
-        if isinstance(value, str)
-        and name in parameters
-        and parameters[name].annotation == (keras.Model | None)
+        if name in models and isinstance(value, str)
         else value
         for name, value in options.items()
     }
@@ -287,9 +239,8 @@ def _check_model_fits_data(config: RunConfig) -> None:
             f"{info.name!r} has {len(info.label_classes)} labels for each image, so MODEL must be "
             f"one of {fitting}. Received: MODEL={builder.__name__}"
         )
-    fitting = ", ".join(
-        name for name, each in datasets.list_datasets().items() if each.label_classes
-    )
+    available = datasets.list_datasets().items()
+    fitting = ", ".join(name for name, each in available if each.label_classes)
     raise ValueError(
         f"{builder.__name__} recognizes numbers with several digits, so `--data` must be one of "
         f"{fitting}. Received: --data={info.name}"
@@ -298,14 +249,6 @@ def _check_model_fits_data(config: RunConfig) -> None:
 
 def _predicts_numbers(builder: Builder) -> bool:
     return "digits" in python_inspect.signature(builder).parameters
-
-
-def _check_has_attention(config: RunConfig, model: keras.Model) -> None:
-    if not inspect.has_attention(model, _example_shape(config, model)):
-        raise ValueError(
-            "`--animate` requires a model with attention, for example TDN10. "
-            f"Received: {config.model}, {config.model_options}"
-        )
 
 
 def _example_shape(config: RunConfig, model: keras.Model) -> Any:
