@@ -137,9 +137,19 @@ def test_the_splits_share_no_digit():
     assert not train & test
 
 
+@pytest.mark.parametrize(("seed", "rows", "columns"), [(0, 60, 120), (1, 450, 1100), (2, 90, 700)])
+def test_numbers_lie_inside_of_whole_images(seed, rows, columns):
+    _check_numbers_inside(seed, rows, columns)
+
+
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**31), rows=st.integers(60, 450), columns=st.integers(120, 1100))
 @settings(max_examples=15, deadline=None)
-def test_numbers_lie_inside_of_whole_images(seed, rows, columns):
+def test_numbers_lie_inside_of_whole_images_of_any_size(seed, rows, columns):
+    _check_numbers_inside(seed, rows, columns)
+
+
+def _check_numbers_inside(seed, rows, columns):
     drawn, length = draws(8, seed), tf.constant([1, 2, 3, 4, 5, 5, 1, 3])
     transforms = placement_transforms(drawn, length, (rows, columns), whole=True)
     full = digit_strips(tf.ones((8, 5, CELL, CELL)), length)
@@ -174,9 +184,19 @@ def test_ink_differs_from_what_is_behind_it(seed):
     assert np.all(np.abs(made[:, 10, 15] - made[:, 6, 15]) > 0.29)
 
 
+def test_buckets_hold_every_image_once():
+    _check_buckets([(1, 2)])
+    _check_buckets([(1, 3), (2, 1), (1, 3), (1, 3), (1, 3), (2, 1), (1, 1)])
+
+
+@pytest.mark.slow
 @given(sizes=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=20))
 @settings(max_examples=20, deadline=None)
-def test_buckets_hold_every_image_once(sizes):
+def test_buckets_of_any_sizes_hold_every_image_once(sizes):
+    _check_buckets(sizes)
+
+
+def _check_buckets(sizes):
     sizes = np.array(sizes)
     batches = [batch.tolist() for batch in bucket_by_size(sizes, 3, 0, False).as_numpy_iterator()]
     assert sorted(place for batch in batches for place in batch) == list(range(len(sizes)))

@@ -38,6 +38,12 @@ def load(split, folder, **arguments):
     return datasets.load("pain_archive", split, data_dir=folder, **arguments)
 
 
+@pytest.fixture(scope="module")
+def plain_faces(made):
+    """All training faces in their order, without noise and flips."""
+    return arrays(load("train", made, shuffle=False, augment=False))[0]
+
+
 def test_faces_and_labels(made):
     dataset = load("test", made)
     assert dataset.element_spec[0].shape == (48, 48, 3)
@@ -51,8 +57,8 @@ def test_faces_and_labels(made):
     assert batch.shape == (2, 20, 20, 3)
 
 
-def test_moved_and_turned_faces_come_out_alike(made):
-    faces, _ = arrays(load("train", made, augment=False))
+def test_moved_and_turned_faces_come_out_alike(plain_faces):
+    faces = plain_faces
     assert np.abs(faces - faces[0]).max() < 0.05
     assert faces[0].std() > 0.2
     # The center of the first face equals the center of an upright image.
@@ -69,8 +75,8 @@ def test_moved_and_turned_faces_come_out_alike(made):
 
 def test_parts_share_no_subject(made):
     assert int(load("train", made).cardinality()) == TRAIN_FRAMES
-    assert int(load("test", made).cardinality()) == TEST_FRAMES
-    asked = load("test", made, test_subjects=["042-ll042", "043-jh043"])
+    assert int(load("test", made, size=12).cardinality()) == TEST_FRAMES
+    asked = load("test", made, test_subjects=["042-ll042", "043-jh043"], size=12)
     assert int(asked.cardinality()) == 9
 
 
@@ -84,7 +90,8 @@ def test_seven_of_25_subjects_have_30_percent_of_the_frames():
 
 
 def test_every_pass_redraws_noise_and_flips_and_seeds_repeat_them(made):
-    first, again, other = (load("train", made, seed=seed, shuffle=False) for seed in (3, 3, 4))
+    options = {"shuffle": False, "size": 20}
+    first, again, other = (load("train", made, seed=seed, **options) for seed in (3, 3, 4))
     one, two = arrays(first), arrays(first)
     assert np.abs(one[0] - two[0]).mean() > 0.01
     np.testing.assert_array_equal(one[1], two[1])
@@ -94,15 +101,15 @@ def test_every_pass_redraws_noise_and_flips_and_seeds_repeat_them(made):
 
 
 def test_skipping_passes_gives_what_would_have_come(made):
-    whole, rest = (load("train", made, batch_size=3, seed=1).repeat() for _ in range(2))
+    whole, rest = (load("train", made, batch_size=3, seed=1, size=12).repeat() for _ in range(2))
     whole = list(whole.take(9).as_numpy_iterator())[6:]
     for (face, label), (want, want_label) in zip(rest.skip(6).take(3), whole, strict=True):
         np.testing.assert_array_equal(face, want)
         np.testing.assert_array_equal(label, want_label)
 
 
-def test_without_noise_faces_are_mirrored_or_as_they_are(made):
-    plain, _ = arrays(load("train", made, shuffle=False, augment=False))
+def test_without_noise_faces_are_mirrored_or_as_they_are(made, plain_faces):
+    plain = plain_faces
     drawn, _ = arrays(load("train", made, shuffle=False, landmark_noise=0))
     same = np.abs(drawn - plain).max(axis=(1, 2, 3)) < 0.003
     mirrored = np.abs(drawn - plain[:, :, ::-1]).max(axis=(1, 2, 3)) < 0.003
@@ -110,8 +117,8 @@ def test_without_noise_faces_are_mirrored_or_as_they_are(made):
     assert 0 < same.sum() < len(same)
 
 
-def test_small_noise_changes_faces_little(made):
-    plain, _ = arrays(load("train", made, shuffle=False, augment=False))
+def test_small_noise_changes_faces_little(made, plain_faces):
+    plain = plain_faces
     changes = []
     for noise in (1e-4, 1e-2):
         noisy, _ = arrays(load("train", made, shuffle=False, landmark_noise=noise))
@@ -121,10 +128,11 @@ def test_small_noise_changes_faces_little(made):
 
 
 def test_train_size_draws_frames_and_the_test_part_stays(made):
-    labels = [arrays(load("train", made, train_size=5, shuffle=False))[1] for _ in range(2)]
+    options = {"train_size": 5, "shuffle": False, "augment": False, "size": 12}
+    labels = [arrays(load("train", made, **options))[1] for _ in range(2)]
     assert len(labels[0]) == 5
     np.testing.assert_array_equal(*labels)
-    whole, few = (arrays(load("test", made, train_size=size))[0] for size in (None, 5))
+    whole, few = (arrays(load("test", made, train_size=count, size=12))[0] for count in (None, 5))
     np.testing.assert_array_equal(whole, few)
 
 
