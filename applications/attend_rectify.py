@@ -20,18 +20,8 @@ from pathlib import Path
 
 from attend_rectify_experiment import cluttered, fine_tuning, training, wide
 from attend_rectify_experiment.training import Job
-from harness import reports
-from harness.options import (
-    add_options,
-    add_run_options,
-    check_experiment_options,
-    fraction,
-    non_negative_int,
-    output_folder,
-    positive_float,
-    positive_int,
-)
-from harness.programs import Experiment, run_program, train_jobs
+from harness import options as cli
+from harness.programs import run_program
 
 OUTPUT = Path("runs/attend_rectify")
 TABLES = {1: wide.TABLE_1, 2: wide.TABLE_2, 3: fine_tuning.TABLE_3}
@@ -54,13 +44,15 @@ def main() -> int:
 
     def prepare() -> list[Job]:
         jobs = experiment.jobs(options)
-        check(jobs, loads=experiment is not wide.TABLE_2)
+        check(jobs, loads=experiment.trains)
         return jobs
 
     return run_program(
         options.output,
         prepare,
-        lambda jobs: run(options, experiment, jobs),
+        lambda jobs: experiment.run(
+            options, "Attend and Rectify", "attend_rectify.py", training.train, jobs
+        ),
         (ValueError, OSError, ImportError),
     )
 
@@ -76,23 +68,12 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", metavar="NAME", help="data sets (see each below)")
     _add_figure_options(parser)
     _add_table_options(parser)
-    group = parser.add_argument_group(
-        "protocol", "by default, the paper's on its data, otherwise a short one"
-    )
-    add_options(
-        group,
-        positive_int,
-        train_size="number of training images",
-        epochs="maximum number of epochs",
-        batch_size="batch size",
-        size="side of the images in pixels",
-    )
-    add_options(group, positive_float, learning_rate="initial learning rate")
-    add_options(group, fraction, momentum="Nesterov momentum")
-    add_run_options(parser, f"{OUTPUT}_figure4")
+    names = ("train_size", "epochs", "batch_size", "size", "learning_rate", "momentum")
+    cli.add_protocol_options(parser, *names)
+    cli.add_run_options(parser, f"{OUTPUT}_figure4")
     options = parser.parse_args(arguments)
-    check_experiment_options(parser, options, EXPERIMENTS)
-    options.output = output_folder(options, OUTPUT)
+    cli.check_experiment_options(parser, options, EXPERIMENTS)
+    options.output = cli.output_folder(options, OUTPUT)
     return options
 
 
@@ -100,12 +81,14 @@ def _add_figure_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("--figure 4", f"--data {' or '.join(cluttered.DATA)}")
     group.add_argument("--part", choices=[*cluttered.PANELS, "all"], help="panel (all)")
     trained, tested = cluttered.DISTRACTORS, " ".join(map(str, cluttered.TEST_DISTRACTORS))
-    add_options(group, non_negative_int, distractors=f"number in training ({trained})")
-    add_options(group, non_negative_int, "+", test_distractors=f"numbers in the tests ({tested})")
+    cli.add_options(group, cli.non_negative_int, distractors=f"number in training ({trained})")
+    cli.add_options(
+        group, cli.non_negative_int, "+", test_distractors=f"numbers in the tests ({tested})"
+    )
     small, paper = training.CLUTTERED_SMALL, training.CLUTTERED
-    add_options(
+    cli.add_options(
         group,
-        positive_int,
+        cli.positive_int,
         epoch_images=f"images per epoch ({small.epoch_images}; paper: {paper.epoch_images})",
         test_draws="number of images generated from each test digit "
         f"({small.test_draws}; paper: {paper.test_draws})",
@@ -117,13 +100,13 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
         "--table 1 or 2", f"--data {' '.join(wide.DATA)}, or other data sets of images"
     )
     depths, dropouts = (" ".join(map(str, values)) for values in (wide.DEPTHS, wide.DROPOUTS))
-    add_options(group, positive_int, "+", depths=f"numbers of layers ({depths})")
-    add_options(group, fraction, "+", dropouts=f"dropout rates ({dropouts})")
-    add_options(group, positive_float, width=f"factor of the channels ({wide.PAPER_WIDTH})")
+    cli.add_options(group, cli.positive_int, "+", depths=f"numbers of layers ({depths})")
+    cli.add_options(group, cli.fraction, "+", dropouts=f"dropout rates ({dropouts})")
+    cli.add_options(group, cli.positive_float, width=f"factor of the channels ({wide.PAPER_WIDTH})")
     group = parser.add_argument_group("--table 2")
-    add_options(
+    cli.add_options(
         group,
-        positive_int,
+        cli.positive_int,
         rounds=f"number of timed batches ({wide.ROUNDS})",
         forward_batch=f"number of images of a timed batch ({wide.FORWARD_BATCH})",
     )
@@ -134,9 +117,9 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     backbone, weights = fine_tuning.BACKBONE, ("imagenet", "none")
     group.add_argument("--backbone", help=f"name in keras.applications ({backbone})")
     group.add_argument("--weights", choices=weights, help=f"initial weights ({weights[0]})")
-    add_options(
+    cli.add_options(
         group,
-        positive_int,
+        cli.positive_int,
         attention_depth=f"number of attention modules ({fine_tuning.DEPTH})",
         attention_width=f"number of heads of a module ({fine_tuning.HEADS})",
     )
@@ -148,13 +131,7 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check(jobs: Sequence[Job], loads: bool) -> None:
-    """Checks that the networks can be built and, if `loads`, that the data sets can be loaded.
-
-    Raises:
-        ValueError: If options are invalid.
-        ConnectionError: If data or weights are neither stored nor can be downloaded.
-        ImportError: If Keras is too old for several learning rates.
-    """
+    """Checks that the networks can be built and, if `loads`, that the data sets can be loaded."""
     if loads:
         for job in {job.data: job for job in jobs}.values():
             for split in ("train", "test"):
@@ -162,25 +139,6 @@ def check(jobs: Sequence[Job], loads: bool) -> None:
     for job in {job.row: job for job in reversed(jobs)}.values():
         job.network("softmax")
         job.optimizer(job.protocol.learning_rate)
-
-
-def run(options: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job]) -> None:
-    """Trains all jobs, except for table 2; prints and writes the report."""
-    trained = [] if experiment is wide.TABLE_2 else jobs
-    results = train_jobs(
-        training.train, trained, options, training.line_of, training.records, training.curves
-    )
-    text = experiment.finish(options, jobs, results)
-    print(f"\n{text}\n")
-    data = ", ".join(dict.fromkeys(job.data for job in jobs))
-    reports.write_page(
-        options.markdown,
-        f"Attend and Rectify, {experiment.title} on {data}",
-        "attend_rectify.py",
-        experiment.notes(options, jobs),
-        text,
-        experiment.trainings(results) if results else "",
-    )
 
 
 if __name__ == "__main__":

@@ -19,22 +19,11 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dynamic_capacity_experiment import cluttered, figures, numbers, training
 from dynamic_capacity_experiment.training import Job
-from harness import reports
-from harness.options import (
-    add_checkpoint_options,
-    add_options,
-    add_run_options,
-    check_experiment_options,
-    fraction,
-    output_folder,
-    positive_float,
-    positive_int,
-)
-from harness.programs import Experiment, export_model, run_program, train_jobs
+from harness import options as cli
+from harness.programs import run_program
 
 OUTPUT = Path("runs/dynamic_capacity")
 TABLES = {1: cluttered.TABLE, 2: numbers.TABLE}
@@ -63,7 +52,14 @@ def main() -> int:
         check(jobs)
         return jobs
 
-    return run_program(options.output, prepare, lambda jobs: run(options, experiment, jobs))
+    train = partial(training.train, options.checkpoint_dir)
+    return run_program(
+        options.output,
+        prepare,
+        lambda jobs: experiment.run(
+            options, "Dynamic Capacity Networks", "dynamic_capacity.py", train, jobs
+        ),
+    )
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -79,9 +75,9 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data", metavar="NAME", help="data set (the paper's)")
     group = parser.add_argument_group("digits in clutter", "--table 1, --figure 2, --figure 3")
-    add_options(
+    cli.add_options(
         group,
-        positive_int,
+        cli.positive_int,
         size="side of the images in pixels (100)",
         test_draws="number of images generated from each test digit",
         rounds="number of timed batches, --table 1 (9)",
@@ -93,64 +89,27 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="hold out a fifth of the training digits and test on these, for model selection",
     )
     numbers_of_patches = "numbers of patches, --figure 3 (1 to 24)"
-    add_options(group, positive_int, nargs="+", patches=numbers_of_patches)
+    cli.add_options(group, cli.positive_int, nargs="+", patches=numbers_of_patches)
     group = parser.add_argument_group("numbers", "--table 2; --width also for --figure 5")
-    add_options(group, positive_float, width="factor of the channels (1)")
-    add_options(group, positive_int, test_size="number of generated test images (1,000)")
-    group = parser.add_argument_group(
-        "protocol", "by default, the paper's on its data, otherwise a short one"
-    )
-    add_options(
-        group,
-        positive_int,
-        train_size="number of training images",
-        epochs="number of epochs; errors are measured after each",
-        steps="total number of steps (one pass over the data per epoch)",
-        batch_size="batch size",
-    )
-    add_options(group, positive_float, learning_rate="initial learning rate")
-    add_options(group, fraction, momentum="momentum of SGD, --table 2", weight_decay="weight decay")
-    add_checkpoint_options(parser)
-    add_run_options(parser, f"{OUTPUT}_table1")
+    cli.add_options(group, cli.positive_float, width="factor of the channels (1)")
+    cli.add_options(group, cli.positive_int, test_size="number of generated test images (1,000)")
+    names = ("train_size", "epochs", "steps", "batch_size", "learning_rate", "momentum")
+    cli.add_protocol_options(parser, *names, "weight_decay")
+    cli.add_checkpoint_options(parser)
+    cli.add_run_options(parser, f"{OUTPUT}_table1")
     options = parser.parse_args(arguments)
-    check_experiment_options(parser, options, EXPERIMENTS)
+    cli.check_experiment_options(parser, options, EXPERIMENTS)
     options.validation = bool(options.validation)
-    options.output = output_folder(options, OUTPUT)
+    options.output = cli.output_folder(options, OUTPUT)
     options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
     return options
 
 
 def check(jobs: Sequence[Job]) -> None:
-    """Checks that the data sets can be loaded and the networks built.
-
-    Raises:
-        ValueError: If options are invalid.
-        ConnectionError: If a data set is neither stored nor can be downloaded.
-    """
+    """Checks that the data sets can be loaded and the networks built."""
     for job in {job.label: job for job in jobs}.values():
         job.protocol.steps_per_epoch(int(job.training_data().cardinality()))
         job.model()
-
-
-def run(options: argparse.Namespace, experiment: Experiment, jobs: Sequence[Any]) -> None:
-    """Trains all jobs, prints and writes the report, and exports the networks if requested."""
-    train = partial(training.train, options.checkpoint_dir)
-    results = train_jobs(train, jobs, options, training.line_of, training.records, training.curves)
-    text = experiment.finish(options, jobs, results)
-    print(f"\n{text}\n")
-    data = "".join(f" on {name}" for name in dict.fromkeys(job.data for job in jobs))
-    reports.write_page(
-        options.markdown,
-        f"Dynamic Capacity Networks, {experiment.title}{data}",
-        "dynamic_capacity.py",
-        experiment.notes(options, jobs),
-        text,
-        experiment.trainings(results) if results else "",
-    )
-    if options.export:
-        first = [one for one in results if one.job.seed == results[0].job.seed]
-        for name, model in experiment.exported([one for one in first if not one.diverged]):
-            export_model(model, options.output, name)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Scale-Space Attention: train beside CBAM, BAM and RAN, compare with the paper's tables, time.
+"""Scale-Space Attention: train next to CBAM, BAM and RAN, compare with the paper, measure times.
 
     python applications/scale_space.py --table 4 --data digits
     python applications/scale_space.py --table 9 --data digits --networks LeNet5
     python applications/scale_space.py --table 6 --data digit_sequences
     python applications/scale_space.py --figure 10 --data digits
 
-Without `--data`, tables I to VII and IX and figures 9 and 10 take the paper's data, with usual
-training; other data are trained in a small way (scale_space_parts/protocols.py).
+Without `--data`, tables I to VII and IX and figures 9 and 10 use the paper's data sets and usual
+training settings. Other data sets use a short protocol (scale_space_experiment/training.py).
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), tables I to IX, figures 9, 10.
 """
@@ -14,125 +14,139 @@ Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), tables I to 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-import tensorflow as tf
-from program_parts import files, markdown
-from program_parts.processes import in_processes
-from scale_space_parts import clock, figure, options, paper, protocols, report, rows
-from scale_space_parts.paper import Table
-from scale_space_parts.rows import Row
-from scale_space_parts.training import Job, Training, train
+from harness import reports
+from harness.options import add_protocol_options, add_run_options, output_folder, positive_int
+from harness.programs import run_program, train_jobs
+from scale_space_experiment import report, tables, training
+from scale_space_experiment.tables import Row, Table
+from scale_space_experiment.training import Job
+
+OUTPUT = Path("runs/scale_space")
+DETECTION = 8
 
 
 def main() -> int:
-    """Trains each row with each seed, or times it; returns the exit code: 2 for what cannot be."""
-    given = options.read(__doc__.splitlines()[0])
-    if given.table == options.DETECTION:
+    """Trains each row with each seed, or times it; returns the exit code."""
+    options = read_options()
+    if options.table == DETECTION:
         print("python applications/scale_space_detection.py")
         return 0
-    # Many networks in one process are meant: no warnings that each is traced.
-    tf.get_logger().setLevel("ERROR")
-    table = paper.TABLES[given.table] if given.table else paper.FIGURES[given.figure]
-    try:
-        chosen = rows.choose(table, given)
-        jobs = prepare(given, chosen)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    with files.logged(given.output / "log.txt"):
-        if given.figure:
-            run_figure(given, table, jobs)
+    table = tables.TABLES[options.table] if options.table else tables.FIGURES[options.figure]
+
+    def prepare() -> tuple[list[Row], list[Job]]:
+        rows = tables.choose_rows(table, options)
+        return rows, jobs_of(options, rows)
+
+    def execute(plan: tuple[list[Row], list[Job]]) -> None:
+        if options.figure:
+            run_figure(options, table, plan[1])
         else:
-            run_table(given, table, chosen, jobs)
-    return 0
+            run_table(options, table, *plan)
+
+    return run_program(options.output, prepare, execute)
 
 
-def prepare(given: argparse.Namespace, chosen: Sequence[Row]) -> list[Job]:
-    """The trainings of the rows that can be; checks that data and networks are to be had.
+def read_options() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    numbers = sorted([*tables.TABLES, DETECTION])
+    kinds.add_argument("--table", type=int, choices=numbers, help="table of the paper, I to IX")
+    kinds.add_argument("--figure", type=int, choices=list(tables.FIGURES), help="training times")
+    group = parser.add_argument_group("rows", "by default, those of the table or figure")
+    group.add_argument("--networks", nargs="+", metavar="NAME", help="names in ka.applications")
+    group.add_argument("--data", nargs="+", metavar="NAME", help="data sets")
+    attentions = ", ".join(tables.VARIANTS)
+    group.add_argument("--attentions", nargs="+", metavar="NAME", help=f"among {attentions}")
+    group.add_argument("--placements", nargs="+", choices=tables.PLACEMENTS)
+    small = training.SMALL
+    note = f"otherwise {small.train_size} examples, {small.epochs} epochs, Adam"
+    names = ("size", "train_size", "epochs", "batch_size", "learning_rate")
+    add_protocol_options(parser, *names, note=note)
+    parser.add_argument(
+        "--rounds", type=positive_int, default=15, help="timed steps of a figure (%(default)s)"
+    )
+    add_run_options(parser, f"{OUTPUT}_table4")
+    options = parser.parse_args()
+    options.output = output_folder(options, OUTPUT)
+    return options
 
-    Raises:
-        ValueError: For options that cannot be.
-        ConnectionError: Where the data are neither here nor to be downloaded.
-    """
-    jobs, parts = [], {}
-    for row in chosen:
-        protocol = protocols.choose(row.network, row.data, given)
-        found = [Job(row, seed, protocol) for seed in given.seeds]
+
+def jobs_of(options: argparse.Namespace, rows: Sequence[Row]) -> list[Job]:
+    """Returns the training jobs of all rows that can be built; checks data sets and networks."""
+    jobs, tests = [], {}
+    for row in rows:
+        protocol = training.choose_protocol(row.network, row.data, options)
+        found = [Job(row, seed, protocol) for seed in options.seeds]
         key = (row.data, protocol.size, protocol.train_size)
-        if key not in parts:
-            parts[key] = found[0].load("test")
-        if row.possible(*found[0].shapes(parts[key])):
+        if key not in tests:
+            tests[key] = found[0].load("test")
+        if row.possible(*found[0].shapes(tests[key])):
             jobs += found
     return jobs
 
 
 def run_table(
-    given: argparse.Namespace, table: Table, chosen: Sequence[Row], jobs: Sequence[Job]
+    options: argparse.Namespace, table: Table, rows: Sequence[Row], jobs: Sequence[Job]
 ) -> None:
-    """Trains all; prints our figures beside the paper's."""
-    done: list[Training] = []
-    for training in in_processes(train, jobs, given.processes):
-        done.append(training)
-        print(report.line_of(training), flush=True)
-        files.write_csv(given.output / "results.csv", report.records(done))
-    metrics = report.metrics_of(chosen)
-    text = report.comparison(report.summarize(chosen, done), metrics, table.metrics)
+    """Trains all jobs; prints and writes our results next to the paper's."""
+    results = train_jobs(training.train, jobs, options)
+    metrics = report.metrics_of_rows(rows)
+    text = report.comparison(rows, results, metrics, table.metrics)
     print(f"\n{text}\n")
-    write_page(given, table, jobs, text, report.every_training(done, metrics))
+    write_page(options, table, jobs, text, report.all_trainings(results, metrics))
 
 
-def run_figure(given: argparse.Namespace, table: Table, jobs: Sequence[Job]) -> None:
-    """Times a step of each row's first seed; prints and draws."""
-    first = [job for job in jobs if job.seed == given.seeds[0]]
-    found = []
-    # One network at a time, as each variant of VGG-16 holds its weights and moments.
+def run_figure(options: argparse.Namespace, table: Table, jobs: Sequence[Job]) -> None:
+    """Times a training step of each row with the first seed; prints and draws."""
+    first = [job for job in jobs if job.seed == options.seeds[0]]
+    timings = []
+    # One network at a time: all variants of VGG-16 with their optimizers need much memory.
     for pair in dict.fromkeys((job.row.network, job.row.data) for job in first):
-        turns = [job for job in first if (job.row.network, job.row.data) == pair]
-        found += clock.time_steps(turns, given.rounds)
-    files.write_csv(given.output / "results.csv", [report.timing_record(one) for one in found])
-    text = report.timings(found)
+        compared = [job for job in first if (job.row.network, job.row.data) == pair]
+        timings += training.time_steps(compared, options.rounds)
+    records = [report.timing_record(one) for one in timings]
+    reports.write_csv(options.output / "results.csv", records)
+    text = report.timing_table(timings)
     print(f"{text}\n")
-    path = given.output / "training_time.png"
-    figure.draw(found, table.title, path)
-    print(f"wrote {path}")
-    write_page(given, table, jobs, text)
+    report.draw_timings(timings, table.title, options.output / "training_time.png")
+    write_page(options, table, jobs, text)
 
 
 def write_page(
-    given: argparse.Namespace, table: Table, jobs: Sequence[Job], text: str, details: str = ""
+    options: argparse.Namespace, table: Table, jobs: Sequence[Job], text: str, trainings: str = ""
 ) -> None:
-    """Writes the markdown, where it is asked for."""
-    if not given.markdown:
-        return
+    """Writes the markdown report, if requested."""
     data = ", ".join(dict.fromkeys(job.row.data for job in jobs))
     title = f"Scale-Space Attention, {table.title} on {data}"
-    command = markdown.command("scale_space.py")
-    page = markdown.page(title, command, notes(given, jobs), text, details)
-    files.write_text(given.markdown, page)
-    print(f"wrote {given.markdown}")
+    reports.write_page(
+        options.markdown, title, "scale_space.py", notes(options, jobs), text, trainings
+    )
 
 
-def notes(given: argparse.Namespace, jobs: Sequence[Job]) -> list[str]:
-    """What a reader of the table has to know."""
+def notes(options: argparse.Namespace, jobs: Sequence[Job]) -> list[str]:
+    """Returns paragraphs that explain the results."""
     described = dict.fromkeys(
         f"{job.row.network} on {job.row.data}: protocol {job.protocol.describe()}." for job in jobs
     )
-    if given.figure:
+    if options.figure:
         return [
             *described,
-            f"Medians of {given.rounds} steps of training, taking turns in one process; "
-            "seconds of training are that times the steps of the protocol. The paper's figure has "
-            "bars without numbers.",
+            f"The time of a step is the median of {options.rounds} training steps, interleaved in "
+            "one process. The training time is that times the steps of the protocol. The bars of "
+            "the paper's figure have no numbers.",
         ]
-    shown = ", ".join(dict.fromkeys(job.row.paper_data for job in jobs if job.row.paper_data))
-    seeds = ", ".join(map(str, given.seeds))
+    papers = dict.fromkeys(job.row.paper_data for job in jobs if job.row.paper_data)
+    seeds = ", ".join(map(str, options.seeds))
     return [
         *described,
-        f"Seeds {seeds}; the mean (+- standard deviation) after the last epoch. The paper's: "
-        f'{shown or "none"}; it gives no deviations. "-": not in the paper, cannot be built (no '
-        "channel alignment between unlike channels), or not counted (MACs of recurrent layers). "
-        f"Times are of {given.processes} trainings at a time, with whatever else the machine did: "
-        "figures 9 and 10 compare times.",
+        f"Seeds {seeds}; mean (+- standard deviation) after the last epoch. The paper's numbers "
+        f'are those of {", ".join(papers) or "no data set"}, without deviations. "-": not in the '
+        "paper, cannot be built (different numbers of channels without channel alignment), or not "
+        f"counted (MACs of recurrent layers). {options.processes} trainings ran at the same time, "
+        "so their times are rough: figures 9 and 10 compare times.",
     ]
 
 

@@ -1,12 +1,12 @@
-"""SAN's detection: VGG16 with attention under KerasHub's RetinaNet, on German traffic signs.
+"""Detection with Scale-Space Attention: KerasHub's RetinaNet on VGG16 with attention, on GTSDB.
 
     pip install "keras-cnn-attention[detection]"
     python applications/scale_space_detection.py
     python applications/scale_space_detection.py --data FullIJCNN2013 --size 1024 --epochs 60 \
         --attention none cbam bam san-c san-d --placement bottleneck full
 
-Without `--data` a small set in GTSDB's format is generated and trained on. The networks start from
-random weights.
+Without `--data`, a small data set of traffic signs in the format of GTSDB is generated. The
+networks start from random weights.
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), table VIII.
 """
@@ -20,90 +20,103 @@ from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
-from program_parts import files, markdown
-from program_parts.arguments import positive, seed
-from scale_space_detection_parts import table8
-from scale_space_detection_parts.generated import Generated, write_set
+from harness import reports
+from harness.options import add_options, positive_int, seed
+from scale_space_detection_experiment import report
+from scale_space_detection_experiment.generated import GeneratedSet, write_set
 
-from keras_attention.utils.io import write_whole
+from keras_attention.utils.io import write_atomically
 
-if TYPE_CHECKING:  # these parts need the extra
-    from scale_space_detection_parts.average_precision import Boxes
-    from scale_space_detection_parts.training import Protocol, Training
+if TYPE_CHECKING:  # needs the extra
+    from scale_space_detection_experiment.training import DetectionProtocol, DetectionResult
 
 EXTRA = 'pip install "keras-cnn-attention[detection]"'
 OUTPUT = Path("runs/scale_space_detection")
 GENERATED, PUBLISHED = "generated", "gtsdb"
 SIZES = {GENERATED: 96, PUBLISHED: 512}
-# Of generated pictures: the smallest and the largest sign as parts of their sides.
-SIGNS = (6, 2)
+# The smallest and the largest generated signs have these fractions of the image side: 1/6 and 1/2.
+SIGN_DIVISORS = (6, 2)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train, how, and what the test pictures show."""
+    """Rows to train, training protocol, and annotated boxes of the test images."""
 
-    rows: list[table8.Row]
-    protocol: "Protocol"
-    truth: list["Boxes"]
+    rows: list[report.Row]
+    protocol: "DetectionProtocol"
+    truth: list[report.Boxes]
 
 
 def main() -> int:
-    """Trains each row with each seed and reports; returns the exit code: 2 for what cannot be."""
+    """Trains each row with each seed and reports; returns the exit code."""
     options = read_options()
     missing = [name for name in ("keras_hub", "pycocotools") if find_spec(name) is None]
     if missing:
         print(f"error: {' and '.join(missing)} needed: {EXTRA}", file=sys.stderr)
         return 2
-    # Many networks in one process are meant: no warnings that each is traced.
     tf.get_logger().setLevel("ERROR")
-    with files.logged(options.output / "log.txt"):
+    with reports.logged(options.output / "log.txt"):
         try:
             plan = prepare(options)
         except (ValueError, OSError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
-        finish(options, plan, run(options, plan))
+        finish(options, plan, train_all(options, plan))
     return 0
 
 
 def read_options() -> argparse.Namespace:
-    """The command line; by default a comparison on generated pictures that takes ten minutes."""
+    """Reads the command line; the default run on generated images takes about ten minutes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, allowed, default in (
-        ("attention", table8.ATTENTIONS, ["none", "san-c"]),
-        ("placement", table8.PLACEMENTS, ["bottleneck"]),
+        ("attention", report.ATTENTIONS, ["none", "san-c"]),
+        ("placement", report.PLACEMENTS, ["bottleneck"]),
     ):
-        parser.add_argument(f"--{name}", nargs="+", choices=allowed, default=default)
+        shown = f"({' '.join(default)})"
+        parser.add_argument(f"--{name}", nargs="+", choices=allowed, default=default, help=shown)
     parser.add_argument(
         "--data",
         default=GENERATED,
         help=f"folder of GTSDB, {PUBLISHED} for that of GTSDB_DIR, or generated (%(default)s)",
     )
-    parser.add_argument("--size", type=positive, help=f"pixels ({SIZES[GENERATED]}, or 512)")
-    parser.add_argument("--classes", type=int, choices=[4, 43], default=4, help="(%(default)s)")
-    parser.add_argument("--train-size", type=positive, help="pictures (120, or all)")
-    parser.add_argument("--test-size", type=positive, default=40, help="generated (%(default)s)")
-    parser.add_argument("--epochs", type=positive, default=15, help="(%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=8, help="(%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=1e-4, help="(%(default)s)")
+    sizes = f"({SIZES[GENERATED]} if generated, otherwise {SIZES[PUBLISHED]})"
+    add_options(
+        parser,
+        positive_int,
+        size=f"side of the images in pixels {sizes}",
+        train_size="number of training images (120 if generated, otherwise all)",
+    )
+    parser.add_argument(
+        "--classes",
+        type=int,
+        choices=[4, 43],
+        default=4,
+        help="categories or individual signs (%(default)s)",
+    )
+    for name, default, text in (
+        ("test-size", 40, "number of generated test images"),
+        ("epochs", 15, "number of epochs"),
+        ("batch-size", 8, "batch size"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=positive_int, default=default, help=f"{text} (%(default)s)"
+        )
+    parser.add_argument(
+        "--learning-rate", type=float, default=1e-4, help="learning rate of Adam (%(default)s)"
+    )
     parser.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder (%(default)s)")
-    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
+    parser.add_argument("--markdown", type=Path, help="also write the report to this file")
     return parser.parse_args()
 
 
 def prepare(options: argparse.Namespace) -> Plan:
-    """Finds or generates the pictures and checks that the detectors can be built.
-
-    Raises:
-        ValueError: For options or pictures that cannot be.
-    """
-    from scale_space_detection_parts import training
+    """Finds or generates the images and checks that the detectors can be built."""
+    from scale_space_detection_experiment import training
 
     size = options.size or SIZES.get(options.data, SIZES[PUBLISHED])
-    protocol = training.Protocol(
-        folder=folder_of(options, size),
+    protocol = training.DetectionProtocol(
+        folder=image_folder(options, size),
         size=size,
         classes=options.classes,
         train_size=None if options.data == GENERATED else options.train_size,
@@ -111,76 +124,76 @@ def prepare(options: argparse.Namespace) -> Plan:
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
     )
-    plan = Plan(table8.rows(options.attention, options.placement), protocol, protocol.shown("test"))
+    rows = report.rows_of(options.attention, options.placement)
+    plan = Plan(rows, protocol, protocol.annotations("test"))
     training.signs_of(plan.truth)
     for row in plan.rows:
         training.build(row, protocol)
     return plan
 
 
-def folder_of(options: argparse.Namespace, size: int) -> Path | None:
-    """Where the pictures are; generates them where none are given."""
+def image_folder(options: argparse.Namespace, size: int) -> Path | None:
+    """Returns the folder of the images, which are generated if `--data` is not given."""
     if options.data == PUBLISHED:
         return None
     if options.data != GENERATED:
         return Path(options.data)
-    what = Generated(
-        train=options.train_size or Generated.train,
+    settings = GeneratedSet(
+        train=options.train_size or GeneratedSet.train,
         test=options.test_size,
         width=size,
         height=size,
-        smallest=max(8, size // SIGNS[0]),
-        largest=size // SIGNS[1],
+        smallest=max(8, size // SIGN_DIVISORS[0]),
+        largest=size // SIGN_DIVISORS[1],
     )
-    folder = write_set(options.output / f"generated_{what.train}_{what.test}_{size}", what)
-    print(f"wrote {folder}: {what}")
+    name = f"generated_{settings.train}_{settings.test}_{size}"
+    folder = write_set(options.output / name, settings)
+    print(f"wrote {folder}: {settings}")
     return folder
 
 
-def run(options: argparse.Namespace, plan: Plan) -> list["Training"]:
-    """Trains all, writing what is known after each training."""
-    from scale_space_detection_parts import report, training
+def train_all(options: argparse.Namespace, plan: Plan) -> list["DetectionResult"]:
+    """Trains all rows with all seeds; updates results.csv after each training."""
+    from scale_space_detection_experiment import training
 
-    done = []
+    results = []
     for row in plan.rows:
         for number in options.seeds:
-            one, detector = training.train(row, number, plan.protocol, plan.truth)
-            done.append(one)
-            print(report.line_of(one), flush=True)
-            records = [report.record(each, options.data, plan.protocol) for each in done]
-            files.write_csv(options.output / "results.csv", records)
-        if one.scores is not None:
-            keep(options.output, row, detector, plan.protocol)
-    return done
+            result, detector = training.train(row, number, plan.protocol, plan.truth)
+            results.append(result)
+            print(report.line_of(result), flush=True)
+            records = [report.record(one, options.data, plan.protocol) for one in results]
+            reports.write_csv(options.output / "results.csv", records)
+        if not result.diverged:
+            save(options.output, row, detector, plan.protocol)
+    return results
 
 
-def keep(output: Path, row: table8.Row, detector: keras.Model, protocol: "Protocol") -> None:
-    """Writes the trained detector and a picture of what it finds."""
-    from scale_space_detection_parts import detector as detectors
-    from scale_space_detection_parts import picture, training
+def save(
+    output: Path, row: report.Row, detector: keras.Model, protocol: "DetectionProtocol"
+) -> None:
+    """Writes the trained detector and a figure of its detections."""
+    from scale_space_detection_experiment import detector as detectors
+    from scale_space_detection_experiment import training
 
     name = row.label.replace(", ", "_")
-    write_whole(output / f"{name}.keras", detectors.for_inference(detector).save)
-    examples = picture.chosen(protocol.load("test"), protocol.batch_size)
-    path = output / f"{name}_detections.png"
-    found = training.find(detector, examples, protocol.batch_size)
-    picture.draw(examples, found, path)
-    print(f"wrote {output / name}.keras, {path}")
+    write_atomically(output / f"{name}.keras", detectors.for_inference(detector).save)
+    print(f"wrote {output / name}.keras")
+    examples = report.examples_of(protocol.load("test"), protocol.batch_size)
+    detected = training.detect(detector, examples, protocol.batch_size)
+    report.draw(examples, detected, output / f"{name}_detections.png")
 
 
-def finish(options: argparse.Namespace, plan: Plan, trainings: list["Training"]) -> None:
-    """Prints the table and writes it as markdown."""
-    from scale_space_detection_parts import report
-
-    table = report.comparison(trainings)
+def finish(options: argparse.Namespace, plan: Plan, results: list["DetectionResult"]) -> None:
+    """Prints the table and writes the reports."""
+    table = report.comparison(results)
     print(f"\n{table}\n")
-    command = markdown.command("scale_space_detection.py")
-    title = f"Scale-Space Attention Networks, table VIII (GTSDB) on {options.data}"
     notes = report.notes(options.data, plan.protocol, plan.truth)
-    text = markdown.page(title, command, notes, table, report.every_training(trainings))
-    for path in filter(None, (options.output / "table.md", options.markdown)):
-        files.write_text(path, text)
-        print(f"wrote {path}")
+    title = f"Scale-Space Attention Networks, table VIII (GTSDB) on {options.data}"
+    for path in (options.output / "table.md", options.markdown):
+        reports.write_page(
+            path, title, "scale_space_detection.py", notes, table, report.all_trainings(results)
+        )
 
 
 if __name__ == "__main__":

@@ -20,15 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 import keras_attention as ka
-from attend_rectify_experiment.training import (
-    CLUTTERED,
-    CLUTTERED_SMALL,
-    TEST_BATCH,
-    Job,
-    all_trainings,
-    choose_protocol,
-    of_row,
-)
+from attend_rectify_experiment import training as base
 
 DATA = ("cluttered_translated_digits", "cluttered_translated_mnist")
 # Numbers of distractors in training and in the tests of figure 4e.
@@ -42,23 +34,16 @@ BEST_ACCURACY = 97.8
 
 @dataclass(frozen=True)
 class Row:
-    """A network of figure 4.
+    """A network of figure 4."""
 
-    Attributes:
-        label: Name in the figure.
-        options: Arguments of `ka.applications.ClutteredCNN`.
-    """
-
-    label: str
-    options: Mapping[str, Any] = field(hash=False)
+    label: str  # Name in the figure
+    options: Mapping[str, Any] = field(hash=False)  # Arguments of `ka.applications.ClutteredCNN`
 
     @property
     def has_attention(self) -> bool:
-        """True if the network has attention modules."""
         return self.options["attention_depth"] > 0
 
     def identity(self) -> dict[str, Any]:
-        """Returns the columns of CSV files that identify the row."""
         return {"network": self.label}
 
 
@@ -101,18 +86,12 @@ def error_name(distractors: int) -> str:
 
 
 @dataclass(frozen=True)
-class ClutteredJob(Job):
-    """A training on digits in clutter.
+class ClutteredJob(base.Job):
+    """A training on digits in clutter."""
 
-    Attributes:
-        data: Data set, by its name in `ka.datasets`.
-        distractors: Number of distractors in training.
-        test_distractors: Numbers of distractors in the tests.
-    """
-
-    data: str
-    distractors: int
-    test_distractors: tuple[int, ...]
+    data: str  # Data set, by its name in `ka.datasets`
+    distractors: int  # Number of distractors in training
+    test_distractors: tuple[int, ...]  # Numbers of distractors in the tests
 
     def load(self, split: str) -> tf.data.Dataset:
         """Loads single images; training images are generated again in every epoch."""
@@ -120,7 +99,7 @@ class ClutteredJob(Job):
 
     def validation_data(self) -> tf.data.Dataset:
         """Returns another draw of the test digits, with the distractors of the training."""
-        return self._images("test", self.distractors, CURVE_SEED).batch(TEST_BATCH).cache()
+        return self._images("test", self.distractors, CURVE_SEED).batch(base.TEST_BATCH).cache()
 
     def network(self, activation: str | None) -> keras.Model:
         side = self.protocol.size or ka.datasets.find(self.data).size
@@ -141,7 +120,7 @@ class ClutteredJob(Job):
 
     def _error(self, model: keras.Model, distractors: int) -> float:
         draws = range(self.protocol.test_draws)
-        tests = [self._images("test", distractors, draw).batch(TEST_BATCH) for draw in draws]
+        tests = [self._images("test", distractors, draw).batch(base.TEST_BATCH) for draw in draws]
         return sum(training.error_percent(model, [images]) for images in tests) / len(tests)
 
     def _images(self, split: str, distractors: int, seed: int) -> tf.data.Dataset:
@@ -161,11 +140,7 @@ def panels_of(options: Namespace) -> list[str]:
 
 
 def jobs_of(options: Namespace) -> list[ClutteredJob]:
-    """Returns the training jobs of the requested panels.
-
-    Raises:
-        ValueError: If the data set has no distractors.
-    """
+    """Returns the training jobs of the requested panels."""
     data = options.data or DATA[:1]
     if len(data) > 1 or data[0] not in DATA:
         raise ValueError(
@@ -173,7 +148,7 @@ def jobs_of(options: Namespace) -> list[ClutteredJob]:
             f"Received: --data={' '.join(data)}"
         )
     on_paper_data = ka.datasets.find(data[0]).needs_network
-    protocol = choose_protocol(CLUTTERED, CLUTTERED_SMALL, on_paper_data, options)
+    protocol = base.choose_protocol(base.CLUTTERED, base.CLUTTERED_SMALL, on_paper_data, options)
     trained = DISTRACTORS if options.distractors is None else options.distractors
     # The ablations are compared with the same number of distractors as in training.
     tested = tuple(sorted({trained, *(options.test_distractors or TEST_DISTRACTORS)}))
@@ -195,7 +170,7 @@ def finish(
     headings += [f"error %, {number} distractors" for number in tested]
     lines = []
     for row in rows:
-        found = of_row(row, results)
+        found = base.of_row(row, results)
         panels = " ".join(panel for panel, members in PANELS.items() if row in members)
         spreads = [reports.spread_of(found, error_name(number)) for number in tested]
         lines.append([row.label, panels, *reports.size_cells(found[0]), *spreads])
@@ -210,7 +185,8 @@ def verdict(tested: Sequence[int], results: Sequence[TrainingResult]) -> str:
     lines = []
     for number in tested:
         plain, attention = (
-            reports.mean_of(of_row(row, results), error_name(number)) for row in (BASELINE, BEST)
+            reports.mean_of(base.of_row(row, results), error_name(number))
+            for row in (BASELINE, BEST)
         )
         if plain is None or attention is None:
             lines.append(f"- {number} distractors: no comparison, a network diverged.")
@@ -232,7 +208,7 @@ def draw(panels: Sequence[str], results: Sequence[TrainingResult], title: str, p
         axes.set_title(TITLES[panel])
         draw_row = _draw_distractors if panel == "e" else _draw_curve
         for row in PANELS[panel]:
-            found = [one for one in of_row(row, results) if not one.diverged]
+            found = [one for one in base.of_row(row, results) if not one.diverged]
             if found:
                 draw_row(axes, row.label, found)
         axes.set_ylabel("test error %")
@@ -262,7 +238,7 @@ def _draw_distractors(axes: Axes, label: str, found: Sequence[TrainingResult]) -
 
 
 def notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain the figure."""
+    """Returns paragraphs that explain the results."""
     job = jobs[0]
     return [
         *reports.protocol_notes(jobs),
@@ -276,4 +252,4 @@ def notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
     ]
 
 
-FIGURE = Experiment("figure 4 (Cluttered Translated MNIST)", jobs_of, finish, notes, all_trainings)
+FIGURE = Experiment("figure 4 (Cluttered Translated MNIST)", jobs_of, finish, notes)

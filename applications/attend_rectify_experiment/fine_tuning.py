@@ -15,15 +15,7 @@ from harness import reports
 from harness.programs import Experiment
 
 import keras_attention as ka
-from attend_rectify_experiment.training import (
-    FINE_TUNING,
-    FINE_TUNING_SMALL,
-    Job,
-    all_trainings,
-    check_image_data,
-    choose_protocol,
-    comparison,
-)
+from attend_rectify_experiment import training as base
 from keras_attention.utils.validation import did_you_mean
 
 BACKBONE = "ResNet50"
@@ -46,27 +38,17 @@ TABLE3 = {
 
 @dataclass(frozen=True)
 class Row:
-    """A network of keras.applications on a data set.
+    """A network of keras.applications on a data set."""
 
-    Attributes:
-        backbone: Name in keras.applications.
-        weights: `"imagenet"`, or None for random weights.
-        depth: Number of attention modules; 0 for the plain network.
-        width: Number of heads of each module.
-        gradient_scale: Factor of the gradients from the modules into the network.
-        data: Data set, by its name in `ka.datasets`.
-    """
-
-    backbone: str
-    weights: str | None
-    depth: int
-    width: int
-    gradient_scale: float
-    data: str
+    backbone: str  # Name in keras.applications
+    weights: str | None  # `"imagenet"`, or None for random weights
+    depth: int  # Number of attention modules; 0 for the plain network
+    width: int  # Number of heads of each module
+    gradient_scale: float  # Factor of the gradients from the modules into the network
+    data: str  # Data set, by its name in `ka.datasets`
 
     @property
     def label(self) -> str:
-        """Network and data set."""
         return f"{self.name} on {self.data}"
 
     @property
@@ -76,11 +58,9 @@ class Row:
 
     @property
     def has_attention(self) -> bool:
-        """True if the network has attention modules."""
         return self.depth > 0
 
     def identity(self) -> dict[str, Any]:
-        """Returns the columns of CSV files that identify the row."""
         return {"network": self.name, "weights": self.weights, "data": self.data}
 
     def published(self) -> float | None:
@@ -89,7 +69,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class FineTuningJob(Job):
+class FineTuningJob(base.Job):
     """A fine-tuning; the data set crops and flips the photographs."""
 
     @property
@@ -139,11 +119,7 @@ class FineTuningJob(Job):
 
 
 def find_backbone(name: str) -> Callable[..., keras.Model]:
-    """Returns a builder of keras.applications.
-
-    Raises:
-        ValueError: If there is no such builder.
-    """
+    """Returns a builder of keras.applications."""
     names = [known for known in dir(keras.applications) if known[0].isupper()]
     if name in names:
         return getattr(keras.applications, name)
@@ -154,12 +130,7 @@ def find_backbone(name: str) -> Callable[..., keras.Model]:
 
 
 def build_backbone(name: str, weights: str | None, shape: tuple[int, int, int]) -> keras.Model:
-    """Builds a network without its classifier; it returns the mean of its last feature map.
-
-    Raises:
-        ConnectionError: If the weights are neither stored nor can be downloaded.
-        ValueError: If the network does not accept images of this shape.
-    """
+    """Builds a network without its classifier; it returns the mean of its last feature map."""
     builder = find_backbone(name)
     try:
         return builder(include_top=False, weights=weights, input_shape=shape, pooling="avg")
@@ -192,18 +163,16 @@ def rows_of(options: Namespace) -> list[Row]:
 
 
 def jobs_of(options: Namespace) -> list[FineTuningJob]:
-    """Returns the training jobs of all rows with each seed.
-
-    Raises:
-        ValueError: If there is no such backbone, or data sets have no images with one class label.
-    """
+    """Returns the training jobs of all rows with each seed."""
     find_backbone(options.backbone or BACKBONE)
-    check_image_data(options.data or ())
+    base.check_image_data(options.data or ())
     return [
         FineTuningJob(
             row,
             seed,
-            choose_protocol(FINE_TUNING, FINE_TUNING_SMALL, row.data in TABLE3, options),
+            base.choose_protocol(
+                base.FINE_TUNING, base.FINE_TUNING_SMALL, row.data in TABLE3, options
+            ),
         )
         for row in rows_of(options)
         for seed in options.seeds
@@ -211,7 +180,7 @@ def jobs_of(options: Namespace) -> list[FineTuningJob]:
 
 
 def notes(options: Namespace, jobs: Sequence[FineTuningJob]) -> list[str]:
-    """Returns paragraphs that explain the table."""
+    """Returns paragraphs that explain the results."""
     weights = jobs[0].row.weights
     pretrained = f"pretrained on {weights}" if weights else "not pretrained"
     return [
@@ -226,7 +195,6 @@ def notes(options: Namespace, jobs: Sequence[FineTuningJob]) -> list[str]:
 TABLE_3 = Experiment(
     "table 3 (fine-tuning)",
     jobs_of,
-    lambda options, jobs, results: comparison(jobs, results, "accuracy %", digits=1),
+    lambda options, jobs, results: base.comparison(jobs, results, "accuracy %", digits=1),
     notes,
-    all_trainings,
 )

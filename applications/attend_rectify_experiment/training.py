@@ -22,19 +22,14 @@ TEST_BATCH = 128
 
 @dataclass(frozen=True)
 class AttendProtocol(Protocol):
-    """Settings of a training.
-
-    Attributes:
-        epoch_images: Number of images per epoch; None for one pass over the data.
-        test_draws: Number of images generated from each test image.
-        patience: Number of epochs without a lower training loss after which training stops; None to
-            train all epochs.
-    """
+    """Settings of a training."""
 
     nesterov: bool = True
     drops: tuple[float, ...] = (0.3,)
-    epoch_images: int | None = None
-    test_draws: int = 1
+    epoch_images: int | None = None  # Number of images per epoch; None for one pass over the data
+    test_draws: int = 1  # Number of images generated from each test image
+    # Number of epochs without a lower training loss after which training stops; None to train all
+    # epochs.
     patience: int | None = None
 
     def describe(self) -> str:
@@ -79,17 +74,19 @@ def choose_protocol(
 
 @dataclass(frozen=True)
 class Job(ABC):
-    """Settings of a training; subclasses exist for figure 4 and the tables, with their `data`.
+    """Settings of a training; subclasses exist for figure 4 and the tables, with their `data`."""
 
-    Attributes:
-        row: Network, with a `label`, an `identity` for CSV files, and `has_attention`.
-        seed: Random seed.
-        protocol: Training protocol.
-    """
+    row: Any  # Network, with a `label`, an `identity` for CSV files, and `has_attention`
+    seed: int  # Random seed
+    protocol: AttendProtocol  # Training protocol
 
-    row: Any
-    seed: int
-    protocol: AttendProtocol
+    @property
+    def label(self) -> str:
+        return self.row.label
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {**self.row.identity(), "seed": self.seed}
 
     @abstractmethod
     def load(self, split: str) -> tf.data.Dataset:
@@ -174,33 +171,6 @@ def measure(job: Job, model: keras.Model) -> dict[str, float]:
     return job.scores(model) if training.is_finite(model) else {}
 
 
-def line_of(result: TrainingResult) -> str:
-    """Returns the line that is printed after a training."""
-    return reports.line_of(f"{result.job.row.label}, seed {result.job.seed}", result)
-
-
-def records(results: Sequence[TrainingResult]) -> list[dict[str, Any]]:
-    """Returns the lines of `results.csv`."""
-    return [
-        {
-            **one.job.row.identity(),
-            "seed": one.job.seed,
-            **one.job.protocol.record(),
-            **reports.score_record(one, digits=4),
-        }
-        for one in results
-    ]
-
-
-def curves(results: Iterable[TrainingResult]) -> list[dict[str, Any]]:
-    """Returns the lines of `curves.csv`: every epoch of every training."""
-    return [
-        line
-        for one in results
-        for line in reports.curve_records({**one.job.row.identity(), "seed": one.job.seed}, one)
-    ]
-
-
 def of_row(row: Any, results: Iterable[TrainingResult]) -> list[TrainingResult]:
     """Returns the results of a row, one per seed."""
     return [result for result in results if result.job.row == row]
@@ -226,18 +196,8 @@ def comparison(
     return reports.table(headings, lines)
 
 
-def all_trainings(results: Sequence[TrainingResult]) -> str:
-    """Returns a markdown table with a line per training."""
-    cells = [([one.job.row.label, str(one.job.seed)], one) for one in results]
-    return reports.training_table(["network", "seed"], cells)
-
-
 def check_image_data(names: Iterable[str]) -> None:
-    """Checks that data sets have images with one class label each.
-
-    Raises:
-        ValueError: If one of them does not.
-    """
+    """Checks that data sets have images with one class label each."""
     for name in names:
         info = ka.datasets.find(name)
         if not info.single_label or info.kind != "images":

@@ -14,21 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from harness import reports
+from harness import reports, training
 from harness.programs import Experiment
 from harness.training import TrainingResult
 
 import keras_attention as ka
-from attend_rectify_experiment.training import (
-    WIDE,
-    WIDE_SMALL,
-    AttendProtocol,
-    Job,
-    all_trainings,
-    check_image_data,
-    choose_protocol,
-    comparison,
-)
+from attend_rectify_experiment import training as base
 
 BUILDERS = {"WRN": "WideResNet", "WARN": "WARN"}
 DATA = ("cifar10", "cifar100")
@@ -39,19 +30,12 @@ FORWARD_BATCH, ROUNDS = 256, 9
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the paper's table 2, with width 10.
+    """A row of the paper's table 2, with width 10."""
 
-    Attributes:
-        parameters: Number of parameters.
-        macs: Multiply-accumulates per image, which the paper calls Flop.
-        seconds: Time to forward the 10,000 test images on the authors' GPU in batches of 256.
-        errors: Errors in percent by data set.
-    """
-
-    parameters: float
-    macs: float
-    seconds: float
-    errors: dict[str, float]
+    parameters: float  # Number of parameters
+    macs: float  # Multiply-accumulates per image, which the paper calls Flop
+    seconds: float  # Time to forward the 10,000 test images on the authors' GPU in batches of 256
+    errors: dict[str, float]  # Errors in percent by data set
 
 
 # By network and depth. It is not published if the networks have dropout. Table 1 of the paper is
@@ -65,25 +49,16 @@ TABLE2 = {
 
 @dataclass(frozen=True)
 class Row:
-    """A network on a data set.
+    """A network on a data set."""
 
-    Attributes:
-        network: `"WRN"` or `"WARN"`.
-        depth: Number of layers with weights.
-        width: Factor of the channels.
-        dropout: Dropout rate between the convolutions of a block.
-        data: Data set, by its name in `ka.datasets`.
-    """
-
-    network: str
-    depth: int
-    width: float
-    dropout: float
-    data: str
+    network: str  # `"WRN"` or `"WARN"`
+    depth: int  # Number of layers with weights
+    width: float  # Factor of the channels
+    dropout: float  # Dropout rate between the convolutions of a block
+    data: str  # Data set, by its name in `ka.datasets`
 
     @property
     def label(self) -> str:
-        """Network and data set."""
         return f"{self.name} on {self.data}"
 
     @property
@@ -94,11 +69,9 @@ class Row:
 
     @property
     def has_attention(self) -> bool:
-        """True if the network has attention modules."""
         return self.network == "WARN"
 
     def identity(self) -> dict[str, Any]:
-        """Returns the columns of CSV files that identify the row."""
         return {"network": self.name, "data": self.data}
 
     def published(self) -> float | None:
@@ -110,7 +83,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class WideJob(Job):
+class WideJob(base.Job):
     """A training on whole images; photographs are shifted and flipped."""
 
     @property
@@ -159,12 +132,8 @@ class WideJob(Job):
 
 
 def rows_of(options: Namespace) -> list[Row]:
-    """Returns the rows of table 1, in which options replace its headings.
-
-    Raises:
-        ValueError: If data sets have no images with one class label each.
-    """
-    check_image_data(options.data or ())
+    """Returns the rows of table 1, in which options replace its headings."""
+    base.check_image_data(options.data or ())
     return [
         Row(network, depth, options.width or PAPER_WIDTH, dropout, data)
         for data in options.data or DATA
@@ -174,9 +143,9 @@ def rows_of(options: Namespace) -> list[Row]:
     ]
 
 
-def protocol_of(data: str, options: Namespace) -> AttendProtocol:
+def protocol_of(data: str, options: Namespace) -> base.AttendProtocol:
     """Returns the paper's protocol on CIFAR, otherwise the short one."""
-    return choose_protocol(WIDE, WIDE_SMALL, data in DATA, options)
+    return base.choose_protocol(base.WIDE, base.WIDE_SMALL, data in DATA, options)
 
 
 def jobs_of_table1(options: Namespace) -> list[WideJob]:
@@ -189,12 +158,12 @@ def jobs_of_table1(options: Namespace) -> list[WideJob]:
 
 
 def table1_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
-    """Returns paragraphs that explain table 1."""
+    """Returns paragraphs that explain the results."""
     return [
         *reports.protocol_notes(jobs),
         "Images are standardized with mean and deviation of the training images; photographs are "
         "padded by 4 pixels of their reflection, cropped and flipped. The weight decay is 5e-4. "
-        "The paper's errors are those of its table 2, which does not say if the networks have "
+        "The paper's errors are those of its table 2, which does not state if the networks have "
         "dropout, and gives no deviations.",
     ]
 
@@ -202,37 +171,13 @@ def table1_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
 TABLE_1 = Experiment(
     "table 1 (CIFAR-10 and CIFAR-100)",
     jobs_of_table1,
-    lambda options, jobs, results: comparison(jobs, results, "error %", digits=2),
+    lambda options, jobs, results: base.comparison(jobs, results, "error %", digits=2),
     table1_notes,
-    all_trainings,
 )
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Size of a network and time to forward a batch.
-
-    Attributes:
-        job: Job of the network on its data set.
-        seconds: Median time to forward a batch.
-        images: Number of images of the batch.
-        parameters: Number of trainable parameters.
-        macs: Multiply-accumulates per image.
-    """
-
-    job: WideJob
-    seconds: float
-    images: int
-    parameters: int
-    macs: int
-
-
 def jobs_of_table2(options: Namespace) -> list[WideJob]:
-    """Returns the networks of table 1 on the first data set, without dropout.
-
-    Raises:
-        ValueError: If no network is without dropout, or the file of `--errors` is invalid.
-    """
+    """Returns the networks of table 1 on the first data set, without dropout."""
     if options.errors:
         read_errors(options.errors)
     rows = [row for row in rows_of(options) if not row.dropout]
@@ -245,8 +190,8 @@ def jobs_of_table2(options: Namespace) -> list[WideJob]:
     ]
 
 
-def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[Timing]:
-    """Times the untrained networks on random images, interleaved."""
+def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[TrainingResult]:
+    """Times untrained networks on random images, interleaved; `seconds` are those of a batch."""
     images, generator = options.forward_batch or FORWARD_BATCH, np.random.default_rng(0)
     models = {job: job.network("softmax") for job in jobs}
     calls = {}
@@ -255,13 +200,7 @@ def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[Timing]:
         calls[job] = lambda model=model, batch=batch: model.predict_on_batch(batch)
     times = ka.inspect.interleaved_timing(calls, options.rounds or ROUNDS, warm_up=2)
     return [
-        Timing(
-            job,
-            times[job],
-            images,
-            ka.inspect.trainable_parameters(model),
-            ka.inspect.count_macs(model),
-        )
+        TrainingResult(job=job, seconds=times[job], scores={}, **training.counts(model))
         for job, model in models.items()
     ]
 
@@ -276,7 +215,7 @@ def finish_table2(
             **one.job.row.identity(),
             "parameters": one.parameters,
             "macs": one.macs,
-            "images": one.images,
+            "images": options.forward_batch or FORWARD_BATCH,
             "ms_per_batch": round(1e3 * one.seconds, 3),
         }
         for one in timings
@@ -284,17 +223,18 @@ def finish_table2(
     reports.write_csv(options.output / "results.csv", records)
     errors = read_errors(options.errors) if options.errors else {}
     data = list(dict.fromkeys(row.data for row in rows_of(options)))
-    lines = [
-        [
-            one.job.row.name,
-            *reports.size_cells(one),
-            f"{1e3 * one.seconds:.1f}",
-            _ratio(one, timings),
-            *(reports.number(errors.get((one.job.row.name, name))) for name in data),
-            *_published_cells(one.job.row),
-        ]
-        for one in timings
-    ]
+    plain = {one.job.row.depth: one.seconds for one in timings if one.job.row.network == "WRN"}
+    lines = []
+    for one in timings:
+        row = one.job.row
+        cells = [row.name, *reports.size_cells(one), f"{1e3 * one.seconds:.1f}"]
+        cells.append(f"{one.seconds / plain[row.depth]:.3f}")
+        cells += [reports.number(errors.get((row.name, name))) for name in data]
+        published = TABLE2.get((row.network, row.depth)) if row.width == PAPER_WIDTH else None
+        if published:
+            cells += [ka.inspect.short_number(published.parameters)]
+            cells += [f"{published.macs / 1e9:.1f}", f"{published.seconds:.2f}"]
+        lines.append(cells if published else [*cells, *[reports.NONE] * 3])
     headings = ["network", "parameters", "MACs", "ms per batch", "ratio to WRN"]
     headings += [f"error %, {name}" for name in data]
     headings += ["parameters, paper", "GFlop, paper", "s for 10,000 images, paper"]
@@ -302,11 +242,7 @@ def finish_table2(
 
 
 def read_errors(path: Path) -> dict[tuple[str, str], float]:
-    """Reads the mean errors by network and data set from `results.csv` of table 1.
-
-    Raises:
-        ValueError: If the file does not exist or is another file.
-    """
+    """Reads the mean errors by network and data set from `results.csv` of table 1."""
     if not path.is_file():
         raise ValueError(f"--errors must be a file. Received: --errors={path}")
     with path.open(encoding="utf-8", newline="") as file:
@@ -321,27 +257,8 @@ def read_errors(path: Path) -> dict[tuple[str, str], float]:
     return {key: statistics.mean(values) for key, values in found.items()}
 
 
-def _ratio(timing: Timing, timings: Sequence[Timing]) -> str:
-    """Returns the time relative to the plain network of the same depth."""
-    row = timing.job.row
-    plain = [
-        one.seconds
-        for one in timings
-        if one.job.row.network == "WRN" and one.job.row.depth == row.depth
-    ]
-    return f"{timing.seconds / plain[0]:.3f}"
-
-
-def _published_cells(row: Row) -> list[str]:
-    line = TABLE2.get((row.network, row.depth)) if row.width == PAPER_WIDTH else None
-    if line is None:
-        return [reports.NONE] * 3
-    parameters = ka.inspect.short_number(line.parameters)
-    return [parameters, f"{line.macs / 1e9:.1f}", f"{line.seconds:.2f}"]
-
-
 def table2_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
-    """Returns paragraphs that explain table 2."""
+    """Returns paragraphs that explain the results."""
     return [
         f"Time to forward {options.forward_batch or FORWARD_BATCH} images: median of "
         f"{options.rounds or ROUNDS} calls, interleaved in one process. The ratio is relative to "
@@ -352,5 +269,5 @@ def table2_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
 
 
 TABLE_2 = Experiment(
-    "table 2 (sizes and times)", jobs_of_table2, finish_table2, table2_notes, all_trainings
+    "table 2 (sizes and times)", jobs_of_table2, finish_table2, table2_notes, trains=False
 )

@@ -4,7 +4,7 @@ Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 4.1 and t
 """
 
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +15,7 @@ from harness import reports, training
 from harness.programs import Experiment
 
 import keras_attention as ka
-from dynamic_capacity_experiment.training import (
-    CLUTTERED,
-    CLUTTERED_SMALL,
-    ERROR,
-    DCNResult,
-    Job,
-    all_trainings,
-    choose_protocol,
-    compiled,
-    notes,
-    of_label,
-)
+from dynamic_capacity_experiment import training as base
 
 DATA = ("cluttered_mnist", "cluttered_digits")
 PREFIX = "cluttered_"
@@ -50,17 +39,11 @@ ROUNDS = 9
 
 @dataclass(frozen=True)
 class Row:
-    """A network of table 1.
+    """A network of table 1."""
 
-    Attributes:
-        label: Name in the paper.
-        builder: Name in `ka.applications`.
-        options: Arguments of the builder.
-    """
-
-    label: str
-    builder: str
-    options: tuple[tuple[str, Any], ...] = ()
+    label: str  # Name in the paper
+    builder: str  # Name in `ka.applications`
+    options: tuple[tuple[str, Any], ...] = ()  # Arguments of the builder
 
 
 WITH_HINTS = Row("DCN with hints", "DCN", (("hint_weight", HINT_WEIGHT),))
@@ -71,21 +54,13 @@ ROWS = (COARSE, FINE, WITHOUT_HINTS, WITH_HINTS)
 
 @dataclass(frozen=True)
 class ClutteredImages:
-    """Digits among patches of other digits.
+    """Digits among patches of other digits."""
 
-    Attributes:
-        data: Data set, by its name in `ka.datasets`.
-        size: Side of the images in pixels; None for that of the data set.
-        train_size: Number of training digits; None for all.
-        test_draws: Number of images generated from each test digit.
-        validation: If True, a fifth of the training digits replaces the test digits.
-    """
-
-    data: str
-    size: int | None = None
-    train_size: int | None = None
-    test_draws: int = 1
-    validation: bool = False
+    data: str  # Data set, by its name in `ka.datasets`
+    size: int | None = None  # Side of the images in pixels; None for that of the data set
+    train_size: int | None = None  # Number of training digits; None for all
+    test_draws: int = 1  # Number of images generated from each test digit
+    validation: bool = False  # If True, a fifth of the training digits replaces the test digits
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -134,16 +109,11 @@ class ClutteredImages:
 
 
 @dataclass(frozen=True)
-class ClutteredJob(Job):
-    """A training on digits in clutter.
+class ClutteredJob(base.Job):
+    """A training on digits in clutter."""
 
-    Attributes:
-        row: Network.
-        images: Images.
-    """
-
-    row: Row
-    images: ClutteredImages
+    row: Row  # Network
+    images: ClutteredImages  # Images
 
     def model(self, **changes: Any) -> keras.Model:
         """Builds the untrained network; `changes` override options of its builder."""
@@ -182,11 +152,7 @@ class ClutteredJob(Job):
 
 
 def jobs_of(options: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
-    """Returns the training jobs of some rows with each seed.
-
-    Raises:
-        ValueError: If the data set has no clutter.
-    """
+    """Returns the training jobs of some rows with each seed."""
     data = options.data or DATA[0]
     if data not in DATA:
         raise ValueError(
@@ -194,7 +160,7 @@ def jobs_of(options: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
             f"Received: --data={data}"
         )
     on_paper_data = ka.datasets.find(data).needs_network
-    protocol = choose_protocol(CLUTTERED, CLUTTERED_SMALL, on_paper_data, options)
+    protocol = base.choose_protocol(base.CLUTTERED, base.CLUTTERED_SMALL, on_paper_data, options)
     draws = options.test_draws or TEST_DRAWS[on_paper_data]
     images = ClutteredImages(data, options.size, options.train_size, draws, options.validation)
     return [
@@ -204,83 +170,66 @@ def jobs_of(options: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
     ]
 
 
-def exported(results: Sequence[DCNResult]) -> Iterator[tuple[str, keras.Model]]:
-    """Yields the names and models to export: all trained networks."""
+def exported(results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
+    """Yields names and models to export."""
     return ((one.path.stem, one.network()) for one in results)
 
 
-@dataclass(frozen=True)
-class Times:
-    """Wall-clock time in seconds for a batch.
+def time_jobs(jobs: Sequence[base.Job], rounds: int) -> dict[str, dict[str, float]]:
+    """Times training steps and inference of jobs on a batch of the first one.
 
-    Attributes:
-        step: Time of a training step.
-        forward: Time of inference.
+    Returns:
+        The median seconds `"training_step_seconds"` and `"forward_seconds"`, by label.
     """
-
-    step: float
-    forward: float
-
-
-def time_jobs(jobs: Sequence[Job], rounds: int) -> dict[str, Times]:
-    """Times the networks of jobs on a batch of the first one; returns the times by label."""
     examples = jobs[0].training_data()
     batch = next(iter(examples.batch(jobs[0].protocol.batch_size)))
-    models = {job.label: compiled(job, examples)[0] for job in jobs}
+    models = {job.label: base.compiled(job, examples)[0] for job in jobs}
     steps = {label: training.training_step_call(model, batch) for label, model in models.items()}
     forward = {label: training.inference_call(model, batch[0]) for label, model in models.items()}
-    step_times, forward_times = (
-        ka.inspect.interleaved_timing(calls, rounds, warm_up=2) for calls in (steps, forward)
-    )
-    return {label: Times(step_times[label], forward_times[label]) for label in models}
+    times = {"training_step_seconds": steps, "forward_seconds": forward}
+    times = {
+        name: ka.inspect.interleaved_timing(calls, rounds, warm_up=2)
+        for name, calls in times.items()
+    }
+    return {label: {name: times[name][label] for name in times} for label in models}
 
 
 def finish_table1(
-    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[DCNResult]
+    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[base.DCNResult]
 ) -> str:
     """Times the networks; returns our results next to the paper's."""
     first = [job for job in jobs if job.seed == jobs[0].seed]
     times = time_jobs(first, options.rounds or ROUNDS)
     records = [
-        {
-            "network": label,
-            "training_step_seconds": round(one.step, 5),
-            "forward_seconds": round(one.forward, 5),
-        }
+        {"network": label, **{name: round(seconds, 5) for name, seconds in one.items()}}
         for label, one in times.items()
     ]
     reports.write_csv(options.output / "times.csv", records)
-    return f"{comparison(jobs, results, times)}\n\n{verdict(results)}"
-
-
-def comparison(
-    jobs: Sequence[Job], results: Sequence[DCNResult], times: Mapping[str, Times]
-) -> str:
-    """Returns errors, sizes and times as a markdown table."""
-    headings = ["network", ERROR, "paper", "parameters", "MACs", "multiplications, paper"]
+    headings = ["network", base.ERROR, "paper", "parameters", "MACs", "multiplications, paper"]
     headings += ["executed MACs", "ms per training step", "ms per inference batch"]
     lines = []
     for label in dict.fromkeys(job.label for job in jobs):
-        found = of_label(label, results)
+        found = base.of_label(label, results)
         published = MULTIPLICATIONS.get(label)
         lines.append(
             [
                 label,
-                reports.spread_of(found, ERROR),
+                reports.spread_of(found, base.ERROR),
                 f"{TABLE1[label]:.2f}",
                 *reports.size_cells(found[0]),
                 reports.NONE if published is None else f"{published:g}M",
                 ka.inspect.short_number(found[0].executed_macs),
-                f"{1e3 * times[label].step:.0f}",
-                f"{1e3 * times[label].forward:.0f}",
+                *(f"{1e3 * seconds:.0f}" for seconds in times[label].values()),
             ]
         )
-    return reports.table(headings, lines)
+    return f"{reports.table(headings, lines)}\n\n{verdict(results)}"
 
 
-def verdict(results: Sequence[DCNResult]) -> str:
+def verdict(results: Sequence[base.DCNResult]) -> str:
     """Compares the error of the DCN with hints with the others as the paper does."""
-    means = {row.label: reports.mean_of(of_label(row.label, results), ERROR) for row in ROWS}
+    means = {
+        row.label: reports.mean_of(base.of_label(row.label, results), base.ERROR) for row in ROWS
+    }
     ours = means[WITH_HINTS.label]
     lines = []
     for row, margin, claim in (
@@ -298,9 +247,9 @@ def verdict(results: Sequence[DCNResult]) -> str:
 
 
 def table1_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain table 1."""
+    """Returns paragraphs that explain the results."""
     return [
-        *notes(jobs),
+        *base.notes(jobs),
         "All networks are trained in the same way. The paper's errors are those on Cluttered "
         "MNIST. MACs are the multiply-accumulates per image that the method needs; executed MACs "
         "are those of this implementation. Times are medians of interleaved calls with batches of "
@@ -313,6 +262,5 @@ TABLE = Experiment(
     lambda options: jobs_of(options, ROWS),
     finish_table1,
     table1_notes,
-    all_trainings,
-    exported,
+    exported=exported,
 )

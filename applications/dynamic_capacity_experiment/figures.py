@@ -17,23 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import keras_attention as ka
-from dynamic_capacity_experiment.cluttered import (
-    WITH_HINTS,
-    WITHOUT_HINTS,
-    ClutteredJob,
-    exported,
-    jobs_of,
-)
-from dynamic_capacity_experiment.training import (
-    ERROR,
-    DCNResult,
-    Job,
-    all_trainings,
-    notes,
-    of_label,
-)
+from dynamic_capacity_experiment import cluttered
+from dynamic_capacity_experiment import training as base
 
-COMPARED = (WITHOUT_HINTS, WITH_HINTS)
+COMPARED = (cluttered.WITHOUT_HINTS, cluttered.WITH_HINTS)
 PATCHES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
 SHOWN_IMAGES = 6
 # Heights and widths, from the training crops to the largest test images of SVHN.
@@ -51,7 +38,7 @@ PANELS = {
 
 
 def finish_figure2(
-    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[DCNResult]
+    options: Namespace, jobs: Sequence[cluttered.ClutteredJob], results: Sequence[base.DCNResult]
 ) -> str:
     """Draws the distance between coarse and fine features; returns its first and last values."""
     points = distances(results)
@@ -62,17 +49,17 @@ def finish_figure2(
     for row in COMPARED:
         of_row = [point for point in points if point["network"] == row.label]
         ends = [f"{of_row[i]['distance']:.2f}" for i in (0, -1)] if of_row else ["-"] * 2
-        error = reports.spread_of(of_label(row.label, results), ERROR)
+        error = reports.spread_of(base.of_label(row.label, results), base.ERROR)
         lines.append([row.label, *ends, error])
-    headings = ["network", "distance after the first epoch", "after the last", ERROR]
+    headings = ["network", "distance after the first epoch", "after the last", base.ERROR]
     return reports.table(headings, lines)
 
 
-def distances(results: Sequence[DCNResult]) -> list[dict[str, Any]]:
+def distances(results: Sequence[base.DCNResult]) -> list[dict[str, Any]]:
     """Returns mean and deviation of the distance over the seeds, by network and epoch."""
     records = []
     for row in COMPARED:
-        found = [one for one in of_label(row.label, results) if not one.diverged]
+        found = [one for one in base.of_label(row.label, results) if not one.diverged]
         values = np.array([[line["distance"] for line in one.curve] for one in found])
         for epoch in range(values.shape[1] if found else 0):
             of_epoch = values[:, epoch].tolist()
@@ -104,17 +91,17 @@ def draw_distances(records: Sequence[dict[str, Any]], data: str, path: Path) -> 
     reports.save_figure(figure, path)
 
 
-def figure2_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain figure 2."""
+def figure2_notes(options: Namespace, jobs: Sequence[cluttered.ClutteredJob]) -> list[str]:
+    """Returns paragraphs that explain the results."""
     return [
-        *notes(jobs),
+        *base.notes(jobs),
         "Squared distance between coarse and fine feature vectors at the selected patches: the "
         "mean over the training steps of an epoch.",
     ]
 
 
 def finish_figure3(
-    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[DCNResult]
+    options: Namespace, jobs: Sequence[cluttered.ClutteredJob], results: Sequence[base.DCNResult]
 ) -> str:
     """Measures the trained networks with other numbers of patches; draws and returns errors."""
     found = [one for one in results if not one.diverged]
@@ -138,11 +125,11 @@ def finish_figure3(
         macs = next(line["macs"] for line in measured if line["patches"] == number)
         spread = reports.mean_and_deviation(errors, len(errors))
         lines.append([str(number), spread, ka.inspect.short_number(macs)])
-    return reports.table(["patches", ERROR, "MACs"], lines)
+    return reports.table(["patches", base.ERROR, "MACs"], lines)
 
 
 def errors_by_patches(
-    numbers: Sequence[int], result: DCNResult, threads: int
+    numbers: Sequence[int], result: base.DCNResult, threads: int
 ) -> list[dict[str, Any]]:
     """Measures a trained network with other numbers of patches and the same weights."""
     job = result.job
@@ -162,7 +149,7 @@ def errors_by_patches(
     return records
 
 
-def patch_positions(result: DCNResult) -> list[dict[str, int]]:
+def patch_positions(result: base.DCNResult) -> list[dict[str, int]]:
     """Returns the patches of some test images in pixels, the most salient first."""
     images, labels = _first_images(result)
     refiner = result.network().get_layer("refiner")
@@ -189,7 +176,7 @@ def patch_positions(result: DCNResult) -> list[dict[str, int]]:
     return records
 
 
-def _first_images(result: DCNResult) -> tuple[Any, Any]:
+def _first_images(result: base.DCNResult) -> tuple[Any, Any]:
     images, labels = next(iter(next(result.job.images.tests())))
     return images[:SHOWN_IMAGES].numpy(), labels[:SHOWN_IMAGES].numpy()
 
@@ -212,13 +199,15 @@ def _errors_at(measured: Sequence[dict[str, Any]], number: int) -> list[float]:
     return [line["error_percent"] for line in measured if line["patches"] == number]
 
 
-def figure3_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain figure 3."""
+def figure3_notes(options: Namespace, jobs: Sequence[cluttered.ClutteredJob]) -> list[str]:
+    """Returns paragraphs that explain the results."""
     text = "The networks are trained with 8 patches and tested with other numbers of patches."
-    return [*notes(jobs), text]
+    return [*base.notes(jobs), text]
 
 
-def finish_figure5(options: Namespace, jobs: Sequence[Job], results: Sequence[DCNResult]) -> str:
+def finish_figure5(
+    options: Namespace, jobs: Sequence[base.Job], results: Sequence[base.DCNResult]
+) -> str:
     """Counts the multiply-accumulates of each network at each image size; draws and returns."""
     records = macs_by_size(options.width or 1.0)
     reports.write_csv(options.output / "figure5.csv", records)
@@ -270,8 +259,8 @@ def _draw_macs(axes: Axes, panel: str, records: Sequence[dict[str, Any]]) -> Non
     axes.legend()
 
 
-def figure5_notes(options: Namespace, jobs: Sequence[Job]) -> list[str]:
-    """Returns paragraphs that explain figure 5."""
+def figure5_notes(options: Namespace, jobs: Sequence[base.Job]) -> list[str]:
+    """Returns paragraphs that explain the results."""
     return [
         "Multiply-accumulates per image. The DCN refines 6 patches of numbers and 8 patches of "
         "digits in clutter. The patches of numbers have 54x110 pixels, as the smallest image.",
@@ -282,21 +271,17 @@ def figure5_notes(options: Namespace, jobs: Sequence[Job]) -> list[str]:
 FIGURES = {
     2: Experiment(
         "figure 2",
-        lambda options: jobs_of(options, COMPARED),
+        lambda options: cluttered.jobs_of(options, COMPARED),
         finish_figure2,
         figure2_notes,
-        all_trainings,
-        exported,
+        cluttered.exported,
     ),
     3: Experiment(
         "figure 3",
-        lambda options: jobs_of(options, [WITH_HINTS]),
+        lambda options: cluttered.jobs_of(options, [cluttered.WITH_HINTS]),
         finish_figure3,
         figure3_notes,
-        all_trainings,
-        exported,
+        cluttered.exported,
     ),
-    5: Experiment(
-        "figure 5", lambda options: [], finish_figure5, figure5_notes, all_trainings, exported
-    ),
+    5: Experiment("figure 5", lambda options: [], finish_figure5, figure5_notes),
 }

@@ -18,17 +18,7 @@ from harness import reports, training
 from harness.programs import Experiment
 
 import keras_attention as ka
-from dynamic_capacity_experiment.training import (
-    ERROR,
-    NUMBERS,
-    NUMBERS_SMALL,
-    DCNResult,
-    Job,
-    all_trainings,
-    choose_protocol,
-    notes,
-    of_label,
-)
+from dynamic_capacity_experiment import training as base
 
 DATA = ("svhn_numbers", "number_photographs")
 GENERATED = "number_photographs"
@@ -59,15 +49,10 @@ TABLE2 = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of table 2, made of a trained coarse and a trained fine network.
+    """A row of table 2, made of a trained coarse and a trained fine network."""
 
-    Attributes:
-        kind: `"coarse"`, `"fine"`, `"soft attention"` or `"DCN"`.
-        scales: Factors of the sides of the image.
-    """
-
-    kind: str
-    scales: tuple[float, ...]
+    kind: str  # `"coarse"`, `"fine"`, `"soft attention"` or `"DCN"`
+    scales: tuple[float, ...]  # Factors of the sides of the image
 
     @property
     def patches(self) -> int:
@@ -76,7 +61,6 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Name in the paper."""
         count = len(self.scales)
         patches = f", {self.patches * count} patches" if self.kind == "DCN" else ""
         return f"{self.kind}{patches}, {count} scale{'s' * (count > 1)}"
@@ -102,17 +86,12 @@ ROWS = tuple(
 
 
 @dataclass(frozen=True)
-class NumberJob(Job):
-    """A training on crops around numbers.
+class NumberJob(base.Job):
+    """A training on crops around numbers."""
 
-    Attributes:
-        width: Factor of the channels.
-        train_size: Number of training images; None for all.
-        test_size: Number of generated test images; None for the default of the data set.
-    """
-
-    width: float = 1.0
-    train_size: int | None = None
+    width: float = 1.0  # Factor of the channels
+    train_size: int | None = None  # Number of training images; None for all
+    # Number of generated test images; None for the default of the data set.
     test_size: int | None = None
 
     def model(self) -> keras.Model:
@@ -157,11 +136,7 @@ class NumberJob(Job):
 
 
 def jobs_of(options: Namespace) -> list[NumberJob]:
-    """Returns the training jobs of the coarse and the fine network with each seed.
-
-    Raises:
-        ValueError: If the data set has no numbers.
-    """
+    """Returns the training jobs of the coarse and the fine network with each seed."""
     data = options.data or DATA[0]
     if data not in DATA:
         raise ValueError(
@@ -169,7 +144,7 @@ def jobs_of(options: Namespace) -> list[NumberJob]:
         )
     if options.test_size and data != GENERATED:
         raise ValueError(f"--test-size needs --data {GENERATED}. Received: --data={data}")
-    protocol = choose_protocol(NUMBERS, NUMBERS_SMALL, data != GENERATED, options)
+    protocol = base.choose_protocol(base.NUMBERS, base.NUMBERS_SMALL, data != GENERATED, options)
     sizes = (options.width or 1.0, options.train_size, options.test_size)
     return [
         NumberJob(label, data, seed, protocol, *sizes)
@@ -180,17 +155,11 @@ def jobs_of(options: Namespace) -> list[NumberJob]:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measurement of a row with a seed.
+    """Measurement of a row with a seed."""
 
-    Attributes:
-        row: Row of the table.
-        coarse: Result of the coarse network.
-        fine: Result of the fine network.
-    """
-
-    row: Row
-    coarse: DCNResult
-    fine: DCNResult
+    row: Row  # Row of the table
+    coarse: base.DCNResult  # Result of the coarse network
+    fine: base.DCNResult  # Result of the fine network
 
     @property
     def path(self) -> Path:
@@ -229,7 +198,7 @@ def number_error(model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
     return 100 * (1 - float(np.mean(np.concatenate(hits))))
 
 
-def finish(options: Namespace, jobs: Sequence[NumberJob], results: Sequence[DCNResult]) -> str:
+def finish(options: Namespace, jobs: Sequence[NumberJob], results: Sequence[base.DCNResult]) -> str:
     """Measures every row on whole images; returns our errors next to the paper's."""
     measurements = [
         Measurement(row, coarse, fine)
@@ -250,20 +219,20 @@ def finish(options: Namespace, jobs: Sequence[NumberJob], results: Sequence[DCNR
         spread = reports.mean_and_deviation(errors, len(options.seeds))
         seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
         lines.append([row.label, spread, f"{TABLE2[row.label]:.1f}", seconds])
-    return reports.table(["network", ERROR, "paper", "s for all images"], lines)
+    return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
 
 
-def pairs(results: Sequence[DCNResult]) -> Iterator[tuple[DCNResult, DCNResult]]:
+def pairs(results: Sequence[base.DCNResult]) -> Iterator[tuple[base.DCNResult, base.DCNResult]]:
     """Yields the coarse and the fine network of each seed."""
-    fine = {one.job.seed: one for one in of_label("fine", results)}
-    for coarse in of_label("coarse", results):
+    fine = {one.job.seed: one for one in base.of_label("fine", results)}
+    for coarse in base.of_label("coarse", results):
         yield coarse, fine[coarse.job.seed]
 
 
 def table2_notes(options: Namespace, jobs: Sequence[NumberJob]) -> list[str]:
-    """Returns paragraphs that explain table 2."""
+    """Returns paragraphs that explain the results."""
     return [
-        *notes(jobs),
+        *base.notes(jobs),
         "A number counts as an error unless its length and all its digits are right. The "
         "coarse and the fine network are trained separately and combined for the test; all rows of "
         "a seed use the same two networks. The scales are 1, 0.75 and 0.5. The errors in "
@@ -271,8 +240,8 @@ def table2_notes(options: Namespace, jobs: Sequence[NumberJob]) -> list[str]:
     ]
 
 
-def exported(results: Sequence[DCNResult]) -> Iterator[tuple[str, keras.Model]]:
-    """Yields names and models to export: the trained networks, and a DCN with 6 patches."""
+def exported(results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
+    """Yields names and models to export."""
     yield from ((one.path.stem, one.network()) for one in results)
     if len(results) == 2:
         coarse, fine = results
@@ -281,4 +250,4 @@ def exported(results: Sequence[DCNResult]) -> Iterator[tuple[str, keras.Model]]:
         yield coarse.path.stem.replace("coarse", "DCN", 1), model
 
 
-TABLE = Experiment("table 2", jobs_of, finish, table2_notes, all_trainings, exported)
+TABLE = Experiment("table 2", jobs_of, finish, table2_notes, exported=exported)

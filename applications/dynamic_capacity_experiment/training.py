@@ -41,19 +41,12 @@ def choose_protocol(
 
 @dataclass(frozen=True)
 class Job(ABC):
-    """Settings of a training; subclasses exist for digits in clutter and for numbers.
+    """Settings of a training; subclasses exist for digits in clutter and for numbers."""
 
-    Attributes:
-        label: Name of the network in the tables.
-        data: Data set, by its name in `ka.datasets`.
-        seed: Random seed.
-        protocol: Training protocol.
-    """
-
-    label: str
-    data: str
-    seed: int
-    protocol: Protocol
+    label: str  # Name of the network in the tables
+    data: str  # Data set, by its name in `ka.datasets`
+    seed: int  # Random seed
+    protocol: Protocol  # Training protocol
 
     @property
     def name(self) -> str:
@@ -64,7 +57,6 @@ class Job(ABC):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Columns of CSV files that identify the training."""
         return {"network": self.label, "data": self.data, "seed": self.seed}
 
     @abstractmethod
@@ -99,13 +91,13 @@ class Job(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class DCNResult(TrainingResult):
-    """Measurements of a trained network.
+    """Measurements of a trained network."""
 
-    Attributes:
-        executed_macs: Multiply-accumulates that the implementation executes.
-    """
+    executed_macs: int  # Multiply-accumulates that the implementation executes
 
-    executed_macs: int
+    def record(self) -> dict[str, Any]:
+        """Returns the columns of `results.csv`."""
+        return {**super().record(), "executed_macs": self.executed_macs}
 
 
 def train(folder: Path, job: Job, threads: int) -> DCNResult:
@@ -154,43 +146,12 @@ def compiled(job: Job, examples: tf.data.Dataset) -> tuple[keras.Model, int]:
     return model, steps
 
 
-def records(results: Sequence[DCNResult]) -> list[dict[str, Any]]:
-    """Returns the lines of `results.csv`."""
-    return [
-        {
-            **one.job.identity,
-            reports.column(ERROR): None,
-            **reports.score_record(one),
-            "executed_macs": one.executed_macs,
-            **one.job.protocol.record(),
-            "file": one.path.name,
-        }
-        for one in results
-    ]
-
-
-def curves(results: Sequence[DCNResult]) -> list[dict[str, Any]]:
-    """Returns the lines of `curves.csv`: every epoch of every training."""
-    return [line for one in results for line in reports.curve_records(one.job.identity, one)]
-
-
-def line_of(result: DCNResult) -> str:
-    """Returns the line that is printed after a training."""
-    return reports.line_of(f"{result.job.label}, seed {result.job.seed}", result)
-
-
-def all_trainings(results: Sequence[DCNResult]) -> str:
-    """Returns a markdown table with a line per training."""
-    cells = [([one.job.label, str(one.job.seed)], one) for one in results]
-    return reports.training_table(["network", "seed"], cells)
-
-
 def of_label(label: str, results: Iterable[DCNResult]) -> list[DCNResult]:
     """Returns the results of a network, one per seed."""
     return [result for result in results if result.job.label == label]
 
 
 def notes(jobs: Sequence[Job]) -> list[str]:
-    """Returns paragraphs that describe images, protocols and seeds."""
+    """Returns paragraphs that explain the results."""
     images = dict.fromkeys(f"{job.describe()}." for job in jobs)
     return [*images, *reports.protocol_notes(jobs)]

@@ -92,6 +92,30 @@ def add_run_options(
     parser.add_argument("--markdown", type=Path, help="also write the report to this file")
 
 
+PROTOCOL_OPTIONS = {
+    "size": (positive_int, "side of images in pixels, or length of sequences"),
+    "train_size": (positive_int, "number of training examples"),
+    "epochs": (positive_int, "number of epochs; errors are measured after each"),
+    "steps": (positive_int, "total number of steps (one pass over the data per epoch)"),
+    "batch_size": (positive_int, "batch size"),
+    "learning_rate": (positive_float, "initial learning rate"),
+    "momentum": (fraction, "momentum of SGD"),
+    "weight_decay": (fraction, "weight decay"),
+    "steps_per_execution": (positive_int, "argument of Keras's compile (1)"),
+}
+
+
+def add_protocol_options(
+    parser: argparse.ArgumentParser, *names: str, note: str = "otherwise those of a short training"
+) -> None:
+    """Adds options of `PROTOCOL_OPTIONS`, which override the settings of the protocol."""
+    title = f"by default, the paper's settings on its data, {note}"
+    group = parser.add_argument_group("protocol", title)
+    for name in names:
+        kind, text = PROTOCOL_OPTIONS[name]
+        add_options(group, kind, **{name: text})
+
+
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--export` and `--checkpoint-dir`."""
     parser.add_argument(

@@ -27,7 +27,7 @@ class Experiment:
         finish: Function of the options, jobs and results that draws the figures and returns the
             text of the report.
         notes: Function of the options and jobs that returns paragraphs explaining the results.
-        trainings: Function of the results that returns a table with a line per training.
+        trains: If False, the jobs are not trained.
         exported: Function of the results of the first seed that returns names and models to export.
     """
 
@@ -35,8 +35,37 @@ class Experiment:
     jobs: Callable[[Namespace], list[Any]]
     finish: Callable[[Namespace, Sequence[Any], Sequence[TrainingResult]], str]
     notes: Callable[[Namespace, Sequence[Any]], list[str]]
-    trainings: Callable[[Sequence[TrainingResult]], str]
+    trains: bool = True
     exported: Callable[[Sequence[TrainingResult]], Any] | None = None
+
+    def run(
+        self, options: Namespace, paper: str, program: str, train: Callable, jobs: Sequence[Any]
+    ) -> None:
+        """Trains the jobs, prints and writes the report, and exports the networks if requested.
+
+        Args:
+            options: Options of the command line.
+            paper: Title of the paper.
+            program: File name of the program.
+            train: Function of a job and a number of threads that returns a result.
+            jobs: Training jobs.
+        """
+        results = train_jobs(train, jobs if self.trains else [], options)
+        text = self.finish(options, jobs, results)
+        print(f"\n{text}\n")
+        data = ", ".join(dict.fromkeys(job.data for job in jobs))
+        reports.write_page(
+            options.markdown,
+            f"{paper}, {self.title}{f' on {data}' if data else ''}",
+            program,
+            self.notes(options, jobs),
+            text,
+            reports.all_trainings(results) if results else "",
+        )
+        if getattr(options, "export", None):
+            first = [one for one in results if one.job.seed == results[0].job.seed]
+            for name, model in self.exported([one for one in first if not one.diverged]):
+                export_model(model, options.output, name)
 
 
 def run_program(
@@ -68,35 +97,22 @@ def run_program(
 
 
 def train_jobs(
-    train: Callable[[Any, int], TrainingResult],
-    jobs: Sequence[Any],
-    options: Namespace,
-    line: Callable[[TrainingResult], str],
-    records: Callable[[Sequence[TrainingResult]], list[dict[str, Any]]],
-    curves: Callable[[Sequence[TrainingResult]], list[dict[str, Any]]] | None = None,
-    done: Sequence[TrainingResult] = (),
+    train: Callable[[Any, int], TrainingResult], jobs: Sequence[Any], options: Namespace
 ) -> list[TrainingResult]:
-    """Trains all jobs in parallel; prints each result and updates the CSV files.
+    """Trains all jobs in parallel; prints each result and updates `results.csv` and `curves.csv`.
 
     Args:
         train: Function of a job and a number of threads, called in a process of its own.
-        jobs: Training jobs.
+        jobs: Training jobs with `label`, `seed`, `identity` and `protocol`.
         options: Options with `output` and `processes`.
-        line: Returns the line to print for a result.
-        records: Returns the lines of `results.csv`.
-        curves: Returns the lines of `curves.csv`; None to write no such file.
-        done: Earlier results of the same run.
-
-    Returns:
-        All results, the earlier ones first.
     """
-    results = list(done)
+    results: list[TrainingResult] = []
     for result in training.run_in_processes(train, jobs, options.processes) if jobs else ():
         results.append(result)
-        print(line(result), flush=True)
-        reports.write_csv(options.output / "results.csv", records(results))
-        if curves is not None:
-            reports.write_csv(options.output / "curves.csv", curves(results))
+        print(reports.line_of(f"{result.job.label}, seed {result.job.seed}", result), flush=True)
+        reports.write_csv(options.output / "results.csv", [one.record() for one in results])
+        if result.curve:
+            reports.write_csv(options.output / "curves.csv", reports.curves(results))
     return results
 
 

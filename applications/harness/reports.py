@@ -164,11 +164,10 @@ def column(name: str) -> str:
     return name.replace(" ", "_").replace("-", "_")
 
 
-def score_record(result: "TrainingResult", digits: int = 5) -> dict[str, Any]:
+def score_record(result: "TrainingResult") -> dict[str, Any]:
     """Returns the measurements of a result as columns of `results.csv`."""
-    scores = {column(name): round(value, digits) for name, value in result.scores.items()}
     return {
-        **scores,
+        **{column(name): round(value, 5) for name, value in result.scores.items()},
         "diverged": result.diverged,
         "parameters": result.parameters,
         "macs": result.macs,
@@ -177,12 +176,15 @@ def score_record(result: "TrainingResult", digits: int = 5) -> dict[str, Any]:
     }
 
 
-def curve_records(
-    identity: Mapping[str, Any], result: "TrainingResult", digits: int = 5
-) -> list[dict[str, Any]]:
+def curves(results: Iterable["TrainingResult"]) -> list[dict[str, Any]]:
+    """Returns the lines of `curves.csv`: every epoch of every training."""
+    return [line for one in results for line in curve_of(one.job.identity, one)]
+
+
+def curve_of(identity: Mapping[str, Any], result: "TrainingResult") -> list[dict[str, Any]]:
     """Returns the lines of `curves.csv` of a training, one per epoch."""
     return [
-        {**identity, **{column(name): round(value, digits) for name, value in epoch.items()}}
+        {**identity, **{column(name): round(value, 5) for name, value in epoch.items()}}
         for epoch in result.curve
     ]
 
@@ -203,6 +205,12 @@ def training_table(
         for cells, result in results
     ]
     return table([*headings, *names, "steps", "training time (s)"], lines)
+
+
+def all_trainings(results: Sequence["TrainingResult"]) -> str:
+    """Returns a markdown table with a line per training."""
+    cells = [([one.job.label, str(one.job.seed)], one) for one in results]
+    return training_table(["network", "seed"], cells)
 
 
 def protocol_notes(jobs: Iterable[Any]) -> list[str]:

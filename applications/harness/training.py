@@ -56,6 +56,16 @@ class TrainingResult:
         """True if the training ended with NaN or infinite weights."""
         return not self.scores
 
+    def record(self) -> dict[str, Any]:
+        """Returns the columns of `results.csv`: identity, scores and protocol."""
+        file = {"file": self.path.name} if self.path else {}
+        return {
+            **self.job.identity,
+            **reports.score_record(self),
+            **self.job.protocol.record(),
+            **file,
+        }
+
     def network(self) -> keras.Model:
         """Loads the trained network from its checkpoint."""
         return keras.models.load_model(self.path, compile=False)

@@ -1,4 +1,4 @@
-"""The programs are run from their folder, whose parts are not installed."""
+"""Makes the programs and their modules importable, which are not installed."""
 
 import sys
 from pathlib import Path

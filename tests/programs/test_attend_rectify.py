@@ -202,7 +202,7 @@ def test_weights_that_cannot_be_downloaded(monkeypatch, capsys, tmp_path):
     assert "--weights none" in capsys.readouterr().err
 
 
-def test_short_run_of_the_figure(monkeypatch, tmp_path, in_this_process):
+def test_short_run_of_the_figure(monkeypatch, tmp_path, in_this_process, without_graphs):
     # The third row takes as long and checks nothing else.
     monkeypatch.setitem(cluttered.PANELS, "e", (BASELINE, BEST))
     page = tmp_path / "figure4.md"

@@ -1,63 +1,53 @@
-"""The program of tables 1 to 5: rows, methods, what it prints and refuses."""
+"""Attention transfer program: rows, methods, reports, error messages."""
 
 import re
 
 import keras
 import numpy as np
 import pytest
-from attention_transfer_parts import (
-    networks,
-    plan,
-    report,
-    tables,
-)
-from attention_transfer_parts.methods import ALONE, Method, Strength
-from attention_transfer_parts.training import Training
+from attention_transfer_experiment import networks, report, tables
+from attention_transfer_experiment.training import LABELS_ONLY, LossWeight, Method
+from harness import reports
 
 import keras_attention as ka
-from tests.programs.transfer import (
-    cells_of,
-    job_of,
-    main,
-    read,
-)
+from tests.programs.attention_transfer_helpers import cells_of, job_of, main, read, result_of
 
 
-def test_labels_are_networks():
+def test_networks_of_labels():
     counts = {"WRN-16-1": 175_066, "WRN-16-2": 691_674, "NIN-thin": 201_682, "NIN-wide": 994_290}
     for label, count in counts.items():
         network = networks.parse(label)
         model = network.build(keras.Input((32, 32, 3)), 10, 5e-4)
         assert ka.inspect.trainable_parameters(model) == count
-        assert all(model.get_layer(tap) for tap in network.taps)
+        assert all(model.get_layer(layer) for layer in network.layers)
     residual = networks.parse("ResNet-34-8")
     model = residual.build(keras.Input((32, 32, 3)), 10, 1e-4)
     assert model.get_layer("stage4").output.shape[-1] == 64
-    # In its gradient an L2 weight counts twice.
+    # The gradient of an L2 weight is twice as large.
     assert float(model.get_layer("stage4_block1_conv1").kernel_regularizer.l2) == pytest.approx(
         5e-5
     )
 
 
-def test_cells_of_the_papers_tables(monkeypatch):
+def test_cells_of_the_tables():
     for table, count in ((1, 4 * 6 * 5), (2, 5 * 5), (3, 6), (5, 3)):
-        found = cells_of(monkeypatch, "--table", table)
+        found = cells_of("--table", table)
         assert len(found) == count
-        # The text has a figure for each.
+        # The paper has an error for each.
         for cell in found:
-            assert tables.TABLES[table].printed(cell.row.pair, cell.row.data, cell.column)
-    (pair,) = {cell.row.pair for cell in cells_of(monkeypatch, "--table", 1, "--data", "digits")}
+            assert tables.TABLES[table].published(cell.row.pair, cell.row.data, cell.column)
+    (pair,) = {cell.row.pair for cell in cells_of("--table", 1, "--data", "digits")}
     assert pair == "WRN-16-1/WRN-16-2"
     without = ("--student-weights", "none", "--teacher-weights", "none")
-    found = cells_of(monkeypatch, "--table", 4, *without)
+    found = cells_of("--table", 4, *without)
     assert [cell.column for cell in found] == ["student", "KD", "AT", "teacher"] * 2
     assert found[0].job.source.options == (("crop", True),)
-    assert all(cell.job.fine_tunes for cell in found)
+    assert all(cell.job.fine_tuning for cell in found)
 
 
-def test_networks_that_two_rows_share_are_trained_once(monkeypatch):
-    found = cells_of(monkeypatch, "--table", 1, "--seeds", 3)
-    first, second = plan.stages(found)
+def test_shared_networks_are_trained_once():
+    found = cells_of("--table", 1, "--seeds", 3)
+    first, second = tables.stages_of(found)
     # WRN-16-1 is a student twice, WRN-16-2 a teacher and a student.
     assert [job.network.label for job in first] == [
         "NIN-wide", "WRN-16-2", "WRN-40-1", "WRN-40-2", "NIN-thin", "WRN-16-1",
@@ -68,28 +58,28 @@ def test_networks_that_two_rows_share_are_trained_once(monkeypatch):
     assert len(set(names)) == len(names)
 
 
-def test_protocols(monkeypatch):
-    job = cells_of(monkeypatch, "--table", 1)[0].job
+def test_protocols():
+    job = cells_of("--table", 1)[0].job
     protocol = job.protocol
     assert (protocol.batch_size, protocol.epochs, protocol.weight_decay) == (128, 200, 5e-4)
     assert [round(share * protocol.epochs) for share in protocol.drops] == [60, 120, 160]
-    assert protocol.steps_of_epoch(50_000) == 390
-    optimizer = job.optimizer(2000)
+    assert protocol.steps_per_epoch(50_000) == 390
+    optimizer = protocol.make_optimizer(2000)
     assert (optimizer.momentum, optimizer.nesterov) == (0.9, False)
     rates = [float(optimizer._learning_rate(step)) for step in (600, 601, 1201, 1601)]
     np.testing.assert_allclose(rates, [0.1, 0.02, 0.004, 0.0008], rtol=1e-6)
-    late = cells_of(monkeypatch, "--table", 5)[1].job.protocol
+    late = cells_of("--table", 5)[1].job.protocol
     assert (late.batch_size, late.epochs, late.weight_decay) == (256, 100, 1e-4)
     assert [round(share * late.epochs) for share in late.drops] == [30, 60, 90]
-    student, *_, taught = cells_of(monkeypatch, "--table", 3, "--learning-rate", 0.02)
+    student, *_, transferred = cells_of("--table", 3, "--learning-rate", 0.02)
     assert student.job.protocol.weight_decay == 0
-    assert (student.job.protocol.learning_rate, taught.job.teacher.protocol.learning_rate) == (
+    assert (student.job.protocol.learning_rate, transferred.job.teacher.protocol.learning_rate) == (
         0.02,
         0.1,
     )
 
 
-def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
+def test_photographs_are_augmented_and_digits_are_not():
     for given, expected in (
         (("--table", 1), "crop"),
         (("--table", 3), "flip"),
@@ -97,64 +87,56 @@ def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
         (("--table", 3, "--data", "svhn_cropped", "--augmentation", "none"), "none"),
         (("--table", 5), "none"),
     ):
-        assert cells_of(monkeypatch, *given)[0].job.source.augmentation == expected
+        assert cells_of(*given)[0].job.source.augmentation == expected
 
 
-def test_columns_are_taught_as_the_paper_says(monkeypatch):
-    taught = tables.TABLES[1].columns(read(monkeypatch, "--table", 1))
-    assert taught["student"] == ALONE
-    assert taught["AT"].attention == Strength(1e3)
-    assert (taught["KD"].distillation, taught["KD"].temperature) == (0.9, 4.0)
-    assert taught["AT+KD"] == Method(Strength(1e3, "linear"), distillation=0.9)
-    assert taught["F-ActT"].hints.schedule == "linear"
-    maps = tables.TABLES[2].columns(read(monkeypatch, "--table", 2))
-    assert {name: (one.power, one.reduce) for name, one in maps.items() if one != ALONE} == {
+def test_methods_of_the_columns():
+    methods = tables.TABLES[1].methods(read("--table", 1))
+    assert methods["student"] == LABELS_ONLY
+    assert methods["AT"].attention == LossWeight(1e3)
+    assert (methods["KD"].distillation, methods["KD"].temperature) == (0.9, 4.0)
+    assert methods["AT+KD"] == Method(LossWeight(1e3, "linear"), distillation=0.9)
+    assert methods["F-ActT"].hints.schedule == "linear"
+    maps = tables.TABLES[2].methods(read("--table", 2))
+    assert {name: (one.power, one.reduce) for name, one in maps.items() if one != LABELS_ONLY} == {
         "F_sum": (1, "mean"),
         "F_sum^2": (2, "mean"),
         "F_sum^4": (4, "mean"),
         "F_max^1": (1, "max"),
     }
     weights = ("--gradient-weights", "symmetry=3", "min_l2=0.5")
-    gradients = tables.TABLES[3].columns(read(monkeypatch, "--table", 3, *weights))
+    gradients = tables.TABLES[3].methods(read("--table", 3, *weights))
     assert gradients["symmetry norm"] == Method(gradient="symmetry", gradient_weight=3)
     assert gradients["min-l2"].gradient_weight == 0.5
-    needy = [name for name, method in gradients.items() if method.needs_teacher]
-    assert needy == ["grad-based AT", "KD", "activation-based AT"]
+    with_teacher = [name for name, method in gradients.items() if method.needs_teacher]
+    assert with_teacher == ["grad-based AT", "KD", "activation-based AT"]
 
 
-def test_weights_change_while_students_learn():
-    assert Strength(1e3).of(100) == 1e3
+def test_schedules_of_loss_weights():
+    assert LossWeight(1e3).over(100) == 1e3
     for schedule in ("linear", "cosine"):
-        beta = Strength(1e3, schedule).of(100)
+        beta = LossWeight(1e3, schedule).over(100)
         found = [float(beta(step)) for step in (0, 50, 100)]
         np.testing.assert_allclose(found, [1e3, 500, 0], atol=1e-3)
-    late = Strength(1e3, start=0.6).of(100)
+    late = LossWeight(1e3, start=0.6).over(100)
     assert [float(late(step)) for step in (0, 59, 60, 99)] == [0, 0, 1e3, 1e3]
 
 
-def test_medians_leave_out_what_diverged():
-    made = [
-        Training(
-            job_of(seed=seed), None, 1.0, 4, 1, 1, [], {} if error is None else {"error %": error}
-        )
-        for seed, error in enumerate((4.0, None, 9.0, 5.0))
-    ]
+def test_medians_leave_out_diverged_trainings():
+    made = [result_of(job_of(seed=seed), error) for seed, error in enumerate((4.0, None, 9.0, 5.0))]
     assert report.median(made, "error %") == "5.00 [1 of 4 diverged]"
     assert report.median(made[2:], "error %") == "7.00"
     assert report.median(made[1:2], "error %") == "diverged"
-    assert report.line_of("x", made[1]) == "x: diverged, trained in 1 s"
+    assert reports.line_of("x", made[1]) == "x: diverged, trained in 1 s"
 
 
-def test_the_papers_errors_stand_beside_ours(monkeypatch):
-    given = read(monkeypatch, "--table", 1, "--data", "digits", "--seeds", 1, 2)
-    cells = plan.cells(given)
-    done = {
-        cell.job: Training(cell.job, None, 1.0, 4, 1, 1, [], {"error %": 2.0 + cell.job.seed})
-        for cell in cells
-    }
+def test_comparison_with_the_paper():
+    given = read("--table", 1, "--data", "digits", "--seeds", 1, 2)
+    cells = tables.cells_of(given)
+    done = {cell.job: result_of(cell.job, 2.0 + cell.job.seed) for cell in cells}
     text = report.comparison(given, cells, done)
     assert "| WRN-16-1/WRN-16-2 | digits | 3.50 (8.77) | 3.50 (7.93) |" in text
-    assert text.endswith("In brackets the paper's errors, on cifar10.")
+    assert text.endswith("In brackets: the paper's errors on cifar10.")
 
 
 @pytest.mark.parametrize(
@@ -163,11 +145,11 @@ def test_the_papers_errors_stand_beside_ours(monkeypatch):
         (("--table", 1, "--rows", "WRN-16-1"), "STUDENT/TEACHER. Received: --rows=WRN-16-1"),
         (("--table", 1, "--rows", "WRN-16/WRN-16-2"), "NIN-thin.* Received: 'WRN-16'"),
         (("--table", 1, "--rows", "WRN-11-1/WRN-16-2", "--data", "digits"), "depth=11"),
-        (("--table", 1, "--rows", "NIN-thin/WRN-16-2"), "pairs of one kind"),
+        (("--table", 1, "--rows", "NIN-thin/WRN-16-2"), "pairs of networks of one kind"),
         (("--table", 3, "--rows", "WRN-16-1/WRN-16-2"), "networks in networks with --table 3"),
         (("--table", 1, "--columns", "ATT"), "'AT\\+KD', 'teacher' with --table 1. .*: 'ATT'"),
         (("--table", 1, "--data", "cifar11"), "Did you mean 'cifar1"),
-        (("--table", 1, "--data", "digit_sequences"), "images with classes"),
+        (("--table", 1, "--data", "digit_sequences"), "images with one class label"),
         (
             ("--table", 1, "--data", "digits", "--train-size", 9, "--teacher-train-size", 50),
             "--train-size must be 10 or more",
@@ -187,7 +169,7 @@ def test_the_papers_errors_stand_beside_ours(monkeypatch):
         (("--table", 5), "imagenet2012"),
     ],
 )
-def test_what_cannot_be_is_one_line(monkeypatch, capsys, given, message, tmp_path):
+def test_errors_are_one_line(monkeypatch, capsys, given, message, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert main(monkeypatch, *given, "--output", tmp_path) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -198,16 +180,19 @@ def test_what_cannot_be_is_one_line(monkeypatch, capsys, given, message, tmp_pat
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("--table", 2, "--alpha", 0.5), "--alpha needs --table 1, 3, 4. Received: --table 2"),
+        (
+            ("--table", 2, "--alpha", 0.5),
+            "--alpha needs --table 1, --table 3 or --table 4. Received: --table 2",
+        ),
         (("--table", 1, "--gradient-weights", "symmetry=1"), "--gradient-weights needs --table 3"),
-        (("--table", 3, "--gradient-weights", "norm=1"), "KIND of transfer, symmetry, min_l2"),
+        (("--table", 3, "--gradient-weights", "norm=1"), "KIND among transfer, symmetry, min_l2"),
         (("--table", 3, "--gradient-weights", "symmetry"), "a positive number. Received: ''"),
         (("--table", 4), "such as --table 5 writes, or none"),
         (("--table", 1, "--alpha", 1.5), "at most 1. Received: '1.5'"),
         (("--table", 6), "invalid choice"),
     ],
 )
-def test_options_that_do_not_go_together(monkeypatch, capsys, given, message):
+def test_invalid_options_are_refused(monkeypatch, capsys, given, message):
     with pytest.raises(SystemExit):
         main(monkeypatch, *given)
     assert message in capsys.readouterr().err

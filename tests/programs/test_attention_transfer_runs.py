@@ -1,4 +1,4 @@
-"""Small runs of the program of tables 1 to 5, which are taken up again."""
+"""Short runs of the attention transfer program and their checkpoints."""
 
 import json
 from dataclasses import replace
@@ -7,22 +7,15 @@ import attention_transfer
 import keras
 import numpy as np
 import pytest
-from attention_transfer_parts import (
-    methods,
-    paper,
-    plan,
-    training,
-)
-from attention_transfer_parts.methods import ALONE, Method, Strength
-from attention_transfer_parts.sources import Source
-from attention_transfer_parts.training import Training
-from program_parts import trainings
+from attention_transfer_experiment import tables, training
+from attention_transfer_experiment.images import ImageSource
+from attention_transfer_experiment.training import LABELS_ONLY, LossWeight, Method
+from harness import training as harness_training
 
 import keras_attention as ka
-from tests.datasets.made_pictures import make_mit_scenes
+from tests.datasets.image_dataset_files import make_mit_scenes
 from tests.datasets.test_imagenet import make_archives
-from tests.programs.here import train_in_this_process
-from tests.programs.transfer import (
+from tests.programs.attention_transfer_helpers import (
     SHORT,
     TINY_NIN,
     TINY_RESNET,
@@ -31,46 +24,48 @@ from tests.programs.transfer import (
     main,
     read,
     records_of,
+    result_of,
 )
+from tests.programs.in_process import run_in_this_process
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trains without a process of its own, and tests on few images."""
-    tests = Source.tests
+    """Trains in this process and tests on few images."""
+    tests = ImageSource.tests
     monkeypatch.setattr(
-        Source,
+        ImageSource,
         "tests",
         lambda self: (batches.unbatch().take(8).batch(8) for batches in tests(self)),
     )
-    train_in_this_process(monkeypatch, attention_transfer)
+    run_in_this_process(monkeypatch)
 
 
 @pytest.fixture
 def without_graphs(monkeypatch):
-    """Runs operation by operation: graphs take longer to make than so few steps."""
+    """Trains eagerly: tracing graphs takes longer than so few steps."""
     compiled = training.compiled
 
     def eagerly(*given):
-        trainee, steps = compiled(*given)
-        trainee.run_eagerly = True
-        return trainee, steps
+        distiller, steps = compiled(*given)
+        distiller.run_eagerly = True
+        return distiller, steps
 
     monkeypatch.setattr(training, "compiled", eagerly)
 
 
-def test_students_start_alike_whatever_they_are_taught_by(tmp_path):
+def test_initial_weights_do_not_depend_on_the_method(tmp_path):
     teacher = job_of("WRN-10-0.5")
     path = training.path_of(tmp_path, teacher)
     teacher.model().save(path)
     starts = []
-    for method in (ALONE, Method(Strength(1e3)), Method(hints=Strength(1.0))):
+    for method in (LABELS_ONLY, Method(LossWeight(1e3)), Method(hints=LossWeight(1.0))):
         job = job_of(method=method, teacher=teacher, seed=4)
         keras.utils.set_random_seed(job.seed)
         student = job.model()
-        trainee, steps = training.compiled(tmp_path, job, student)
+        distiller, steps = training.compiled(tmp_path, job, student)
         assert steps == 2
-        assert trainee is not student
+        assert distiller is not student
         starts.append(student.get_weights())
     for other in starts[1:]:
         for weight, wanted in zip(other, starts[0], strict=True):
@@ -82,7 +77,7 @@ def test_ranks_of_labels():
     assert training._ranks(logits, np.array([2, 0, 0])).tolist() == [1, 0, 3]
 
 
-def test_tables_1_and_2_share_what_is_trained(
+def test_tables_1_and_2_share_checkpoints(
     monkeypatch, tmp_path, capsys, in_this_process, without_graphs
 ):
     page = tmp_path / "page.md"
@@ -97,24 +92,24 @@ def test_tables_1_and_2_share_what_is_trained(
     curves = records_of(tmp_path / "curves.csv")
     assert [line["epoch"] for line in curves] == ["1", "2"] * 3
     assert (tmp_path / "figure7.png").stat().st_size > 1000
-    assert list(tmp_path.glob("figure6_WRN-10-0.25_WRN-10-0.5_*.png"))
+    assert list(tmp_path.glob("figure6_WRN-10-0.5_WRN-10-1_*.png"))
     text = page.read_text(encoding="utf-8")
-    assert "AT+KD: beta 1000 to 0, linear, alpha 0.9, T 4" in text
+    assert "AT+KD: beta 1000 with a linear decay to 0, alpha 0.9, T 4" in text
     assert "20 of 1,000 training images" in text
-    (path,) = (tmp_path / "networks").glob("*_attention+distillation_*.keras")
+    (path,) = (tmp_path / "checkpoints").glob("*_attention+distillation_*.keras")
     assert not keras.models.load_model(path).compiled
-    # What is not whole is trained again, what is there serves another table.
-    path = tmp_path / "networks" / records[0]["file"]
+    # Incomplete results are trained again, complete ones are loaded for another table.
+    path = tmp_path / "checkpoints" / records[0]["file"]
     path.with_suffix(".json").unlink()
     given = ("--table", 2, *shared, "--columns", "none", "F_max^1")
-    given += ("--networks", path.parent, "--output", tmp_path / "table2")
-    assert kept(monkeypatch, capsys, given) == {"teacher": True, "none": False, "F_max^1": False}
+    given += ("--checkpoint-dir", path.parent, "--output", tmp_path / "table2")
+    assert loaded(monkeypatch, capsys, given) == {"teacher": True, "none": False, "F_max^1": False}
     again = records_of(tmp_path / "table2" / "results.csv")
     assert again[0]["error_percent"] == records[0]["error_percent"], "the same seed"
 
 
-def kept(monkeypatch, capsys, given):
-    """Which trainings of a run an earlier one left."""
+def loaded(monkeypatch, capsys, given):
+    """Runs the program; returns for each training if it was loaded."""
     capsys.readouterr()
     assert main(monkeypatch, *given) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "seed 0: " in line]
@@ -122,7 +117,7 @@ def kept(monkeypatch, capsys, given):
 
 
 @pytest.mark.slow
-def test_a_small_table_3(monkeypatch, tmp_path, in_this_process):
+def test_short_run_of_table_3(monkeypatch, tmp_path, in_this_process):
     page = tmp_path / "page.md"
     given = ("--table", 3, *TINY_NIN, *SHORT, "--output", tmp_path, "--markdown", page)
     given += ("--columns", "grad-based AT", "symmetry norm", "activation-based AT")
@@ -134,7 +129,7 @@ def test_a_small_table_3(monkeypatch, tmp_path, in_this_process):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """ImageNet and rooms, in their true formats."""
+    """ImageNet and MIT scenes, generated in their original formats."""
     import tensorflow_datasets as tfds
 
     folder = tmp_path_factory.mktemp("pictures")
@@ -154,14 +149,14 @@ def test_tables_5_and_4(monkeypatch, tmp_path, capsys, pictures, in_this_process
     records = records_of(tmp_path / "5" / "results.csv")
     assert [record["column"] for record in records] == ["AT", "teacher"]
     assert all("top5_error_percent" in record for record in records)
-    student, teacher = (tmp_path / "5" / "networks" / record["file"] for record in records)
+    student, teacher = (tmp_path / "5" / "checkpoints" / record["file"] for record in records)
     files = ("--student-weights", student, "--teacher-weights", teacher)
     given = ("--table", 4, *short, "--data", "mit_scenes", "--columns", "AT")
     given += ("--learning-rate", 1e-6, "--output", tmp_path / "4")
     assert main(monkeypatch, *given, *files) == 0
     assert len(records_of(tmp_path / "4" / "results.csv")) == 2
     trained = keras.models.load_model(student)
-    (path,) = (tmp_path / "4" / "networks").glob("*_attention_*.keras")
+    (path,) = (tmp_path / "4" / "checkpoints").glob("*_attention_*.keras")
     tuned = keras.models.load_model(path)
     assert tuned.output_shape == (None, 67)
     for layer in tuned.layers:
@@ -176,38 +171,37 @@ def test_tables_5_and_4(monkeypatch, tmp_path, capsys, pictures, in_this_process
     assert "of a trained ResNet-18-2" in capsys.readouterr().err
 
 
-def test_exports_say_probabilities(monkeypatch, tmp_path):
+def test_exported_students_return_probabilities(monkeypatch, tmp_path):
     served = {}
     monkeypatch.setattr(
         ka.export, "export_saved_model", lambda model, path, overwrite: served.update({path: model})
     )
-    given = read(monkeypatch, "--table", 2, *TINY_WRN, *SHORT, "--output", tmp_path)
+    given = read("--table", 2, *TINY_WRN, *SHORT, "--output", tmp_path)
     job = job_of()
     path = training.path_of(tmp_path, job)
     job.model().save(path)
-    cell = plan.Cell(plan.rows(given)[0], "none", job)
-    done = {job: Training(job, path, 1.0, 4, 1, 1, [], {"error %": 1.0})}
+    cell = tables.Cell(tables.rows_of(given)[0], "none", job)
+    done = {job: result_of(job, 1.0, path=path)}
     attention_transfer.export(given, [cell], done)
     (model,) = served.values()
-    answers = model.predict_on_batch(np.zeros((2, 12, 12, 1)))
-    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+    probabilities = model.predict_on_batch(np.zeros((2, 12, 12, 1)))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_what_was_measured_is_read_again(tmp_path):
+def test_stored_results_are_loaded(tmp_path):
     job = job_of()
-    one = Training(
-        job, training.path_of(tmp_path, job), 2.5, 4, 7, 9, [{"epoch": 1}], {"error %": 3.0}
-    )
-    training.keep(one, job.model())
-    assert training.train(tmp_path, job, 1) == replace(one, kept=True)
+    path = training.path_of(tmp_path, job)
+    one = replace(result_of(job, 3.0, path=path, curve=[{"epoch": 1}]), macs=9)
+    harness_training.save_result(one, job.model())
+    assert training.train(tmp_path, job, 1) == replace(one, loaded=True)
     measured = one.path.with_suffix(".json")
     assert json.loads(measured.read_text())["macs"] == 9
     for path in (measured, one.path):
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
-        with pytest.warns(UserWarning, match="so it is trained anew"):
-            assert trainings.kept(one.path) is None
+        with pytest.warns(UserWarning, match="and is trained again"):
+            assert harness_training.load_result(one.path) is None
         path.write_bytes(content)
-    assert trainings.kept(one.path)["macs"] == 9
-    assert paper.TABLE1["WRN-16-1/WRN-16-2"]["AT"] == paper.TABLE2["F_sum^2"] == 7.93
-    assert methods.SCHEDULES[0] == "constant"
+    assert harness_training.load_result(one.path)["macs"] == 9
+    assert tables.TABLE1["WRN-16-1/WRN-16-2"]["AT"] == tables.TABLE2["F_sum^2"] == 7.93
+    assert training.SCHEDULES[0] == "constant"

@@ -1,4 +1,4 @@
-"""The detection program: the paper's rows, average precision, and a small run where KerasHub is."""
+"""Detection program: rows, average precision, and a short run if KerasHub is installed."""
 
 import csv
 import os
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import scale_space_detection as program
-from scale_space_detection_parts import table8
+from scale_space_detection_experiment import report
 
 ROOT = Path(__file__).parents[2]
 WHY = 'needs pip install "keras-cnn-attention[detection]"'
@@ -28,13 +28,13 @@ def run(*arguments, **environment):
     )
 
 
-def test_rows_are_those_of_table_8():
-    rows = table8.rows(list(table8.ATTENTIONS), list(table8.PLACEMENTS))
-    assert [row.paper for row in rows] == list(table8.ACCURACIES.values())
+def test_rows_of_table_8():
+    rows = report.rows_of(report.ATTENTIONS, report.PLACEMENTS)
+    assert [row.published for row in rows] == list(report.ACCURACIES.values())
     assert [row.label for row in rows][:3] == ["none", "cbam, bottleneck", "cbam, full"]
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys, tmp_path):
+def test_error_without_the_extra(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(program, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["program", "--output", str(tmp_path / "run")])
     assert program.main() == 2
@@ -46,7 +46,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys, tmp_path
 @pytest.fixture
 def precision():
     pytest.importorskip("pycocotools", reason=WHY)
-    from scale_space_detection_parts.average_precision import average_precision
+    from scale_space_detection_experiment.average_precision import average_precision
 
     return average_precision
 
@@ -58,30 +58,30 @@ TRUTH = [
 ]
 
 
-def guesses(*boxes):
-    """The same for every picture, surest first."""
+def detections(*boxes):
+    """The same boxes for every image, by falling confidence."""
     corners = np.array([box for box, _ in boxes], "float32").reshape(-1, 4)
     labels = np.array([label for _, label in boxes], "int64")
     found = {"boxes": corners, "labels": labels, "confidence": np.linspace(0.9, 0.5, len(boxes))}
     return len(TRUTH) * [found]
 
 
-def test_average_precision_of_what_is_right_and_wrong(precision):
+def test_average_precision_of_correct_and_wrong_boxes(precision):
     right = [{**boxes, "confidence": np.array([0.9, 0.0])} for boxes in TRUTH]
     assert precision(TRUTH, right) == pytest.approx({"mAP": 100, "AP50": 100, "AP75": 100})
-    assert set(precision(TRUTH, guesses()).values()) == {0.0}
-    assert set(precision(TRUTH, guesses(([0, 0, 10, 10], 1))).values()) == {0.0}
+    assert set(precision(TRUTH, detections()).values()) == {0.0}
+    assert set(precision(TRUTH, detections(([0, 0, 10, 10], 1))).values()) == {0.0}
 
 
 def test_average_precision_of_half(precision):
-    """One of two signs is found: precision 1 up to a recall of a half, at 51 of 101 points."""
+    """With one of two signs detected, precision is 1 up to recall 0.5, at 51 of 101 points."""
     found = [{**boxes, "confidence": np.array([0.9, 0.0])} for boxes in TRUTH]
     found[1] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0), "confidence": np.zeros(0)}
     assert precision(TRUTH, found)["mAP"] == pytest.approx(100 * 51 / 101)
 
 
-def test_average_precision_asks_for_overlap(precision):
-    """A box shifted by a fifth overlaps by two thirds: found at 0.5, not at 0.75."""
+def test_average_precision_depends_on_overlap(precision):
+    """A box shifted by a fifth has IoU 2/3: detected at 0.5, not at 0.75."""
     found = [{**boxes, "confidence": np.array([0.9, 0.0])} for boxes in TRUTH]
     for boxes in found:
         width = boxes["boxes"][:, 2] - boxes["boxes"][:, 0]
@@ -89,24 +89,24 @@ def test_average_precision_asks_for_overlap(precision):
         boxes["boxes"] = boxes["boxes"] + shift
     scores = precision(TRUTH, found)
     assert (scores["AP50"], scores["AP75"]) == (pytest.approx(100), 0)
-    assert scores["mAP"] == pytest.approx(40), "overlaps 0.5, 0.55, 0.6 and 0.65 of ten"
+    assert scores["mAP"] == pytest.approx(40), "IoU thresholds 0.5, 0.55, 0.6 and 0.65 of ten"
 
 
-def test_average_precision_needs_a_sign(precision):
+def test_average_precision_needs_boxes(precision):
     with pytest.raises(ValueError, match="Received: no boxes"):
-        precision(TRUTH[2:], guesses())
+        precision(TRUTH[2:], detections())
 
 
-def test_anchors_follow_the_signs():
+def test_anchor_size_depends_on_the_signs():
     pytest.importorskip("keras_hub", reason=WHY)
-    from scale_space_detection_parts import detector
+    from scale_space_detection_experiment import detector
 
     boxes = np.array([[0, 0, 16, 16], [10, 10, 60, 60], [0, 0, 100, 100]])
     assert detector.anchor_size(boxes) == pytest.approx(2, abs=0.5)
 
 
-def test_a_small_run(tmp_path):
-    """Trains, measures, draws and saves; the file gives the same detector."""
+def test_short_run(tmp_path):
+    """The program trains, measures, draws and saves; the saved detector has the same outputs."""
     pytest.importorskip("keras_hub", reason=WHY)
     pytest.importorskip("pycocotools", reason=WHY)
     output = tmp_path / "run"
@@ -125,7 +125,7 @@ def test_a_small_run(tmp_path):
     assert (output / "log.txt").is_file()
     assert (output / "san-c_bottleneck_detections.png").is_file()
 
-    from scale_space_detection_parts import detector
+    from scale_space_detection_experiment import detector
 
     loaded = keras.saving.load_model(output / "san-c_bottleneck.keras", compile=False)
     encoder = loaded.backbone.image_encoder
@@ -138,7 +138,7 @@ def test_a_small_run(tmp_path):
         np.testing.assert_array_equal(values, second[name])
 
 
-def test_what_cannot_be_is_one_line(tmp_path):
+def test_errors_are_one_line(tmp_path):
     pytest.importorskip("keras_hub", reason=WHY)
     pytest.importorskip("pycocotools", reason=WHY)
     result = run("--data", tmp_path, "--output", tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The program of tables 2 to 6: its rows, a small run, and what it says where data are missing."""
+"""Targeted kernels program: rows of the tables, short runs, error messages."""
 
 import csv
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import targeted_kernels
-from targeted_kernels_parts import clock, protocols, tables, training
+from targeted_kernels_experiment import tables, training
 
 import keras_attention as ka
-from tests.programs.here import train_in_this_process
+from tests.programs.in_process import run_in_this_process
 
 ROOT = Path(__file__).parents[2]
 SIZES = {2: (28, 28, 1), 3: (56, 56, 1), 4: (32, 32, 3), 5: (32, 32, 3), 6: (48, 48, 3)}
@@ -24,8 +24,8 @@ def main(monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize("number", tables.TABLES)
-def test_the_papers_rows_have_its_parameters(number):
-    """Within its rounding; STN and TSTN within 2 %."""
+def test_rows_have_the_published_number_of_parameters(number):
+    """Up to rounding; STN and TSTN up to 2 %."""
     classes = {5: 43, 6: 1}.get(number, 10)
     parameters = {}
     for row in tables.TABLES[number].rows:
@@ -38,7 +38,7 @@ def test_the_papers_rows_have_its_parameters(number):
 
 
 @pytest.mark.parametrize("number", tables.TABLES)
-def test_every_family_has_a_row_of_ours_with_shared_regions(number):
+def test_every_family_has_an_unpublished_row_with_shared_rois(number):
     rows = tables.TABLES[number].rows
     families = {row.model for row in rows if row.targeted}
     shared = [row for row in rows if row.roi_groups is not None]
@@ -46,25 +46,28 @@ def test_every_family_has_a_row_of_ours_with_shared_regions(number):
     assert all(row.paper is None for row in shared)
 
 
-def test_small_trainings_shrink_regions_as_far_as_the_papers():
-    """The effect of L2 goes with the rate and the steps."""
+def test_short_protocol_scales_l2_with_learning_rate_and_steps():
+    """The effect of the L2 weight is proportional to learning rate times steps."""
     row, doubled = tables.Row("TDN10", "cauchy"), tables.Row("TDN10", "cauchy", scale_l2=2e-4)
-    small = protocols.SMALL
+    small = training.SMALL
     assert small.scale_l2(doubled) == pytest.approx(2 * small.scale_l2(row))
-    gentle = tables.Row("TKN6", "cauchy")
-    products = [small.scale_l2(each) * small.rate(each.model) for each in (row, gentle)]
+    sensitive = tables.Row("TKN6", "cauchy")
+    products = [small.scale_l2(each) * small.rate(each.model) for each in (row, sensitive)]
     assert products[0] == pytest.approx(products[1])
-    assert protocols.PAPER["mnist"].scale_l2(row) == row.scale_l2
+    assert training.PAPER["mnist"].scale_l2(row) == row.scale_l2
 
 
-def test_a_small_table(monkeypatch, tmp_path):
-    train_in_this_process(monkeypatch, training)
-    rows = [row for row in tables.TABLES[3].rows if row.model == "TDN10"]
-    rows = [rows[0], next(row for row in rows if row.roi_groups is not None)]  # all are alike
+def test_short_run_of_a_table(monkeypatch, tmp_path):
+    run_in_this_process(monkeypatch)
+    # Few layers and test images: tracing TDN10 takes a minute.
+    load = training.Job.load
+    monkeypatch.setattr(training.Job, "load", lambda self, split: load(self, split).take(2))
+    rows = [row for row in tables.TABLES[3].rows if row.model == "TKN6"]
+    rows = [rows[0], next(row for row in rows if row.roi_groups is not None)]
     monkeypatch.setitem(tables.TABLES, 3, replace(tables.TABLES[3], rows=tuple(rows)))
-    monkeypatch.setattr(clock, "BATCH", 4)
+    monkeypatch.setattr(training, "TIMED_BATCH", 4)
     markdown = tmp_path / "table.md"
-    given = ("--table", 3, "--data", "top_left_digits", "--models", "TDN10")
+    given = ("--table", 3, "--data", "top_left_digits", "--models", "TKN6")
     given += ("--train-size", 50, "--epochs", 1, "--size", 12, "--seeds", 0, "--processes", 1)
     given += ("--output", tmp_path / "run", "--markdown", markdown)
     assert main(monkeypatch, *given) == 0
@@ -86,7 +89,7 @@ def test_a_small_table(monkeypatch, tmp_path):
         (("--table", 2, "--models", "STN"), "Received: --models=STN"),
     ],
 )
-def test_what_cannot_be_is_one_line(monkeypatch, capsys, arguments, message, tmp_path):
+def test_errors_are_one_line(monkeypatch, capsys, arguments, message, tmp_path):
     monkeypatch.delenv("PAIN_ARCHIVE_DIR", raising=False)
     assert main(monkeypatch, *arguments, "--output", tmp_path / "run") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -94,8 +97,8 @@ def test_what_cannot_be_is_one_line(monkeypatch, capsys, arguments, message, tmp
     assert message in line
 
 
-def test_it_is_a_program(tmp_path):
-    """In a process of its own, from the root of the repository."""
+def test_program_runs_in_its_own_process(tmp_path):
+    """Started from the root of the repository."""
     command = [sys.executable, "applications/targeted_kernels.py", "--table", "6"]
     result = subprocess.run(
         [*command, "--output", str(tmp_path / "run")],

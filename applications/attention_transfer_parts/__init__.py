@@ -1,1 +1,0 @@
-"""What the program `attention_transfer.py` beside this folder is made of."""

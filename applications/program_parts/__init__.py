@@ -1,1 +1,0 @@
-"""What the programs beside this folder share."""

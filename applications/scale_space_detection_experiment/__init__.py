@@ -1,0 +1,1 @@
+"""Modules of the program `scale_space_detection.py`."""

@@ -1,1 +1,0 @@
-"""What the program `scale_space_detection.py` beside this folder is made of."""

@@ -1,0 +1,226 @@
+"""Rows of the paper's tables: networks with attention on data sets, with the published numbers.
+
+Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), tables I to VII and IX, figures
+9 and 10.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import keras_attention as ka
+
+PLACEMENTS = ("bottleneck", "full")
+ALIGNMENT = "channel_alignment"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An attention module with its options."""
+
+    attention: str | None  # Name in `ka.applications`; None for no attention
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # Arguments of the layer
+    description: str = ""  # Description in table IX
+
+
+def _ablation(absolute: bool, alignment: bool, extrema: bool, description: str) -> Variant:
+    options = {"absolute": absolute, ALIGNMENT: alignment, "extrema": extrema, "smoothing": None}
+    return Variant("san-c", options, description)
+
+
+VARIANTS = {
+    "none": Variant(None),
+    **{name: Variant(name) for name in ("cbam", "bam", "san-c", "san-d")},
+    "san-c-depthwise": Variant("san-c", {"smoothing": "depthwise"}),
+    "san-d-depthwise": Variant("san-d", {"smoothing": "depthwise"}),
+    **{name: Variant(name) for name in ("ran", "san")},
+    "ablation-1": _ablation(False, False, False, "no Abs, CCA, Extrema, Smoothing"),
+    "ablation-2": _ablation(True, False, False, "Abs"),
+    "ablation-3": _ablation(True, True, False, "Abs, CCA"),
+    "ablation-4": _ablation(True, True, True, "Abs, CCA, Extrema"),
+}
+
+
+def find_variant(name: str) -> Variant:
+    """Returns a variant by its name."""
+    if name in VARIANTS:
+        return VARIANTS[name]
+    raise ValueError(
+        f"--attentions must be among {', '.join(VARIANTS)}. Received: --attentions={name}"
+    )
+
+
+@dataclass(frozen=True)
+class Published:
+    """Numbers of a table, or of a part of it, whose columns are a product of headings."""
+
+    # Headings `network`, `data`, `placement` and `metric` in the order in which the columns iterate
+    # over them, the last one fastest.
+    axes: Mapping[str, tuple[str, ...]]
+    # One number per column for each variant; none for a row with "-" in the paper.
+    rows: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def number(self, variant: str, **where: str) -> float | None:
+        """Returns the published number of a variant, given a value for each of the axes."""
+        names = product(*self.axes.values())
+        columns = [dict(zip(self.axes, values, strict=True)) for values in names]
+        numbers = self.rows.get(variant, ())
+        return numbers[columns.index(where)] if numbers and where in columns else None
+
+
+@dataclass
+class Table:
+    """A table or a figure of the paper."""
+
+    title: str
+    parts: list[Published] = field(default_factory=list)
+
+    @property
+    def networks(self) -> list[str]:
+        """Networks of all parts."""
+        return [name for part in self.parts for name in part.axes["network"]]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics, which are the same in all parts; none for figures."""
+        return self.parts[0].axes.get("metric", ())
+
+    def part(self, network: str) -> Published:
+        """Returns the part of a network; the first part if the table does not have the network."""
+        found = (part for part in self.parts if network in part.axes["network"])
+        return next(found, self.parts[0])
+
+
+def read_tables(path: Path) -> dict[str, Table]:
+    """Reads tables and figures with the published numbers, by names such as `"table 4"`."""
+    tables: dict[str, Table] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            name, title = line[1:].split("] ")
+            tables[name] = table = Table(title)
+        elif "=" in line:
+            axes = dict(heading.split("=") for heading in line.split("; "))
+            part = Published({name: tuple(values.split(",")) for name, values in axes.items()})
+            table.parts.append(part)
+        elif line and not line.startswith("#"):
+            variant, *numbers = line.split()
+            part.rows[variant] = part.rows.get(variant, ()) + tuple(map(float, numbers))
+    return tables
+
+
+_ALL = read_tables(Path(__file__).with_suffix(".txt"))
+TABLES, FIGURES = (
+    {int(name.split()[1]): table for name, table in _ALL.items() if name.startswith(kind)}
+    for kind in ("table", "figure")
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network with attention on a data set."""
+
+    network: str  # Name in `ka.applications`
+    data: str  # Data set, by its name in `ka.datasets`
+    attention: str  # Key of `VARIANTS`
+    placement: str  # `"bottleneck"` or `"full"`
+    paper: dict[str, float] = field(default_factory=dict, hash=False)  # Published numbers by metric
+    paper_data: str = ""  # Data set of the published numbers
+
+    @property
+    def variant(self) -> Variant:
+        """Attention module with its options."""
+        return find_variant(self.attention)
+
+    @property
+    def placement_text(self) -> str:
+        """Placement in reports; "-" without attention."""
+        return "-" if self.variant.attention is None else self.placement
+
+    @property
+    def name(self) -> str:
+        """Attention in reports."""
+        description = self.variant.description
+        return f"{self.attention} ({description})" if description else self.attention
+
+    @property
+    def label(self) -> str:
+        place = "" if self.variant.attention is None else f", {self.placement}"
+        return f"{self.network} on {self.data}, {self.name}{place}"
+
+    def build(self, input_shape: Sequence[int | None], outputs: int, **options: Any) -> keras.Model:
+        """Builds the untrained network.
+
+        Args:
+            input_shape: Shape of an example.
+            outputs: Number of classes, or of values for regression.
+            **options: Further arguments of the builder.
+        """
+        if ka.datasets.find(self.data).regression:
+            options["classifier_activation"] = None
+        return ka.applications.build(
+            self.network,
+            input_shape=input_shape,
+            classes=outputs,
+            attention=self.variant.attention,
+            placement=self.placement,
+            attention_options=self.variant.options or None,
+            **options,
+        )
+
+    def possible(self, input_shape: Sequence[int | None], outputs: int) -> bool:
+        """Returns True if the network can be built.
+
+        Without channel alignment it cannot be built if its numbers of channels differ.
+        """
+        try:
+            self.build(input_shape, outputs)
+        except ValueError as error:
+            if ALIGNMENT in str(error) and not self.variant.options.get(ALIGNMENT, True):
+                return False
+            raise
+        return True
+
+
+def choose_rows(table: Table, options: Namespace) -> list[Row]:
+    """Returns the rows of a table, in which options replace its headings."""
+    rows = []
+    for network in options.networks or table.networks:
+        ka.applications.builder(network)
+        part = table.part(network)
+        for data in options.data or part.axes["data"]:
+            if ka.datasets.find(data).detection:
+                raise ValueError(
+                    f"--data must be a data set without boxes. Received: --data={data}"
+                )
+            rows += _rows_of_data(part, network, data, options)
+    return list(dict.fromkeys(rows))
+
+
+def _rows_of_data(part: Published, network: str, data: str, options: Namespace) -> Iterator[Row]:
+    """Yields the network without attention, then each attention at each placement."""
+    placements = options.placements or part.axes["placement"]
+    attentions = options.attentions or list(part.rows)
+    plain = [name for name in attentions if find_variant(name).attention is None]
+    for attention in plain:
+        yield _row(part, network, data, attention, placements[0])
+    for placement in placements:
+        for attention in attentions:
+            if attention not in plain:
+                yield _row(part, network, data, attention, placement)
+
+
+def _row(part: Published, network: str, data: str, attention: str, placement: str) -> Row:
+    # Rows on other data sets are compared with the numbers of the table's first data set.
+    paper_data = data if data in part.axes["data"] else part.axes["data"][0]
+    where = {"network": network, "data": paper_data, "placement": placement}
+    numbers = {
+        metric: part.number(attention, metric=metric, **where)
+        for metric in part.axes.get("metric", ())
+    }
+    known = {metric: value for metric, value in numbers.items() if value is not None}
+    return Row(network, data, attention, placement, known, paper_data if known else "")

@@ -1,1 +1,0 @@
-"""What the program `scale_space.py` beside this folder is made of."""

@@ -1,1 +1,0 @@
-"""What the program `targeted_kernels.py` beside this folder is made of."""

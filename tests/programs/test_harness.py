@@ -1,0 +1,47 @@
+"""Harness of the programs: numbers in reports and options of every run."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+from harness.options import add_run_options, output_folder
+from harness.reports import mean_and_deviation
+
+BASE = Path("runs/program")
+
+
+@pytest.mark.parametrize(
+    ("values", "trainings", "expected"),
+    [
+        ([], 2, "diverged"),
+        ([4.456], 1, "4.46"),
+        ([4.456], 3, "4.46 (2 of 3 diverged)"),
+        ([4.0, 6.0], 2, "5.00 +- 1.41"),
+        ([4.0, 4.0], 2, "4.00 +- 0.00"),
+        ([4.0, 6.0], 3, "5.00 +- 1.41 (1 of 3 diverged)"),
+    ],
+)
+def test_deviation_needs_several_seeds(values, trainings, expected):
+    assert mean_and_deviation(values, trainings) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], "runs/program"),
+        (["--table", "3"], "runs/program_table3"),
+        (["--figure", "10"], "runs/program_figure10"),
+        (["--table", "3", "--output", "elsewhere"], "elsewhere"),
+    ],
+)
+def test_output_folder_depends_on_the_table(given, expected):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--table", type=int)
+    parser.add_argument("--figure", type=int)
+    add_run_options(parser, f"{BASE}_table3")
+    assert output_folder(parser.parse_args(given), BASE) == Path(expected)
+
+
+def test_output_folder_of_a_program_without_figures():
+    options = argparse.Namespace(output=None, table=2)
+    assert output_folder(options, BASE) == Path("runs/program_table2")
