@@ -602,8 +602,6 @@ class ResizeByFactor(_ResizingLayer):
 
     Args:
         scale: Factor of the height and width, which are rounded to whole pixels.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-        **kwargs: Arguments of `keras.Layer`.
 
     Input shape:
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first; any H and W.
@@ -637,8 +635,6 @@ class PadToMinimumSize(_ResizingLayer):
 
     Args:
         minimum: Height and width in pixels, one integer for both.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-        **kwargs: Arguments of `keras.Layer`.
 
     Input shape:
         `(B, H, W, C)`, or `(B, C, H, W)` with channels first; any H and W.
@@ -671,10 +667,6 @@ class PadToMinimumSize(_ResizingLayer):
 @keras.saving.register_keras_serializable(package="keras_attention")
 class EntropyPooling(keras.Layer):
     """Averages probabilities over positions with weights of one over the entropy (equation 12).
-
-    Args:
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-        **kwargs: Arguments of `keras.Layer`.
 
     Call arguments:
         inputs: Probabilities at each position.

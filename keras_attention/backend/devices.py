@@ -24,12 +24,9 @@ def device_count() -> int:
 
 
 def device_names(count: int) -> list[str]:
-    """Returns the names of devices, and splits the CPU into several if there are no accelerators.
+    """Returns the names of devices; without accelerators the CPU is split into several.
 
     The CPU can be split only before the backend runs its first operation.
-
-    Args:
-        count: Number of devices.
 
     Example:
     >>> len(device_names(1))
@@ -74,9 +71,6 @@ def device_scope(count: int) -> Iterator[None]:
     TensorFlow uses `tf.distribute.MirroredStrategy`, JAX `keras.distribution.DataParallel`. A count
     of 1 changes nothing.
 
-    Args:
-        count: Number of devices.
-
     Example:
     >>> with device_scope(1):
     ...     tuple(keras.ops.ones((2,)).shape)
@@ -103,9 +97,6 @@ def synchronized_batch_norm(model: keras.Model) -> Iterator[None]:
     Otherwise each TensorFlow replica normalizes its own share of the batch, the moving statistics
     diverge, and only those of the first replica are saved. Nothing changes with JAX or with one
     replica. Afterwards the layers are as before, so that saved models load on any backend.
-
-    Args:
-        model: The model that is trained inside the block.
 
     Example:
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])

@@ -19,18 +19,11 @@ _FUSION = ContextVar("fusion", default=True)
 
 
 def jit_elementwise(function: Callable[..., Any], *options: Any) -> Callable[..., Any]:
-    """Compiles a stateless elementwise function into one loop over memory.
+    """Compiles a stateless function of hashable options and tensors into one loop over memory.
 
     A chain of small operations on a large map is bound by memory traffic. In TensorFlow the
     compiled function becomes part of the surrounding graph, in training and in a SavedModel, while
     the rest of the graph is not compiled; eager calls run the plain function.
-
-    Args:
-        function: Function of the options, then of tensors.
-        *options: Hashable values that are not tensors.
-
-    Returns:
-        A function of the tensors.
 
     Example:
     >>> import keras
@@ -47,18 +40,12 @@ def jit_elementwise(function: Callable[..., Any], *options: Any) -> Callable[...
 
 
 def jit_single_example(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    """Compiles a function for batches of one example, where operations have most overhead.
+    """Compiles a function of one tensor for batches of one example.
 
     Larger batches run the plain function, whose operations use all cores. A TensorFlow graph
     contains both, and the batch size decides at run time. Eager calls, functions that XLA compiles
     already and inputs of unknown size run the plain function; otherwise each new size would be
     compiled.
-
-    Args:
-        function: Function from one tensor to a nest of tensors.
-
-    Returns:
-        A function of the tensor.
 
     Example:
     >>> import keras

@@ -53,16 +53,11 @@ def vjp(
     """Calls a function and returns its outputs and its vector-Jacobian product.
 
     Args:
-        function: Function from one float tensor to a tensor, or to a nest of tensors whose first
-            leaf is differentiated.
+        function: Function from one float tensor to a nest of tensors, whose first leaf is
+            differentiated.
         inputs: A float tensor.
-        variables: Variables that the function may assign, such as the moving statistics of a model
-            in training.
+        variables: Variables that the function may assign, such as the moving statistics of a model.
         add_loss: Receives the losses that layers add during the call. Without it JAX discards them.
-
-    Returns:
-        The outputs of the function, and a function from the gradient with respect to the first leaf
-        to the gradient with respect to `inputs`. It can be called once.
 
     Example:
     >>> outputs, vjp_function = vjp(keras.ops.square, keras.ops.ones((1,)))
@@ -133,13 +128,10 @@ def _jax_vjp(
 
 
 def after(inputs: Any, first: Any) -> Any:
-    """Returns tensors that are computed after others.
+    """Returns a nest of tensors that are computed after another nest, to limit memory.
 
-    Without it a TensorFlow graph may run both at the same time and hold the memory of both.
-
-    Args:
-        inputs: A nest of tensors.
-        first: A nest of tensors, which are computed before.
+    A TensorFlow graph may otherwise run both at the same time and hold the memory of both.
+    Compilers of other backends schedule by memory themselves.
 
     Example:
     >>> float(after(keras.ops.ones(()), [keras.ops.zeros(())]))

@@ -17,14 +17,6 @@ _FIXED_SHAPES = ContextVar("fixed_shapes", default=False)
 def permute(inputs: Tensor, order: Sequence[int], axis: int = -1) -> Tensor:
     """Permutes positions along one axis; the gradient is permuted back instead of summed.
 
-    Args:
-        inputs: Tensor of any rank.
-        order: Permutation of the positions along the axis.
-        axis: The axis.
-
-    Returns:
-        A tensor of the same shape.
-
     Example:
     >>> [int(v) for v in permute(keras.ops.convert_to_tensor([5, 6, 7]), [2, 0, 1])]
     [7, 5, 6]
@@ -58,13 +50,9 @@ def padded_convolution(
     padding: Sequence[tuple[int, int]],
     dilation_rate: Sequence[int] = (1, 1),
 ) -> Tensor:
-    """Computes a convolution with stride 1 of zero-padded inputs, without materialising the zeros.
+    """Convolves zero-padded inputs `(B, H, W, Cin)` with stride 1, without materialising the zeros.
 
-    Args:
-        inputs: Tensor of shape `(B, H, W, Cin)`.
-        kernel: Tensor of shape `(kh, kw, Cin, C)`.
-        padding: Zeros before and after the rows and the columns.
-        dilation_rate: Dilation per axis.
+    `padding` gives the zeros before and after the rows and the columns.
 
     Example:
     >>> x, kernel = keras.ops.ones((1, 4, 4, 2)), keras.ops.ones((3, 3, 2, 5))
@@ -84,15 +72,6 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
 
     `keras.ops.matmul` of a transposed tensor would make TensorFlow's oneDNN kernels copy it.
 
-    Args:
-        x: Tensor of shape `(..., n, k)`, or `(..., k, n)` with `transpose_x`.
-        y: Tensor of shape `(..., k, m)`, or `(..., m, k)` with `transpose_y`.
-        transpose_x: If True, `x` is transposed first.
-        transpose_y: If True, `y` is transposed first.
-
-    Returns:
-        Tensor of shape `(..., n, m)`.
-
     Example:
     >>> x, y = keras.ops.ones((2, 5, 3)), keras.ops.ones((2, 5, 4))
     >>> tuple(matmul(x, y, transpose_x=True).shape)
@@ -108,13 +87,7 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
 def resize_bilinear(images: Tensor, size: Sequence[Tensor], data_format: str) -> Tensor:
     """Resizes images bilinearly, as `keras.ops.image.resize` does, also to sizes that are tensors.
 
-    Args:
-        images: Tensor of shape `(B, H, W, C)`, or `(B, C, H, W)` with channels first.
-        size: Height and width: integers, or scalar int32 tensors if `supports_dynamic_shapes()`.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Returns:
-        The resized images, in the dtype of `images`.
+    Sizes may be scalar int32 tensors if `supports_dynamic_shapes()`. The dtype does not change.
 
     Example:
     >>> tuple(resize_bilinear(keras.ops.ones((1, 5, 4, 2)), (3, 7), "channels_last").shape)
@@ -160,13 +133,7 @@ def fixed_shapes() -> Iterator[None]:
 def crop(inputs: Tensor, ranges: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:
     """Keeps the range `[start, stop)` along the given axes.
 
-    Args:
-        inputs: Tensor of any rank.
-        ranges: Start and stop for each axis to crop: integers, or scalar int32 tensors if
-            `supports_dynamic_shapes()`.
-
-    Returns:
-        The cropped tensor.
+    The ends may be scalar int32 tensors if `supports_dynamic_shapes()`.
 
     Example:
     >>> tuple(crop(keras.ops.zeros((1, 6, 6, 2)), {1: (2, 5)}).shape)
@@ -192,14 +159,8 @@ def pad(
 ) -> Tensor:
     """Adds zeros before and after the given axes.
 
-    Args:
-        inputs: Tensor of any rank.
-        amounts: Numbers of zeros before and after, for each axis to pad: integers, or scalar int32
-            tensors if `supports_dynamic_shapes()`.
-        shape: Static shape of the result, if the caller knows more of it than the amounts tell.
-
-    Returns:
-        The padded tensor.
+    The amounts may be scalar int32 tensors if `supports_dynamic_shapes()`. `shape` is the static
+    shape of the result, if the caller knows more of it than follows from the amounts.
 
     Example:
     >>> tuple(pad(keras.ops.zeros((1, 3, 6, 2)), {1: (2, 1)}).shape)

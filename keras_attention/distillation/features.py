@@ -24,9 +24,6 @@ class cached_property:  # noqa: N801 - a decorator, named as functools.cached_pr
     Until Python 3.11 that lock is shared by all objects. Replicas of TensorFlow are threads that
     wait for each other while they compute, so a replica that holds the lock would cause a deadlock.
 
-    Args:
-        function: Function from the object to the value.
-
     Example:
     >>> class Circle:
     ...     @cached_property
@@ -186,20 +183,10 @@ class FeatureExtractor:
 
 
 class ChannelMeanSquare(keras.layers.Layer):
-    """Returns a map unchanged, and the mean of its squares over the channels in float32.
+    """Returns a map `(B, H, W, C)`, and the mean of its squares over the channels in float32.
 
     Both gradients are computed together when the gradient of the map arrives. The gradient of the
     mean alone, which is as large as the map, would otherwise be held in memory until then.
-
-    Args:
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-        **kwargs: Arguments of `keras.layers.Layer`.
-
-    Input shape:
-        `(B, H, W, C)`, or with other spatial axes.
-
-    Output shape:
-        The input shape, and the same with one channel.
 
     Example:
     >>> [tuple(tensor.shape) for tensor in ChannelMeanSquare()(keras.ops.ones((2, 4, 3, 8)))]

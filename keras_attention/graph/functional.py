@@ -160,9 +160,6 @@ def first_tensor(args: Any, kwargs: Any) -> Tensor:
 def flatten_nested(model: keras.Model) -> keras.Model:
     """Replaces nested models by their layers, at any depth; the layers are shared.
 
-    Args:
-        model: Functional or sequential model.
-
     Returns:
         A functional model without nested functional or sequential models. If `model` has none, its
         own graph is returned.

@@ -55,9 +55,6 @@ class InsertionPoint:
 class Graph:
     """Producers, consumers and depths of the nodes of a functional model.
 
-    Args:
-        model: Functional model.
-
     Attributes:
         nodes: Nodes in an order of execution.
         outputs: Identities of the output tensors of the model.
