@@ -22,12 +22,15 @@ SERIALIZERS = {
 
 
 class ConfigurableLayer(keras.Layer):
-    """Base class of layers that keep each argument of `__init__` in an attribute of its name."""
+    """Base class of layers that keep each argument of `__init__` in an attribute of its name.
+
+    Subclasses outside this package extend `get_config` for arguments of their own, as in Keras.
+    """
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         for base in reversed(type(self).__mro__):
-            if issubclass(base, ConfigurableLayer) and "__init__" in vars(base):
+            if base.__module__.startswith("keras_attention.") and "__init__" in vars(base):
                 for name in inspect.signature(base.__init__).parameters:
                     if name not in ("self", "kwargs"):
                         config[name] = _serialize(name, getattr(self, name))

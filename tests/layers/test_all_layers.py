@@ -111,3 +111,19 @@ def test_attention_is_returned(case, rng):
     if case.attention_shape is None:
         assert attention.min() >= 0.0
         assert attention.max() <= 1.0
+
+
+class ScaledCBAM(ka.layers.CBAM):
+    """Subclass of a user, whose argument is kept under another name."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = factor
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.scale}
+
+
+def test_config_of_a_subclass_outside_the_package():
+    copy = ScaledCBAM.from_config(ScaledCBAM(2.0, reduction=2, kernel_size=5).get_config())
+    assert (copy.scale, copy.reduction, tuple(np.ravel(copy.kernel_size))) == (2.0, 2, (5,))
