@@ -123,5 +123,7 @@ class Protocol:
         # Results have the number of steps that were actually executed.
         del fields["steps"]
         fields["protocol"] = fields.pop("name")
+        if self.optimizer == "adam":
+            fields["momentum"] = fields["nesterov"] = None
         fields["drops"] = " ".join(f"{share:g}" for share in self.drops)
         return fields

@@ -16,6 +16,7 @@ import keras_attention as ka
 from tests.datasets.image_dataset_files import make_mit_scenes
 from tests.datasets.test_imagenet import make_archives
 from tests.programs.attention_transfer_helpers import (
+    CLUTTER,
     SHORT,
     TINY_NIN,
     TINY_RESNET,
@@ -77,12 +78,13 @@ def test_ranks_of_labels():
     assert training._ranks(logits, np.array([2, 0, 0])).tolist() == [1, 0, 3]
 
 
+@pytest.mark.parametrize("data", ["digits", pytest.param(CLUTTER, marks=pytest.mark.slow)])
 def test_tables_1_and_2_share_checkpoints(
-    monkeypatch, tmp_path, capsys, in_this_process, without_graphs
+    monkeypatch, tmp_path, capsys, in_this_process, without_graphs, data
 ):
     page = tmp_path / "page.md"
     sizes = ("--train-size", 20, "--teacher-train-size", 1000)
-    shared = (*TINY_WRN, *SHORT, *sizes, "--output", tmp_path)
+    shared = (*TINY_WRN, "--data", data, *SHORT, *sizes, "--output", tmp_path)
     given = ("--table", 1, *shared, "--columns", "student", "AT+KD", "teacher")
     assert main(monkeypatch, *given, "--markdown", page) == 0
     records = records_of(tmp_path / "results.csv")
@@ -176,7 +178,7 @@ def test_exported_students_return_probabilities(monkeypatch, tmp_path):
     monkeypatch.setattr(
         ka.export, "export_saved_model", lambda model, path, overwrite: served.update({path: model})
     )
-    given = read("--table", 2, *TINY_WRN, *SHORT, "--output", tmp_path)
+    given = read("--table", 2, *TINY_WRN, "--data", CLUTTER, *SHORT, "--output", tmp_path)
     job = job_of()
     path = training.path_of(tmp_path, job)
     job.model().save(path)
