@@ -50,5 +50,5 @@ def test_missing_archive_is_a_one_line_error(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("PAIN_ARCHIVE_DIR", raising=False)
     output = str(tmp_path / "run")
     assert main(["train", "TDN10", "--data", "pain_archive", "--output", output]) == 2
-    assert "PAIN_ARCHIVE_DIR, must name the folder" in capsys.readouterr().err
+    assert "PAIN_ARCHIVE_DIR, must name a folder with" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
