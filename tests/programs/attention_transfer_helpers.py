@@ -11,9 +11,10 @@ from attention_transfer_experiment.training import LABELS_ONLY, Job
 from harness.training import TrainingResult
 
 CLUTTER = "cluttered_translated_digits"
+# At least 8 channels: with fewer, filter gradients of oneDNN corrupt memory in eager mode.
 TINY_WRN = ("--rows", "WRN-10-0.5/WRN-10-1")
 TINY_NIN = ("--rows", "NIN-thin-0.05/NIN-wide-0.05", "--data", "digits")
-TINY_RESNET = ("--rows", "ResNet-18-2/ResNet-18-4", "--size", 16, "--batch-size", 4)
+TINY_RESNET = ("--rows", "ResNet-18-8/ResNet-18-16", "--size", 16, "--batch-size", 4)
 SHORT = ("--size", 12, "--epochs", 2, "--steps", 4, "--batch-size", 4, "--seeds", 0)
 PROTOCOL = replace(training.CIFAR_SMALL, batch_size=4, epochs=2, steps=4)
 DIGITS = ImageSource("digits", 12, 20, 100)

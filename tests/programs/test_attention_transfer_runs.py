@@ -150,7 +150,7 @@ def test_tables_5_and_4(monkeypatch, tmp_path, capsys, pictures, in_this_process
     assert main(monkeypatch, *given) == 0
     records = records_of(tmp_path / "5" / "results.csv")
     assert [record["column"] for record in records] == ["AT", "teacher"]
-    assert all("top5_error_percent" in record for record in records)
+    assert all("top_5_error_percent" in record for record in records)
     student, teacher = (tmp_path / "5" / "checkpoints" / record["file"] for record in records)
     files = ("--student-weights", student, "--teacher-weights", teacher)
     given = ("--table", 4, *short, "--data", "mit_scenes", "--columns", "AT")
@@ -170,7 +170,7 @@ def test_tables_5_and_4(monkeypatch, tmp_path, capsys, pictures, in_this_process
     assert np.abs(changed).max() > 0
     capsys.readouterr()
     assert main(monkeypatch, *given, "--student-weights", teacher, *files[2:]) == 2
-    assert "of a trained ResNet-18-2" in capsys.readouterr().err
+    assert "of a trained ResNet-18-8" in capsys.readouterr().err
 
 
 def test_exported_students_return_probabilities(monkeypatch, tmp_path):
