@@ -9,11 +9,13 @@ medians.
 """
 
 import argparse
+import itertools
 import math
 import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -22,6 +24,7 @@ import tensorflow as tf
 
 import keras_attention as ka
 from keras_attention.inspect import interleaved_timing
+from keras_attention.surgery.compaction import regions
 from keras_attention.utils.io import write_atomically
 
 PAPER, PAPER_RATIO = "paper's MACs", 12.9
@@ -52,7 +55,13 @@ def main() -> None:
         action="store_true",
         help="train the networks and write regions.npz (minutes) instead of measuring",
     )
-    if parser.parse_args().train_regions:
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="measure compacted networks with and without pixel indices instead",
+    )
+    options = parser.parse_args()
+    if options.train_regions:
         train_regions()
         return
     found = {}
@@ -61,10 +70,34 @@ def main() -> None:
         print(line + ".  ")
     thin, line = stored_regions("TDN10", None)
     print(line + ".\n")
+    if options.ablation:
+        ablation(found)
+        return
     for size in (28, 56):
         inference(size, found)
     training(found)
     thin_networks(thin)
+
+
+def ablation(found: dict) -> None:
+    """Compares compacted TKN6 with and without maps that are kept as pixel indices."""
+    print("| pixels | network | batch | with, ms | without, ms | without / with |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for size, groups, kind in itertools.product((28, 56), SHARED, ("trained", PAPER)):
+        shape = (size, size, 1)
+        model = network(shape, groups, kind, found)
+        compacted = {}
+        for used in (True, False):
+            with mock.patch.object(regions, "USE_PIXEL_INDICES", used):
+                compacted[used] = ka.surgery.compact(model)
+        for batch in (64, 1):
+            images = tf.random.uniform((batch, *shape), seed=0)
+            calls = {used: forward(fast, images) for used, fast in compacted.items()}
+            times = interleaved_timing(calls, rounds=9 if batch > 1 else 101)
+            print(
+                f"| {size} | {sharing_label(groups)}, {kind} | {batch} | {1e3 * times[True]:.2f} | "
+                f"{1e3 * times[False]:.2f} | {times[False] / times[True]:.2f} |"
+            )
 
 
 def inference(size: int, found: dict) -> None:

@@ -31,7 +31,7 @@ class ConfigurableLayer(keras.Layer):
         config = super().get_config()
         for base in reversed(type(self).__mro__):
             if base.__module__.startswith("keras_attention.") and "__init__" in vars(base):
-                for name in inspect.signature(base.__init__).parameters:
+                for name in inspect.signature(vars(base)["__init__"]).parameters:
                     if name not in ("self", "kwargs"):
                         config[name] = _serialize(name, getattr(self, name))
         return config
