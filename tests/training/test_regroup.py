@@ -89,8 +89,8 @@ def test_no_regrouping_if_little_time_remains(rng):
     callback = RegroupROIs(cost=FREE)
     traced: list[int] = []
     callback.set_model(model)
-    original = RegroupROIs._take
-    callback._take = lambda plans: (traced.append(1), original(callback, plans))
+    original = RegroupROIs._apply
+    callback._apply = lambda plans: (traced.append(1), original(callback, plans))
     fit(model, *data(rng, 8), [callback], epochs=2)
     assert traced == [1]
 
