@@ -142,7 +142,7 @@ def test_sigterm_writes_a_checkpoint(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
     kept = ["step-000000004.npz", "step-000000006.npz"]
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
-    with pytest.raises(Terminated, match="after epoch 2,"):
+    with pytest.raises(Terminated, match="after epoch 2;"):
         fit(network(), tmp_path, [Do(8, terminate)], every_steps=None)
 
 
