@@ -12,7 +12,11 @@ import keras
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.distillation.features import FeatureExtractor, ModelOutputs, cached_property
+from keras_attention.distillation.features import (
+    FeatureExtractor,
+    ModelOutputs,
+    logits_of,
+)
 from keras_attention.distillation.gradient_attention import (
     GradientAttention,
     Schedule,
@@ -20,6 +24,7 @@ from keras_attention.distillation.gradient_attention import (
     flip_horizontally,
     gradient_terms,
 )
+from keras_attention.graph.classifier import LOGITS, SIGMOID, SOFTMAX, require_output_kind
 from keras_attention.graph.features import layer_output
 from keras_attention.graph.functional import to_functional
 from keras_attention.losses.attention_transfer import (
@@ -29,11 +34,15 @@ from keras_attention.losses.attention_transfer import (
 )
 from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.tensor_validation import compatible_shapes
+from keras_attention.utils.validation import boolean
 
 Tensor = Any
-Pairs = Sequence[str | tuple[str, str]]
+Pairs = Sequence[str | tuple[str, str | Sequence[str]]]
 Loss = Callable[..., Tensor]
-Pair = tuple[str, str]
+# Name of a layer of the student, and one of each teacher.
+Pair = tuple[str, tuple[str, ...]]
+# Keys of the labels if the outputs of the teacher are in the dataset.
+LABELS, TEACHER_OUTPUTS, TEACHER_MAPS = "labels", "teacher_outputs", "teacher_maps"
 
 
 class AttentionDistiller(keras.Model):
@@ -50,16 +59,22 @@ class AttentionDistiller(keras.Model):
     and `export` are those of the student. `save_weights` writes the state of the training without
     the teacher, for `load_weights` and `keras.callbacks.BackupAndRestore`.
 
+    Several teachers are an ensemble: the student's attention maps are compared with the mean of
+    their normalized maps, and its outputs with the mean of their softened outputs.
+
     Args:
         student: A built Keras model. A subclassed model is called on Keras tensors to find its
             layers, as in inference: Python code that depends on `training` is traced with
             `training=False`.
-        teacher: A trained model with the same inputs. None if only gradient terms of the student
-            are used.
+        teacher: A trained model with the same inputs, or a list of them. If its images have another
+            size, they are resized bilinearly. None if only gradient terms of the student are used,
+            or with `precomputed`.
         pairs: Layers whose maps are compared: names of layers in both models, or tuples
-            `(name in student, name in teacher)`. Channels and spatial sizes may differ.
-        attention: Loss of a pair, called with the maps of teacher and student. Defaults to
-            `losses.AttentionTransferLoss()`.
+            `(name in student, name in teacher)`, with a list of names if the names of several
+            teachers differ. Layers of nested models may be named by their paths, such as
+            `"encoder/conv"`. Channels and spatial sizes may differ.
+        attention: Loss of a pair, called with the maps of teacher and student; with several
+            teachers, with the list of their maps. Defaults to `losses.AttentionTransferLoss()`.
         beta: Weight of the sum over pairs: a number of 0 or more, or a schedule over completed
             batches, such as those of `keras.optimizers.schedules`. Defaults to 1e3, as in the
             authors' code.
@@ -74,14 +89,21 @@ class AttentionDistiller(keras.Model):
         hint_weight: Weight of the sum over hints, a number or a schedule. Defaults to 1 (not from
             the paper).
         hint_loss: Loss of a hint. Defaults to `losses.HintLoss()`.
-        from_logits: True if both models return logits, False for probabilities. With None
-            (default), a model returns probabilities if it ends with a softmax; their logarithms are
-            the logits.
+        from_logits: True if the models return logits, False for probabilities. None (default)
+            determines it from the graph of each model, if `alpha` is above 0 or gradients are used.
+        multi_label: True if the outputs are independent labels, whose binary divergences are added;
+            False for classes of which one is right. None (default) is True for outputs of a sigmoid
+            or of one unit.
+        precomputed: If True, the outputs of the teacher are read from the dataset: instead of
+            labels it has dictionaries `{"labels": y, "teacher_outputs": outputs}`, where the
+            outputs are of the kind that the student returns (logits or probabilities), and, for
+            `pairs`, `"teacher_maps": {name: maps}` with the names in the teacher. Defaults to
+            False.
         name: Name of the model.
 
     Raises:
-        ValueError: For unknown layer names, maps or outputs that cannot be compared, or if no term
-            is requested.
+        ValueError: For unknown layer names, maps or outputs that cannot be compared, outputs of
+            which the graph does not show if they are logits, or if no term is requested.
 
     Example:
     >>> import numpy as np, keras_attention as ka
@@ -101,7 +123,7 @@ class AttentionDistiller(keras.Model):
     def __init__(
         self,
         student: keras.Model,
-        teacher: keras.Model | None,
+        teacher: keras.Model | Sequence[keras.Model] | None,
         pairs: Pairs = (),
         attention: keras.losses.Loss | None = None,
         beta: float | Schedule = 1e3,
@@ -113,31 +135,34 @@ class AttentionDistiller(keras.Model):
         hint_weight: float | Schedule = 1.0,
         hint_loss: keras.losses.Loss | None = None,
         from_logits: bool | None = None,
+        multi_label: bool | None = None,
+        precomputed: bool = False,
         name: str = "attention_distiller",
     ):
-        networks = to_functional(student), None if teacher is None else to_functional(teacher)
+        self._originals = _list_of_models(teacher)
+        networks = to_functional(student), [to_functional(one) for one in self._originals]
         # Both models cast their inputs themselves.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
-        self.student = student
-        self.pairs = _layer_pairs("pairs", pairs)
+        self.student, self._given_teacher = student, teacher
+        self.precomputed = _validate_precomputed(precomputed, teacher, hints, gradient)
+        count = max(1, len(self._originals))
+        self.pairs = _layer_pairs("pairs", pairs, count)
         self.attention = attention or AttentionTransferLoss()
         self._alpha = Weight("alpha", alpha, largest=1.0)
-        hints, terms = _layer_pairs("hints", hints or ()), gradient_terms(gradient)
-        pair_loss = self._build_extractors(networks, hints, terms, from_logits)
-        if self._teacher is not None:
-            self._teacher.model = teacher
+        hints, terms = _layer_pairs("hints", hints or (), count), gradient_terms(gradient)
+        pair_loss = self._build_extractors(networks, hints, terms, (from_logits, multi_label))
         self.regressors = _make_regressors(*networks, hints, student.dtype_policy)
         self._terms = {
             "attention_loss": (Weight("beta", beta), _attention_term(pair_loss, self.pairs)),
             "distillation_loss": (
                 self._alpha,
-                _distillation_term(KnowledgeDistillationLoss(temperature)),
+                _distillation_term(temperature, self._multi_label),
             ),
             "hint_loss": (
                 Weight("hint_weight", hint_weight),
                 _hint_term(hint_loss or HintLoss(), hints, self.regressors),
             ),
-            "gradient_loss": (Weight("gradient", 1.0), _gradient_term(terms)),
+            "gradient_loss": (Weight("gradient", 1.0), _gradient_term(terms, self._multi_label)),
         }
         self._drop_unused_terms(self.pairs, not self._alpha.is_zero, hints, terms)
         self._trackers = [keras.metrics.Mean(name=name) for name in ("task_loss", *self._terms)]
@@ -150,22 +175,32 @@ class AttentionDistiller(keras.Model):
             name="batches",
         )
         # Outputs of the last call in each thread (a replica), for the following compute_loss.
-        self._last_outputs: dict[int, tuple[ModelOutputs, ModelOutputs | None]] = {}
+        self._last_outputs: dict[int, tuple[ModelOutputs, list[ModelOutputs]]] = {}
         self.built = True
 
     def _build_extractors(
-        self, networks: tuple[Any, Any], hints: Any, terms: Any, from_logits: bool | None
+        self, networks: tuple[Any, Any], hints: Any, terms: Any, form: tuple[Any, Any]
     ) -> Any:
         """Builds the feature extractors and returns the loss of a pair of their maps."""
         with_outputs = not self._alpha.is_zero
-        student, teacher = networks
-        _check_models(student, teacher, [*self.pairs, *hints], with_outputs, terms)
-        _check_maps(student, teacher, self.pairs)
+        student, teachers = networks
+        pairs = [*self.pairs, *hints]
+        if not self.precomputed:
+            _check_models(student, teachers, pairs, with_outputs, terms)
+            _check_maps(student, teachers, self.pairs)
         loss, mean_squares = _mean_square_loss(self.attention)
-        if hints or terms or not _have_same_sides(student, teacher, self.pairs, mean_squares):
+        is_plain = not (hints or terms or self.precomputed)
+        if not is_plain or not _have_same_sides(student, teachers, self.pairs, mean_squares):
             loss, mean_squares = self.attention, None
-        self._student, self._teacher = _feature_extractors(
-            student, teacher, [*self.pairs, *hints], with_outputs, terms, from_logits, mean_squares
+        kinds = [()] * (1 + len(teachers))
+        needs_kinds = with_outputs or bool(terms)
+        if needs_kinds:
+            compared = teachers if with_outputs or _transfers(terms) else []
+            kinds = _output_kinds(student, compared, form[0])
+            kinds += [()] * (1 + len(teachers) - len(kinds))
+        self._multi_label = _multi_label(student, kinds, form) if needs_kinds else []
+        self._student, self._teachers = _feature_extractors(
+            student, teachers, pairs, with_outputs, terms, kinds, mean_squares
         )
         return loss
 
@@ -179,32 +214,39 @@ class AttentionDistiller(keras.Model):
             )
 
     @property
-    def teacher(self) -> keras.Model | None:
-        """The teacher, whose weights do not belong to the distiller."""
-        return None if self._teacher is None else self._teacher.model
+    def teacher(self) -> Any:
+        """The teacher or the list of teachers, whose weights do not belong to the distiller."""
+        return self._given_teacher
 
     @property
     def non_trainable_variables(self) -> list[Any]:
         """The student's and the teacher's: JAX passes these variables to the compiled step."""
         own = super().non_trainable_variables
-        if self.teacher is None:
-            return own
         known = {id(variable) for variable in self.variables}
-        return [*own, *(weight for weight in self.teacher.variables if id(weight) not in known)]
+        others = [weight for teacher in self._originals for weight in teacher.variables]
+        return [*own, *(weight for weight in others if id(weight) not in known)]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         # The teacher is called first: its activations are freed before the student's are kept.
-        teacher = self._call_teacher(inputs) if training else None
-        if teacher is not None:
-            inputs = backend.after(inputs, teacher.tensors)
+        teachers = self._call_teachers(inputs) if training else []
+        if teachers:
+            tensors = [tensor for teacher in teachers for tensor in teacher.tensors]
+            inputs = backend.after(inputs, tensors)
         student = self._student(inputs, training, self.add_loss)
-        self._last_outputs[threading.get_ident()] = student, teacher
+        self._last_outputs[threading.get_ident()] = student, teachers
         return student.outputs
 
-    def _call_teacher(self, inputs: Any) -> ModelOutputs | None:
-        if self._teacher is None:
-            return None
-        return self._teacher(inputs, training=False).stop_gradient()
+    def _call_teachers(self, inputs: Any) -> list[ModelOutputs]:
+        return [
+            teacher(_resized(inputs, teacher.model), training=False).stop_gradient()
+            for teacher in self._teachers
+        ]
+
+    def _teachers_of_batch(self, x: Any, y: Any) -> list[ModelOutputs]:
+        """Returns the outputs of the teachers, or those in the dataset."""
+        if not self.precomputed:
+            return self._call_teachers(x)
+        return [_stored_outputs(y, self._student.kinds, not self._alpha.is_zero, self.pairs)]
 
     def compute_loss(
         self,
@@ -214,27 +256,35 @@ class AttentionDistiller(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        student, teacher = self._last_outputs.pop(threading.get_ident(), (None, None))
+        student, teachers = self._last_outputs.pop(threading.get_ident(), (None, []))
         if student is None or student.outputs is not y_pred:
-            student, teacher = self._student(x, training, self.add_loss), None
+            student, teachers = self._student(x, training, self.add_loss), []
         # Collected now, because another call of the student would clear them.
         own_losses = [ops.cast(loss, "float32") / backend.replicas() for loss in self.losses]
         batch = DistillationBatch(
             student=student,
-            teacher=teacher or self._call_teacher(x),
+            teachers=teachers or self._teachers_of_batch(x, y),
             call_student=lambda images: self._student(images, training),
             x=x,
-            y=y,
+            y=self._labels(y),
             weights=_example_weights(sample_weight),
             step=ops.convert_to_tensor(self._batches),
         )
-        task = (1.0 - self._alpha(batch.step)) * self._task_loss(y, y_pred, sample_weight)
+        task = (1.0 - self._alpha(batch.step)) * self._task_loss(batch.y, y_pred, sample_weight)
         others = [weight(batch.step) * term(batch) for weight, term in self._terms.values()]
         terms = [ops.cast(term, "float32") for term in (task, *others)]
         self._update_trackers(terms, ops.shape(keras.tree.flatten(x)[0])[0])
         if training:
             self._batches.assign_add(1)
         return ops.sum(ops.stack([*terms, *own_losses]))
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        return super().compute_metrics(x, self._labels(y), y_pred, sample_weight)
+
+    def _labels(self, y: Any) -> Any:
+        return y[LABELS] if self.precomputed else y
 
     def _task_loss(self, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
         """Computes the loss passed to `compile`, without the student's own losses."""
@@ -271,7 +321,7 @@ class AttentionDistiller(keras.Model):
         )
 
     def _skipped(self) -> list[Any]:
-        return [] if self.teacher is None else [self.teacher]
+        return list(self._originals)
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError(
@@ -286,7 +336,7 @@ class DistillationBatch:
 
     Attributes:
         student: Outputs of the student.
-        teacher: Outputs of the teacher, or None if no term needs them.
+        teachers: Outputs of each teacher; empty if no term needs them.
         call_student: Function that calls the student on other images.
         x: Images.
         y: Labels.
@@ -295,25 +345,24 @@ class DistillationBatch:
     """
 
     student: ModelOutputs
-    teacher: Any
+    teachers: list[ModelOutputs]
     call_student: Callable[[Any], ModelOutputs]
     x: Any
     y: Any
     weights: Tensor | None
     step: Tensor
 
-    @cached_property
-    def gradient(self) -> Tensor:
-        """J of the student (equation 3)."""
-        return self.student.gradient(self.y)
 
-
-def _attention_term(loss: Loss, pairs: Sequence[tuple[str, str]]) -> Term:
+def _attention_term(loss: Loss, pairs: Sequence[Pair]) -> Term:
     """Returns the sum of attention losses over pairs (equation 2)."""
 
     def term(batch: DistillationBatch) -> Tensor:
-        student, teacher = batch.student.maps, batch.teacher.maps
-        return sum(loss(teacher[other], student[own], batch.weights) for own, other in pairs)
+        total = 0.0
+        for own, others in pairs:
+            maps = [one.maps[name] for one, name in zip(batch.teachers, others, strict=True)]
+            target = maps[0] if len(maps) == 1 else maps
+            total += loss(target, batch.student.maps[own], batch.weights)
+        return total
 
     return term
 
@@ -333,51 +382,98 @@ def _mean_square_loss(loss: Loss) -> tuple[Loss, str | None]:
     return AttentionTransferLoss.from_config({**loss.get_config(), "p": 1}), loss.data_format
 
 
-def _distillation_term(loss: Loss) -> Term:
-    """Returns the knowledge distillation loss."""
+def _distillation_term(temperature: float, multi_label: Sequence[bool]) -> Term:
+    """Returns the knowledge distillation loss, the sum over the outputs of the student."""
+    losses = [KnowledgeDistillationLoss(temperature, multi_label=one) for one in multi_label]
+    # Without outputs, the temperature is still validated.
+    KnowledgeDistillationLoss(temperature)
 
     def term(batch: DistillationBatch) -> Tensor:
-        return loss(batch.teacher.logits, batch.student.logits, batch.weights)
+        of_teachers = zip(*(teacher.logits for teacher in batch.teachers), strict=True)
+        return sum(
+            loss(_mean_logits(targets, loss), logits, batch.weights)
+            for loss, targets, logits in zip(losses, of_teachers, batch.student.logits, strict=True)
+        )
 
     return term
 
 
-def _hint_term(
-    loss: Loss, pairs: Sequence[tuple[str, str]], regressors: Sequence[keras.layers.Layer]
-) -> Term:
+def _mean_logits(logits: Sequence[Tensor], loss: KnowledgeDistillationLoss) -> Tensor:
+    """Returns logits whose softened outputs are the mean of those of several teachers."""
+    if len(logits) == 1:
+        return logits[0]
+    soften, kind = (ops.sigmoid, SIGMOID) if loss.multi_label else (ops.softmax, SOFTMAX)
+    mean = sum(soften(one / loss.temperature) for one in logits) / len(logits)
+    return loss.temperature * logits_of(mean, kind)
+
+
+def _hint_term(loss: Loss, pairs: Sequence[Pair], regressors: Sequence[keras.layers.Layer]) -> Term:
     """Returns the sum of feature losses over pairs, after the regressors of the student."""
 
     def term(batch: DistillationBatch) -> Tensor:
-        student, teacher = batch.student.maps, batch.teacher.maps
-        return sum(
-            loss(teacher[other], regressor(student[own]), batch.weights)
-            for (own, other), regressor in zip(pairs, regressors, strict=True)
-        )
+        total = 0.0
+        for (own, others), regressor in zip(pairs, regressors, strict=True):
+            features = regressor(batch.student.maps[own])
+            for teacher, name in zip(batch.teachers, others, strict=True):
+                total += loss(teacher.maps[name], features, batch.weights) / len(others)
+        return total
 
     return term
 
 
-def _gradient_term(terms: Sequence[GradientAttention]) -> Term:
+def _gradient_term(terms: Sequence[GradientAttention], multi_label: Sequence[bool]) -> Term:
     """Returns the sum of gradient terms (equations 4 to 6)."""
 
     def term(batch: DistillationBatch) -> Tensor:
-        return sum(
-            one.weight(batch.step)
-            * one.distance(_target_gradient(one, batch), batch.gradient, batch.weights)
-            for one in terms
-        )
+        gradient = batch.student.gradient(batch.y, multi_label[0])
+        total = 0.0
+        for one in terms:
+            target = _target_gradient(one, batch, gradient, multi_label[0])
+            total += one.weight(batch.step) * one.distance(target, gradient, batch.weights)
+        return total
 
     return term
 
 
-def _target_gradient(term: GradientAttention, batch: DistillationBatch) -> Tensor:
+def _target_gradient(
+    term: GradientAttention, batch: DistillationBatch, gradient: Tensor, multi_label: bool
+) -> Tensor:
     """Returns the gradient to which the student's J is compared."""
     if term.kind == "transfer":
-        return ops.stop_gradient(batch.teacher.gradient(batch.y))
+        gradients = [one.gradient(batch.y, multi_label) for one in batch.teachers]
+        return ops.stop_gradient(sum(gradients) / len(gradients))
     if term.kind == "min_l2":
-        return ops.zeros_like(batch.gradient)
+        return ops.zeros_like(gradient)
     flipped = batch.call_student(flip_horizontally(batch.x))
-    return flip_horizontally(flipped.gradient(batch.y))
+    return flip_horizontally(flipped.gradient(batch.y, multi_label))
+
+
+def _stored_outputs(
+    y: Any, kinds: Sequence[str], with_outputs: bool, pairs: Sequence[Pair]
+) -> ModelOutputs:
+    """Returns the teacher's outputs that are stored in the dataset beside the labels."""
+    needed = [LABELS] + [TEACHER_OUTPUTS] * with_outputs + [TEACHER_MAPS] * bool(pairs)
+    if not isinstance(y, dict) or any(key not in y for key in needed):
+        raise ValueError(
+            "With `precomputed`, the labels of the dataset must be dictionaries with the keys "
+            f"{', '.join(map(repr, needed))}. Received: "
+            + (f"keys {sorted(y)}" if isinstance(y, dict) else f"y={type(y).__name__}")
+        )
+    maps = {others[0]: y[TEACHER_MAPS][others[0]] for _, others in pairs}
+    outputs = y[TEACHER_OUTPUTS] if with_outputs else None
+    return ModelOutputs(outputs, maps, kinds).stop_gradient()
+
+
+def _resized(inputs: Any, model: keras.Model) -> Any:
+    """Resizes images to the size of a model's input, if it is known and another one."""
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        return inputs
+    images = keras.tree.flatten(inputs)[0]
+    sides = [slice(1, 3), slice(2, 4)][keras.config.image_data_format() == "channels_first"]
+    wanted = tuple(model.inputs[0].shape)[sides]
+    if None in wanted or tuple(images.shape)[sides] == wanted:
+        return inputs
+    return ops.image.resize(images, wanted)
 
 
 def _example_weights(sample_weight: Any) -> Tensor | None:
@@ -398,71 +494,148 @@ def _example_weights(sample_weight: Any) -> Tensor | None:
 Term = Callable[[DistillationBatch], Tensor]
 
 
-def _layer_pairs(argument: str, pairs: Any) -> list[Pair]:
-    """Returns pairs `(name in student, name in teacher)`; a single name is used for both.
+def _list_of_models(teacher: Any) -> list[keras.Model]:
+    """Returns the teachers as a list, after validation."""
+    if teacher is None:
+        return []
+    teachers = list(teacher) if isinstance(teacher, (list, tuple)) else [teacher]
+    if not teachers or not all(isinstance(one, keras.Model) for one in teachers):
+        raise ValueError(
+            "`teacher` must be a Keras model, a list of Keras models, or None. "
+            f"Received: teacher={teacher!r}"
+        )
+    return teachers
+
+
+def _validate_precomputed(precomputed: Any, teacher: Any, hints: Any, gradient: Any) -> bool:
+    if boolean("precomputed", precomputed) and not (teacher is None and not hints and not gradient):
+        raise ValueError(
+            "With `precomputed`, `teacher` must be None, without `hints` and `gradient`. "
+            f"Received: teacher={teacher!r}, hints={hints!r}, gradient={gradient!r}"
+        )
+    return precomputed
+
+
+def _layer_pairs(argument: str, pairs: Any, teachers: int = 1) -> list[Pair]:
+    """Returns pairs of a name in the student and one name for each teacher.
 
     Example:
     >>> _layer_pairs("pairs", ["group1", ("block2", "group2")])
-    [('group1', 'group1'), ('block2', 'group2')]
+    [('group1', ('group1',)), ('block2', ('group2',))]
     """
     if isinstance(pairs, (list, tuple)):
         named = [(pair, pair) if isinstance(pair, str) else pair for pair in pairs]
-        if all(_is_pair(pair) for pair in named):
-            return [(own, other) for own, other in named]
+        found = [_pair(pair, teachers) for pair in named]
+        if None not in found:
+            return [pair for pair in found if pair is not None]
     raise ValueError(
         f"`{argument}` must be a list of layer names, or of pairs (in student, in teacher). "
         f"Received: {argument}={pairs!r}"
     )
 
 
-def _is_pair(pair: Any) -> bool:
-    is_two = isinstance(pair, (list, tuple)) and len(pair) == 2
-    return is_two and all(isinstance(name, str) for name in pair)
+def _pair(pair: Any, teachers: int) -> Pair | None:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        return None
+    own, others = pair
+    others = (others,) * teachers if isinstance(others, str) else tuple(others or ())
+    is_valid = len(others) == teachers and all(isinstance(name, str) for name in (own, *others))
+    return (own, others) if is_valid else None
 
 
 def _check_models(
     student: keras.Model,
-    teacher: Any,
+    teachers: Sequence[keras.Model],
     pairs: Sequence[Pair],
     with_outputs: bool,
     terms: Sequence[GradientAttention],
 ) -> None:
-    """Checks that the teacher exists, if it is needed, and matches the student."""
+    """Checks that the teachers exist, if they are needed, and match the student."""
+    if terms and len(student.outputs) != 1:
+        raise ValueError(
+            "`student` must have one output if `gradient` is set. "
+            f"Received: student={student.name!r} with {len(student.outputs)} outputs"
+        )
     if not _needs_teacher(pairs, with_outputs, terms):
         return
-    if not isinstance(teacher, keras.Model):
+    if not teachers:
         raise ValueError(
             "`teacher` must be a Keras model if maps, outputs or gradients are compared. "
-            f"Received: teacher={teacher!r}"
+            "Received: teacher=None"
         )
-    _check_inputs(student, teacher)
-    if with_outputs or _transfers(terms):
-        _check_outputs(student, teacher)
+    for teacher in teachers:
+        _check_inputs(student, teacher, _transfers(terms))
+        if with_outputs or _transfers(terms):
+            _check_outputs(student, teacher)
+
+
+def _output_kinds(
+    student: keras.Model, teachers: Sequence[keras.Model], from_logits: bool | None
+) -> list[tuple[str, ...]]:
+    """Returns the kind of each output of each model, after a check that they can be compared."""
+    kinds = [
+        tuple(
+            require_output_kind(argument, model, from_logits, index)
+            for index in range(len(model.outputs))
+        )
+        for argument, model in [("student", student), *(("teacher", one) for one in teachers)]
+    ]
+    for of_output in zip(*kinds, strict=True):
+        if {SOFTMAX, SIGMOID} <= set(of_output):
+            raise ValueError(
+                "Student and teacher must both return probabilities of a softmax or both of a "
+                f"sigmoid, or logits. Received: outputs of the kinds {', '.join(of_output)}"
+            )
+    return kinds
+
+
+def _multi_label(
+    student: keras.Model, kinds: Sequence[tuple[str, ...]], form: tuple[Any, bool | None]
+) -> list[bool]:
+    """Returns for each output of the student if its units are independent labels."""
+    found = []
+    for index, output in enumerate(student.outputs):
+        of_output = {one[index] for one in kinds if one}
+        is_multi = SIGMOID in of_output or (of_output == {LOGITS} and output.shape[-1] == 1)
+        if form[1] is not None and of_output != {LOGITS} and form[1] != is_multi:
+            raise ValueError(
+                "`multi_label` must be True for outputs of a sigmoid and False for those of a "
+                f"softmax. Received: multi_label={form[1]!r} for outputs of the kinds "
+                f"{', '.join(sorted(of_output))}"
+            )
+        found.append(is_multi if form[1] is None else boolean("multi_label", form[1]))
+        if output.shape[-1] == 1 and not found[-1]:
+            raise ValueError(
+                "The outputs of `student` must have at least two classes, or be those of a "
+                "sigmoid: a softmax over one class is constant. "
+                f"Received: output shape {tuple(output.shape)}"
+            )
+    return found
 
 
 def _feature_extractors(
     student: keras.Model,
-    teacher: keras.Model | None,
+    teachers: Sequence[keras.Model],
     pairs: Sequence[Pair],
     with_outputs: bool,
     terms: Sequence[GradientAttention],
-    from_logits: bool | None,
+    kinds: Sequence[Sequence[str]],
     mean_squares: str | None = None,
-) -> tuple[FeatureExtractor, FeatureExtractor | None]:
-    """Returns feature extractors of the student and of the teacher (None if it is not needed)."""
+) -> tuple[FeatureExtractor, list[FeatureExtractor]]:
+    """Returns feature extractors of the student and of the teachers (none if not needed)."""
     student_layer, teacher_layer = terms[0].layers if terms else (None, None)
     names = [name for name, _ in pairs]
-    own = FeatureExtractor(
-        student, names, True, bool(terms), student_layer, from_logits, mean_squares
-    )
-    if teacher is None or not _needs_teacher(pairs, with_outputs, terms):
-        return own, None
+    own = FeatureExtractor(student, names, True, bool(terms), student_layer, kinds[0], mean_squares)
+    if not _needs_teacher(pairs, with_outputs, terms):
+        return own, []
     transfers = _transfers(terms)
     teacher_layer = teacher_layer if transfers else None
-    names = [name for _, name in pairs]
-    return own, FeatureExtractor(
-        teacher, names, with_outputs, transfers, teacher_layer, from_logits, mean_squares
-    )
+    others = []
+    for index, teacher in enumerate(teachers):
+        names = [names[index] for _, names in pairs]
+        options = (with_outputs, transfers, teacher_layer, kinds[1 + index], mean_squares)
+        others.append(FeatureExtractor(teacher, names, *options))
+    return own, others
 
 
 def _needs_teacher(pairs: Sequence[Pair], with_outputs: bool, terms: Sequence[Any]) -> bool:
@@ -473,75 +646,85 @@ def _transfers(terms: Sequence[GradientAttention]) -> bool:
     return any(term.kind == "transfer" for term in terms)
 
 
-def _check_inputs(student: keras.Model, teacher: keras.Model) -> None:
+def _check_inputs(student: keras.Model, teacher: keras.Model, same_sides: bool) -> None:
     shapes = [[tuple(tensor.shape) for tensor in model.inputs] for model in (student, teacher)]
+    is_image = [len(own) == 1 and len(own[0]) == 4 for own in shapes]
+    if all(is_image) and not same_sides:
+        axis = channel_axis()
+        if shapes[0][0][axis] == shapes[1][0][axis]:
+            return
     if len(shapes[0]) != len(shapes[1]) or not all(map(compatible_shapes, *shapes)):
         raise ValueError(
-            "Student and teacher must have inputs of the same shape. "
-            f"Received: input shapes {shapes[0]} and {shapes[1]}"
+            "Student and teacher must have inputs of the same shape, or images of the same number "
+            f"of channels. Received: input shapes {shapes[0]} and {shapes[1]}"
         )
 
 
 def _check_outputs(student: keras.Model, teacher: keras.Model) -> None:
     shapes = [[tuple(tensor.shape) for tensor in model.outputs] for model in (student, teacher)]
-    if (
-        len(shapes[0]) != 1
-        or len(shapes[1]) != 1
-        or not compatible_shapes(shapes[0][0], shapes[1][0])
-    ):
+    if len(shapes[0]) != len(shapes[1]) or not all(map(compatible_shapes, *shapes)):
         raise ValueError(
-            "Student and teacher must have one output with the same classes if `alpha` is above 0 "
-            "or gradients are transferred. "
+            "Student and teacher must have the same outputs with the same classes if `alpha` is "
+            "above 0 or gradients are transferred. "
             f"Received: output shapes {shapes[0]} and {shapes[1]}"
         )
 
 
 def _have_same_sides(
-    student: keras.Model, teacher: keras.Model, pairs: Sequence[Pair], data_format: str | None
+    student: keras.Model,
+    teachers: Sequence[keras.Model],
+    pairs: Sequence[Pair],
+    data_format: str | None,
 ) -> bool:
     """Returns True if the maps of each pair have the same, known spatial sizes."""
     axis = channel_axis(data_format)
     for pair in pairs:
-        shapes = [list(shape) for shape in _output_shapes(student, teacher, pair)]
-        for shape in shapes:
+        own, *others = [list(shape) for shape in _output_shapes(student, teachers, pair)]
+        for shape in (own, *others):
             shape.pop(axis)
-        if shapes[0] != shapes[1] or None in shapes[0][1:]:
+        if any(shape != own for shape in others) or None in own[1:]:
             return False
     return True
 
 
-def _check_maps(student: keras.Model, teacher: Any, pairs: Sequence[Pair]) -> None:
+def _check_maps(
+    student: keras.Model, teachers: Sequence[keras.Model], pairs: Sequence[Pair]
+) -> None:
     for pair in pairs:
-        shapes = _output_shapes(student, teacher, pair)
-        if len(shapes[0]) != len(shapes[1]) or len(shapes[0]) < 3:
-            raise ValueError(
-                "The layers of a pair must return maps (B, H, W, C) with the same number of axes. "
-                f"Received: {pair[0]!r} with shape {shapes[0]}, {pair[1]!r} with {shapes[1]}"
-            )
+        own, *others = _output_shapes(student, teachers, pair)
+        for shape, name in zip(others, pair[1], strict=True):
+            if len(own) != len(shape) or len(own) < 3:
+                raise ValueError(
+                    "The layers of a pair must return maps (B, H, W, C) with the same number of "
+                    f"axes. Received: {pair[0]!r} with shape {own}, {name!r} with {shape}"
+                )
 
 
-def _output_shapes(student: keras.Model, teacher: Any, pair: Pair) -> list[tuple[int | None, ...]]:
-    """Returns the output shapes of the layers of a pair."""
+def _output_shapes(
+    student: keras.Model, teachers: Sequence[keras.Model], pair: Pair
+) -> list[tuple[int | None, ...]]:
+    """Returns the output shapes of the layers of a pair, the student's first."""
+    names = (pair[0], *pair[1])
     return [
         tuple(layer_output(model, name).shape)
-        for model, name in zip((student, teacher), pair, strict=True)
+        for model, name in zip((student, *teachers), names, strict=True)
     ]
 
 
 def _make_regressors(
-    student: keras.Model, teacher: Any, pairs: Sequence[Pair], dtype: Any
+    student: keras.Model, teachers: Sequence[keras.Model], pairs: Sequence[Pair], dtype: Any
 ) -> list[keras.layers.Layer]:
     """Returns 1x1 convolutions from the student's channels to the teacher's, as in FitNets."""
     axis = channel_axis()
     layers: list[keras.layers.Layer] = []
     for index, pair in enumerate(pairs, start=1):
-        own, target = _output_shapes(student, teacher, pair)
+        own, target, *others = _output_shapes(student, teachers, pair)
         regressed = list(own)
         regressed[axis] = target[axis]
-        if not compatible_shapes(tuple(regressed), target):
+        if not all(compatible_shapes(tuple(regressed), shape) for shape in (target, *others)):
             raise ValueError(
                 "The layers of a hint must return maps with the same spatial sizes. "
-                f"Received: {pair[0]!r} with shape {own}, {pair[1]!r} with shape {target}"
+                f"Received: {pair[0]!r} with shape {own}, {pair[1][0]!r} with shape {target}"
             )
         if own[axis] == target[axis]:
             layer: keras.layers.Layer = keras.layers.Identity(name=f"hint{index}", dtype=dtype)

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.distillation.gradient_attention import cross_entropies
-from keras_attention.graph.classifier import outputs_probabilities
+from keras_attention.graph.classifier import LOGITS, SIGMOID
 from keras_attention.graph.features import feature_extractor, names_before, split_model
 from keras_attention.layers.attend_rectify import SMALLEST_PROBABILITY
 from keras_attention.ops.attention_transfer import at_least_float32, attach_activity
@@ -54,14 +54,14 @@ class ModelOutputs:
     Attributes:
         outputs: Output of the model, or None if it is not needed.
         maps: Outputs of layers, by name.
-        are_probabilities: True if the output consists of probabilities, False for logits.
+        kinds: Kind of each output: `"softmax"`, `"sigmoid"` or `"logits"`.
         vjp: Function from the gradient with respect to the output to the gradient with respect to
             the input (or to the output of a layer).
     """
 
     outputs: Any
     maps: dict[str, Tensor]
-    are_probabilities: bool
+    kinds: Sequence[str]
     vjp: Any = None
 
     @property
@@ -76,23 +76,40 @@ class ModelOutputs:
         if outputs is not None:
             outputs = keras.tree.map_structure(ops.stop_gradient, outputs)
         maps = {name: ops.stop_gradient(values) for name, values in self.maps.items()}
-        return ModelOutputs(outputs, maps, self.are_probabilities, self.vjp)
+        return ModelOutputs(outputs, maps, self.kinds, self.vjp)
 
     @cached_property
-    def logits(self) -> Tensor:
-        """The output as logits in float32 or higher precision; log-probabilities are logits."""
-        outputs = at_least_float32(self.outputs)
-        if not self.are_probabilities:
-            return outputs
-        return ops.log(ops.maximum(outputs, SMALLEST_PROBABILITY))
+    def logits(self) -> list[Tensor]:
+        """The outputs as logits in float32 or higher precision; log-probabilities are logits."""
+        return [
+            logits_of(output, kind)
+            for output, kind in zip(keras.tree.flatten(self.outputs), self.kinds, strict=True)
+        ]
 
-    def gradient(self, y: Tensor) -> Tensor:
+    def gradient(self, y: Tensor, multi_label: bool = False) -> Tensor:
         """Computes J, the gradient of each example's cross-entropy (equation 3)."""
 
         def loss(outputs: Tensor) -> Tensor:
-            return cross_entropies(y, ModelOutputs(outputs, {}, self.are_probabilities).logits)
+            logits = ModelOutputs(outputs, {}, self.kinds).logits[0]
+            return cross_entropies(y, logits, multi_label)
 
         return self.vjp(backend.input_gradient(loss, self.outputs))
+
+
+def logits_of(output: Tensor, kind: str) -> Tensor:
+    """Computes logits of which an output is the softmax or sigmoid, in float32 or wider.
+
+    Example:
+    >>> [round(float(logit), 4) for logit in logits_of(ops.convert_to_tensor([0.5, 0.9]), "sigmoid")]
+    [0.0, 2.1972]
+    """
+    output = at_least_float32(output)
+    if kind == LOGITS:
+        return output
+    logarithm = ops.log(ops.maximum(output, SMALLEST_PROBABILITY))
+    if kind == SIGMOID:
+        return logarithm - ops.log(ops.maximum(1.0 - output, SMALLEST_PROBABILITY))
+    return logarithm
 
 
 class FeatureExtractor:
@@ -105,8 +122,7 @@ class FeatureExtractor:
         with_gradient: If True, gradients can be computed.
         gradient_layer: Name of the layer with respect to whose output gradients are computed; None
             for the input of the model.
-        from_logits: True if the model returns logits, False for probabilities. With None, the model
-            returns probabilities if it ends with a softmax.
+        kinds: Kind of each output, if the logits are needed.
         mean_squares: If not None, the mean squares over the channels are returned in place of the
             outputs of the layers, which saves memory; the value is the data format of the maps.
     """
@@ -118,12 +134,13 @@ class FeatureExtractor:
         with_outputs: bool = True,
         with_gradient: bool = False,
         gradient_layer: str | None = None,
-        from_logits: bool | None = None,
+        kinds: Sequence[str] = (),
         mean_squares: str | None = None,
     ):
         self.model = model
         self.names = list(dict.fromkeys(names))
         self.with_outputs = with_outputs or with_gradient
+        self.kinds = kinds
         make_layer = None if mean_squares is None else partial(ChannelMeanSquare, mean_squares)
         self._extractor = feature_extractor(model, self.names, self.with_outputs, make_layer)
         self._with_gradient = with_gradient
@@ -137,10 +154,6 @@ class FeatureExtractor:
                 "A model must have one input for gradients with respect to it. "
                 f"Received: {model.name!r} with {len(keras.tree.flatten(model.input))} inputs"
             )
-        if from_logits is None:
-            self._are_probabilities = self.with_outputs and outputs_probabilities(model)
-        else:
-            self._are_probabilities = not from_logits
 
     def __call__(
         self, inputs: Any, training: bool, add_loss: Callable[[Tensor], None] | None = None
@@ -179,7 +192,7 @@ class FeatureExtractor:
         self, outputs: Any, names: Sequence[str], maps: Any, vjp: Any = None
     ) -> ModelOutputs:
         by_name = dict(zip(names, keras.tree.flatten(maps), strict=True))
-        return ModelOutputs(outputs, by_name, self._are_probabilities, vjp)
+        return ModelOutputs(outputs, by_name, self.kinds, vjp)
 
 
 class ChannelMeanSquare(keras.layers.Layer):

@@ -161,12 +161,14 @@ def flip_horizontally(images: Tensor) -> Tensor:
     return ops.flip(images, axis=2 if keras.config.image_data_format() == "channels_last" else 3)
 
 
-def cross_entropies(y_true: Tensor, logits: Tensor) -> Tensor:
+def cross_entropies(y_true: Tensor, logits: Tensor, multi_label: bool = False) -> Tensor:
     """Computes the cross-entropy of each example in float32 or higher precision.
 
     Args:
         y_true: Class indices `(B,)` or `(B, 1)`, or class probabilities `(B, classes)`.
         logits: Tensor of shape `(B, classes)`.
+        multi_label: If True, `y_true` are labels from 0 to 1 of the shape of the logits, or `(B,)`
+            for one, and the binary cross-entropies of all labels are added.
 
     Example:
     >>> round(float(cross_entropies([1], ops.zeros((1, 2)))[0]), 4)
@@ -175,6 +177,9 @@ def cross_entropies(y_true: Tensor, logits: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     y_true = ops.convert_to_tensor(y_true)
     classes = logits.shape[-1]
+    if multi_label:
+        labels = ops.cast(ops.reshape(y_true, (-1, classes)), logits.dtype)
+        return ops.sum(ops.softplus(logits) - labels * logits, axis=-1)
     if len(y_true.shape) < 2 or (y_true.shape[-1] == 1 and classes != 1):
         y_true = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), classes)
     return -ops.sum(ops.cast(y_true, logits.dtype) * ops.log_softmax(logits, axis=-1), axis=-1)

@@ -17,20 +17,30 @@ _CLASSIFIER_FOLLOWERS = (
     keras.layers.Reshape,
     keras.layers.Softmax,
 )
-# Layers and operations whose outputs are their inputs, or means of them.
-_KEEPS_PROBABILITIES = (
-    "Activation",
-    "Average",
+SOFTMAX, SIGMOID, LOGITS = "softmax", "sigmoid", "logits"
+# Layers and operations whose outputs are their inputs, or means over positions.
+_KEEPS_VALUES = (
+    "AveragePooling1D",
     "AveragePooling2D",
+    "AveragePooling3D",
     "Cast",
     "Dropout",
+    "ExpandDims",
     "Flatten",
     "GetItem",
+    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
     "Identity",
+    "Permute",
     "Reshape",
     "Squeeze",
+    "Transpose",
+    "UpSampling2D",
+    "ZeroPadding2D",
 )
+# Operations whose results are logits if all of their tensors are.
+_ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Negative", "Mean", "Sum")
 
 
 @dataclass(frozen=True)
@@ -110,40 +120,125 @@ def _last_map(graph: Graph, node: Node | None, model: keras.Model) -> Node:
     return node
 
 
-def outputs_probabilities(model: keras.Model, output: int = 0) -> bool:
-    """Returns True if an output of a model is that of a softmax, or a mean of such outputs.
+def output_kind(model: keras.Model, output: int = 0) -> str | None:
+    """Determines from the graph of a model whether an output consists of probabilities.
 
     Args:
         model: Functional or sequential model.
         output: Index of the output among several.
 
+    Returns:
+        `"softmax"` for the probabilities of classes of which one is right, `"sigmoid"` for
+        independent probabilities, `"logits"`, or None if the graph does not show it.
+
     Example:
     >>> import keras_attention as ka
-    >>> outputs_probabilities(ka.applications.DN10(classifier_activation=None))
-    False
+    >>> output_kind(ka.applications.DN10(classifier_activation=None))
+    'logits'
     """
     graph = functional_graph(model)
-    return _follows_softmax(graph, graph.outputs[output]) is True
+    kind = _Kinds(graph).of(graph.outputs[output])
+    return kind if isinstance(kind, str) else None
 
 
-def _follows_softmax(graph: keras.Model, tensor: Tensor) -> bool | None:
-    """Returns None if only layers that keep probabilities lie between the input and the tensor."""
-    producers = {id(output): node for node in nodes(graph) for output in node.outputs}
-    while (node := producers.get(id(tensor))) is not None:
-        operation = node.operation
+def require_output_kind(
+    argument: str, model: keras.Model, from_logits: bool | None, output: int = 0
+) -> str:
+    """Returns the kind of an output, or raises a ValueError if it is unknown.
+
+    Args:
+        argument: Name of the user's argument that is the model, for the error.
+        model: Keras model.
+        from_logits: The user's argument: True for logits, False for probabilities, or None.
+        output: Index of the output among several.
+    """
+    if from_logits is True:
+        return LOGITS
+    kind = output_kind(model, output) if is_functional(model) else None
+    if from_logits is False:
+        units = model.outputs[output].shape[-1] if is_functional(model) else None
+        return SIGMOID if kind == SIGMOID or units == 1 else SOFTMAX
+    if kind is None:
+        raise ValueError(
+            f"The graph of `{argument}` does not show if it returns logits or probabilities. "
+            f"Received: {argument}={model.name!r}, from_logits=None. Set `from_logits` to True or "
+            "False."
+        )
+    return kind
+
+
+class _Kinds:
+    """Kinds of the tensors of a graph, found backwards from an output.
+
+    `of` returns the index of an input of the graph for a tensor that has the kind of this input.
+    """
+
+    def __init__(self, graph: keras.Model):
+        self._producers = {id(tensor): node for node in nodes(graph) for tensor in node.outputs}
+        self._found: dict[int, str | int | None] = {
+            id(tensor): index for index, tensor in enumerate(graph.inputs)
+        }
+
+    def of(self, tensor: Tensor) -> str | int | None:
+        if id(tensor) not in self._found:
+            self._found[id(tensor)] = self._of_node(self._producers[id(tensor)], tensor)
+        return self._found[id(tensor)]
+
+    def _of_node(self, node: Node, tensor: Tensor) -> str | int | None:
+        operation, sources = node.operation, node.input_tensors
         if is_functional(operation):
             nested = functional_graph(operation)
-            index = [id(output) for output in node.outputs].index(id(tensor))
-            found = _follows_softmax(nested, nested.outputs[index])
-            if found is not None:
-                return found
-        else:
+            position = [id(output) for output in node.outputs].index(id(tensor))
+            kind = _Kinds(nested).of(nested.outputs[position])
+            return self.of(sources[kind]) if isinstance(kind, int) else kind
+        if isinstance(operation, keras.layers.Wrapper):
+            operation = operation.layer
+        if hasattr(operation, "output_kind"):
+            return operation.output_kind
+        name = type(operation).__name__
+        if getattr(operation, "keeps_probabilities", False) or name in _KEEPS_VALUES:
+            return self.of(sources[0])
+        if _has_known_weights(operation):
             activation = getattr(operation, "activation", None)
-            if type(operation).__name__ == "Softmax" or activation is keras.activations.softmax:
-                return True
-            keeps = getattr(operation, "keeps_probabilities", False)
-            keeps = keeps or type(operation).__name__ in _KEEPS_PROBABILITIES
-            if not keeps or activation not in (None, keras.activations.linear):
-                return False
-        tensor = node.input_tensors[0]
-    return None
+            return LOGITS if activation is None else _kind_of_function(activation, tensor.shape)
+        kinds = {self.of(source) for source in sources}
+        kind = kinds.pop() if len(kinds) == 1 else None
+        if len(sources) > 1 or name in _ARITHMETIC:
+            is_kept = (
+                kind == LOGITS or name == "Average" or (name, kind) == ("Concatenate", SIGMOID)
+            )
+            return kind if is_kept else None
+        if name == "Log" and kind == SOFTMAX:
+            return LOGITS
+        return _kind_of_function(operation, sources[0].shape, kind)
+
+
+def _has_known_weights(operation: Any) -> bool:
+    """Returns True for layers with weights whose output is that of their activation."""
+    bases = [kind.__module__ for kind in type(operation).__mro__ if kind is not keras.Layer]
+    is_known = any(name.startswith(("keras.src.layers.", "keras_attention.")) for name in bases)
+    return is_known and bool(getattr(operation, "weights", ()))
+
+
+def _kind_of_function(function: Any, shape: Any, kind: Any = LOGITS) -> Any:
+    """Determines the kind of a function's values by calling it on random logits.
+
+    Args:
+        function: Activation, or operation without weights, from one tensor to one.
+        shape: Shape of the tensor.
+        kind: Kind of the tensor. Only of logits, which can be any numbers, the values are known.
+    """
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0.0, 10.0, (8, *(side or 2 for side in shape[1:]))).astype("float32")
+    try:
+        values = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(logits)))
+    except Exception:  # any function of a user
+        return None
+    if values.shape == logits.shape and np.array_equal(values, logits):
+        return kind
+    if kind != LOGITS or not np.isfinite(values).all():
+        return None
+    if values.min() < 0.0 or values.max() > 1.001:
+        return LOGITS
+    sums_to_one = values.shape[-1] > 1 and np.allclose(values.sum(axis=-1), 1.0, atol=1e-3)
+    return SOFTMAX if sums_to_one else SIGMOID

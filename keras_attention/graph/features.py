@@ -1,6 +1,7 @@
 """Feature extraction: models that also return the outputs of some of their layers."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,12 +11,15 @@ from keras_attention.graph.functional import (
     flatten_nested,
     functional_graph,
     inputs_like,
+    is_functional,
+    nodes,
     replay,
 )
 from keras_attention.graph.structure import Graph
 from keras_attention.utils.validation import did_you_mean
 
 Tensor = Any
+Path = tuple[str, ...]
 # Number of layer names that an error lists.
 LISTED_NAMES = 12
 
@@ -29,7 +33,7 @@ def feature_extractor(
     """Creates a model that also returns the outputs of some layers; the layers are shared.
 
     Each layer is computed once, and `model` does not change. Layers of nested functional and
-    sequential models are found by their own names.
+    sequential models are found by their own names, or by their paths, such as `"encoder/conv"`.
 
     Args:
         model: Functional or sequential Keras model that is built.
@@ -49,34 +53,108 @@ def feature_extractor(
     >>> [tuple(features.shape) for features in extractor.output[1]]
     [(None, 32, 32, 16), (None, 8, 8, 64)]
     """
-    graph = _graph_with(model, names)
-    features = [_output_of(graph, name) for name in names]
-    inputs, outputs = graph.input, graph.output
-    if make_layer is not None:
-        inputs = inputs_like(graph)
-        outputs, features = _insert(graph, names, make_layer, inputs)
+    graph = functional_graph(model)
+    paths = {name: layer_path(model, name) for name in names}
+    inputs = graph.input if make_layer is None else inputs_like(graph)
+    outputs, found = _replay_with_features(graph, inputs, list(paths.values()), make_layer)
+    features = [found[paths[name]] for name in names]
     outputs = [outputs, features] if with_outputs else features
     return keras.Model(inputs, outputs, name=f"{model.name}_features")
 
 
-def _insert(
+def _replay_with_features(
     graph: keras.Model,
-    names: Sequence[str],
-    make_layer: Callable[[], keras.layers.Layer],
     inputs: Any,
-) -> tuple[Any, list[Tensor]]:
-    """Replays a model with a layer after each named layer; returns its outputs and the features."""
-    features: dict[str, Tensor] = {}
+    paths: Sequence[Path],
+    make_layer: Callable[[], keras.layers.Layer] | None,
+) -> tuple[Any, dict[Path, Tensor]]:
+    """Replays a model; returns its outputs and the features at some paths.
+
+    Nested models with features inside are replaced by models of the same layers that also return
+    these features: layers of different nested models may have the same names.
+    """
+    own = {path[0] for path in paths if len(path) == 1}
+    if make_layer is None and all(len(path) == 1 for path in paths):
+        producers = {node.operation.name: node for node in Graph(graph).nodes}
+        return graph.output, {(name,): producers[name].outputs[0] for name in own}
+    found: dict[Path, Tensor] = {}
 
     def call(node: Node, /, *args: Any, **kwargs: Any) -> Any:
-        outputs = node.operation(*args, **kwargs)
         name = node.operation.name
-        if name in names:
-            outputs, features[name] = make_layer()(keras.tree.flatten(outputs)[0])
+        inner = [path[1:] for path in paths if path[0] == name and len(path) > 1]
+        if inner:
+            outputs, features = _nested_extractor(node.operation, inner, make_layer)(
+                *args, **kwargs
+            )
+            found.update(zip(((name, *path) for path in inner), features, strict=True))
+        else:
+            outputs = node.operation(*args, **kwargs)
+        if name in own:
+            tensor = keras.tree.flatten(outputs)[0]
+            if make_layer is not None:
+                outputs, tensor = make_layer()(tensor)
+            found[name,] = tensor
         return outputs
 
-    outputs = replay(graph, inputs, call)
-    return outputs, [features[name] for name in names]
+    return replay(graph, inputs, call), found
+
+
+def _nested_extractor(
+    model: keras.Model, paths: Sequence[Path], make_layer: Callable[[], keras.layers.Layer] | None
+) -> keras.Model:
+    graph = functional_graph(model)
+    inputs = inputs_like(graph)
+    outputs, found = _replay_with_features(graph, inputs, paths, make_layer)
+    return keras.Model(inputs, [outputs, [found[path] for path in paths]], name=model.name)
+
+
+def layer_path(model: keras.Model, name: str) -> Path:
+    """Returns the path to a layer: the names of the nested models around it, and its own.
+
+    Args:
+        model: Functional or sequential Keras model.
+        name: Name of a layer, or its path with slashes, such as `"encoder/conv"`. The name alone is
+            enough if no other layer has it.
+
+    Example:
+    >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="relu")], name="inner")
+    >>> layer_path(keras.Sequential([keras.Input((4,)), inner]), "relu")
+    ('inner', 'relu')
+    """
+    calls = dict(_calls_by_path(functional_graph(model)))
+    wanted = tuple(name.split("/"))
+    if wanted in calls:
+        found = [wanted]
+    else:
+        found = [path for path in calls if path[-len(wanted) :] == wanted]
+    if not found:
+        names = ["/".join(path) for path in calls] + [path[-1] for path in calls]
+        raise ValueError(
+            f"The name must be that of a layer of {model.name!r}. Received: {name!r}."
+            + (did_you_mean(name, names, 3) or _list_maps(functional_graph(model)))
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"The name must be that of one layer of {model.name!r}. Received: {name!r}, the name "
+            f"of {', '.join(repr('/'.join(path)) for path in found)}. Use one of these paths."
+        )
+    count, outputs = calls[found[0]]
+    if (count, outputs) != (1, 1):
+        raise ValueError(
+            "The layer must be called once and return one tensor. "
+            f"Received: {name!r}, called {count} times, with {outputs} outputs"
+        )
+    return found[0]
+
+
+def _calls_by_path(graph: keras.Model) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Yields the path of each layer with its number of calls and of outputs."""
+    calls = Counter(node.operation.name for node in nodes(graph))
+    for name, node in {node.operation.name: node for node in nodes(graph)}.items():
+        yield (name,), (calls[name], len(node.outputs))
+        if is_functional(node.operation):
+            for path, (count, outputs) in _calls_by_path(functional_graph(node.operation)):
+                yield (name, *path), (count * calls[name], outputs)
 
 
 def split_model(
@@ -137,31 +215,21 @@ def layer_output(model: keras.Model, name: str) -> Tensor:
     >>> layer_output(ka.applications.WideResNet(10, 1, "at"), "group3").shape
     (None, 8, 8, 64)
     """
-    return _output_of(_graph_with(model, [name]), name)
+    if name in (node.operation.name for node in nodes(functional_graph(model))):
+        return _output_of(functional_graph(model), layer_path(model, name)[-1])
+    return feature_extractor(model, [name], with_outputs=False).outputs[0]
 
 
 def _graph_with(model: keras.Model, names: Sequence[str]) -> keras.Model:
-    """Returns the graph of a model; without nested models if they contain some of the names."""
-    graph = functional_graph(model)
-    top_level = {node.operation.name for node in Graph(graph).nodes}
-    return graph if top_level.issuperset(names) else flatten_nested(graph)
+    """Returns the graph of a model; without nested models if they contain some of the layers."""
+    is_nested = any(len(layer_path(model, name)) > 1 for name in names)
+    return flatten_nested(model) if is_nested else functional_graph(model)
 
 
-def _output_of(model: keras.Model, name: str) -> Tensor:
-    graph = Graph(model)
-    found = [node for node in graph.nodes if node.operation.name == name]
-    if len(found) == 1 and len(found[0].outputs) == 1:
-        return found[0].outputs[0]
-    if not found:
-        names = [node.operation.name for node in graph.nodes]
-        raise ValueError(
-            f"The name must be that of a layer of {model.name!r}. Received: {name!r}."
-            + (did_you_mean(name, names, 3) or _list_maps(graph))
-        )
-    raise ValueError(
-        f"The layer must be called once by {model.name!r} and return one tensor. "
-        f"Received: {name!r}, called {len(found)} times, with {len(found[0].outputs)} outputs"
-    )
+def _output_of(graph: keras.Model, name: str) -> Tensor:
+    """Returns the output of a layer of a graph without nested models, by its name or path."""
+    own_name = name.rsplit("/", maxsplit=1)[-1]
+    return next(node for node in nodes(graph) if node.operation.name == own_name).outputs[0]
 
 
 def _list_maps(graph: Graph) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.graph.classifier import outputs_probabilities
+from keras_attention.graph.classifier import LOGITS, SIGMOID, require_output_kind
 from keras_attention.graph.functional import is_functional
 from keras_attention.graph.symbolic_vjp import SymbolicVJP, UnusualLayerError, Values
 from keras_attention.graph.vjp_rules import GRADIENTS_WITH_NORMS, SparseRows
@@ -19,7 +19,6 @@ from keras_attention.ops.dynamic_capacity import (
     entropy_saliency,
     gather_vectors,
     gradient_norm,
-    select_outputs,
     update_convolution,
 )
 
@@ -34,7 +33,7 @@ class EntropySaliency:
         top: Built Keras model from a feature map to probabilities or logits.
         method: `"derived"` for a backward pass built from forward operations, `"autodiff"` for
             gradients of the backend, `"auto"` for the first if the layers of `top` support it.
-        from_logits: If True, `top` returns logits; None determines it from its last layer.
+        from_logits: If True, `top` returns logits; None determines it from its graph.
         outputs: Indices of the outputs whose entropy is used; None for all.
         epsilon: Added to the squared norm of the gradient.
         data_format: Data format of the map.
@@ -51,7 +50,7 @@ class EntropySaliency:
     ):
         self.top, self.outputs, self.epsilon = top, outputs, epsilon
         self.data_format = data_format
-        self.from_logits = _returns_logits(top, outputs) if from_logits is None else from_logits
+        self.from_logits, self.multi_label = _form_of_outputs(top, from_logits, outputs)
         self.symbolic_vjp: Any = None if method == "autodiff" else self._derive(method)
 
     def _derive(self, method: str) -> SymbolicVJP | None:
@@ -80,7 +79,9 @@ class EntropySaliency:
         predictions = self.symbolic_vjp.outputs(values)
         gradients: list[Tensor] = [None] * len(predictions)
         for index in range(len(predictions)) if self.outputs is None else self.outputs:
-            gradients[index] = entropy_gradient(predictions[index], self.from_logits)
+            gradients[index] = entropy_gradient(
+                predictions[index], self.from_logits, self.multi_label
+            )
         gradient = self.symbolic_vjp.sparse_backward(values, gradients)
         if isinstance(gradient, GRADIENTS_WITH_NORMS):
             return ops.stop_gradient(ops.sqrt(gradient.squared_norms() + self.epsilon)), values
@@ -99,6 +100,7 @@ class EntropySaliency:
             lambda values: self.top(values, training=training),
             features,
             from_logits=self.from_logits,
+            multi_label=self.multi_label,
             outputs=self.outputs,
             epsilon=self.epsilon,
             data_format=self.data_format,
@@ -154,34 +156,32 @@ class EntropySaliency:
         return pixels * (kernel - patches * reads * layer.filters) - patches * kernel
 
 
-def _returns_logits(top: keras.Model, outputs: Sequence[int] | None) -> bool:
-    if not is_functional(top):
+def _form_of_outputs(
+    top: keras.Model, from_logits: bool | None, outputs: Sequence[int] | None
+) -> tuple[bool, bool]:
+    """Returns two flags: the outputs are logits, and they belong to independent labels.
+
+    A binary classifier with one unit has no logit of its second class, so it is one of the latter.
+    """
+    count = len(top.outputs) if is_functional(top) else 1
+    forms = set()
+    for index in range(count) if outputs is None else outputs:
+        kind = require_output_kind("top", top, from_logits, index)
+        has_one_unit = is_functional(top) and top.outputs[index].shape[-1] == 1
+        forms.add((kind == LOGITS, kind == SIGMOID or has_one_unit))
+    if len(forms) != 1:
         raise ValueError(
-            "`from_logits` must be True or False if `top` is not a functional or sequential model, "
-            "because its activation is unknown. "
-            f"Received: top={top.name!r}, from_logits=None"
+            "The outputs of `top` must all be logits, all be softmax probabilities or all be "
+            f"sigmoid probabilities. Received: top={top.name!r} with outputs of several kinds"
         )
-    indices = range(len(top.outputs)) if outputs is None else outputs
-    kinds = {outputs_probabilities(top, index) for index in indices}
-    if len(kinds) != 1:
-        raise ValueError(
-            "`top` must return either probabilities or logits. "
-            f"Received: top={top.name!r} with outputs of both kinds"
-        )
-    return not kinds.pop()
+    return forms.pop()
 
 
 def validate_outputs(outputs: Sequence[int] | None, predictions: Any) -> None:
-    """Raises a ValueError for indices that `top` does not have, and for outputs of one class."""
-    flat = keras.tree.flatten(predictions)
-    count = len(flat)
+    """Raises a ValueError for indices that `top` does not have."""
+    count = len(keras.tree.flatten(predictions))
     if outputs is not None and not all(0 <= index < count for index in outputs):
         raise ValueError(
             f"`outputs` must be indices from 0 to {count - 1}: `top` has {count} outputs. "
             f"Received: outputs={tuple(outputs)}"
-        )
-    if any(prediction.shape[-1] == 1 for prediction in select_outputs(predictions, outputs)):
-        raise ValueError(
-            "`top` must return at least two classes, because one class has no entropy. "
-            f"Received: {[tuple(ops.shape(prediction)) for prediction in flat]}"
         )

@@ -17,7 +17,7 @@ from keras_attention.ops.attention_transfer import (
 )
 from keras_attention.utils.data_format import standardize_data_format
 from keras_attention.utils.tensor_validation import compatible_shapes
-from keras_attention.utils.validation import at_least_one, one_of, positive_number
+from keras_attention.utils.validation import at_least_one, boolean, one_of, positive_number
 
 Tensor = Any
 
@@ -46,7 +46,8 @@ class AttentionTransferLoss(keras.losses.Loss):
         dtype: See `keras.losses.Loss`. Maps are computed in float32 or higher precision.
 
     Call arguments:
-        y_true: Features of the teacher, `(B, H, W, C)`, or with other spatial axes.
+        y_true: Features of the teacher, `(B, H, W, C)`, or with other spatial axes. For a list of
+            features of several teachers with equal spatial sizes, the mean of their maps is used.
         y_pred: Features of the student, with as many axes; channels and spatial sizes may differ.
 
     Raises:
@@ -85,16 +86,20 @@ class AttentionTransferLoss(keras.losses.Loss):
         self.order = at_least_one("order", order)
         self.data_format = standardize_data_format(data_format)
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        teacher, student = paired_attention_maps(
-            ops.stop_gradient(y_true),
-            y_pred,
-            self.p,
-            self.reduce,
-            self.normalization,
-            self.resize,
-            self.data_format,
-        )
+    def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
+        teachers = y_true if isinstance(y_true, (list, tuple)) else [y_true]
+        options = (self.p, self.reduce, self.normalization, self.resize, self.data_format)
+        pairs = [
+            paired_attention_maps(ops.stop_gradient(features), y_pred, *options)
+            for features in teachers
+        ]
+        maps = [teacher for teacher, _ in pairs]
+        if any(not compatible_shapes(tuple(maps[0].shape), tuple(one.shape)) for one in maps):
+            raise ValueError(
+                "The maps of several teachers must have the same spatial sizes. Received: "
+                f"{', '.join(str(tuple(features.shape)) for features in teachers)}"
+            )
+        teacher, student = sum(maps) / len(maps), pairs[0][1]
         difference = student - teacher
         if self.form == "mean_squared":
             return ops.mean(ops.square(difference), axis=-1)
@@ -119,13 +124,16 @@ class KnowledgeDistillationLoss(keras.losses.Loss):
 
     Args:
         temperature: T, by which logits are divided, above 0. Defaults to 4, the paper's.
+        multi_label: If True, each logit is that of a label of its own, as before a sigmoid, and the
+            divergences of all labels are added. Defaults to False: the classes exclude each other.
         reduction: See `keras.losses.Loss`. Defaults to `"sum_over_batch_size"`, the mean.
         name: Name of the loss.
         dtype: See `keras.losses.Loss`.
 
     Call arguments:
-        y_true: Logits of the teacher, `(B, classes)`.
-        y_pred: Logits of the student, `(B, classes)`.
+        y_true: Logits of the teacher, `(B, classes)`, or maps of logits `(B, ..., classes)`, over
+            whose positions the mean is taken.
+        y_pred: Logits of the student, of the same shape.
 
     Raises:
         ValueError: If the temperature is not above 0.
@@ -146,15 +154,21 @@ class KnowledgeDistillationLoss(keras.losses.Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str = "knowledge_distillation_loss",
         dtype: Any = None,
+        *,
+        multi_label: bool = False,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.temperature = positive_number("temperature", temperature)
+        self.multi_label = boolean("multi_label", multi_label)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return distillation_divergence(ops.stop_gradient(y_true), y_pred, self.temperature)
+        return distillation_divergence(
+            ops.stop_gradient(y_true), y_pred, self.temperature, self.multi_label
+        )
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "temperature": self.temperature}
+        own = {"temperature": self.temperature, "multi_label": self.multi_label}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -18,7 +18,7 @@ from keras_attention.utils.tensor_validation import (
     side_lengths,
     validate_arguments,
 )
-from keras_attention.utils.validation import at_least_one, one_of, positive_number
+from keras_attention.utils.validation import at_least_one, boolean, one_of, positive_number
 
 Tensor = Any
 
@@ -255,26 +255,45 @@ def _smaller(pair: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     )
 
 
-@validate_arguments(teacher="B C", student="B C", temperature=positive_number)
-def distillation_divergence(teacher: Tensor, student: Tensor, temperature: float = 4.0) -> Tensor:
+@validate_arguments(
+    teacher="B ... C", student="B ... C", temperature=positive_number, multi_label=boolean
+)
+def distillation_divergence(
+    teacher: Tensor, student: Tensor, temperature: float = 4.0, multi_label: bool = False
+) -> Tensor:
     """Computes `T^2 * KL(softmax(teacher / T) || softmax(student / T))` of each example.
 
     Args:
-        teacher: Logits `(B, classes)`.
-        student: Logits `(B, classes)`.
+        teacher: Logits `(B, classes)`, or maps of logits `(B, ..., classes)`.
+        student: Logits of the same shape.
         temperature: T, above 0; 4 by default, the paper's value for residual networks.
+        multi_label: If True, each logit is that of a label of its own, and the sigmoid replaces the
+            softmax: the divergences of all labels are added. False by default.
 
     Returns:
-        `(B,)` in float32 or wider; 0 if both distributions are equal.
+        `(B,)` in float32 or wider; 0 if both distributions are equal. Of maps, the mean over their
+        positions.
 
     Example:
     >>> float(distillation_divergence(ops.zeros((1, 3)), ops.ones((1, 3)))[0])
     0.0
     """
+    if len(teacher.shape) != len(student.shape):
+        raise ValueError(
+            "`teacher` and `student` must be logits of the same shape. "
+            f"Received: teacher.shape={tuple(teacher.shape)}, student.shape={tuple(student.shape)}"
+        )
     student = at_least_float32(student)
-    log_student, log_teacher = (
-        ops.log_softmax(ops.cast(logits, student.dtype) / temperature, axis=-1)
-        for logits in (student, teacher)
-    )
-    divergence = ops.sum(ops.exp(log_teacher) * (log_teacher - log_student), axis=-1)
+    student, teacher = (ops.cast(z, student.dtype) / temperature for z in (student, teacher))
+    if multi_label:
+        # Logarithms of the probabilities that a label is set, and that it is not.
+        pairs = [
+            (-ops.softplus(-sign * teacher), -ops.softplus(-sign * student)) for sign in (1, -1)
+        ]
+    else:
+        pairs = [(ops.log_softmax(teacher, axis=-1), ops.log_softmax(student, axis=-1))]
+    terms = [ops.exp(p) * (p - q) for p, q in pairs]
+    divergence = ops.sum(sum(terms), axis=-1)
+    if len(divergence.shape) > 1:
+        divergence = ops.mean(divergence, axis=tuple(range(1, len(divergence.shape))))
     return temperature**2 * divergence

@@ -40,13 +40,15 @@ _HALF_SCALE = 1024.0
 NO_POSITION = -(2**29)
 
 
-@validate_arguments(values="... _", from_logits=boolean)
-def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
+@validate_arguments(values="... _", from_logits=boolean, multi_label=boolean)
+def entropy(values: Tensor, from_logits: bool = False, multi_label: bool = False) -> Tensor:
     """Computes `H = -sum p log p` over the last axis, in nats (equation 2).
 
     Args:
         values: Probabilities `(..., classes)`, or logits.
         from_logits: If True, `values` are logits; False by default.
+        multi_label: If True, each value is the probability of a label of its own, as computed by a
+            sigmoid, and the result is the sum of `-p log p - (1 - p) log(1 - p)`. False by default.
 
     Returns:
         `(...)`, float32 or wider; 0 if one class has probability 1.
@@ -56,6 +58,14 @@ def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
     [0.6931, 0.3251]
     """
     values = at_least_float32(values)
+    if multi_label:
+        if from_logits:
+            terms = ops.softplus(values) - ops.sigmoid(values) * values
+            return ops.sum(terms, axis=-1)
+        return sum(
+            ops.sum(p * -ops.log(ops.clip(p, SMALLEST_PROBABILITY, 1.0)), axis=-1)
+            for p in (values, 1.0 - values)
+        )
     if from_logits:
         logarithms = ops.log_softmax(values, axis=-1)
         return -ops.sum(ops.exp(logarithms) * logarithms, axis=-1)
@@ -63,13 +73,18 @@ def entropy(values: Tensor, from_logits: bool = False) -> Tensor:
 
 
 @validate_arguments(
-    top=function_argument, features="_ _ _ _", from_logits=boolean, epsilon=non_negative_number
+    top=function_argument,
+    features="_ _ _ _",
+    from_logits=boolean,
+    multi_label=boolean,
+    epsilon=non_negative_number,
 )
 def entropy_saliency(
     top: Callable[[Tensor], Any],
     features: Tensor,
     *,
     from_logits: bool = False,
+    multi_label: bool = False,
     outputs: Sequence[int] | None = None,
     epsilon: float = 0.0,
     data_format: str | None = None,
@@ -81,6 +96,7 @@ def entropy_saliency(
             outputs, whose entropies are added. It must not change any state.
         features: Feature map `(B, H, W, D)`, or `(B, D, H, W)` with channels first.
         from_logits: If True, `top` returns logits; False by default.
+        multi_label: If True, `top` returns independent probabilities; see `entropy`.
         outputs: Indices of the outputs whose entropy is used; None for all.
         epsilon: Added to the squared norm; 0 by default, 1e-8 in the authors' code.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
@@ -104,7 +120,7 @@ def entropy_saliency(
 
     def uncertainty(values: Tensor) -> Tensor:
         predictions = select_outputs(top(values), outputs)
-        return scale * sum(ops.sum(entropy(one, from_logits)) for one in predictions)
+        return scale * sum(ops.sum(entropy(one, from_logits, multi_label)) for one in predictions)
 
     gradient = backend.input_gradient(uncertainty, ops.stop_gradient(features))
     gradient = at_least_float32(gradient) / scale
@@ -122,7 +138,9 @@ def gradient_norm(gradient: Tensor, epsilon: float = 0.0, data_format: str | Non
     return ops.stop_gradient(ops.sqrt(squares + epsilon))
 
 
-def entropy_gradient(predictions: Tensor, from_logits: bool = False) -> Tensor:
+def entropy_gradient(
+    predictions: Tensor, from_logits: bool = False, multi_label: bool = False
+) -> Tensor:
     """Computes the gradient of the entropy with respect to the predictions `(..., classes)`.
 
     Example:
@@ -130,6 +148,12 @@ def entropy_gradient(predictions: Tensor, from_logits: bool = False) -> Tensor:
     [-0.3069, 0.6094]
     """
     predictions = at_least_float32(predictions)
+    if multi_label:
+        if from_logits:
+            probabilities = ops.sigmoid(predictions)
+            return -predictions * probabilities * (1.0 - probabilities)
+        clipped = (ops.clip(p, SMALLEST_PROBABILITY, 1.0) for p in (1.0 - predictions, predictions))
+        return ops.subtract(*map(ops.log, clipped))
     if not from_logits:
         return -(ops.log(ops.clip(predictions, SMALLEST_PROBABILITY, 1.0)) + 1.0)
     logarithms = ops.log_softmax(predictions, axis=-1)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.graph.classifier import outputs_probabilities
+from keras_attention.graph.classifier import output_kind
 from keras_attention.graph.features import feature_extractor, names_before, split_model
 from keras_attention.graph.functional import flatten_nested
 
@@ -91,22 +91,61 @@ def test_flattened_layers_train_when_the_model_does(rng, training):
     np.testing.assert_allclose(flat(x, training=training), model(x, training=training), rtol=1e-5)
 
 
+def power(x):
+    """Probabilities of a function that Keras does not know."""
+    return keras.ops.exp(x) / keras.ops.sum(keras.ops.exp(x), axis=-1, keepdims=True)
+
+
+def sharpen(x):
+    """Probabilities of probabilities."""
+    return x**2
+
+
+DENSE = layers.Dense(3)
+SOFTMAX = layers.Dense(3, activation="softmax")
+
+
 @pytest.mark.parametrize(
     ("ends", "expected"),
     [
-        ([layers.Dense(3)], False),
-        ([layers.Dense(3, activation="softmax")], True),
-        ([layers.Dense(3), layers.Softmax()], True),
-        ([layers.Dense(3, activation="softmax"), layers.Activation("linear")], True),
-        ([layers.Dense(3, activation="softmax"), layers.Dense(3)], False),
-        ([layers.Dense(3, activation="sigmoid")], False),
-        ([keras.Sequential([layers.Dense(3), layers.Activation("softmax")])], True),
+        ([DENSE], "logits"),
+        ([SOFTMAX], "softmax"),
+        ([DENSE, layers.Softmax()], "softmax"),
+        ([SOFTMAX, layers.Activation("linear")], "softmax"),
+        ([SOFTMAX, DENSE], "logits"),
+        ([layers.Dense(3, activation="sigmoid")], "sigmoid"),
+        ([layers.Dense(1, activation="sigmoid")], "sigmoid"),
+        ([layers.Dense(3, activation="relu")], "logits"),
+        ([keras.Sequential([DENSE, layers.Activation("softmax")])], "softmax"),
+        ([layers.Dense(3, activation=keras.ops.softmax)], "softmax"),
+        ([layers.Dense(3, activation=power)], "softmax"),
+        ([layers.Dense(3, activation="hard_sigmoid")], "sigmoid"),
+        ([layers.Dense(3, activation="log_softmax")], "logits"),
+        ([DENSE, layers.Lambda(lambda x: keras.ops.softmax(x))], "softmax"),
+        ([DENSE, layers.Lambda(lambda x: x / 2.0)], "logits"),
+        ([SOFTMAX, layers.Lambda(sharpen)], None),
+        ([layers.Reshape((5, 1)), layers.TimeDistributed(SOFTMAX)], "softmax"),
+        ([layers.Flatten()], None),
     ],
 )
-def test_probabilities_are_what_a_softmax_ends(ends, expected):
-    assert outputs_probabilities(keras.Sequential([keras.Input((5,)), *ends])) is expected
+def test_kind_of_outputs(ends, expected):
+    assert output_kind(keras.Sequential([keras.Input((5,)), *ends])) == expected
 
 
-def test_an_operation_of_softmax_counts():
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: keras.ops.softmax(DENSE(x)), "softmax"),
+        (lambda x: keras.ops.sigmoid(DENSE(x)), "sigmoid"),
+        (lambda x: keras.ops.log(SOFTMAX(x)), "logits"),
+        (lambda x: layers.Average()([SOFTMAX(x), SOFTMAX(x)]), "softmax"),
+        (lambda x: layers.Average()([SOFTMAX(x), DENSE(x)]), None),
+        (lambda x: (SOFTMAX(x) + SOFTMAX(x)) / 2.0, None),
+        (lambda x: DENSE(x) + 3.0 * DENSE(x), "logits"),
+        (lambda x: SOFTMAX(x)[:, 1:], "softmax"),
+        (lambda x: keras.ops.max(DENSE(x), axis=-1, keepdims=True), "logits"),
+    ],
+)
+def test_kind_of_operations(function, expected):
     inputs = keras.Input((5,))
-    assert outputs_probabilities(keras.Model(inputs, keras.ops.softmax(inputs)))
+    assert output_kind(keras.Model(inputs, function(inputs))) == expected
