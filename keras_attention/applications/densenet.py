@@ -12,12 +12,13 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    add_dropout,
     batch_norm_relu,
     build_model,
-    classifier,
+    convolution,
     image_input,
     l2,
-    pool,
+    pooled_classifier,
     scale_regularizers,
 )
 from keras_attention.applications.registry import register
@@ -59,13 +60,13 @@ class DenseNet:
     dropout: float = 0.0
     decay: Any = None
 
-    def features(self, x: Tensor, convolution: Convolution | None = None) -> Tensor:
+    def features(self, x: Tensor, target_layer: Convolution | None = None) -> Tensor:
         """Builds the network without its top.
 
         Args:
             x: Images.
-            convolution: Function from the index of a block and the name of a layer to a 3x3
-                convolution. None uses `Conv2D`.
+            target_layer: Function from the index of a block and the name of a layer to the layer in
+                place of a 3x3 convolution. None uses `Conv2D`.
         """
         x = self._plain(self.stem, 3, "stem")(x)
         for block in range(BLOCKS):
@@ -77,14 +78,15 @@ class DenseNet:
                 if self.bottleneck:
                     before = name.replace("conv", "bottleneck")
                     new = self._plain(self.bottleneck, 1, before)(batch_norm_relu(new, before))
-                    new = self._dropped(new, before)
-                make = convolution or (lambda _, name: self._plain(self.growth, 3, name))
-                new = self._dropped(make(block, name)(batch_norm_relu(new, name)), name)
+                    new = add_dropout(new, self.dropout, before)
+                make = target_layer or (lambda _, name: self._plain(self.growth, 3, name))
+                new = make(block, name)(batch_norm_relu(new, name))
+                new = add_dropout(new, self.dropout, name)
                 x = keras.layers.Concatenate(axis=channel_axis(), name=f"{name}_concat")([x, new])
         return batch_norm_relu(x, "final")
 
     def target_layers(self, *, scale_l2: float, beta: float, **options: Any) -> Convolution:
-        """Returns a function that creates target layers, for the `convolution` of `features`.
+        """Returns a function that creates target layers, for `features`.
 
         Args:
             scale_l2: L2 weight of the scales in the first block.
@@ -93,7 +95,7 @@ class DenseNet:
         """
         scales = scale_regularizers(scale_l2, beta)
 
-        def convolution(block: int, name: str) -> keras.Layer:
+        def target_layer(block: int, name: str) -> keras.Layer:
             return TargetLayer(
                 self.growth,
                 3,
@@ -103,36 +105,16 @@ class DenseNet:
                 **options,
             )
 
-        return convolution
-
-    def top(
-        self, x: Tensor, include_top: bool, classes: int, activation: Any, pooling: str | None
-    ) -> Tensor:
-        """Adds the classifier, or the pooling for `include_top=False`."""
-        if not include_top:
-            return pool(x, pooling)
-        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        return classifier(x, classes, activation, self.decay)
+        return target_layer
 
     def _transition(self, x: Tensor, name: str) -> Tensor:
         filters = int(x.shape[channel_axis()] * self.compression)
         x = self._plain(filters, 1, f"{name}_conv")(batch_norm_relu(x, name))
-        x = self._dropped(x, name)
+        x = add_dropout(x, self.dropout, name)
         return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)
 
     def _plain(self, filters: int, kernel_size: int, name: str) -> keras.Layer:
-        return keras.layers.Conv2D(
-            filters,
-            kernel_size,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            name=name,
-        )
-
-    def _dropped(self, x: Tensor, name: str) -> Tensor:
-        return keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(x) if self.dropout else x
+        return convolution(filters, kernel_size, self.decay, name)
 
 
 @register
@@ -167,7 +149,8 @@ def DN10(
     network = DenseNet(**SIZES_10, decay=l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
     x = network.features(inputs)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -210,7 +193,7 @@ def TDN10(
     (None, 10)
     """
     network = DenseNet(**SIZES_10, decay=l2(weight_decay, "weight_decay"))
-    convolution = network.target_layers(
+    target_layer = network.target_layers(
         window=window,
         scale_l2=scale_l2,
         beta=beta,
@@ -219,8 +202,9 @@ def TDN10(
         min_roi_size=min_roi_size,
     )
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
-    x = network.features(inputs, convolution)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    x = network.features(inputs, target_layer)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -252,12 +236,7 @@ def DN40(
         dropout: Dropout rate after each convolution but the first (section 4.3); with 0 these
             layers are left out.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to the outputs of `classifier_activation`, float32
-        probabilities by default.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> import keras_attention as ka
@@ -269,7 +248,8 @@ def DN40(
     )
     inputs = image_input(input_shape, (32, 32, 3), input_tensor)
     x = network.features(inputs)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -308,12 +288,7 @@ def TDN40(
         dropout: Dropout rate after each convolution but the first (section 4.3); with 0 these
             layers are left out.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to the outputs of `classifier_activation`, float32
-        probabilities by default.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> pain = TDN40(input_shape=(48, 48, 3), classes=1, classifier_activation=None, beta=4)
@@ -323,7 +298,7 @@ def TDN40(
     network = DenseNet(
         **SIZES_40, dropout=fraction("dropout", dropout), decay=l2(weight_decay, "weight_decay")
     )
-    convolution = network.target_layers(
+    target_layer = network.target_layers(
         window=window,
         scale_l2=scale_l2,
         beta=beta,
@@ -332,6 +307,7 @@ def TDN40(
         min_roi_size=min_roi_size,
     )
     inputs = image_input(input_shape, (32, 32, 3), input_tensor)
-    x = network.features(inputs, convolution)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    x = network.features(inputs, target_layer)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)

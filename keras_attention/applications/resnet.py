@@ -17,10 +17,10 @@ from keras_attention.applications.conventions import (
     batch_norm,
     batch_norm_relu,
     build_model,
-    classifier,
     image_input,
     l2,
-    pool,
+    pooled_classifier,
+    residual_convolution,
 )
 from keras_attention.applications.placement import AttentionBlocks
 from keras_attention.applications.registry import register
@@ -89,8 +89,8 @@ def ResNet18(
     network = ResNet(STAGES[18], width, False, attention_blocks, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
-    top = (classes, classifier_activation, network.decay)
-    x = classifier(pool(x, "avg"), *top) if include_top else pool(x, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -129,8 +129,8 @@ def ResNet34(
     network = ResNet(STAGES[34], width, False, attention_blocks, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
-    top = (classes, classifier_activation, network.decay)
-    x = classifier(pool(x, "avg"), *top) if include_top else pool(x, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -169,8 +169,8 @@ def ResNet50(
     network = ResNet(STAGES[50], width, True, attention_blocks, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
-    top = (classes, classifier_activation, network.decay)
-    x = classifier(pool(x, "avg"), *top) if include_top else pool(x, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -242,22 +242,7 @@ class ResNet:
         return y_prev, keras.layers.ReLU(name=relu)(x)
 
     def _convolution(self, x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
-        padding = "same"
-        if strides > 1 and size > 1:
-            # As in the original, the same padding on both sides; "same" pads more at the end.
-            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-            padding = "valid"
-        layer = keras.layers.Conv2D(
-            filters,
-            size,
-            strides=strides,
-            padding=padding,
-            use_bias=False,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            name=name,
-        )
-        return layer(x)
+        return residual_convolution(x, filters, size, strides, self.decay, name)
 
 
 def _stem_for(images: Tensor) -> str:

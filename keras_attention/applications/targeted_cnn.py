@@ -13,7 +13,9 @@ from keras_attention.applications.conventions import (
     Tensor,
     build_model,
     classifier,
+    convolution,
     flatten,
+    hidden_layer,
     image_input,
     l2,
     pool,
@@ -62,20 +64,12 @@ def CNN6(
     """
     decay = l2(weight_decay, "weight_decay")
 
-    def convolution(block: int, sides: Shape) -> keras.Layer:
-        return keras.layers.Conv2D(
-            FILTERS[block],
-            KERNEL_SIZE,
-            padding="same",
-            use_bias=False,
-            activation="relu",
-            kernel_initializer="he_normal",
-            kernel_regularizer=decay,
-            name=f"conv{block + 1}",
-        )
+    def plain(block: int, sides: Shape) -> keras.Layer:
+        name = f"conv{block + 1}"
+        return convolution(FILTERS[block], KERNEL_SIZE, decay, name, activation="relu")
 
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
-    x = _features(inputs, convolution)
+    x = _features(inputs, plain)
     x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
@@ -125,7 +119,7 @@ def TKN6(
     decay = l2(weight_decay, "weight_decay")
     scales = scale_regularizers(scale_l2, beta)
 
-    def convolution(block: int, sides: Shape) -> keras.Layer:
+    def targeted(block: int, sides: Shape) -> keras.Layer:
         return TargetLayer(
             FILTERS[block],
             KERNEL_SIZE,
@@ -140,15 +134,15 @@ def TKN6(
         )
 
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
-    x = _features(inputs, convolution)
+    x = _features(inputs, targeted)
     x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
-def _features(x: Tensor, convolution: Callable[[int, Shape], keras.Layer]) -> Tensor:
+def _features(x: Tensor, layer: Callable[[int, Shape], keras.Layer]) -> Tensor:
     for block in range(len(FILTERS)):
         sides = spatial_shape(x.shape)
-        x = convolution(block, sides)(x)
+        x = layer(block, sides)(x)
         if block < len(FILTERS) - 1:
             x = keras.layers.MaxPooling2D(2, name=f"pool{block + 1}")(x)
     return x
@@ -161,12 +155,6 @@ def _smallest_roi(sides: Shape) -> tuple[int, ...]:
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
     x = flatten(x)
     for index, units in enumerate(UNITS):
-        x = keras.layers.Dense(
-            units,
-            activation="relu",
-            kernel_initializer="he_normal",
-            kernel_regularizer=decay,
-            name=f"hidden{index + 1}",
-        )(x)
+        x = hidden_layer(units, decay, f"hidden{index + 1}")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     return classifier(x, classes, activation, decay)

@@ -25,15 +25,8 @@ from keras_attention.ops.attend_rectify import (
     head_overlap,
     scale_gradient,
 )
-from keras_attention.utils.data_format import (
-    channel_axis,
-    spatial_shape,
-    standardize_data_format,
-)
-from keras_attention.utils.tensor_validation import (
-    convert_input,
-    validate_not_empty,
-)
+from keras_attention.utils.data_format import channel_axis, spatial_shape, standardize_data_format
+from keras_attention.utils.tensor_validation import convert_input, validate_not_empty
 from keras_attention.utils.validation import (
     boolean,
     non_negative_number,

@@ -10,11 +10,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.base import AttentionLayer, clip_to_normalizable
-from keras_attention.utils.data_format import (
-    channel_axis,
-    spatial_axes,
-    standardize_data_format,
-)
+from keras_attention.utils.data_format import channel_axis, spatial_axes, standardize_data_format
 from keras_attention.utils.tensor_validation import convert_input, reduced_units
 from keras_attention.utils.validation import boolean, one_of, positive_integer
 

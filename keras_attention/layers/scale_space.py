@@ -18,11 +18,7 @@ from keras_attention.ops.scale_space import (
     same_convolution,
     weighted_extrema,
 )
-from keras_attention.utils.data_format import (
-    channel_axis,
-    spatial_shape,
-    standardize_data_format,
-)
+from keras_attention.utils.data_format import channel_axis, spatial_shape, standardize_data_format
 from keras_attention.utils.tensor_validation import convert_input, validate_input_shape
 from keras_attention.utils.validation import (
     boolean,

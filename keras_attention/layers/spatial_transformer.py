@@ -11,11 +11,7 @@ from keras import ops
 
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.ops.spatial_transformer import spatial_transform
-from keras_attention.utils.data_format import (
-    channel_axis,
-    map_shape,
-    standardize_data_format,
-)
+from keras_attention.utils.data_format import channel_axis, map_shape, standardize_data_format
 from keras_attention.utils.tensor_validation import convert_input
 from keras_attention.utils.validation import positive_integers
 

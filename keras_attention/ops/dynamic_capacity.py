@@ -12,11 +12,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.ops.attention_transfer import at_least_float32
-from keras_attention.utils.data_format import (
-    channel_axis,
-    is_channels_last,
-    to_channels_last,
-)
+from keras_attention.utils.data_format import channel_axis, is_channels_last, to_channels_last
 from keras_attention.utils.tensor_validation import (
     function_argument,
     side_length,
