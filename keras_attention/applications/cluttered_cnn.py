@@ -15,7 +15,6 @@ from keras_attention.applications.conventions import (
     classifier,
     convolution,
     deepest_maps,
-    flatten,
     hidden_layer,
     image_input,
     l2,
@@ -95,7 +94,8 @@ def ClutteredCNN(
     if not include_top:
         return build_model(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
     units = positive_integer("units", units)
-    x = hidden_layer(units, decay, "hidden")(flatten(maps[-1]))
+    x = keras.layers.Flatten(name="flatten")(maps[-1])
+    x = hidden_layer(units, decay, "hidden")(x)
     if not attended_maps:
         x = classifier(x, classes, classifier_activation, decay)
         return build_model(inputs, input_tensor, x, name, weights)

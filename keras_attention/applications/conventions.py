@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_attention.layers import TargetLayer
 from keras_attention.layers.attend_rectify import AttendRectifyHead, apply_head_activation
 from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.validation import (
@@ -25,7 +26,6 @@ Shape = Sequence[int | None]
 LARGEST_SIDE = 2**14
 # More than in any image dataset; the classifier on 1,024 channels then has a kernel of 1 GiB.
 LARGEST_CLASSES = 2**18
-POOLINGS = (None, "avg", "max")
 # Texts that replace names in braces in the docstrings of builders.
 SHARED_DOCSTRINGS = {
     "common_arguments": """
@@ -187,11 +187,6 @@ def classifier(
     )(x)
 
 
-def flatten(x: Tensor) -> Tensor:
-    """Flattens a map."""
-    return keras.layers.Flatten(name="flatten")(x)
-
-
 def pool(x: Tensor, pooling: str | None) -> Tensor:
     """Returns the output for `include_top=False`: the map, or its global average or maximum."""
     if pooling is None:
@@ -249,11 +244,33 @@ def weight_decay_regularizer(weight_decay: float) -> Any:
     return keras.regularizers.L2(decay / 2) if decay else None
 
 
-def scale_regularizers(scale_l2: float, beta: float) -> Callable[[int], Any]:
-    """Returns a function from the index of a block to its scale regularizer (section 4.3)."""
+def target_layers(
+    regularizer: Any, scale_l2: float, beta: float, **options: Any
+) -> Callable[..., TargetLayer]:
+    """Returns a function that creates a target layer in a block, from 0 (section 4.3).
+
+    Args:
+        regularizer: Regularizer of the kernels.
+        scale_l2: L2 weight of the scales in the first block.
+        beta: Factor of that weight from each block to the next.
+        **options: Arguments of every `TargetLayer`.
+    """
     first = non_negative_number("scale_l2", scale_l2)
     growth = non_negative_number("beta", beta)
-    return lambda block: l2(first * growth**block, "scale_l2")
+
+    def target_layer(
+        block: int, filters: int, kernel_size: int, name: str, **more: Any
+    ) -> TargetLayer:
+        return TargetLayer(
+            filters,
+            kernel_size,
+            scale_regularizer=l2(first * growth**block, "scale_l2"),
+            kernel_regularizer=regularizer,
+            name=name,
+            **{**options, **more},
+        )
+
+    return target_layer
 
 
 def validate_width(width: float, fewest: int) -> None:
@@ -316,7 +333,7 @@ def validate_common_arguments(model: str, arguments: Mapping[str, Any]) -> None:
     _check_options(arguments.get("attention_options"))
     keras.activations.get(arguments["classifier_activation"])
     boolean("include_top", arguments["include_top"])
-    one_of("pooling", arguments["pooling"], POOLINGS)
+    one_of("pooling", arguments["pooling"], (None, "avg", "max"))
     _check_tensor(arguments["input_tensor"])
     _check_name(arguments["name"])
     _check_weights(model, arguments["weights"])

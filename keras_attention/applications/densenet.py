@@ -19,15 +19,12 @@ from keras_attention.applications.conventions import (
     image_input,
     l2,
     pooled_classifier,
-    scale_regularizers,
+    target_layers,
 )
 from keras_attention.applications.registry import register
-from keras_attention.layers import TargetLayer
 from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.validation import fraction
 
-BLOCKS = 3
-Convolution = Callable[[int, str], keras.Layer]
 SIZES_10 = {"stem": 24, "layers": 2, "growth": 12}
 SIZES_40: dict[str, Any] = {
     "stem": 72,
@@ -60,16 +57,16 @@ class DenseNet:
     dropout: float = 0.0
     decay: Any = None
 
-    def features(self, x: Tensor, target_layer: Convolution | None = None) -> Tensor:
+    def features(self, x: Tensor, target_layer: Callable[..., Any] | None = None) -> Tensor:
         """Builds the network without its top.
 
         Args:
             x: Images.
-            target_layer: Function from the index of a block and the name of a layer to the layer in
-                place of a 3x3 convolution. None uses `Conv2D`.
+            target_layer: Function of `target_layers`, for the layers in place of the 3x3
+                convolutions of the blocks. None uses `Conv2D`.
         """
         x = self._plain(self.stem, 3, "stem")(x)
-        for block in range(BLOCKS):
+        for block in range(3):
             if block > 0:
                 x = self._transition(x, f"transition{block}")
             for layer in range(self.layers):
@@ -79,33 +76,15 @@ class DenseNet:
                     before = name.replace("conv", "bottleneck")
                     new = self._plain(self.bottleneck, 1, before)(batch_norm_relu(new, before))
                     new = add_dropout(new, self.dropout, before)
-                make = target_layer or (lambda _, name: self._plain(self.growth, 3, name))
-                new = make(block, name)(batch_norm_relu(new, name))
-                new = add_dropout(new, self.dropout, name)
+                convolved = batch_norm_relu(new, name)
+                if target_layer is None:
+                    convolved = self._plain(self.growth, 3, name)(convolved)
+                else:
+                    target_name = name.replace("conv", "target")
+                    convolved = target_layer(block, self.growth, 3, target_name)(convolved)
+                new = add_dropout(convolved, self.dropout, name)
                 x = keras.layers.Concatenate(axis=channel_axis(), name=f"{name}_concat")([x, new])
         return batch_norm_relu(x, "final")
-
-    def target_layers(self, *, scale_l2: float, beta: float, **options: Any) -> Convolution:
-        """Returns a function that creates target layers, for `features`.
-
-        Args:
-            scale_l2: L2 weight of the scales in the first block.
-            beta: Factor of that weight from each block to the next.
-            **options: Arguments of every `TargetLayer`.
-        """
-        scales = scale_regularizers(scale_l2, beta)
-
-        def target_layer(block: int, name: str) -> keras.Layer:
-            return TargetLayer(
-                self.growth,
-                3,
-                scale_regularizer=scales(block),
-                kernel_regularizer=self.decay,
-                name=name.replace("conv", "target"),
-                **options,
-            )
-
-        return target_layer
 
     def _transition(self, x: Tensor, name: str) -> Tensor:
         filters = int(x.shape[channel_axis()] * self.compression)
@@ -193,14 +172,8 @@ def TDN10(
     (None, 10)
     """
     network = DenseNet(**SIZES_10, decay=l2(weight_decay, "weight_decay"))
-    target_layer = network.target_layers(
-        window=window,
-        scale_l2=scale_l2,
-        beta=beta,
-        roi=roi,
-        roi_groups=roi_groups,
-        min_roi_size=min_roi_size,
-    )
+    options = {"window": window, "roi": roi, "roi_groups": roi_groups, "min_roi_size": min_roi_size}
+    target_layer = target_layers(network.decay, scale_l2, beta, **options)
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
     x = network.features(inputs, target_layer)
     top = (include_top, classes, classifier_activation, pooling)
@@ -298,14 +271,8 @@ def TDN40(
     network = DenseNet(
         **SIZES_40, dropout=fraction("dropout", dropout), decay=l2(weight_decay, "weight_decay")
     )
-    target_layer = network.target_layers(
-        window=window,
-        scale_l2=scale_l2,
-        beta=beta,
-        roi=roi,
-        roi_groups=roi_groups,
-        min_roi_size=min_roi_size,
-    )
+    options = {"window": window, "roi": roi, "roi_groups": roi_groups, "min_roi_size": min_roi_size}
+    target_layer = target_layers(network.decay, scale_l2, beta, **options)
     inputs = image_input(input_shape, (32, 32, 3), input_tensor)
     x = network.features(inputs, target_layer)
     top = (include_top, classes, classifier_activation, pooling)

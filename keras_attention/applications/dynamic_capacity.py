@@ -76,8 +76,7 @@ def DCNCoarse(
     parts = CapacityParts(variant, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, CLUTTERED, input_tensor)
     x = parts.coarse(inputs.shape[channel_axis()])(inputs)
-    top = (classes, classifier_activation)
-    x = parts.top(*top)(x) if include_top else pool(x, pooling)
+    x = parts.top(classes, classifier_activation)(x) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -120,8 +119,7 @@ def DCNFine(
     parts = CapacityParts(variant, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, CLUTTERED, input_tensor)
     x = parts.fine(inputs.shape[channel_axis()])(inputs)
-    top = (classes, classifier_activation)
-    x = parts.top(*top)(x) if include_top else pool(x, pooling)
+    x = parts.top(classes, classifier_activation)(x) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 

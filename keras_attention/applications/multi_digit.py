@@ -27,6 +27,7 @@ from keras_attention.applications.conventions import (
 )
 from keras_attention.applications.dynamic_capacity import open_input
 from keras_attention.applications.registry import register
+from keras_attention.layers.base import ConfigurableLayer
 from keras_attention.layers.dynamic_capacity import PatchRefiner
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.ops.multi_digit import (
@@ -52,7 +53,6 @@ from keras_attention.utils.validation import (
 GRAYSCALE = (None, None, 1)
 # Height and width of the patch that gives one vector.
 PATCH = (54, 110)
-WEIGHTINGS = ("mean", "entropy")
 # Filters, kernel sizes and strides of convolutions without padding.
 COARSE: tuple[tuple[int, Any, Any], ...] = (
     (24, 5, 2),
@@ -145,8 +145,7 @@ def SVHNCoarse(
     inputs = image_input(input_shape, GRAYSCALE, input_tensor)
     coarse = parts.coarse(inputs.shape[channel_axis()])
     top = parts.top(output_sizes(classes, digits), weighting, "coarse")
-    options = (include_top, classifier_activation, pooling)
-    x = _outputs(inputs, coarse, top, scales, *options)
+    x = _outputs(inputs, coarse, top, scales, include_top, classifier_activation, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -190,8 +189,7 @@ def SVHNFine(
     inputs = image_input(input_shape, GRAYSCALE, input_tensor)
     fine = parts.fine(inputs.shape[channel_axis()])
     top = parts.top(output_sizes(classes, digits), weighting, "fine")
-    options = (include_top, classifier_activation, pooling)
-    x = _outputs(inputs, fine, top, scales, *options)
+    x = _outputs(inputs, fine, top, scales, include_top, classifier_activation, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -449,7 +447,7 @@ class MultiDigitParts:
 
 def pooling_layer(weighting: str, name: str) -> keras.Layer:
     """Returns average pooling over positions, with equal weights or by the entropy."""
-    if one_of("weighting", weighting, WEIGHTINGS) == "mean":
+    if one_of("weighting", weighting, ("mean", "entropy")) == "mean":
         return keras.layers.GlobalAveragePooling2D(dtype="float32", name=name)
     return EntropyPooling(dtype="float32", name=name)
 
@@ -526,7 +524,7 @@ def _resized(images: Tensor, scale: float, index: int) -> Tensor:
     return PadToMinimumSize(PATCH, name=f"padded{index}")(images)
 
 
-class _ResizingLayer(keras.Layer, ABC):
+class _ResizingLayer(ConfigurableLayer, ABC):
     """Base class of layers that change the height and the width only."""
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
@@ -545,9 +543,6 @@ class _ResizingLayer(keras.Layer, ABC):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         channels = input_shape[channel_axis(self.data_format)]
         return map_shape(input_shape[0], self.sides_of(input_shape), channels, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -578,9 +573,6 @@ class ResizeByFactor(_ResizingLayer):
     def call(self, images: Tensor) -> Tensor:
         sides = self.sides_of(ops.shape(images))
         return backend.resize_bilinear(images, sides, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -614,12 +606,9 @@ class PadToMinimumSize(_ResizingLayer):
             amounts[axis] = (0, side - shape[axis])
         return ops.pad(images, amounts)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "minimum": self.minimum}
-
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class EntropyPooling(keras.Layer):
+class EntropyPooling(ConfigurableLayer):
     """Averages probabilities over positions with weights of one over the entropy (equation 12).
 
     Call arguments:
@@ -663,6 +652,3 @@ class EntropyPooling(keras.Layer):
         sides = spatial_shape(inputs.shape, self.data_format)
         weights = keras.KerasTensor((inputs.shape[0], *sides), "float32")
         return (pooled, weights) if return_attention else pooled
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}

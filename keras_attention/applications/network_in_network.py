@@ -96,15 +96,9 @@ class NetworkInNetwork:
 
     def class_maps(self, x: Tensor, classes: int) -> Tensor:
         """Adds a map for each class, in float32 with any dtype policy for exact probabilities."""
-        return keras.layers.Conv2D(
-            positive_integer("classes", classes),
-            1,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            bias_regularizer=self.decay,
-            dtype="float32",
-            name=f"block{len(self.channels)}",
-        )(x)
+        options = {"use_bias": True, "bias_regularizer": self.decay, "dtype": "float32"}
+        name, filters = f"block{len(self.channels)}", positive_integer("classes", classes)
+        return convolution(filters, 1, self.decay, name, padding="valid", **options)(x)
 
     def _block(self, x: Tensor, channels: tuple[int, ...], name: str) -> Tensor:
         x = self._convolutions(x, channels[:-1], name)

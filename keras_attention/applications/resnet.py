@@ -31,7 +31,6 @@ from keras_attention.utils.validation import one_of, positive_integer
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 # Output channels of a bottleneck block as a multiple of those of its 3x3 convolution.
 EXPANSION = 4
-STEMS = ("cifar", "imagenet")
 # Images with smaller sides use the "cifar" stem, which keeps their size.
 SMALLEST_IMAGENET_SIDE = 64
 SHARED_DOCSTRINGS = {
@@ -199,9 +198,13 @@ class ResNet:
 
     def features(self, images: Tensor, stem: str | None = None) -> Tensor:
         """Builds the network without its top; the stages end with layers `stage1` to `stage4`."""
-        one_of("stem", stem, (None, *STEMS))
+        one_of("stem", stem, (None, "cifar", "imagenet"))
         width = positive_integer("width", self.width)
-        x = self._stem(images, stem or _stem_for(images))
+        if stem is None:
+            sides = spatial_shape(images.shape)
+            is_small = all(side is not None and side < SMALLEST_IMAGENET_SIDE for side in sides)
+            stem = "cifar" if is_small else "imagenet"
+        x = self._stem(images, stem)
         for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):
                 strides = 2 if stage > 1 and block == 1 else 1
@@ -243,9 +246,3 @@ class ResNet:
 
     def _convolution(self, x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
         return residual_convolution(x, filters, size, strides, self.decay, name)
-
-
-def _stem_for(images: Tensor) -> str:
-    sides = spatial_shape(images.shape)
-    is_small = all(side is not None and side < SMALLEST_IMAGENET_SIDE for side in sides)
-    return "cifar" if is_small else "imagenet"

@@ -14,15 +14,13 @@ from keras_attention.applications.conventions import (
     build_model,
     classifier,
     convolution,
-    flatten,
     hidden_layer,
     image_input,
     l2,
     pool,
-    scale_regularizers,
+    target_layers,
 )
 from keras_attention.applications.registry import register
-from keras_attention.layers import TargetLayer
 from keras_attention.utils.data_format import spatial_shape
 
 FILTERS = (256, 256, 128)
@@ -117,21 +115,14 @@ def TKN6(
     ((None, 10), 4589202)
     """
     decay = l2(weight_decay, "weight_decay")
-    scales = scale_regularizers(scale_l2, beta)
+    options = {"window": window, "roi": roi, "roi_groups": roi_groups, "activation": "relu"}
+    target_layer = target_layers(decay, scale_l2, beta, **options)
 
     def targeted(block: int, sides: Shape) -> keras.Layer:
-        return TargetLayer(
-            FILTERS[block],
-            KERNEL_SIZE,
-            window=window,
-            roi=roi,
-            roi_groups=roi_groups,
-            min_roi_size=_smallest_roi(sides) if min_roi_size is None else min_roi_size,
-            scale_regularizer=scales(block),
-            activation="relu",
-            kernel_regularizer=decay,
-            name=f"target{block + 1}",
-        )
+        default = tuple(3 if side is None else min(3, side) for side in sides)
+        smallest = default if min_roi_size is None else min_roi_size
+        name = f"target{block + 1}"
+        return target_layer(block, FILTERS[block], KERNEL_SIZE, name, min_roi_size=smallest)
 
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
     x = _features(inputs, targeted)
@@ -148,12 +139,8 @@ def _features(x: Tensor, layer: Callable[[int, Shape], keras.Layer]) -> Tensor:
     return x
 
 
-def _smallest_roi(sides: Shape) -> tuple[int, ...]:
-    return tuple(3 if side is None else min(3, side) for side in sides)
-
-
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = flatten(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     for index, units in enumerate(UNITS):
         x = hidden_layer(units, decay, f"hidden{index + 1}")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)

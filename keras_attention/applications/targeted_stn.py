@@ -16,14 +16,13 @@ from keras_attention.applications.conventions import (
     build_model,
     classifier,
     convolution,
-    flatten,
     image_input,
     l2,
     pool,
-    scale_regularizers,
+    target_layers,
 )
 from keras_attention.applications.registry import register
-from keras_attention.layers import SpatialTransformer, TargetLayer
+from keras_attention.layers import SpatialTransformer
 from keras_attention.utils.validation import fraction
 
 KERNEL_SIZES = (7, 5, 3)
@@ -133,20 +132,12 @@ def TSTN(
     [[0, 12], [0, 10]]
     """
     decay = l2(weight_decay, "weight_decay")
-    scales = scale_regularizers(scale_l2, beta)
+    options = {"window": window, "roi": roi, "roi_groups": roi_groups, "min_roi_size": min_roi_size}
+    target_layer = target_layers(decay, scale_l2, beta, **options)
 
     def targeted(block: int, layer_name: str) -> keras.Layer:
-        return TargetLayer(
-            FILTERS[block],
-            KERNEL_SIZES[block],
-            window=window,
-            roi=roi,
-            roi_groups=roi_groups,
-            min_roi_size=min_roi_size,
-            scale_regularizer=scales(block),
-            kernel_regularizer=decay,
-            name=layer_name.replace("conv", "target"),
-        )
+        layer_name = layer_name.replace("conv", "target")
+        return target_layer(block, FILTERS[block], KERNEL_SIZES[block], layer_name)
 
     inputs = image_input(input_shape, (32, 32, 3), input_tensor, known_sides=include_top)
     x = _blocks(_aligned(inputs, decay), targeted)
@@ -184,7 +175,7 @@ def _hidden(x: Tensor, units: int, decay: Any, name: str) -> Tensor:
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = flatten(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     x = _hidden(x, UNITS, decay, "hidden")
     x = keras.layers.Dropout(fraction("dropout", dropout), name="dropout")(x)
     return classifier(x, classes, activation, decay)

@@ -15,7 +15,6 @@ from keras_attention.applications.conventions import (
     build_model,
     classifier,
     convolution,
-    flatten,
     hidden_layer,
     image_input,
     l2,
@@ -30,7 +29,6 @@ GROWTH = (1, 2, 4, 8, 8)
 # Number of convolutions in each block.
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 KERNEL_SIZE = 3
-HIDDEN_LAYERS = 2
 SHARED_DOCSTRINGS = {
     "vgg_details": """
 Layers have the names of keras.applications, so its weights can be loaded. Kernels are initialized
@@ -151,8 +149,8 @@ def _features(
 def _top(
     x: Tensor, units: int, classes: int, activation: Any, decay: Any, dropout: float
 ) -> Tensor:
-    x = flatten(x)
-    for index in range(1, HIDDEN_LAYERS + 1):
+    x = keras.layers.Flatten(name="flatten")(x)
+    for index in (1, 2):
         x = hidden_layer(units, decay, f"fc{index}")(x)
         x = keras.layers.Dropout(dropout, name=f"dropout{index}")(x)
     return classifier(x, classes, activation, decay)

@@ -17,8 +17,6 @@ from keras_attention.datasets.pipelines import cut_to_box
 from keras_attention.datasets.splits import stratified_split
 from keras_attention.utils.validation import boolean, is_integer, positive_integer
 
-# Host of most data sets of tensorflow-datasets and of their checksums.
-_HOST = "storage.googleapis.com"
 Found = TypeVar("Found")
 SHUFFLE_BUFFER = 4_000
 IMAGENET_SOURCE = "https://image-net.org/download-images"
@@ -158,7 +156,8 @@ def _arrays(
 def _require_network() -> None:
     """Fails at once if there is no network; tensorflow-datasets would retry for minutes."""
     if not urllib.request.getproxies():
-        socket.getaddrinfo(_HOST, 443)
+        # The host of most data sets of tensorflow-datasets and of their checksums.
+        socket.getaddrinfo("storage.googleapis.com", 443)
 
 
 def read_tensorflow_stream(

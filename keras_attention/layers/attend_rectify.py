@@ -1,7 +1,4 @@
-"""Attend and Rectify: attention modules on several layers correct the predictions of a network.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 3.
-"""
+"""Attend and Rectify: attention modules on several layers correct the predictions of a network."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Convolutional block attention module: channel attention, then spatial attention.
-
-Reference: Woo et al., CBAM: Convolutional Block Attention Module (2018).
-"""
+"""Convolutional block attention module: channel attention, then spatial attention."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""Scale-Space Attention: masks a layer's output where it differs most from its input.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-C.
-"""
+"""Scale-Space Attention: masks a layer's output where it differs most from its input."""
 
 import math
 from collections.abc import Sequence

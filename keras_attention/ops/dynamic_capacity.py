@@ -202,6 +202,10 @@ def gather_patches(
     Returns:
         `(B, k, height, width, C)`, or `(B, k, C, height, width)`; zero outside the images.
 
+    Raises:
+        ValueError: For images or positions of another shape or dtype, sizes or strides that are not
+            positive, patches of more than 16,777,216 pixels, or an offset of another form.
+
     Example:
     >>> images = ops.reshape(ops.arange(16.0), (1, 4, 4, 1))
     >>> patch = gather_patches(images, ops.convert_to_tensor([[[1, 0]]]), 2, stride=2, offset=1)
