@@ -226,7 +226,8 @@ def SVHNDCN(
         model = SVHNDCN(coarse=coarse, fine=fine, patches=3, scales=(1.0, 0.75, 0.5))
 
     7,048,920 trainable parameters. The layer `"refiner"` is a `layers.PatchRefiner`. With
-    `include_top=False` the output are the predictions of each patch, `(patches, 1, all classes)`.
+    `include_top=False` the output is a map of the predictions of all patches,
+    `(patches, 1, all classes)`.
 
     Args:
         {svhn_arguments}
@@ -236,8 +237,8 @@ def SVHNDCN(
         weighting: Weights of the patches: `"mean"` (default) or `"entropy"` (equations 12 to 14).
         coarse: A trained `SVHNCoarse`, with its own classes, digits, width, dropout rates and
             weight decay. None creates new layers.
-        fine: A trained `SVHNFine`, likewise; its classes and digits must be those of `coarse`. None
-            creates new layers.
+        fine: A trained `SVHNFine`, likewise. None creates new layers. If both are models, they must
+            have the same classes and digits.
 
     {svhn_returns}
 

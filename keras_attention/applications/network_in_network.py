@@ -150,7 +150,7 @@ def NINThin(
 ) -> keras.Model:
     """Thin network in network, the student in tables 1 and 3 of Attention Transfer.
 
-    Channels are (104, 88, 56), (104, 104, 104) and (104, 104, classes).
+    The convolutions have (104, 88, 56), (104, 104, 104) and (104, 104, classes) channels.
     201,682 trainable parameters with 10 classes (the paper: 0.2M), 200,914 without normalization.
 
     The student of section 4.1.3, for second-order gradients:
@@ -195,7 +195,7 @@ def NINWide(
 ) -> keras.Model:
     """Wide network in network, the teacher in tables 1 and 3 of Attention Transfer.
 
-    Channels are (232, 192, 128), (232, 232, 232) and (232, 232, classes).
+    The convolutions have (232, 192, 128), (232, 232, 232) and (232, 232, classes) channels.
     994,290 trainable parameters with 10 classes (the paper: 1M), 992,578 without normalization.
 
     The teacher of section 4.1.3, whose student has no ReLU before pooling:

@@ -159,8 +159,7 @@ def cluttered(
     """Puts each image at a random position of a much larger one, among patches of other images.
 
     Like `cluttered_translated`, but the side of the image is 28 / 100 instead of 28 / 40 of that of
-    the output. A distractor is a square patch from a random position of a random other image, at a
-    random position. Overlapping values are added and clipped to 1.
+    the output.
 
     Args:
         images: See `cluttered_translated`.

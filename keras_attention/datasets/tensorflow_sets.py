@@ -235,8 +235,7 @@ def read_imagenet(
         train_size: Number of training images: the first ones on disk, where tensorflow-datasets
             stores them in a fixed pseudo-random order. They are the same for every seed, and
             class proportions are only approximately equal. None uses all.
-        data_dir: Folder of tensorflow-datasets; None uses the environment variable
-            `TFDS_DATA_DIR` or the default folder.
+        data_dir: See `read_tensorflow_stream`.
         shuffle_buffer: Number of encoded images in the shuffle buffer. The default needs about
             1.1 GB of memory at 0.11 MB per image. The files are shuffled too.
 
