@@ -9,7 +9,7 @@ from keras_attention.training.layerwise_optimizer import HAS_MULTI_OPTIMIZER
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    # Two of them, for strategies of several replicas; what asks for none runs on the first.
+    # Two of them, for strategies of several replicas; tests without a strategy run on the first.
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )

@@ -170,7 +170,7 @@ def test_regrouped_layers_go_to_onnx(tmp_path):
     assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
 
 
-def test_onnx_says_what_is_missing(model, tmp_path, monkeypatch):
+def test_onnx_names_missing_packages(model, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="keras-cnn-attention"):
         ka.export.export_onnx(model, tmp_path / "model.onnx")

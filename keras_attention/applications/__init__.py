@@ -5,12 +5,7 @@ from keras_attention.applications.densenet import DN10, DN40, TDN10, TDN40
 from keras_attention.applications.dynamic_capacity import DCN, DCNCoarse, DCNFine
 from keras_attention.applications.lenet import LeNet5
 from keras_attention.applications.lstm import LSTM4
-from keras_attention.applications.multi_digit import (
-    SVHNDCN,
-    SVHNCoarse,
-    SVHNFine,
-    decode_digits,
-)
+from keras_attention.applications.multi_digit import SVHNDCN, SVHNCoarse, SVHNFine, decode_digits
 from keras_attention.applications.network_in_network import NINThin, NINWide
 from keras_attention.applications.registry import build, builder, list_models
 from keras_attention.applications.resnet import ResNet18, ResNet34, ResNet50

@@ -13,8 +13,9 @@ from keras_attention.applications.conventions import (
     batch_norm,
     build_model,
     classifier,
+    convolution,
     deepest_maps,
-    flatten,
+    hidden_layer,
     image_input,
     l2,
     pool,
@@ -69,14 +70,7 @@ def ClutteredCNN(
         input_shape: `(H, W, channels)`. Defaults to `(40, 40, 1)`, the paper's; H and W may be None
             only with `include_top=False`.
         {common_arguments}
-        space: `"log"` or `"probability"`; see `layers.AttendRectifyHead`, also for the next
-            arguments. With attention and `classifier_activation=None` the model returns the sum of
-            log-probabilities, for `losses.NegativeLogLikelihood`.
-        gates: `"softmax"`, `"sigmoid"` or `"mean"`.
-        gate_normalization: If True, the scores of the gates are normalized over the batch.
-        mask: `"softmax"` or `"sigmoid"`.
-        overlap_weight: Weight of the regularizer that keeps the heads apart. Defaults to 1e-3.
-        gradient_scale: Factor of the gradients from the modules into the network. Defaults to 1.
+        {rectify_arguments}
         spatial_transformer: If True, a `layers.SpatialTransformer` comes first, as in figure 4e.
         filters: Channels of the first two convolutions, half of the others'. Defaults to 32.
         units: Units of the first dense layer. Defaults to 256.
@@ -100,8 +94,8 @@ def ClutteredCNN(
     if not include_top:
         return build_model(inputs, input_tensor, pool(maps[-1], pooling), name, weights)
     units = positive_integer("units", units)
-    x = flatten(maps[-1])
-    x = _dense(units, decay)(x)
+    x = keras.layers.Flatten(name="flatten")(maps[-1])
+    x = hidden_layer(units, decay, "hidden")(x)
     if not attended_maps:
         x = classifier(x, classes, classifier_activation, decay)
         return build_model(inputs, input_tensor, x, name, weights)
@@ -127,7 +121,7 @@ def _maps(x: Tensor, filters: int, decay: Any) -> list[Tensor]:
     maps = []
     for index, factor in enumerate(CHANNELS, start=1):
         pooled = index <= POOLED
-        x = _convolution(factor * filters, f"conv{index}", decay, use_bias=not pooled)(x)
+        x = convolution(factor * filters, 3, decay, f"conv{index}", use_bias=not pooled)(x)
         if pooled:
             x = batch_norm(x, f"conv{index}")
         x = keras.layers.ReLU(name=f"conv{index}_relu")(x)
@@ -137,36 +131,14 @@ def _maps(x: Tensor, filters: int, decay: Any) -> list[Tensor]:
     return maps
 
 
-def _convolution(filters: int, name: str, decay: Any, use_bias: bool = True) -> keras.layers.Conv2D:
-    return keras.layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        use_bias=use_bias,
-        kernel_initializer="he_normal",
-        kernel_regularizer=decay,
-        name=name,
-    )
-
-
-def _dense(units: int, decay: Any) -> keras.layers.Dense:
-    return keras.layers.Dense(
-        units,
-        activation="relu",
-        kernel_initializer="he_normal",
-        kernel_regularizer=decay,
-        name="hidden",
-    )
-
-
 def _localization(filters: int) -> keras.Sequential:
     """Builds the localization network of the spatial transformer."""
     layers: list[keras.layers.Layer] = []
     for index in (1, 2):
         layers += [
-            _convolution(filters, f"localization{index}", None),
+            convolution(filters, 3, None, f"localization{index}", use_bias=True),
             keras.layers.ReLU(),
             keras.layers.MaxPooling2D(2, padding="same"),
         ]
-    layers += [keras.layers.Flatten(), _dense(64, None)]
+    layers += [keras.layers.Flatten(), hidden_layer(64, None, "hidden")]
     return keras.Sequential(layers, name="localization")

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_attention.layers import TargetLayer
 from keras_attention.layers.attend_rectify import AttendRectifyHead, apply_head_activation
 from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.validation import (
@@ -16,6 +17,7 @@ from keras_attention.utils.validation import (
     non_negative_number,
     one_of,
     positive_integer,
+    positive_number,
 )
 
 Tensor = Any
@@ -24,7 +26,6 @@ Shape = Sequence[int | None]
 LARGEST_SIDE = 2**14
 # More than in any image dataset; the classifier on 1,024 channels then has a kernel of 1 GiB.
 LARGEST_CLASSES = 2**18
-POOLINGS = (None, "avg", "max")
 # Texts that replace names in braces in the docstrings of builders.
 SHARED_DOCSTRINGS = {
     "common_arguments": """
@@ -43,6 +44,16 @@ placement: `"bottleneck"` for attention before each layer that reduces the map, 
     attention after every convolution.
 attention_options: More arguments of `CBAM`, `BAM` or `SANBlock`.
 """,
+    "rectify_arguments": """
+space: `"log"` or `"probability"`; see `layers.AttendRectifyHead`, also for the next arguments. With
+    attention and `classifier_activation=None` the model returns the sum of log-probabilities, for
+    `losses.NegativeLogLikelihood`.
+gates: `"softmax"`, `"sigmoid"` or `"mean"`.
+gate_normalization: If True, the scores of the gates are normalized over the batch.
+mask: `"softmax"` or `"sigmoid"`.
+overlap_weight: Weight of the regularizer that keeps the heads apart. Defaults to 1e-3.
+gradient_scale: Factor of the gradients from the modules into the network. Defaults to 1.
+""",
     "targeted_arguments": """
 window: `"cauchy"` or `"gaussian"`.
 scale_l2: L2 weight of the scales in the first block, for trainings as long as the paper's (section
@@ -53,7 +64,8 @@ roi_groups: Number of shared regions of interest per layer; None for one region 
 """,
     "returns": """
 Returns:
-    A `keras.Model` from images, with values in `[0, 1]` by convention, to float32 probabilities.
+    A `keras.Model` from images, with values in `[0, 1]` by convention, to the outputs of
+    `classifier_activation` in float32, probabilities by default.
 
 Raises:
     ValueError: For an invalid argument.
@@ -98,6 +110,44 @@ def sequence_input(input_shape: Shape | None, default: Shape, input_tensor: Tens
     return keras.Input(shape=shape, name="sequences")
 
 
+def convolution(
+    filters: int, kernel_size: Any, regularizer: Any, name: str, **options: Any
+) -> keras.layers.Conv2D:
+    """Creates a convolution, by default with "same" padding, without bias and activation."""
+    defaults = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    return keras.layers.Conv2D(
+        filters, kernel_size, kernel_regularizer=regularizer, name=name, **{**defaults, **options}
+    )
+
+
+def residual_convolution(
+    x: Tensor, filters: int, kernel_size: int, strides: int, regularizer: Any, name: str
+) -> Tensor:
+    """Adds a convolution of a residual network."""
+    if strides == 1 or kernel_size == 1:
+        return convolution(filters, kernel_size, regularizer, name, strides=strides)(x)
+    # As in the original, the same padding on both sides; "same" pads more at the end.
+    x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    layer = convolution(filters, kernel_size, regularizer, name, strides=strides, padding="valid")
+    return layer(x)
+
+
+def hidden_layer(units: int, regularizer: Any, name: str) -> keras.layers.Dense:
+    """Creates a dense layer with ReLU."""
+    return keras.layers.Dense(
+        units,
+        activation="relu",
+        kernel_initializer="he_normal",
+        kernel_regularizer=regularizer,
+        name=name,
+    )
+
+
+def add_dropout(x: Tensor, rate: float, name: str) -> Tensor:
+    """Adds dropout, named after the layer before it; none if the rate is 0."""
+    return keras.layers.Dropout(rate, name=f"{name}_dropout")(x) if rate else x
+
+
 def batch_norm(x: Tensor, name: str, regularizer: Any = None) -> Tensor:
     """Adds batch normalization, named after the layer that it normalizes."""
     # With Keras's momentum of 0.99 the statistics do not converge in short trainings.
@@ -137,11 +187,6 @@ def classifier(
     )(x)
 
 
-def flatten(x: Tensor) -> Tensor:
-    """Flattens a map."""
-    return keras.layers.Flatten(name="flatten")(x)
-
-
 def pool(x: Tensor, pooling: str | None) -> Tensor:
     """Returns the output for `include_top=False`: the map, or its global average or maximum."""
     if pooling is None:
@@ -149,6 +194,22 @@ def pool(x: Tensor, pooling: str | None) -> Tensor:
     rank = len(x.shape) - 2
     kind = {"avg": "GlobalAveragePooling", "max": "GlobalMaxPooling"}[pooling]
     return getattr(keras.layers, f"{kind}{rank}D")(name=f"{pooling}_pool")(x)
+
+
+def pooled_classifier(
+    x: Tensor,
+    include_top: bool,
+    classes: int,
+    activation: Any,
+    pooling: str | None,
+    regularizer: Any,
+    bias_regularizer: Any = None,
+) -> Tensor:
+    """Adds global average pooling and a classifier, or the output for `include_top=False`."""
+    if not include_top:
+        return pool(x, pooling)
+    top = (classes, activation, regularizer)
+    return classifier(pool(x, "avg"), *top, bias_regularizer=bias_regularizer)
 
 
 def build_model(
@@ -183,11 +244,42 @@ def weight_decay_regularizer(weight_decay: float) -> Any:
     return keras.regularizers.L2(decay / 2) if decay else None
 
 
-def scale_regularizers(scale_l2: float, beta: float) -> Callable[[int], Any]:
-    """Returns a function from the index of a block to its scale regularizer (section 4.3)."""
+def target_layers(
+    regularizer: Any, scale_l2: float, beta: float, **options: Any
+) -> Callable[..., TargetLayer]:
+    """Returns a function that creates a target layer in a block, from 0 (section 4.3).
+
+    Args:
+        regularizer: Regularizer of the kernels.
+        scale_l2: L2 weight of the scales in the first block.
+        beta: Factor of that weight from each block to the next.
+        **options: Arguments of every `TargetLayer`.
+    """
     first = non_negative_number("scale_l2", scale_l2)
     growth = non_negative_number("beta", beta)
-    return lambda block: l2(first * growth**block, "scale_l2")
+
+    def target_layer(
+        block: int, filters: int, kernel_size: int, name: str, **more: Any
+    ) -> TargetLayer:
+        return TargetLayer(
+            filters,
+            kernel_size,
+            scale_regularizer=l2(first * growth**block, "scale_l2"),
+            kernel_regularizer=regularizer,
+            name=name,
+            **{**options, **more},
+        )
+
+    return target_layer
+
+
+def validate_width(width: float, fewest: int) -> None:
+    """Validates the factor of the channels of a network with at least `fewest` in each layer."""
+    if not int(fewest * positive_number("width", width)):
+        raise ValueError(
+            f"`width` must be at least 1 / {fewest}, so that a channel is left. "
+            f"Received: width={width!r}"
+        )
 
 
 def _is_side(size: Any) -> bool:
@@ -241,7 +333,7 @@ def validate_common_arguments(model: str, arguments: Mapping[str, Any]) -> None:
     _check_options(arguments.get("attention_options"))
     keras.activations.get(arguments["classifier_activation"])
     boolean("include_top", arguments["include_top"])
-    one_of("pooling", arguments["pooling"], POOLINGS)
+    one_of("pooling", arguments["pooling"], (None, "avg", "max"))
     _check_tensor(arguments["input_tensor"])
     _check_name(arguments["name"])
     _check_weights(model, arguments["weights"])

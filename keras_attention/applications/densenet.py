@@ -12,21 +12,19 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    add_dropout,
     batch_norm_relu,
     build_model,
-    classifier,
+    convolution,
     image_input,
     l2,
-    pool,
-    scale_regularizers,
+    pooled_classifier,
+    target_layers,
 )
 from keras_attention.applications.registry import register
-from keras_attention.layers import TargetLayer
 from keras_attention.utils.data_format import channel_axis
 from keras_attention.utils.validation import fraction
 
-BLOCKS = 3
-Convolution = Callable[[int, str], keras.Layer]
 SIZES_10 = {"stem": 24, "layers": 2, "growth": 12}
 SIZES_40: dict[str, Any] = {
     "stem": 72,
@@ -59,16 +57,16 @@ class DenseNet:
     dropout: float = 0.0
     decay: Any = None
 
-    def features(self, x: Tensor, convolution: Convolution | None = None) -> Tensor:
+    def features(self, x: Tensor, target_layer: Callable[..., Any] | None = None) -> Tensor:
         """Builds the network without its top.
 
         Args:
             x: Images.
-            convolution: Function from the index of a block and the name of a layer to a 3x3
-                convolution. None uses `Conv2D`.
+            target_layer: Function of `target_layers`, for the layers in place of the 3x3
+                convolutions of the blocks. None uses `Conv2D`.
         """
         x = self._plain(self.stem, 3, "stem")(x)
-        for block in range(BLOCKS):
+        for block in range(3):
             if block > 0:
                 x = self._transition(x, f"transition{block}")
             for layer in range(self.layers):
@@ -77,62 +75,25 @@ class DenseNet:
                 if self.bottleneck:
                     before = name.replace("conv", "bottleneck")
                     new = self._plain(self.bottleneck, 1, before)(batch_norm_relu(new, before))
-                    new = self._dropped(new, before)
-                make = convolution or (lambda _, name: self._plain(self.growth, 3, name))
-                new = self._dropped(make(block, name)(batch_norm_relu(new, name)), name)
+                    new = add_dropout(new, self.dropout, before)
+                convolved = batch_norm_relu(new, name)
+                if target_layer is None:
+                    convolved = self._plain(self.growth, 3, name)(convolved)
+                else:
+                    target_name = name.replace("conv", "target")
+                    convolved = target_layer(block, self.growth, 3, target_name)(convolved)
+                new = add_dropout(convolved, self.dropout, name)
                 x = keras.layers.Concatenate(axis=channel_axis(), name=f"{name}_concat")([x, new])
         return batch_norm_relu(x, "final")
-
-    def target_layers(self, *, scale_l2: float, beta: float, **options: Any) -> Convolution:
-        """Returns a function that creates target layers, for the `convolution` of `features`.
-
-        Args:
-            scale_l2: L2 weight of the scales in the first block.
-            beta: Factor of that weight from each block to the next.
-            **options: Arguments of every `TargetLayer`.
-        """
-        scales = scale_regularizers(scale_l2, beta)
-
-        def convolution(block: int, name: str) -> keras.Layer:
-            return TargetLayer(
-                self.growth,
-                3,
-                scale_regularizer=scales(block),
-                kernel_regularizer=self.decay,
-                name=name.replace("conv", "target"),
-                **options,
-            )
-
-        return convolution
-
-    def top(
-        self, x: Tensor, include_top: bool, classes: int, activation: Any, pooling: str | None
-    ) -> Tensor:
-        """Adds the classifier, or the pooling for `include_top=False`."""
-        if not include_top:
-            return pool(x, pooling)
-        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        return classifier(x, classes, activation, self.decay)
 
     def _transition(self, x: Tensor, name: str) -> Tensor:
         filters = int(x.shape[channel_axis()] * self.compression)
         x = self._plain(filters, 1, f"{name}_conv")(batch_norm_relu(x, name))
-        x = self._dropped(x, name)
+        x = add_dropout(x, self.dropout, name)
         return keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x)
 
     def _plain(self, filters: int, kernel_size: int, name: str) -> keras.Layer:
-        return keras.layers.Conv2D(
-            filters,
-            kernel_size,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            name=name,
-        )
-
-    def _dropped(self, x: Tensor, name: str) -> Tensor:
-        return keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(x) if self.dropout else x
+        return convolution(filters, kernel_size, self.decay, name)
 
 
 @register
@@ -167,7 +128,8 @@ def DN10(
     network = DenseNet(**SIZES_10, decay=l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
     x = network.features(inputs)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -210,17 +172,12 @@ def TDN10(
     (None, 10)
     """
     network = DenseNet(**SIZES_10, decay=l2(weight_decay, "weight_decay"))
-    convolution = network.target_layers(
-        window=window,
-        scale_l2=scale_l2,
-        beta=beta,
-        roi=roi,
-        roi_groups=roi_groups,
-        min_roi_size=min_roi_size,
-    )
+    options = {"window": window, "roi": roi, "roi_groups": roi_groups, "min_roi_size": min_roi_size}
+    target_layer = target_layers(network.decay, scale_l2, beta, **options)
     inputs = image_input(input_shape, (28, 28, 1), input_tensor)
-    x = network.features(inputs, convolution)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    x = network.features(inputs, target_layer)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -252,12 +209,7 @@ def DN40(
         dropout: Dropout rate after each convolution but the first (section 4.3); with 0 these
             layers are left out.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to the outputs of `classifier_activation`, float32
-        probabilities by default.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> import keras_attention as ka
@@ -269,7 +221,8 @@ def DN40(
     )
     inputs = image_input(input_shape, (32, 32, 3), input_tensor)
     x = network.features(inputs)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -308,12 +261,7 @@ def TDN40(
         dropout: Dropout rate after each convolution but the first (section 4.3); with 0 these
             layers are left out.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to the outputs of `classifier_activation`, float32
-        probabilities by default.
-
-    Raises:
-        ValueError: For an invalid argument.
+    {returns}
 
     Example:
     >>> pain = TDN40(input_shape=(48, 48, 3), classes=1, classifier_activation=None, beta=4)
@@ -323,15 +271,10 @@ def TDN40(
     network = DenseNet(
         **SIZES_40, dropout=fraction("dropout", dropout), decay=l2(weight_decay, "weight_decay")
     )
-    convolution = network.target_layers(
-        window=window,
-        scale_l2=scale_l2,
-        beta=beta,
-        roi=roi,
-        roi_groups=roi_groups,
-        min_roi_size=min_roi_size,
-    )
+    options = {"window": window, "roi": roi, "roi_groups": roi_groups, "min_roi_size": min_roi_size}
+    target_layer = target_layers(network.decay, scale_l2, beta, **options)
     inputs = image_input(input_shape, (32, 32, 3), input_tensor)
-    x = network.features(inputs, convolution)
-    x = network.top(x, include_top, classes, classifier_activation, pooling)
+    x = network.features(inputs, target_layer)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)

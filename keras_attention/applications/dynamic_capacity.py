@@ -15,6 +15,7 @@ from keras_attention.applications.conventions import (
     batch_norm_relu,
     build_model,
     classifier,
+    convolution,
     image_input,
     pool,
     weight_decay_regularizer,
@@ -75,8 +76,7 @@ def DCNCoarse(
     parts = CapacityParts(variant, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, CLUTTERED, input_tensor)
     x = parts.coarse(inputs.shape[channel_axis()])(inputs)
-    top = (classes, classifier_activation)
-    x = parts.top(*top)(x) if include_top else pool(x, pooling)
+    x = parts.top(classes, classifier_activation)(x) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -119,8 +119,7 @@ def DCNFine(
     parts = CapacityParts(variant, weight_decay_regularizer(weight_decay))
     inputs = image_input(input_shape, CLUTTERED, input_tensor)
     x = parts.fine(inputs.shape[channel_axis()])(inputs)
-    top = (classes, classifier_activation)
-    x = parts.top(*top)(x) if include_top else pool(x, pooling)
+    x = parts.top(classes, classifier_activation)(x) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -286,25 +285,11 @@ class CapacityParts:
         return keras.Model(features, x, name="top")
 
     def _layer(
-        self,
-        x: Tensor,
-        filters: int,
-        kernel_size: int,
-        name: str,
-        strides: int = 1,
-        padding: str = "valid",
+        self, x: Tensor, filters: int, kernel_size: int, name: str, **options: Any
     ) -> Tensor:
         """Adds convolution, normalization and ReLU."""
-        x = keras.layers.Conv2D(
-            filters,
-            kernel_size,
-            strides,
-            padding,
-            use_bias=False,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            name=name,
-        )(x)
+        options = {"padding": "valid", **options}
+        x = convolution(filters, kernel_size, self.decay, name, **options)(x)
         if self.variant == "paper":
             return batch_norm_relu(x, name)
         x = _normalization(channel_axis(), name, scale=False)(x)

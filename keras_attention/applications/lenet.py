@@ -14,7 +14,6 @@ from keras_attention.applications.conventions import (
     Tensor,
     build_model,
     classifier,
-    flatten,
     image_input,
     l2,
     pool,
@@ -86,7 +85,7 @@ def LeNet5(
 
 
 def _top(x: Tensor, classes: int, activation: Any, decay: Any) -> Tensor:
-    x = flatten(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     for index, units in enumerate(UNITS, start=1):
         x = keras.layers.Dense(
             units, activation="tanh", kernel_regularizer=decay, name=f"hidden{index}"

@@ -12,9 +12,8 @@ from keras_attention.applications.conventions import (
     Shape,
     Tensor,
     build_model,
-    classifier,
     l2,
-    pool,
+    pooled_classifier,
     sequence_input,
 )
 from keras_attention.applications.placement import PLACEMENTS
@@ -83,10 +82,7 @@ def LSTM4(
         if before_pool:
             pool_name = f"pool{index // LAYERS_PER_POOL}"
             x = keras.layers.AveragePooling1D(2, padding="same", name=pool_name)(x)
-    if include_top:
-        x = classifier(pool(x, "avg"), classes, classifier_activation, decay)
-    else:
-        x = pool(x, pooling)
+    x = pooled_classifier(x, include_top, classes, classifier_activation, pooling, decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 

@@ -17,13 +17,17 @@ from keras_attention import backend
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    add_dropout,
     build_model,
+    convolution,
     image_input,
     pool,
+    validate_width,
     weight_decay_regularizer,
 )
 from keras_attention.applications.dynamic_capacity import open_input
 from keras_attention.applications.registry import register
+from keras_attention.layers.base import ConfigurableLayer
 from keras_attention.layers.dynamic_capacity import PatchRefiner
 from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.ops.multi_digit import (
@@ -49,7 +53,6 @@ from keras_attention.utils.validation import (
 GRAYSCALE = (None, None, 1)
 # Height and width of the patch that gives one vector.
 PATCH = (54, 110)
-WEIGHTINGS = ("mean", "entropy")
 # Filters, kernel sizes and strides of convolutions without padding.
 COARSE: tuple[tuple[int, Any, Any], ...] = (
     (24, 5, 2),
@@ -66,6 +69,30 @@ FINE_HIDDEN = 3
 POOLED = (1, 3, 5)
 HIDDEN = 1024
 LARGEST_DIGITS = 100
+SHARED_DOCSTRINGS = {
+    "svhn_arguments": """
+input_shape: `(H, W, channels)`. Defaults to `(None, None, 1)`. Images smaller than 54x110 are
+    zero-padded at the bottom and right.
+{common_arguments}
+digits: Largest number of digits. Defaults to 5. Each digit has one more class, "none".
+scales: Factors by which the image is resized; predictions are averaged. Defaults to `(1,)`; the
+    paper also uses 0.75 and 0.5.
+width: Factor of the channels. Defaults to 1.
+dropout: Dropout rate after convolutions. Defaults to 0.2, the paper's.
+hidden_dropout: Dropout rate after 1x1 convolutions. Defaults to 0.5, the paper's for fully
+    connected layers.
+weight_decay: Weight decay of all kernels, as it appears in their gradients. Defaults to 0, because
+    the paper mentions none.
+""",
+    "svhn_returns": """
+Returns:
+    A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities
+    (log-probabilities with `classifier_activation=None`).
+
+Raises:
+    ValueError: For an invalid argument.
+""",
+}
 
 
 @register
@@ -92,8 +119,8 @@ def SVHNCoarse(
     Seven convolutions without padding: 5x5 with 24, 48 and 128 channels and stride 2, 4x5 with 192
     and stride 1x2, 1x4 with 192, two 1x1 with 1024. Each position of the map has a receptive field
     of 53x109 pixels and predicts the length of the number and each digit. The model returns the
-    averages over
-    positions: a list of outputs named `length`, `digit1` and so on. Labels are lists too:
+    averages over positions: a list of outputs named `length`, `digit1` and so on. Labels are lists
+    too:
 
         model.compile("sgd", "sparse_categorical_crossentropy")
         dataset = dataset.map(lambda x, y: (x, ka.ops.split_sequence_labels(y)))
@@ -102,27 +129,11 @@ def SVHNCoarse(
     images and maps of any size; see `SVHNDCN`.
 
     Args:
-        input_shape: `(H, W, channels)`. Defaults to `(None, None, 1)`. Images smaller than 54x110
-            are zero-padded at the bottom and right.
-        {common_arguments}
-        digits: Largest number of digits. Defaults to 5. Each digit has one more class, "none".
+        {svhn_arguments}
         weighting: Weights of the positions: `"mean"` (default, equation 11), or `"entropy"`, the
             soft attention of equations 12 to 14.
-        scales: Factors by which the image is resized; predictions are averaged. Defaults to `(1,)`;
-            the paper also uses 0.75 and 0.5.
-        width: Factor of the channels. Defaults to 1.
-        dropout: Dropout rate after convolutions. Defaults to 0.2, the paper's.
-        hidden_dropout: Dropout rate after 1x1 convolutions. Defaults to 0.5, the paper's for fully
-            connected layers.
-        weight_decay: Weight decay of all kernels, as it appears in their gradients. Defaults to 0,
-            because the paper mentions none.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities
-        (log-probabilities with `classifier_activation=None`).
-
-    Raises:
-        ValueError: For an invalid argument.
+    {svhn_returns}
 
     Example:
     >>> model = SVHNCoarse(width=0.25)
@@ -134,8 +145,7 @@ def SVHNCoarse(
     inputs = image_input(input_shape, GRAYSCALE, input_tensor)
     coarse = parts.coarse(inputs.shape[channel_axis()])
     top = parts.top(output_sizes(classes, digits), weighting, "coarse")
-    options = (include_top, classifier_activation, pooling)
-    x = _outputs(inputs, coarse, top, scales, *options)
+    x = _outputs(inputs, coarse, top, scales, include_top, classifier_activation, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -166,25 +176,10 @@ def SVHNFine(
     those of `SVHNCoarse`. 4,917,628 trainable parameters.
 
     Args:
-        input_shape: `(H, W, channels)`. Defaults to `(None, None, 1)`. Images smaller than 54x110
-            are zero-padded at the bottom and right.
-        {common_arguments}
-        digits: Largest number of digits. Defaults to 5. Each digit has one more class, "none".
+        {svhn_arguments}
         weighting: Weights of the positions: `"mean"` (default) or `"entropy"`, see `SVHNCoarse`.
-        scales: Factors by which the image is resized; predictions are averaged. Defaults to `(1,)`.
-        width: Factor of the channels. Defaults to 1.
-        dropout: Dropout rate after convolutions. Defaults to 0.2, the paper's.
-        hidden_dropout: Dropout rate after 1x1 convolutions. Defaults to 0.5, the paper's for fully
-            connected layers.
-        weight_decay: Weight decay of all kernels, as it appears in their gradients. Defaults to 0,
-            because the paper mentions none.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities
-        (log-probabilities with `classifier_activation=None`).
-
-    Raises:
-        ValueError: For an invalid argument.
+    {svhn_returns}
 
     Example:
     >>> SVHNFine((54, 110, 1), width=0.25, include_top=False).output_shape
@@ -194,8 +189,7 @@ def SVHNFine(
     inputs = image_input(input_shape, GRAYSCALE, input_tensor)
     fine = parts.fine(inputs.shape[channel_axis()])
     top = parts.top(output_sizes(classes, digits), weighting, "fine")
-    options = (include_top, classifier_activation, pooling)
-    x = _outputs(inputs, fine, top, scales, *options)
+    x = _outputs(inputs, fine, top, scales, include_top, classifier_activation, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -231,34 +225,22 @@ def SVHNDCN(
         coarse, fine = SVHNCoarse(), SVHNFine()  # compile and fit each
         model = SVHNDCN(coarse=coarse, fine=fine, patches=3, scales=(1.0, 0.75, 0.5))
 
-    7,048,920 trainable parameters. The layer `"refiner"` is a `layers.PatchRefiner`.
+    7,048,920 trainable parameters. The layer `"refiner"` is a `layers.PatchRefiner`. With
+    `include_top=False` the output is a map of the predictions of all patches,
+    `(patches, 1, all classes)`.
 
     Args:
-        input_shape: `(H, W, channels)`. Defaults to `(None, None, 1)`. Images smaller than 54x110
-            are zero-padded at the bottom and right. A fixed size must have at least as many
-            positions as `patches`; with unknown sizes all positions are read if there are fewer.
-        {common_arguments}
+        {svhn_arguments}
         patches: Number of patches at each scale. Defaults to 6, the paper's for one scale; it uses
-            3 for two and three scales.
-        scales: Factors by which the image is resized; predictions are averaged. Defaults to `(1,)`;
-            the paper also uses 0.75 and 0.5.
+            3 for two and three scales. A fixed size of the image must have at least as many
+            positions; with unknown sizes all positions are read if there are fewer.
         weighting: Weights of the patches: `"mean"` (default) or `"entropy"` (equations 12 to 14).
-        coarse: A trained `SVHNCoarse`, with its own classes and digits. None creates new layers.
-        fine: A trained `SVHNFine`, with its own classes and digits. None creates new layers.
-        digits: Largest number of digits. Defaults to 5. Each digit has one more class, "none".
-        width: Factor of the channels of new layers. Defaults to 1.
-        dropout: Dropout rate after convolutions of new layers. Defaults to 0.2.
-        hidden_dropout: Dropout rate after 1x1 convolutions of new layers. Defaults to 0.5.
-        weight_decay: Weight decay of the kernels of new layers, as it appears in their gradients.
-            Defaults to 0.
+        coarse: A trained `SVHNCoarse`, with its own classes, digits, width, dropout rates and
+            weight decay. None creates new layers.
+        fine: A trained `SVHNFine`, likewise. None creates new layers. If both are models, they must
+            have the same classes and digits.
 
-    Returns:
-        A `keras.Model` from images in `[0, 1]` to a list of `1 + digits` float32 probabilities
-        (log-probabilities with `classifier_activation=None`). With `include_top=False`, it returns
-        the predictions of each patch, `(patches, 1, all classes)`.
-
-    Raises:
-        ValueError: For an invalid argument, or coarse and fine models that do not match.
+    {svhn_returns}
 
     Example:
     >>> model = SVHNDCN(width=0.25, patches=3, scales=(1.0, 0.5))
@@ -390,11 +372,7 @@ class MultiDigitParts:
     decay: Any = None
 
     def __post_init__(self) -> None:
-        if not int(COARSE[0][0] * positive_number("width", self.width)):
-            raise ValueError(
-                f"`width` must be at least 1 / {COARSE[0][0]}, so that a channel is left. "
-                f"Received: width={self.width!r}"
-            )
+        validate_width(self.width, COARSE[0][0])
         fraction("dropout", self.dropout)
         fraction("hidden_dropout", self.hidden_dropout)
 
@@ -402,7 +380,7 @@ class MultiDigitParts:
         """Returns a model from images to a map with strides 8x16 and receptive fields of 53x109."""
         x = images = open_input(channels, "images")
         for index, (filters, kernel_size, strides) in enumerate(COARSE, start=1):
-            x = self._layer(x, filters, kernel_size, f"coarse_conv{index}", strides)
+            x = self._layer(x, filters, kernel_size, f"coarse_conv{index}", strides=strides)
         x = self._hidden(x, "coarse", COARSE_HIDDEN)
         return keras.Model(images, x, name="coarse")
 
@@ -426,14 +404,8 @@ class MultiDigitParts:
         """
         features = open_input(self._channels(HIDDEN), "features")
         # One convolution for all outputs, because thin convolutions would cost as much each.
-        x = keras.layers.Conv2D(
-            sum(sizes),
-            1,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            dtype="float32",
-            name=f"{prefix}_outputs",
-        )(features)
+        options: dict[str, Any] = {"padding": "valid", "use_bias": True, "dtype": "float32"}
+        x = convolution(sum(sizes), 1, self.decay, f"{prefix}_outputs", **options)(features)
         outputs = []
         for name, part in zip(output_names(sizes), split_channels(x, sizes), strict=True):
             softmax = keras.layers.Softmax(
@@ -451,47 +423,32 @@ class MultiDigitParts:
         filters: int,
         kernel_size: Any,
         name: str,
-        strides: Any = 1,
-        padding: str = "valid",
         pool: int = 0,
+        **options: Any,
     ) -> Tensor:
         """Adds a convolution with ReLU, pooling for some layers, and dropout."""
-        x = self._convolution(x, filters, kernel_size, name, strides, padding)
+        x = self._convolution(x, filters, kernel_size, name, **options)
         if pool in POOLED:
             # "same" rounds up: 54x110 pixels give 7x14 positions, then 1x8 without padding.
             x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
-        return _dropped(x, self.dropout, name)
+        return add_dropout(x, self.dropout, name)
 
     def _hidden(self, x: Tensor, part: str, count: int) -> Tensor:
         for index in range(1, count + 1):
             name = f"{part}_hidden{index}"
-            x = _dropped(self._convolution(x, HIDDEN, 1, name), self.hidden_dropout, name)
+            x = add_dropout(self._convolution(x, HIDDEN, 1, name), self.hidden_dropout, name)
         return x
 
     def _convolution(
-        self,
-        x: Tensor,
-        filters: int,
-        kernel_size: Any,
-        name: str,
-        strides: Any = 1,
-        padding: str = "valid",
+        self, x: Tensor, filters: int, kernel_size: Any, name: str, **options: Any
     ) -> Tensor:
-        return keras.layers.Conv2D(
-            self._channels(filters),
-            kernel_size,
-            strides,
-            padding,
-            activation="relu",
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            name=name,
-        )(x)
+        options = {"padding": "valid", "use_bias": True, "activation": "relu", **options}
+        return convolution(self._channels(filters), kernel_size, self.decay, name, **options)(x)
 
 
 def pooling_layer(weighting: str, name: str) -> keras.Layer:
     """Returns average pooling over positions, with equal weights or by the entropy."""
-    if one_of("weighting", weighting, WEIGHTINGS) == "mean":
+    if one_of("weighting", weighting, ("mean", "entropy")) == "mean":
         return keras.layers.GlobalAveragePooling2D(dtype="float32", name=name)
     return EntropyPooling(dtype="float32", name=name)
 
@@ -568,11 +525,7 @@ def _resized(images: Tensor, scale: float, index: int) -> Tensor:
     return PadToMinimumSize(PATCH, name=f"padded{index}")(images)
 
 
-def _dropped(x: Tensor, rate: float, name: str) -> Tensor:
-    return keras.layers.Dropout(rate, name=f"{name}_dropout")(x) if rate else x
-
-
-class _ResizingLayer(keras.Layer, ABC):
+class _ResizingLayer(ConfigurableLayer, ABC):
     """Base class of layers that change the height and the width only."""
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
@@ -591,9 +544,6 @@ class _ResizingLayer(keras.Layer, ABC):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         channels = input_shape[channel_axis(self.data_format)]
         return map_shape(input_shape[0], self.sides_of(input_shape), channels, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -624,9 +574,6 @@ class ResizeByFactor(_ResizingLayer):
     def call(self, images: Tensor) -> Tensor:
         sides = self.sides_of(ops.shape(images))
         return backend.resize_bilinear(images, sides, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -660,12 +607,9 @@ class PadToMinimumSize(_ResizingLayer):
             amounts[axis] = (0, side - shape[axis])
         return ops.pad(images, amounts)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "minimum": self.minimum}
-
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class EntropyPooling(keras.Layer):
+class EntropyPooling(ConfigurableLayer):
     """Averages probabilities over positions with weights of one over the entropy (equation 12).
 
     Call arguments:
@@ -709,6 +653,3 @@ class EntropyPooling(keras.Layer):
         sides = spatial_shape(inputs.shape, self.data_format)
         weights = keras.KerasTensor((inputs.shape[0], *sides), "float32")
         return (pooled, weights) if return_attention else pooled
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}

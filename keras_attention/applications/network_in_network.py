@@ -12,14 +12,17 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    add_dropout,
     batch_norm,
     build_model,
+    convolution,
     image_input,
     pool,
+    validate_width,
     weight_decay_regularizer,
 )
 from keras_attention.applications.registry import register
-from keras_attention.utils.validation import boolean, fraction, positive_integer, positive_number
+from keras_attention.utils.validation import boolean, fraction, positive_integer
 
 CIFAR = (32, 32, 3)
 # Channels of the convolutions in each block; the ninth has one channel per class. This package's
@@ -29,7 +32,14 @@ THIN = ((104, 88, 56), (104, 104, 104), (104, 104))
 WIDE = ((232, 192, 128), (232, 232, 232), (232, 232))
 KERNEL_SIZES = (3, 1, 1)
 SHARED_DOCSTRINGS = {
-    "nin_arguments": """
+    "nin_details": """
+Three blocks of a 3x3 and two 1x1 convolutions with normalization and ReLU, and 3x3 max pooling with
+stride 2 between them. The last convolution has a channel for each class; the means of its maps are
+the logits.
+
+Layers for attention transfer: `block1` and `block2`, the inputs of the pooling layers, with or
+without ReLU; `block3`, the class maps without ReLU, which is missing without the top.
+
 Args:
     input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
     {common_arguments}
@@ -70,12 +80,7 @@ class NetworkInNetwork:
     decay: Any = None
 
     def __post_init__(self) -> None:
-        fewest = min(map(min, self.channels))
-        if not int(fewest * positive_number("width", self.width)):
-            raise ValueError(
-                f"`width` must be at least 1 / {fewest}, so that a channel is left. "
-                f"Received: width={self.width!r}"
-            )
+        validate_width(self.width, min(map(min, self.channels)))
         boolean("batch_normalization", self.batch_normalization)
         if self.relu_before_pool is not None:
             boolean("relu_before_pool", self.relu_before_pool)
@@ -91,15 +96,9 @@ class NetworkInNetwork:
 
     def class_maps(self, x: Tensor, classes: int) -> Tensor:
         """Adds a map for each class, in float32 with any dtype policy for exact probabilities."""
-        return keras.layers.Conv2D(
-            positive_integer("classes", classes),
-            1,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            bias_regularizer=self.decay,
-            dtype="float32",
-            name=f"block{len(self.channels)}",
-        )(x)
+        options = {"use_bias": True, "bias_regularizer": self.decay, "dtype": "float32"}
+        name, filters = f"block{len(self.channels)}", positive_integer("classes", classes)
+        return convolution(filters, 1, self.decay, name, padding="valid", **options)(x)
 
     def _block(self, x: Tensor, channels: tuple[int, ...], name: str) -> Tensor:
         x = self._convolutions(x, channels[:-1], name)
@@ -109,9 +108,7 @@ class NetworkInNetwork:
         # The layer exists with and without ReLU, so that its name can be used in both cases.
         x = keras.layers.Activation("relu" if relu else "linear", name=name)(x)
         x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
-        if self.dropout:
-            x = keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(x)
-        return x
+        return add_dropout(x, self.dropout, name)
 
     def _convolutions(self, x: Tensor, channels: tuple[int, ...], name: str) -> Tensor:
         """Adds convolutions with ReLU."""
@@ -123,15 +120,13 @@ class NetworkInNetwork:
     def _convolution(self, x: Tensor, channels: int, index: int, block: str) -> Tensor:
         """Adds one convolution of a block, with normalization if requested."""
         name = f"{block}_conv{index}"
-        x = keras.layers.Conv2D(
+        x = convolution(
             int(channels * float(self.width)),
             KERNEL_SIZES[index - 1],
-            padding="same",
+            self.decay,
+            name,
             use_bias=not self.batch_normalization,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
             bias_regularizer=None if self.batch_normalization else self.decay,
-            name=name,
         )(x)
         return batch_norm(x, name, self.decay) if self.batch_normalization else x
 
@@ -155,19 +150,14 @@ def NINThin(
 ) -> keras.Model:
     """Thin network in network, the student in tables 1 and 3 of Attention Transfer.
 
-    Three blocks of a 3x3 and two 1x1 convolutions with normalization and ReLU, and 3x3 max pooling
-    with stride 2 between them. The last convolution has a channel for each class; the means of its
-    maps are the logits. Channels are (104, 88, 56), (104, 104, 104) and (104, 104, classes).
+    The convolutions have (104, 88, 56), (104, 104, 104) and (104, 104, classes) channels.
     201,682 trainable parameters with 10 classes (the paper: 0.2M), 200,914 without normalization.
-
-    Layers for attention transfer: `block1` and `block2`, the inputs of the pooling layers, with or
-    without ReLU; `block3`, the class maps without ReLU, which is missing without the top.
 
     The student of section 4.1.3, for second-order gradients:
 
         NINThin(batch_normalization=False, weight_decay=0)
 
-    {nin_arguments}
+    {nin_details}
 
     Example:
     >>> model = NINThin()
@@ -205,19 +195,14 @@ def NINWide(
 ) -> keras.Model:
     """Wide network in network, the teacher in tables 1 and 3 of Attention Transfer.
 
-    Three blocks of a 3x3 and two 1x1 convolutions with normalization and ReLU, and 3x3 max pooling
-    with stride 2 between them. The last convolution has a channel for each class; the means of its
-    maps are the logits. Channels are (232, 192, 128), (232, 232, 232) and (232, 232, classes).
+    The convolutions have (232, 192, 128), (232, 232, 232) and (232, 232, classes) channels.
     994,290 trainable parameters with 10 classes (the paper: 1M), 992,578 without normalization.
-
-    Layers for attention transfer: `block1` and `block2`, the inputs of the pooling layers, with or
-    without ReLU; `block3`, the class maps without ReLU, which is missing without the top.
 
     The teacher of section 4.1.3, whose student has no ReLU before pooling:
 
         NINWide(relu_before_pool=False)
 
-    {nin_arguments}
+    {nin_details}
 
     Example:
     >>> model = NINWide((None, None, 3))

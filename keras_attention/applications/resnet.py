@@ -17,10 +17,10 @@ from keras_attention.applications.conventions import (
     batch_norm,
     batch_norm_relu,
     build_model,
-    classifier,
     image_input,
     l2,
-    pool,
+    pooled_classifier,
+    residual_convolution,
 )
 from keras_attention.applications.placement import AttentionBlocks
 from keras_attention.applications.registry import register
@@ -31,7 +31,6 @@ from keras_attention.utils.validation import one_of, positive_integer
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 # Output channels of a bottleneck block as a multiple of those of its 3x3 convolution.
 EXPANSION = 4
-STEMS = ("cifar", "imagenet")
 # Images with smaller sides use the "cifar" stem, which keeps their size.
 SMALLEST_IMAGENET_SIDE = 64
 SHARED_DOCSTRINGS = {
@@ -89,8 +88,8 @@ def ResNet18(
     network = ResNet(STAGES[18], width, False, attention_blocks, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
-    top = (classes, classifier_activation, network.decay)
-    x = classifier(pool(x, "avg"), *top) if include_top else pool(x, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -129,8 +128,8 @@ def ResNet34(
     network = ResNet(STAGES[34], width, False, attention_blocks, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
-    top = (classes, classifier_activation, network.decay)
-    x = classifier(pool(x, "avg"), *top) if include_top else pool(x, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -169,8 +168,8 @@ def ResNet50(
     network = ResNet(STAGES[50], width, True, attention_blocks, l2(weight_decay, "weight_decay"))
     inputs = image_input(input_shape, (224, 224, 3), input_tensor)
     x = network.features(inputs, stem)
-    top = (classes, classifier_activation, network.decay)
-    x = classifier(pool(x, "avg"), *top) if include_top else pool(x, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, network.decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -199,9 +198,13 @@ class ResNet:
 
     def features(self, images: Tensor, stem: str | None = None) -> Tensor:
         """Builds the network without its top; the stages end with layers `stage1` to `stage4`."""
-        one_of("stem", stem, (None, *STEMS))
+        one_of("stem", stem, (None, "cifar", "imagenet"))
         width = positive_integer("width", self.width)
-        x = self._stem(images, stem or _stem_for(images))
+        if stem is None:
+            sides = spatial_shape(images.shape)
+            is_small = all(side is not None and side < SMALLEST_IMAGENET_SIDE for side in sides)
+            stem = "cifar" if is_small else "imagenet"
+        x = self._stem(images, stem)
         for stage, count in enumerate(self.blocks, start=1):
             for block in range(1, count + 1):
                 strides = 2 if stage > 1 and block == 1 else 1
@@ -242,25 +245,4 @@ class ResNet:
         return y_prev, keras.layers.ReLU(name=relu)(x)
 
     def _convolution(self, x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
-        padding = "same"
-        if strides > 1 and size > 1:
-            # As in the original, the same padding on both sides; "same" pads more at the end.
-            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-            padding = "valid"
-        layer = keras.layers.Conv2D(
-            filters,
-            size,
-            strides=strides,
-            padding=padding,
-            use_bias=False,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            name=name,
-        )
-        return layer(x)
-
-
-def _stem_for(images: Tensor) -> str:
-    sides = spatial_shape(images.shape)
-    is_small = all(side is not None and side < SMALLEST_IMAGENET_SIDE for side in sides)
-    return "cifar" if is_small else "imagenet"
+        return residual_convolution(x, filters, size, strides, self.decay, name)

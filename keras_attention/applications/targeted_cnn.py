@@ -13,14 +13,14 @@ from keras_attention.applications.conventions import (
     Tensor,
     build_model,
     classifier,
-    flatten,
+    convolution,
+    hidden_layer,
     image_input,
     l2,
     pool,
-    scale_regularizers,
+    target_layers,
 )
 from keras_attention.applications.registry import register
-from keras_attention.layers import TargetLayer
 from keras_attention.utils.data_format import spatial_shape
 
 FILTERS = (256, 256, 128)
@@ -62,20 +62,12 @@ def CNN6(
     """
     decay = l2(weight_decay, "weight_decay")
 
-    def convolution(block: int, sides: Shape) -> keras.Layer:
-        return keras.layers.Conv2D(
-            FILTERS[block],
-            KERNEL_SIZE,
-            padding="same",
-            use_bias=False,
-            activation="relu",
-            kernel_initializer="he_normal",
-            kernel_regularizer=decay,
-            name=f"conv{block + 1}",
-        )
+    def plain(block: int, sides: Shape) -> keras.Layer:
+        name = f"conv{block + 1}"
+        return convolution(FILTERS[block], KERNEL_SIZE, decay, name, activation="relu")
 
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
-    x = _features(inputs, convolution)
+    x = _features(inputs, plain)
     x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
@@ -123,50 +115,33 @@ def TKN6(
     ((None, 10), 4589202)
     """
     decay = l2(weight_decay, "weight_decay")
-    scales = scale_regularizers(scale_l2, beta)
+    options = {"window": window, "roi": roi, "roi_groups": roi_groups, "activation": "relu"}
+    target_layer = target_layers(decay, scale_l2, beta, **options)
 
-    def convolution(block: int, sides: Shape) -> keras.Layer:
-        return TargetLayer(
-            FILTERS[block],
-            KERNEL_SIZE,
-            window=window,
-            roi=roi,
-            roi_groups=roi_groups,
-            min_roi_size=_smallest_roi(sides) if min_roi_size is None else min_roi_size,
-            scale_regularizer=scales(block),
-            activation="relu",
-            kernel_regularizer=decay,
-            name=f"target{block + 1}",
-        )
+    def targeted(block: int, sides: Shape) -> keras.Layer:
+        default = tuple(3 if side is None else min(3, side) for side in sides)
+        smallest = default if min_roi_size is None else min_roi_size
+        name = f"target{block + 1}"
+        return target_layer(block, FILTERS[block], KERNEL_SIZE, name, min_roi_size=smallest)
 
     inputs = image_input(input_shape, (28, 28, 1), input_tensor, known_sides=include_top)
-    x = _features(inputs, convolution)
+    x = _features(inputs, targeted)
     x = _top(x, classes, classifier_activation, decay, dropout) if include_top else pool(x, pooling)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
-def _features(x: Tensor, convolution: Callable[[int, Shape], keras.Layer]) -> Tensor:
+def _features(x: Tensor, layer: Callable[[int, Shape], keras.Layer]) -> Tensor:
     for block in range(len(FILTERS)):
         sides = spatial_shape(x.shape)
-        x = convolution(block, sides)(x)
+        x = layer(block, sides)(x)
         if block < len(FILTERS) - 1:
             x = keras.layers.MaxPooling2D(2, name=f"pool{block + 1}")(x)
     return x
 
 
-def _smallest_roi(sides: Shape) -> tuple[int, ...]:
-    return tuple(3 if side is None else min(3, side) for side in sides)
-
-
 def _top(x: Tensor, classes: int, activation: Any, decay: Any, dropout: float) -> Tensor:
-    x = flatten(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     for index, units in enumerate(UNITS):
-        x = keras.layers.Dense(
-            units,
-            activation="relu",
-            kernel_initializer="he_normal",
-            kernel_regularizer=decay,
-            name=f"hidden{index + 1}",
-        )(x)
+        x = hidden_layer(units, decay, f"hidden{index + 1}")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     return classifier(x, classes, activation, decay)

@@ -14,7 +14,8 @@ from keras_attention.applications.conventions import (
     Tensor,
     build_model,
     classifier,
-    flatten,
+    convolution,
+    hidden_layer,
     image_input,
     l2,
     pool,
@@ -28,9 +29,11 @@ GROWTH = (1, 2, 4, 8, 8)
 # Number of convolutions in each block.
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 KERNEL_SIZE = 3
-HIDDEN_LAYERS = 2
 SHARED_DOCSTRINGS = {
     "vgg_details": """
+Layers have the names of keras.applications, so its weights can be loaded. Kernels are initialized
+as in He et al. (2015), because the network does not train otherwise without normalization.
+
 Args:
     input_shape: `(H, W, channels)`. Defaults to `(224, 224, 3)`; H and W may be None only with
         `include_top=False`.
@@ -69,9 +72,6 @@ def VGG16(
     """VGG-16: 13 convolutions in five blocks and three dense layers.
 
     3x3 convolutions and max pooling, then 4096 units twice. 138,357,544 parameters at 224x224x3.
-    Layers have the names of keras.applications, so its weights can be loaded. Kernels are
-    initialized as in He et al. (2015), because the network does not train otherwise without
-    normalization.
 
     {vgg_details}
 
@@ -112,9 +112,6 @@ def VGG19(
     """VGG-19: 16 convolutions in five blocks and three dense layers.
 
     3x3 convolutions and max pooling, then 4096 units twice. 143,667,240 parameters at 224x224x3.
-    Layers have the names of keras.applications, so its weights can be loaded. Kernels are
-    initialized as in He et al. (2015), because the network does not train otherwise without
-    normalization.
 
     {vgg_details}
 
@@ -140,7 +137,8 @@ def _features(
     for block, (count, growth) in enumerate(zip(counts, GROWTH, strict=True), start=1):
         for index in range(1, count + 1):
             name = f"block{block}_conv{index}"
-            y = _convolution(width * growth, decay, name)(x)
+            options: dict[str, Any] = {"use_bias": True, "activation": "relu"}
+            y = convolution(width * growth, KERNEL_SIZE, decay, name, **options)(x)
             if index == count:
                 y = attention_blocks.before_reduction(x, y, KERNEL_SIZE, name)
             x = attention_blocks.after_convolution(x, y, KERNEL_SIZE, name)
@@ -148,29 +146,11 @@ def _features(
     return x
 
 
-def _convolution(filters: int, decay: Any, name: str) -> keras.Layer:
-    return keras.layers.Conv2D(
-        filters,
-        KERNEL_SIZE,
-        padding="same",
-        activation="relu",
-        kernel_initializer="he_normal",
-        kernel_regularizer=decay,
-        name=name,
-    )
-
-
 def _top(
     x: Tensor, units: int, classes: int, activation: Any, decay: Any, dropout: float
 ) -> Tensor:
-    x = flatten(x)
-    for index in range(1, HIDDEN_LAYERS + 1):
-        x = keras.layers.Dense(
-            units,
-            activation="relu",
-            kernel_initializer="he_normal",
-            kernel_regularizer=decay,
-            name=f"fc{index}",
-        )(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    for index in (1, 2):
+        x = hidden_layer(units, decay, f"fc{index}")(x)
         x = keras.layers.Dropout(dropout, name=f"dropout{index}")(x)
     return classifier(x, classes, activation, decay)

@@ -13,19 +13,22 @@ import keras
 from keras_attention.applications.conventions import (
     Shape,
     Tensor,
+    add_dropout,
     batch_norm_relu,
     build_model,
-    classifier,
     deepest_maps,
     image_input,
     pool,
+    pooled_classifier,
     rectified_classifier,
+    residual_convolution,
+    validate_width,
     weight_decay_regularizer,
 )
 from keras_attention.applications.registry import register
 from keras_attention.layers.attend_rectify import AttendRectifyHead
 from keras_attention.utils.data_format import channel_axis
-from keras_attention.utils.validation import fraction, is_integer, one_of, positive_number
+from keras_attention.utils.validation import fraction, is_integer, one_of
 
 CIFAR = (32, 32, 3)
 VARIANTS = ("warn", "at")
@@ -85,11 +88,8 @@ def WideResNet(
     blocks = WideBlocks(depth, width, variant, dropout, decay=decay)
     inputs = image_input(input_shape, CIFAR, input_tensor)
     x = blocks.features(inputs)[1][-1]
-    if include_top:
-        top = (classes, classifier_activation, decay)
-        x = classifier(pool(x, "avg"), *top, bias_regularizer=decay)
-    else:
-        x = pool(x, pooling)
+    top = (include_top, classes, classifier_activation, pooling)
+    x = pooled_classifier(x, *top, decay, bias_regularizer=decay)
     return build_model(inputs, input_tensor, x, name, weights)
 
 
@@ -126,9 +126,8 @@ def WARN(
 
     Layers for attention transfer: `group1`, `group2` and `group3`, as in `WideResNet`.
 
-    To train as the paper does, build the model with `classifier_activation=None`, which returns the
-    sum of log-probabilities, and use `losses.NegativeLogLikelihood`. A model for training can also
-    share the weights of a model for serving:
+    To train as the paper does, build the model with `classifier_activation=None`. A model for
+    training can also share the weights of a model for serving:
 
         model = WARN(28, 10)
         training_model = keras.Model(model.input, model.get_layer("rectify").output)
@@ -141,14 +140,8 @@ def WARN(
         attention_width: Number of heads in each module. Defaults to 4.
         input_shape: `(H, W, channels)`. Defaults to `(32, 32, 3)`; H and W may be None.
         {common_arguments}
-        space: `"log"` or `"probability"`; see `layers.AttendRectifyHead`, also for the next
-            arguments.
-        gates: `"softmax"`, `"sigmoid"` or `"mean"`.
-        gate_normalization: If True, the scores of the gates are normalized over the batch.
+        {rectify_arguments}
         gate_depth: 1, or 2 for a hidden layer before the gates.
-        mask: `"softmax"` or `"sigmoid"`.
-        overlap_weight: Weight of the regularizer that keeps the heads apart. Defaults to 1e-3.
-        gradient_scale: Factor of the gradients from the modules into the network. Defaults to 1.
         dropout: Dropout rate between the convolutions of a block. Defaults to 0.
         weight_decay: Weight decay of all weights, as it appears in their gradients. Defaults to
             5e-4, as in the paper.
@@ -218,11 +211,7 @@ class WideBlocks:
             )
         one_of("variant", self.variant, VARIANTS)
         fraction("dropout", self.dropout)
-        if not int(STEM_CHANNELS * positive_number("width", self.width)):
-            raise ValueError(
-                f"`width` must be at least 1 / {STEM_CHANNELS}, so that a channel is left. "
-                f"Received: width={self.width!r}"
-            )
+        validate_width(self.width, STEM_CHANNELS)
 
     def features(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the outputs of the groups, and the same after normalization and ReLU."""
@@ -255,24 +244,9 @@ class WideBlocks:
             shortcut = self._convolution(read, filters, 1, strides, f"{name}_shortcut")
         y = self._convolution(activated, filters, 3, strides, f"{name}_conv1")
         y = batch_norm_relu(y, f"{name}_conv1", self.decay)
-        if self.dropout:
-            y = keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(y)
+        y = add_dropout(y, self.dropout, name)
         y = self._convolution(y, filters, 3, 1, f"{name}_conv2")
         return keras.layers.Add(name=total)([shortcut, y])
 
     def _convolution(self, x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
-        padding = "same"
-        if strides > 1 and size > 1:
-            # As in the original, the same padding on both sides; "same" pads more at the end.
-            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-            padding = "valid"
-        return keras.layers.Conv2D(
-            filters,
-            size,
-            strides=strides,
-            padding=padding,
-            use_bias=False,
-            kernel_initializer="he_normal",
-            kernel_regularizer=self.decay,
-            name=name,
-        )(x)
+        return residual_convolution(x, filters, size, strides, self.decay, name)

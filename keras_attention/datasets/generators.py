@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.datasets.pipelines import epoch_seeds, index_order, to_float
-from keras_attention.utils.validation import is_integer, positive_integer
+from keras_attention.utils.validation import non_negative_integer, positive_integer
 
 DISTRACTORS = 8
 # Images are composed in batches, which is many times faster than one at a time.
@@ -159,8 +159,7 @@ def cluttered(
     """Puts each image at a random position of a much larger one, among patches of other images.
 
     Like `cluttered_translated`, but the side of the image is 28 / 100 instead of 28 / 40 of that of
-    the output. A distractor is a square patch from a random position of a random other image, at a
-    random position. Overlapping values are added and clipped to 1.
+    the output.
 
     Args:
         images: See `cluttered_translated`.
@@ -207,7 +206,7 @@ def _scatter(
             "`images` must be at least two, of shape (N, H, H, channels), with `labels` of shape "
             f"(N,). Received: images.shape={images.shape}, labels.shape={labels.shape}"
         )
-    side, distractors = images.shape[1], _number(distractors)
+    side, distractors = images.shape[1], non_negative_integer("distractors", distractors)
     usual_size, usual_patch = proportions.of_digit(side)
     size = usual_size if size is None else positive_integer("size", size)
     patch = usual_patch if patch_size is None else positive_integer("patch_size", patch_size)
@@ -274,14 +273,14 @@ def read_cluttered(
     >>> images.shape[1:3], clutter
     ((14, 14), {'distractors': 8, 'size': 20, 'patch_size': 4})
     """
-    usual = proportions
-    size = usual.size if size is None else size
-    patch_size = round(size * usual.patch / usual.size)
+    size = proportions.size if size is None else size
+    patch_size = round(size * proportions.patch / proportions.size)
     if patch_size < 1:
-        least = usual.size // (2 * usual.patch) + 1
+        least = proportions.size // (2 * proportions.patch) + 1
         raise ValueError(f"`size` must be {least} or more. Received: size={size}")
-    clutter = {"distractors": _number(distractors), "size": size, "patch_size": patch_size}
-    side = round(size * usual.digit / usual.size)
+    distractors = non_negative_integer("distractors", distractors)
+    clutter = {"distractors": distractors, "size": size, "patch_size": patch_size}
+    side = round(size * proportions.digit / proportions.size)
     return *read(split, size=side, train_size=train_size, **read_options), clutter
 
 
@@ -290,14 +289,6 @@ def serve_cluttered(
 ) -> tf.data.Dataset:
     """Serves what `read_cluttered` reads; the other arguments are `seed`, `shuffle`, `augment`."""
     return cluttered(images, labels, **clutter, **order)
-
-
-def _number(distractors: Any) -> int:
-    if is_integer(distractors) and int(distractors) >= 0:
-        return int(distractors)
-    raise ValueError(
-        f"`distractors` must be an integer, 0 or more. Received: distractors={distractors!r}"
-    )
 
 
 def _compose(

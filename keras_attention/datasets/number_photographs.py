@@ -133,13 +133,11 @@ def read_number_photographs(
         whole: If True, generate whole images, otherwise crops. None means True for testing only.
         sizes: Sizes of whole images: `"mixed"` for twelve from 60x120 to 442x1083, equally likely,
             or `"large"` for five from 363x735 to 442x1083.
-        batching: `"bucketed"`: all whole images of a batch have one size. Batches may then be
-            smaller than `batch_size`, and the smallest images come first. `"ragged"`: ragged
-            batches.
+        batching: See `read_svhn_numbers`.
 
     Returns:
         The input of `serve_images` and `serve_image_batches`. Labels are those of `encode_number`,
-        int64 `(6,)`: the number of digits minus 1 and five digits, 10 for an absent digit.
+        int64 `(6,)`.
 
     Raises:
         ValueError: If an option is invalid.

@@ -107,8 +107,7 @@ def serve_image_batches(
 def bucket_by_size(sizes: np.ndarray, batch_size: int, seed: int, shuffle: bool) -> tf.data.Dataset:
     """Groups images of exactly the same size into batches, so that no padding is needed.
 
-    Yields int64 indices `(B,)`; the smallest images come first. With `shuffle` the batches are
-    shuffled in every epoch; their images stay the same.
+    With `shuffle` the batches are shuffled in every epoch; their images stay the same.
 
     Returns:
         A data set of batches of image indices, int64 `(B,)`; the smallest images come first.

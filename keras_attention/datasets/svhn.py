@@ -85,7 +85,7 @@ def read_svhn_numbers(
 
     Returns:
         The input of `serve_images` and `serve_image_batches`. Labels are those of `encode_number`,
-        int64 `(6,)`: the number of digits minus 1 and five digits, 10 for an absent digit.
+        int64 `(6,)`.
 
     Raises:
         ValueError: If the folder is not set, files are missing, malformed or outside of the folder,

@@ -17,8 +17,6 @@ from keras_attention.datasets.pipelines import cut_to_box
 from keras_attention.datasets.splits import stratified_split
 from keras_attention.utils.validation import boolean, is_integer, positive_integer
 
-# Host of most data sets of tensorflow-datasets and of their checksums.
-_HOST = "storage.googleapis.com"
 Found = TypeVar("Found")
 SHUFFLE_BUFFER = 4_000
 IMAGENET_SOURCE = "https://image-net.org/download-images"
@@ -158,7 +156,8 @@ def _arrays(
 def _require_network() -> None:
     """Fails at once if there is no network; tensorflow-datasets would retry for minutes."""
     if not urllib.request.getproxies():
-        socket.getaddrinfo(_HOST, 443)
+        # The host of most data sets of tensorflow-datasets and of their checksums.
+        socket.getaddrinfo("storage.googleapis.com", 443)
 
 
 def read_tensorflow_stream(
@@ -236,8 +235,7 @@ def read_imagenet(
         train_size: Number of training images: the first ones on disk, where tensorflow-datasets
             stores them in a fixed pseudo-random order. They are the same for every seed, and
             class proportions are only approximately equal. None uses all.
-        data_dir: Folder of tensorflow-datasets; None uses the environment variable
-            `TFDS_DATA_DIR` or the default folder.
+        data_dir: See `read_tensorflow_stream`.
         shuffle_buffer: Number of encoded images in the shuffle buffer. The default needs about
             1.1 GB of memory at 0.11 MB per image. The files are shuffled too.
 

@@ -56,7 +56,7 @@ def with_attention(model: keras.Model) -> keras.Model:
             f"layers and subclassed models. Received: {model.name!r} without such a layer"
         )
     named = _unique_names([*_named_outputs(outputs), *maps])
-    return keras.Model(_inputs(model), named, name=model.name)
+    return keras.Model(functional_graph(model).input, named, name=model.name)
 
 
 class _AttentionGraph:
@@ -110,7 +110,8 @@ class _AttentionGraph:
         if id(model) not in self.replacements:
             outputs, found = _AttentionGraph(self.replacements).rebuild(model)
             maps = _unique_names([(f"{model.name}_{name}", tensor) for name, tensor in found])
-            new = keras.Model(_inputs(model), [outputs, maps], name=model.name) if maps else model
+            inputs = functional_graph(model).input
+            new = keras.Model(inputs, [outputs, maps], name=model.name) if maps else model
             self.replacements[id(model)] = new, list(maps)
         return self.replacements[id(model)]
 
@@ -131,10 +132,6 @@ def _has_attention_option(layer: Any) -> bool:
         isinstance(layer, keras.Layer)
         and "return_attention" in inspect.signature(layer.call).parameters
     )
-
-
-def _inputs(model: keras.Model) -> Any:
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def _named_outputs(outputs: Any) -> NamedTensors:

@@ -1,7 +1,4 @@
-"""Attend and Rectify: attention modules on several layers correct the predictions of a network.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 3.
-"""
+"""Attend and Rectify: attention modules on several layers correct the predictions of a network."""
 
 from __future__ import annotations
 
@@ -25,15 +22,8 @@ from keras_attention.ops.attend_rectify import (
     head_overlap,
     scale_gradient,
 )
-from keras_attention.utils.data_format import (
-    channel_axis,
-    spatial_shape,
-    standardize_data_format,
-)
-from keras_attention.utils.tensor_validation import (
-    convert_input,
-    validate_not_empty,
-)
+from keras_attention.utils.data_format import channel_axis, spatial_shape, standardize_data_format
+from keras_attention.utils.tensor_validation import convert_input, validate_not_empty
 from keras_attention.utils.validation import (
     boolean,
     non_negative_number,

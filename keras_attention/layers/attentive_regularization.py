@@ -1,7 +1,4 @@
-"""Attentive Regularization: a learned attention window per channel.
-
-Reference: Chitta, Targeted Kernel Networks (2018), section 3.
-"""
+"""Attentive Regularization: a learned attention window per channel."""
 
 from __future__ import annotations
 
@@ -30,13 +27,7 @@ SMALLEST_SCALE = 1e-3
 
 
 class WindowedLayer(AttentionLayer):
-    """Base class of layers that multiply each channel by a learned, separable attention window.
-
-    Args:
-        window: `"cauchy"` or `"gaussian"`.
-        scale_regularizer: Regularizer of the scales, any Keras identifier.
-        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
-    """
+    """Base class of layers that multiply each channel by a learned, separable attention window."""
 
     def __init__(
         self,

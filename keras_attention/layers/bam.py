@@ -1,7 +1,4 @@
-"""Bottleneck attention module: a channel branch and a spatial branch in parallel.
-
-Reference: Park et al., BAM: Bottleneck Attention Module (2018).
-"""
+"""Bottleneck attention module: a channel branch and a spatial branch in parallel."""
 
 from typing import Any
 
@@ -20,8 +17,6 @@ from keras_attention.utils.validation import one_of, positive_integer, validate_
 
 Tensor = Any
 Shape = tuple[int | None, ...]
-
-MERGES = ("product", "sum")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -78,7 +73,7 @@ class BAM(AttentionLayer):
         super().__init__(**kwargs)
         self.reduction = positive_integer("reduction", reduction)
         self.dilation_rate = positive_integer("dilation_rate", dilation_rate)
-        self.merge = one_of("merge", merge, MERGES)
+        self.merge = one_of("merge", merge, ("product", "sum"))
         self.data_format = standardize_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 

@@ -1,7 +1,4 @@
-"""Convolutional block attention module: channel attention, then spatial attention.
-
-Reference: Woo et al., CBAM: Convolutional Block Attention Module (2018).
-"""
+"""Convolutional block attention module: channel attention, then spatial attention."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,11 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.base import AttentionLayer, clip_to_normalizable
-from keras_attention.utils.data_format import (
-    channel_axis,
-    spatial_axes,
-    standardize_data_format,
-)
+from keras_attention.utils.data_format import channel_axis, spatial_axes, standardize_data_format
 from keras_attention.utils.tensor_validation import convert_input, reduced_units
 from keras_attention.utils.validation import boolean, one_of, positive_integer
 

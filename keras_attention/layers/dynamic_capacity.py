@@ -1,7 +1,4 @@
-"""Dynamic Capacity Network: refines the most salient patches of an image.
-
-Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 2.
-"""
+"""Dynamic Capacity Network: refines the most salient patches of an image."""
 
 from __future__ import annotations
 
@@ -52,13 +49,13 @@ from keras_attention.utils.validation import (
     boolean,
     is_integer,
     keras_model,
+    non_negative_integer,
     non_negative_number,
     one_of,
     positive_integer,
 )
 
 Tensor = Any
-COMBINATIONS = ("swap", "fine_only")
 MODEL_ARGUMENTS = ("coarse", "fine", "top", "fine_top")
 Pair = tuple[int, int]
 
@@ -186,7 +183,7 @@ class PatchRefiner(ReplicaLosses):
     ((2, 10), (2, 9, 7), (2, 4, 2))
 
     Reference:
-        Almahairi et al., Dynamic Capacity Networks (2016).
+        Almahairi et al., Dynamic Capacity Networks (2016), section 2.
     """
 
     # Names of the tensors that `return_attention` adds, in order.
@@ -224,11 +221,11 @@ class PatchRefiner(ReplicaLosses):
         self.patches = positive_integer("patches", patches)
         self.patch_size = optional(integer_pair)("patch_size", patch_size)
         self.offset = _validate_offset(offset)
-        self.combine = one_of("combine", combine, COMBINATIONS)
+        self.combine = one_of("combine", combine, ("swap", "fine_only"))
         self.hint_weight = non_negative_number("hint_weight", hint_weight)
         self.stride = optional(integer_pair)("stride", stride)
         self.convex = boolean("convex", convex)
-        self.jitter = _non_negative_integer("jitter", jitter)
+        self.jitter = non_negative_integer("jitter", jitter)
         self.fine_top = optional(keras_model)("fine_top", fine_top)
         self.from_logits = optional(boolean)("from_logits", from_logits)
         self.outputs = None if outputs is None else _validate_output_indices(outputs)
@@ -558,13 +555,6 @@ def _validate_offset(offset: Any) -> Pair | None:
     if isinstance(offset, Sequence) and len(offset) == 2 and all(map(is_integer, offset)):
         return int(offset[0]), int(offset[1])
     raise ValueError(f"`offset` must be an integer or two of them. Received: offset={offset!r}")
-
-
-def _non_negative_integer(argument: str, value: Any) -> int:
-    """Returns a non-negative integer."""
-    if is_integer(value) and int(value) >= 0:
-        return int(value)
-    raise ValueError(f"`{argument}` must be an integer, 0 or more. Received: {argument}={value!r}")
 
 
 def _validate_output_indices(outputs: Any) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_attention.graph.classifier import LOGITS, SIGMOID, require_output_kind
-from keras_attention.graph.functional import is_functional
+from keras_attention.graph.functional import functional_graph, is_functional
 from keras_attention.graph.symbolic_vjp import SymbolicVJP, UnusualLayerError, Values
 from keras_attention.graph.vjp_rules import GRADIENTS_WITH_NORMS, SparseRows
 from keras_attention.ops.dynamic_capacity import (
@@ -137,9 +137,7 @@ class EntropySaliency:
             rule.padding(ops.shape(maps)[1:3]),
         )
         predictions = self.symbolic_vjp.outputs(self.symbolic_vjp.forward(known={index: products}))
-        is_sequential = isinstance(self.top, keras.Sequential)
-        structure = self.top.outputs[0] if is_sequential else self.top.output
-        return keras.tree.pack_sequence_as(structure, predictions)
+        return keras.tree.pack_sequence_as(functional_graph(self.top).output, predictions)
 
     def saved_macs(self, patches: int, features: Sequence[Any]) -> int:
         """Counts multiply-accumulates that an update of `patches` vectors saves for one image."""

@@ -1,7 +1,4 @@
-"""Recurrent attention: masks the features of a sequence at each step.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-D.
-"""
+"""Recurrent attention: masks the features of a sequence at each step."""
 
 from typing import Any
 

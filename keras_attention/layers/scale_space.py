@@ -1,7 +1,4 @@
-"""Scale-Space Attention: masks a layer's output where it differs most from its input.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-C.
-"""
+"""Scale-Space Attention: masks a layer's output where it differs most from its input."""
 
 import math
 from collections.abc import Sequence
@@ -18,11 +15,7 @@ from keras_attention.ops.scale_space import (
     same_convolution,
     weighted_extrema,
 )
-from keras_attention.utils.data_format import (
-    channel_axis,
-    spatial_shape,
-    standardize_data_format,
-)
+from keras_attention.utils.data_format import channel_axis, spatial_shape, standardize_data_format
 from keras_attention.utils.tensor_validation import convert_input, validate_input_shape
 from keras_attention.utils.validation import (
     boolean,

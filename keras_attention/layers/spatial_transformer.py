@@ -1,7 +1,4 @@
-"""Spatial transformer: a learned affine warp of each image.
-
-Reference: Jaderberg et al., Spatial Transformer Networks (2015).
-"""
+"""Spatial transformer: a learned affine warp of each image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,18 +8,12 @@ from keras import ops
 
 from keras_attention.layers.base import AttentionLayer
 from keras_attention.ops.spatial_transformer import spatial_transform
-from keras_attention.utils.data_format import (
-    channel_axis,
-    map_shape,
-    standardize_data_format,
-)
+from keras_attention.utils.data_format import channel_axis, map_shape, standardize_data_format
 from keras_attention.utils.tensor_validation import convert_input
 from keras_attention.utils.validation import positive_integers
 
 Tensor = Any
 Shape = tuple[int | None, ...]
-
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -98,7 +89,7 @@ class SpatialTransformer(AttentionLayer):
         self.affine = keras.layers.Dense(
             6,
             kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(list(IDENTITY)),
+            bias_initializer=keras.initializers.Constant([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
             dtype="float32",
             name="affine",
         )

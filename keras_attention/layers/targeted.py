@@ -1,7 +1,4 @@
-"""Targeted convolution: each kernel learns its own region of interest.
-
-Reference: Chitta, Targeted Kernel Networks (2018), section 3.5.
-"""
+"""Targeted convolution: each kernel learns its own region of interest."""
 
 from __future__ import annotations
 

@@ -106,16 +106,8 @@ class AttentionTransferLoss(keras.losses.Loss):
         return 0.5 * _norm(difference, self.order)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "p": self.p,
-            "reduce": self.reduce,
-            "form": self.form,
-            "normalization": self.normalization,
-            "resize": self.resize,
-            "order": self.order,
-            "data_format": self.data_format,
-        }
+        names = ("p", "reduce", "form", "normalization", "resize", "order", "data_format")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -42,11 +42,7 @@ from keras_attention.ops.scale_space import (
     soft_extrema,
     weighted_extrema,
 )
-from keras_attention.ops.spatial_transformer import (
-    affine_grid,
-    bilinear_sample,
-    spatial_transform,
-)
+from keras_attention.ops.spatial_transformer import affine_grid, bilinear_sample, spatial_transform
 from keras_attention.ops.targeted import (
     cauchy_window,
     gaussian_window,

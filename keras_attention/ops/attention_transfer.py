@@ -56,6 +56,10 @@ def attention_map(
     Returns:
         Flattened maps `(B, H * W)` in float32 or wider; zero if all features are zero.
 
+    Raises:
+        ValueError: For features with fewer than three axes, an axis of size 0 or values that are
+            not numbers, `p` below 1, or an unknown option.
+
     Example:
     >>> features = ops.convert_to_tensor([[[[3.0, 1.0], [0.0, 1.0]]]])
     >>> [round(float(value), 3) for value in attention_map(features)[0]]

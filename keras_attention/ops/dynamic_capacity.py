@@ -12,11 +12,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.ops.attention_transfer import at_least_float32
-from keras_attention.utils.data_format import (
-    channel_axis,
-    is_channels_last,
-    to_channels_last,
-)
+from keras_attention.utils.data_format import channel_axis, is_channels_last, to_channels_last
 from keras_attention.utils.tensor_validation import (
     function_argument,
     side_length,
@@ -229,6 +225,10 @@ def gather_patches(
 
     Returns:
         `(B, k, height, width, C)`, or `(B, k, C, height, width)`; zero outside the images.
+
+    Raises:
+        ValueError: For images or positions of another shape or dtype, sizes or strides that are not
+            positive, patches of more than 16,777,216 pixels, or an offset of another form.
 
     Example:
     >>> images = ops.reshape(ops.arange(16.0), (1, 4, 4, 1))

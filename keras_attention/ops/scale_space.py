@@ -14,11 +14,7 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
-from keras_attention.utils.data_format import (
-    channel_axis,
-    spatial_shape,
-    standardize_data_format,
-)
+from keras_attention.utils.data_format import channel_axis, spatial_shape, standardize_data_format
 from keras_attention.utils.tensor_validation import validate_arguments
 from keras_attention.utils.validation import boolean
 

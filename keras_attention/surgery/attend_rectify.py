@@ -17,7 +17,6 @@ from keras_attention.utils.validation import did_you_mean, is_integer
 Tensor = Any
 
 HEAD, LOGITS, POOL = "rectify", "rectify_logits", "rectify_pool"
-PREDICTIONS = "rectify_predictions"
 
 
 def add_attend_rectify(
@@ -75,7 +74,9 @@ def add_attend_rectify(
     features = _pooled_features(graph, classifier.map_node, convolution.data_format)
     logits = _logits(classifier, features, head.classes)
     outputs = head(maps, logits, features)
-    outputs = apply_head_activation(outputs, head.space, classifier_activation, PREDICTIONS)
+    outputs = apply_head_activation(
+        outputs, head.space, classifier_activation, "rectify_predictions"
+    )
     return keras.Model(flat.input, outputs, name=model.name)
 
 

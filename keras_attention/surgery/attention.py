@@ -22,6 +22,7 @@ from keras_attention.graph.functional import (
 )
 from keras_attention.graph.structure import PADDINGS, Graph, InsertionPoint
 from keras_attention.layers.attention_by_name import IMAGE_ATTENTIONS, apply_attention
+from keras_attention.layers.base import ConfigurableLayer
 from keras_attention.utils.validation import boolean, one_of
 
 Tensor = Any
@@ -201,7 +202,7 @@ def _level_with(graph: keras.Model, points: Sequence[InsertionPoint]) -> list[No
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ReZero(keras.Layer):
+class ReZero(ConfigurableLayer):
     """Adds a refinement to a map with a learned factor that is initially 0.
 
     A pre-trained network with inserted attention so starts with its old outputs: the first training
@@ -234,7 +235,3 @@ class ReZero(keras.Layer):
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         return tuple(input_shape[0])
-
-    def get_config(self) -> dict[str, Any]:
-        # By default, Keras records the constructor's arguments, but no dtype policies.
-        return super().get_config()

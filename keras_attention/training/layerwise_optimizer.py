@@ -131,7 +131,6 @@ class LayerwiseOptimizer(_MultiOptimizer):
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: float) -> None:
-        """Learning rate of layers without a factor."""
         for factor, optimizer in zip(self._optimizer_factors, self.optimizers, strict=True):
             optimizer.learning_rate = factor * learning_rate
 

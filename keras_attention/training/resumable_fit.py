@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -134,27 +135,21 @@ def resumable_fit(
     return training.rows
 
 
+@dataclass
 class _Training:
     """One call of `resumable_fit`: `fit` for the rest of an epoch, then for the other epochs."""
 
-    def __init__(
-        self,
-        model: keras.Model,
-        batches: Batches,
-        example: Any,
-        checkpoints: Checkpoints,
-        schedule: Schedule,
-        metadata: dict[str, Any],
-        callbacks: list[Any],
-        preemption: PreemptionFlag,
-        report: Callable[[Rows], Any],
-        options: dict[str, Any],
-    ):
-        self.model, self.batches, self.example = model, batches, example
-        self.checkpoints, self.schedule, self.metadata = checkpoints, schedule, metadata
-        self.callbacks, self.preemption, self.report = callbacks, preemption, report
-        self.options = options
-        self.rows: Rows = []
+    model: keras.Model
+    batches: Batches
+    example: Any
+    checkpoints: Checkpoints
+    schedule: Schedule
+    metadata: dict[str, Any]
+    callbacks: list[Any]
+    preemption: PreemptionFlag
+    report: Callable[[Rows], Any]
+    options: dict[str, Any]
+    rows: Rows = field(default_factory=list)
 
     def resume(self, epochs: int) -> bool:
         """Resumes from the last checkpoint; returns True if all epochs are done."""

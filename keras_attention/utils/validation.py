@@ -53,6 +53,13 @@ def positive_integer(argument: str, value: Any) -> int:
     )
 
 
+def non_negative_integer(argument: str, value: Any) -> int:
+    """Returns `value` as an int if it is an integer and not negative."""
+    if is_integer(value) and int(value) >= 0:
+        return int(value)
+    raise ValueError(f"`{argument}` must be an integer, 0 or more. Received: {argument}={value!r}")
+
+
 def seed_number(argument: str, value: Any) -> int:
     """Returns `value` as an int if it is a seed that every random generator accepts."""
     if is_integer(value) and 0 <= int(value) < 2**31:

@@ -25,16 +25,16 @@ def values(model, x):
     return concatenated(model(x, training=False))
 
 
-def concatenated(answers):
-    arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(answers))
+def concatenated(outputs):
+    arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs))
     return np.concatenate(list(arrays), axis=-1)
 
 
 def check_probabilities(case, probabilities):
     assert probabilities.shape == (4, sum(case.num_classes))
     assert probabilities.dtype == np.float32
-    for answer in split(case, probabilities):
-        np.testing.assert_allclose(answer.sum(axis=-1), 1.0, rtol=1e-5)
+    for output in split(case, probabilities):
+        np.testing.assert_allclose(output.sum(axis=-1), 1.0, rtol=1e-5)
 
 
 def split(case, values):
@@ -106,7 +106,7 @@ def test_logits(case, rng):
     model, logits = built(case), case.make(classifier_activation=None)
     logits.set_weights(model.get_weights())
     x = images(case, rng)
-    expected = [keras.ops.softmax(answer) for answer in split(case, values(logits, x))]
+    expected = [keras.ops.softmax(output) for output in split(case, values(logits, x))]
     np.testing.assert_allclose(values(model, x), concatenated(expected), atol=1e-5)
 
 

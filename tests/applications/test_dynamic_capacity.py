@@ -48,17 +48,17 @@ def refined(data, **options):
 
 
 def in_order(positions, vectors):
-    """Places of a map by their number, and the order of the vectors there."""
-    places = np.asarray(positions[..., 0] * 23 + positions[..., 1])
-    order = np.argsort(places, axis=-1)
+    """Indices of positions in a map, sorted, and the vectors in the same order."""
+    indices = np.asarray(positions[..., 0] * 23 + positions[..., 1])
+    order = np.argsort(indices, axis=-1)
     vectors = np.asarray(vectors)
     index = order.reshape(*order.shape, *(1,) * (vectors.ndim - 2))
-    return np.take_along_axis(places, order, -1), np.take_along_axis(vectors, index, 1)
+    return np.take_along_axis(indices, order, -1), np.take_along_axis(vectors, index, 1)
 
 
 def patches_of(refiner, images, positions):
-    place = refiner.patch_grid
-    return ka.ops.gather_patches(images, positions, place.size, place.stride, place.offset)
+    grid = refiner.patch_grid
+    return ka.ops.gather_patches(images, positions, grid.size, grid.stride, grid.offset)
 
 
 def vectors_of(refiner, patches, training):
@@ -72,11 +72,11 @@ def test_inference_of_the_authors_code(authors):
     logits, saliency, positions = refiner(images, return_attention=True)
     features = refiner.coarse(images)
     patches = patches_of(refiner, images, positions)
-    places, vectors = in_order(positions, vectors_of(refiner, patches, False))
+    indices, vectors = in_order(positions, vectors_of(refiner, patches, False))
     _, patches = in_order(positions, patches)
     np.testing.assert_allclose(features, channels_last(authors["eval/coarse_features"]), **CLOSE)
     np.testing.assert_allclose(saliency, authors["eval/saliency_M"], **CLOSE)
-    np.testing.assert_array_equal(places, authors["eval/topk_flat_idx_sorted"])
+    np.testing.assert_array_equal(indices, authors["eval/topk_flat_idx_sorted"])
     expected = authors["eval/patches_sorted_by_idx_uint8"]
     np.testing.assert_allclose(patches[..., 0] * 255, expected, atol=1e-3)
     np.testing.assert_allclose(vectors, authors["eval/fine_features_sorted_by_idx"], **CLOSE)
@@ -90,10 +90,10 @@ def test_training_of_the_authors_code(authors):
     logits, saliency, positions = refiner(images, training=True, return_attention=True)
     features = channels_last(authors["train/coarse_features"])
     patches = patches_of(refiner, images, positions)
-    places, vectors = in_order(positions, vectors_of(refiner, patches, True))
+    indices, vectors = in_order(positions, vectors_of(refiner, patches, True))
     np.testing.assert_allclose(refiner.coarse(images, training=True)[..., ::4], features, **CLOSE)
     np.testing.assert_allclose(saliency, authors["train/saliency_M"], **CLOSE)
-    np.testing.assert_array_equal(places, authors["train/topk_flat_idx_sorted"])
+    np.testing.assert_array_equal(indices, authors["train/topk_flat_idx_sorted"])
     np.testing.assert_allclose(vectors, authors["train/fine_features_sorted_by_idx"], **CLOSE)
     np.testing.assert_allclose(logits, authors["train/logits"], **CLOSE)
     (hint,) = model.losses
@@ -184,7 +184,7 @@ def test_parameters(name, variant, parameters):
 
 
 def test_multiplications_of_the_paper():
-    """84.5M and 27.7M; the fine model's do not depend on more than appendix 6.1 says."""
+    """84.5M and 27.7M; the fine model's depend only on what appendix 6.1 lists."""
     fine = ka.inspect.count_macs(ka.applications.DCNFine())
     assert fine == pytest.approx(84.5e6, rel=0.02)
     whole = ka.inspect.count_macs(ka.applications.DCN())
@@ -196,8 +196,8 @@ def test_a_patch_becomes_one_vector():
     for variant in ("paper", "code"):
         model = ka.applications.DCNFine((14, 14, 1), include_top=False, variant=variant)
         assert model.output_shape == (None, 1, 1, 24)
-    place = ka.applications.DCN().get_layer("refiner").patch_grid
-    assert (place.size, place.stride, place.offset) == ((14, 14), (4, 4), (1, 1))
+    grid = ka.applications.DCN().get_layer("refiner").patch_grid
+    assert (grid.size, grid.stride, grid.offset) == ((14, 14), (4, 4), (1, 1))
 
 
 @slow_on_jax
@@ -218,19 +218,19 @@ def test_joins_trained_parts(rng, tmp_path):
     parts = {"coarse": coarse.get_layer("coarse"), "fine": fine.get_layer("fine"), "top": top}
     joined = ka.applications.DCN(**parts, patches=4)
     x = rng.uniform(size=(2, 100, 100, 1)).astype("float32")
-    answer, _, positions = joined.get_layer("refiner")(x, return_attention=True)
+    output, _, positions = joined.get_layer("refiner")(x, return_attention=True)
     maps = np.array(parts["coarse"](x))
     read = patches_of(joined.get_layer("refiner"), x, positions)
     for image in range(2):
         for (row, column), patch in zip(np.asarray(positions[image]), read[image], strict=True):
             maps[image, row, column] = np.ravel(parts["fine"](patch[None]))
-    np.testing.assert_allclose(answer, top(maps), atol=1e-5)
+    np.testing.assert_allclose(output, top(maps), atol=1e-5)
     joined.save(tmp_path / "joined.keras")
     loaded = keras.saving.load_model(tmp_path / "joined.keras")
-    np.testing.assert_allclose(loaded(x), answer, atol=1e-5)
+    np.testing.assert_allclose(loaded(x), output, atol=1e-5)
 
 
-def test_takes_any_three_models(rng):
+def test_any_three_models(rng):
     layers = keras.layers
     coarse = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(6, 9, 5)])
     fine = keras.Sequential([layers.Flatten(), layers.Dense(6)])

@@ -1,4 +1,4 @@
-"""SVHNCoarse, SVHNFine and SVHNDCN: layers of the paper, any size, several answers and scales."""
+"""SVHNCoarse, SVHNFine and SVHNDCN: layers of the paper, any size, several outputs and scales."""
 
 import keras
 import numpy as np
@@ -43,9 +43,9 @@ def test_layers_of_the_paper():
     assert [layer.filters for layer in found] == [48, 64, 128, 160, 192, 192, 192, 192] + [1024] * 3
 
 
-def test_places_of_the_patches():
-    place = ka.applications.SVHNDCN(**SMALL).get_layer("refiner").patch_grid
-    assert (place.size, place.stride, place.offset) == ((54, 110), (8, 16), (0, 0))
+def test_positions_of_the_patches():
+    grid = ka.applications.SVHNDCN(**SMALL).get_layer("refiner").patch_grid
+    assert (grid.size, grid.stride, grid.offset) == ((54, 110), (8, 16), (0, 0))
 
 
 def test_outputs_have_names():
@@ -57,14 +57,14 @@ def test_outputs_have_names():
 @slow_on_jax
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("weighting", ["mean", "entropy"])
-def test_means_of_what_places_say(name, weighting, rng):
+def test_means_of_predictions_over_positions(name, weighting, rng):
     """Equations 11 to 14."""
     model = ka.applications.build(name, **SMALL, weighting=weighting)
     part, top = model.get_layer(NETWORKS[name]), model.get_layer("top")
     heads = [layer for layer in top.layers if layer.name.endswith("_map")]
     x = images(rng, 70, 150)
     maps = keras.Model(top.input, [head.output for head in heads])(part(x))
-    for head, answer in zip(maps, model(x), strict=True):
+    for head, output in zip(maps, model(x), strict=True):
         values = np.asarray(head)
         assert values[0, ..., 0].size > 1
         inverse = np.ones(values.shape[:3])
@@ -72,29 +72,29 @@ def test_means_of_what_places_say(name, weighting, rng):
             inverse = -1.0 / np.sum(values * np.log(values), axis=-1)
         inverse = inverse / inverse.sum(axis=(1, 2), keepdims=True)
         expected = np.sum(values * inverse[..., None], axis=(1, 2))
-        np.testing.assert_allclose(answer, expected, atol=1e-5)
+        np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("weighting", ["mean", "entropy"] if ON_TENSORFLOW else ["entropy"])
 def test_joins_trained_models(weighting, rng, tmp_path):
-    """The answers of the fine model on the chosen patches alone count."""
+    """Only the predictions of the fine model on the selected patches count."""
     coarse, fine = both()
     model = ka.applications.SVHNDCN(coarse=coarse, fine=fine, patches=2, weighting=weighting)
     x = images(rng, 80, 160)
-    answers, saliency, positions = model.get_layer("refiner")(x, return_attention=True)
+    outputs, saliency, positions = model.get_layer("refiner")(x, return_attention=True)
     assert saliency.shape == (2, 4, 4)
     read = ka.ops.gather_patches(x, positions, (54, 110), (8, 16))
     of_each = [fine(read[:, index]) for index in range(2)]
-    for index, answer in enumerate(answers):
+    for index, output in enumerate(outputs):
         values = np.stack([np.asarray(one[index]) for one in of_each], axis=1)
         weights = np.ones((2, 2))
         if weighting == "entropy":
             weights = -1.0 / np.sum(values * np.log(values), axis=-1)
         weights = weights / weights.sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(answer, np.sum(values * weights[..., None], axis=1), atol=1e-5)
+        np.testing.assert_allclose(output, np.sum(values * weights[..., None], axis=1), atol=1e-5)
     model.save(tmp_path / "joined.keras")
     loaded = keras.saving.load_model(tmp_path / "joined.keras")
-    for got, expected in zip(loaded(x), answers, strict=True):
+    for got, expected in zip(loaded(x), outputs, strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_the_length_does_not_count_in_the_saliency(rng):
     x = images(rng, 70, 150)
     _, before, _ = refiner(x, return_attention=True)
     kernel = coarse.get_layer("top").get_layer("coarse_outputs").kernel
-    sizes = [answer.shape[-1] for answer in coarse.outputs]
+    sizes = [output.shape[-1] for output in coarse.outputs]
     length, first_digit = np.ones((2, sum(sizes)))
     length[: sizes[0]] = first_digit[sizes[0] : sum(sizes[:2])] = 3.0
     kernel.assign(kernel * length)
@@ -127,25 +127,25 @@ def test_scales_are_averaged(name, rng):
         single = ka.applications.build(name, **options, scales=[scale])
         single.set_weights(model.get_weights())
         every.append(single(x))
-    for answer, *each in zip(model(x), *every, strict=True):
-        np.testing.assert_allclose(answer, np.mean(each, axis=0), atol=1e-5)
+    for output, *each in zip(model(x), *every, strict=True):
+        np.testing.assert_allclose(output, np.mean(each, axis=0), atol=1e-5)
 
 
 @slow_on_jax
 @pytest.mark.parametrize("name", ["SVHNCoarse", "SVHNFine", "SVHNDCN"])
 def test_any_size(name, rng):
-    """Images smaller than a patch too; where there are fewer places than patches all are read."""
+    """Images smaller than a patch too; if there are fewer positions than patches, all are read."""
     model = ka.applications.build(name, **SMALL)
     for sides in ((20, 31), (54, 110), (60, 300)):
         x = images(rng, *sides)
-        answers = model(x)
-        for answer, traced in zip(answers, model.predict(x, verbose=0), strict=True):
-            np.testing.assert_allclose(np.sum(answer, axis=-1), 1.0, rtol=1e-5)
-            np.testing.assert_allclose(traced, answer, atol=1e-5)
-        below, beside = max(54 - sides[0], 0), max(110 - sides[1], 0)
-        beyond = np.pad(x, ((0, 0), (0, below), (0, beside), (0, 0)))
-        for answer, padded in zip(answers, model(beyond), strict=True):
-            np.testing.assert_allclose(padded, answer, atol=1e-6)
+        outputs = model(x)
+        for output, predicted in zip(outputs, model.predict(x, verbose=0), strict=True):
+            np.testing.assert_allclose(np.sum(output, axis=-1), 1.0, rtol=1e-5)
+            np.testing.assert_allclose(predicted, output, atol=1e-5)
+        below, right = max(54 - sides[0], 0), max(110 - sides[1], 0)
+        beyond = np.pad(x, ((0, 0), (0, below), (0, right), (0, 0)))
+        for output, padded in zip(outputs, model(beyond), strict=True):
+            np.testing.assert_allclose(padded, output, atol=1e-6)
 
 
 def test_learns_from_labels_of_a_dataset(rng):
@@ -169,8 +169,8 @@ def test_reads_numbers():
     expected = ["7", "12345", "40"]
     assert ka.applications.decode_digits(labels) == expected
     sizes = [5, 11, 11, 11, 11, 11]
-    answers = [np.eye(size)[labels[:, index]] for index, size in enumerate(sizes)]
-    assert ka.applications.decode_digits(answers) == expected
+    outputs = [np.eye(size)[labels[:, index]] for index, size in enumerate(sizes)]
+    assert ka.applications.decode_digits(outputs) == expected
 
 
 @slow_on_jax
@@ -180,8 +180,8 @@ def test_in_one_graph_with_unknown_sizes(rng):
     x = images(rng, 60, 140)
     expected = model(x)
     model.compile(jit_compile=True)
-    for got, answer in zip(model.predict(x, verbose=0), expected, strict=True):
-        np.testing.assert_allclose(got, answer, atol=1e-5)
+    for got, output in zip(model.predict(x, verbose=0), expected, strict=True):
+        np.testing.assert_allclose(got, output, atol=1e-5)
 
 
 @pytest.mark.parametrize(

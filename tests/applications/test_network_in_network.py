@@ -56,15 +56,15 @@ def test_without_normalization_convolutions_have_biases():
     ids=str,
 )
 def test_relu_before_pools(arguments, relu, rng):
-    """What is tapped is what is pooled, and what the last convolution makes where ReLU is not."""
+    """The layers for attention transfer are the inputs of pooling, and the last convolution."""
     model = ka.applications.NINThin(**SMALL, **arguments)
     names = [layer.name for layer in model.layers]
-    taps = [model.get_layer(f"block{block}") for block in (1, 2, 3)]
-    outputs = keras.Model(model.input, [tap.output for tap in taps])
+    layers = [model.get_layer(f"block{block}") for block in (1, 2, 3)]
+    outputs = keras.Model(model.input, [layer.output for layer in layers])
     maps = outputs(rng.normal(size=(4, *SMALL["input_shape"])))
-    for tap, values in zip(taps[:2], maps[:2], strict=True):
+    for layer, values in zip(layers[:2], maps[:2], strict=True):
         assert (np.min(values) >= 0) == relu
-        assert names[names.index(tap.name) + 1] == f"{tap.name}_pool"
+        assert names[names.index(layer.name) + 1] == f"{layer.name}_pool"
         assert np.max(values) > 0
     assert np.min(maps[2]) < 0, "maps of classes have no ReLU"
     inner = {name for name in names if name.endswith("_relu")}

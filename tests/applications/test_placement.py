@@ -74,11 +74,11 @@ def test_lstm():
     assert attended(ka.applications.LSTM4((16, 5), attention="san", placement="full")) == [
         f"lstm{index}" for index in range(1, 5)
     ]
-    for placement, places in (("bottleneck", [2, 4]), ("full", [1, 2, 3, 4])):
+    for placement, indices in (("bottleneck", [2, 4]), ("full", [1, 2, 3, 4])):
         model = ka.applications.LSTM4((16, 5), attention="ran", placement=placement)
         cells = [getattr(model.get_layer(f"lstm{index}"), "cell", None) for index in range(1, 5)]
         found = [i for i, cell in enumerate(cells, 1) if type(cell) is ka.layers.RecurrentAttention]
-        assert found == places
+        assert found == indices
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ def test_outputs(name, policy, compiled):
     model = logits_of(name)
     model.set_weights(weights)
     model.compile(jit_compile=compiled)
-    answers = keras.tree.flatten(model.predict_on_batch(x))
-    assert all(answer.dtype == np.float32 for answer in answers)
-    got = np.concatenate(answers, axis=-1)
+    outputs = keras.tree.flatten(model.predict_on_batch(x))
+    assert all(output.dtype == np.float32 for output in outputs)
+    got = np.concatenate(outputs, axis=-1)
     np.testing.assert_allclose(got, expected, rtol=0, atol=BOUNDS[policy] * np.abs(expected).max())
 
 

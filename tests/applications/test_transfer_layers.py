@@ -42,9 +42,9 @@ def test_transfer_layers_return_maps(name, arguments, shapes):
 def test_groups_end_before_normalization(variant):
     model = ka.applications.WideResNet(16, 1, variant)
     for group in (1, 2, 3):
-        tap = model.get_layer(f"group{group}")
-        assert isinstance(tap, keras.layers.Add)
-        following = {layer.name for layer in readers(tap)}
+        group_output = model.get_layer(f"group{group}")
+        assert isinstance(group_output, keras.layers.Add)
+        following = {layer.name for layer in readers(group_output)}
         first = f"group{group + 1}_block1"
         # The convolution of the shortcut reads the output of the group, or its activations.
         raw = {f"{first}_shortcut"} if variant == "warn" else set()
@@ -56,17 +56,17 @@ def test_stages_end_with_relu(attention, reader):
     model = ka.applications.ResNet18(**NARROW, attention=attention)
     assert [layer.name for layer in readers(model.get_layer("stage4"))] == [reader]
     for stage, block in ((1, 2), (2, 2), (3, 2), (4, 2)):
-        tap = model.get_layer(f"stage{stage}")
-        assert isinstance(tap, keras.layers.ReLU)
-        assert tap.input._keras_history.operation.name == f"stage{stage}_block{block}_add"
+        relu = model.get_layer(f"stage{stage}")
+        assert isinstance(relu, keras.layers.ReLU)
+        assert relu.input._keras_history.operation.name == f"stage{stage}_block{block}_add"
 
 
 def test_add_attention_comes_after_transfer_layers():
     model = ka.applications.ResNet18(**NARROW)
     attentive = ka.surgery.add_attention(model, "cbam")
-    taps = [f"stage{stage}" for stage in range(1, 5)]
-    before = keras.Model(model.input, [model.get_layer(tap).output for tap in taps])
-    after = keras.Model(attentive.input, [attentive.get_layer(tap).output for tap in taps])
+    names = [f"stage{stage}" for stage in range(1, 5)]
+    before = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    after = keras.Model(attentive.input, [attentive.get_layer(name).output for name in names])
     x = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(after(x)[0], before(x)[0], atol=1e-6)
     assert [tensor.shape for tensor in after.outputs] == [tensor.shape for tensor in before.outputs]

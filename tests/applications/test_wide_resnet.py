@@ -1,4 +1,4 @@
-"""WideResNet and WARN beside the numbers of the authors' code, and the paper's counts."""
+"""WideResNet and WARN compared with the numbers of the authors' code, and the paper's counts."""
 
 import keras
 import numpy as np
@@ -94,8 +94,8 @@ def test_golden_inference(gates):
     np.testing.assert_allclose(logits, data["eval_net_logits"], atol=1e-4)
     found = head.intermediates(maps, logits, features)
     for index, name in enumerate(("att2", "att1", "att0")):
-        said = data[f"eval_{name}_out"][:, 0]
-        np.testing.assert_allclose(found["hypotheses"][:, index], said, atol=1e-4)
+        expected = data[f"eval_{name}_out"][:, 0]
+        np.testing.assert_allclose(found["hypotheses"][:, index], expected, atol=1e-4)
         pooled = keras.ops.average_pool(found["masks"][index], 2, 2, data_format="channels_last")
         expected = channels_last(data[f"eval_{name}_mask_pooled2x2"])
         np.testing.assert_allclose(pooled, expected, rtol=1e-3, atol=1e-6)
@@ -121,17 +121,17 @@ def test_golden_step(gates):
     """A step of plain gradient descent moves weights by the authors' gradients."""
     data = golden("warn_wrn_10_0.5_ad3_aw4.npz")
     model, head = golden_model(data, gates)
-    looked_at = {
+    weights = {
         "att2.att_head.conv.weight": head.modules[0].attention_kernel,
         "att0.score.conv.weight": head.modules[2].score_kernel,
         "output_gate.gates.weight": head.global_gate.products[0].kernel,
         "classifier.bias": model.get_layer("logits").bias,
         "bn_g2.weight": model.get_layer("group3_bn").gamma,
     }
-    before = {name: weight.numpy() for name, weight in looked_at.items()}
+    before = {name: weight.numpy() for name, weight in weights.items()}
     model.compile(keras.optimizers.SGD(1.0), ka.losses.NegativeLogLikelihood())
     model.train_on_batch(channels_last(data["x"]), data["labels"])
-    for name, weight in looked_at.items():
+    for name, weight in weights.items():
         expected = data[f"{gates}/grad_total_loss/{name}"]
         if expected.ndim == 4:
             expected = np.transpose(expected, (2, 3, 1, 0))

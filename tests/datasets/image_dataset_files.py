@@ -131,8 +131,8 @@ def make_pain_archive(folder):
         sequence = f"{subject[4:]}t1aaaff"
         kinds = ("Images", "AAM_landmarks", "Frame_Labels/PSPI")
         images, points, labels = (folder / kind / subject / sequence for kind in kinds)
-        for place in (images, points, labels):
-            place.mkdir(parents=True)
+        for subfolder in (images, points, labels):
+            subfolder.mkdir(parents=True)
         for number in range(count):
             frame = f"{sequence}{number + 1:03d}"
             cos, sin = np.cos(angle := rng.uniform(-0.2, 0.2)), np.sin(angle)
@@ -231,7 +231,7 @@ def make_svhn(folder):
         (folder / part).mkdir(parents=True)
         for number, (_, sides) in enumerate(shown, start=1):
             Image.fromarray(pixels(part, number, sides)).save(folder / part / f"{number}.png")
-        numbers = {f"{place}.png": digits for place, (digits, _) in enumerate(shown, start=1)}
+        numbers = {f"{index}.png": digits for index, (digits, _) in enumerate(shown, start=1)}
         write_digit_struct(folder / part / "digitStruct.mat", numbers)
     return folder
 

@@ -55,8 +55,8 @@ def amc(motion):
     counts = {"root": 6} | {name: len(freedoms.split()) for name, freedoms in bones().items()}
     for number, frame in enumerate(motion):
         lines.append(str(number + 1))
-        places = np.split(frame, np.cumsum(list(counts.values())))
-        of_bones = {name: part for name, part in zip(counts, places, strict=False) if len(part)}
+        parts = np.split(frame, np.cumsum(list(counts.values())))
+        of_bones = {name: part for name, part in zip(counts, parts, strict=False) if len(part)}
         # The order of the bones in the files differs from that of the skeleton.
         for name in ("root", *sorted(set(of_bones) - {"root"})):
             lines.append(f"{name} {' '.join(f'{value:g}' for value in of_bones[name])}")

@@ -126,7 +126,7 @@ def test_broken_lines_are_named(root, line):
     assert items("adience_age", "test", data_dir=root)
 
 
-def test_what_is_missing_is_said(root, tmp_path, monkeypatch):
+def test_errors_name_what_is_missing(root, tmp_path, monkeypatch):
     face = next((root / "aligned").glob("0*/*.0.*"))
     face.write_bytes(face.read_bytes()[:300])
     dataset = datasets.load("adience_age", "test", data_dir=root)

@@ -18,7 +18,7 @@ def crops(sources, made):
     size, found = made.shape[1], []
     for source, image in zip(sources, made, strict=True):
         steps = range(len(source) - size + 1)
-        places = [
+        positions = [
             (top, left, mirrored)
             for top in steps
             for left in steps
@@ -27,7 +27,7 @@ def crops(sources, made):
                 source[top : top + size, left : left + size][:, :: -1 if mirrored else 1], image
             )
         ]
-        found.append(places[0] if places else None)
+        found.append(positions[0] if positions else None)
     return found
 
 
@@ -39,15 +39,17 @@ def reflected(images, padding):
 def test_every_image_is_an_exact_crop_of_the_padded_one():
     images = noise(300, 12)
     made = cifar_augmentation(12, seed=3)(images, training=True).numpy()
-    places = crops(reflected(images, 4), made)
-    assert None not in places
+    positions = crops(reflected(images, 4), made)
+    assert None not in positions
     for axis in (0, 1):
-        counts = np.bincount([place[axis] for place in places], minlength=9)
+        counts = np.bincount([position[axis] for position in positions], minlength=9)
         assert len(counts) == 9
         assert counts.min() > 12
-    assert 0.4 < np.mean([place[2] for place in places]) < 0.6
-    downwards = np.corrcoef([place[0] for place in places], [place[2] for place in places])[0, 1]
-    assert abs(downwards) < 0.2, "mirrored whatever the place"
+    assert 0.4 < np.mean([position[2] for position in positions]) < 0.6
+    downwards = np.corrcoef(
+        [position[0] for position in positions], [position[2] for position in positions]
+    )[0, 1]
+    assert abs(downwards) < 0.2, "mirrored whatever the position"
 
 
 @given(size=st.integers(4, 9), padding=st.integers(0, 3), seed=st.integers(0, 2**31 - 1))
@@ -64,18 +66,18 @@ def test_without_padding_every_image_is_mirrored_or_not():
     dataset = tf.data.Dataset.from_tensor_slices(images).batch(100)
     batches = dataset.map(lambda batch: augment(batch, training=True)).as_numpy_iterator()
     for made in (augment(images, training=True).numpy(), np.concatenate(list(batches))):
-        places = crops(images, made)
-        assert {place[:2] for place in places} == {(0, 0)}
-        mirrored = np.array([place[2] for place in places])
+        positions = crops(images, made)
+        assert {position[:2] for position in positions} == {(0, 0)}
+        mirrored = np.array([position[2] for position in positions])
         assert 0.4 < mirrored.mean() < 0.6
         assert 30 < np.sum(mirrored[:100] == mirrored[100:]) < 70, "not as in the other batch"
 
 
 def test_large_squares_are_exact_crops():
     images = noise(40, 48, channels=1)
-    places = crops(images, crop_and_flip(32, 48, seed=1)(images, training=True).numpy())
-    assert None not in places
-    assert len({place[:2] for place in places}) > 30
+    positions = crops(images, crop_and_flip(32, 48, seed=1)(images, training=True).numpy())
+    assert None not in positions
+    assert len({position[:2] for position in positions}) > 30
     full = noise(4, 256, channels=1)
     made = crop_and_flip(seed=1)(full, training=True)
     assert None not in crops(full, made.numpy())

@@ -25,10 +25,10 @@ def test_the_label_is_the_row_below(size):
     images, _ = arrays(datasets.load("digits", "test", size=8))
     assert sequences.shape == (len(images) * (8 - size), size, 8)
     assert (sequences.dtype, rows.dtype) == (np.float32, np.float32)
-    for example, place in ((0, 0), (8 - size, 1), (-1, -1)):
+    for example, digit in ((0, 0), (8 - size, 1), (-1, -1)):
         start = 7 - size if example == -1 else 0
-        np.testing.assert_array_equal(sequences[example], images[place, start : start + size, :, 0])
-        np.testing.assert_array_equal(rows[example], images[place, start + size, :, 0])
+        np.testing.assert_array_equal(sequences[example], images[digit, start : start + size, :, 0])
+        np.testing.assert_array_equal(rows[example], images[digit, start + size, :, 0])
 
 
 @pytest.mark.parametrize("name", ["digit_sequences", "digit_forecast"])

@@ -42,7 +42,7 @@ def test_windows_and_labels(made):
     assert (spec.shape, label.shape) == ((8, 4), (1,))
     windows, labels = arrays(dataset)
     assert (windows.dtype, labels.dtype) == (np.float32, np.float32)
-    assert np.all(windows[..., 3] == 0), "a column that stands still"
+    assert np.all(windows[..., 3] == 0), "a constant column"
     assert datasets.find("flights").example_shape == (60, None)
 
 
@@ -54,14 +54,14 @@ def test_labels_follow_their_window_in_the_same_flight(made, horizon):
     for split in ("train", "test"):
         windows, labels = arrays(load(split, made, shuffle=False, horizon=horizon))
         for window, label in zip(windows, labels, strict=True):
-            places = [
+            matches = [
                 (number, start)
                 for number, flight in enumerate(flights)
                 for start in range(len(flight) - 8 - horizon + 1)
                 if np.array_equal(flight[start : start + 8], window)
                 and np.array_equal(flight[start + 8 : start + 8 + horizon, 1], label)
             ]
-            assert len(places) == 1
+            assert len(matches) == 1
         seen += len(labels)
     assert seen == sum(length - 8 - horizon + 1 for length in LENGTHS)
 
@@ -169,7 +169,7 @@ def test_files_outside_the_folder(folder, tmp_path):
         load("train", folder)
 
 
-def test_wrong_folders_say_what_is_expected(tmp_path, monkeypatch):
+def test_errors_for_wrong_folders(tmp_path, monkeypatch):
     monkeypatch.delenv("FLIGHTS_DIR", raising=False)
     with pytest.raises(ValueError, match=r"FLIGHTS_DIR.*a CSV file for each flight.*=None"):
         datasets.load("flights", "train")

@@ -32,8 +32,8 @@ def test_the_digit_is_anywhere_in_a_hundred_pixels():
     np.testing.assert_array_equal(labels, wanted)
     np.testing.assert_allclose(images.sum(axis=(1, 2, 3)), plain.sum(axis=(1, 2, 3)), rtol=1e-4)
     for axis in (1, 2):
-        shown = images.max(axis=(3 - axis, 3)) > 0
-        first, last = shown.argmax(axis=1), 99 - shown[:, ::-1].argmax(axis=1)
+        is_visible = images.max(axis=(3 - axis, 3)) > 0
+        first, last = is_visible.argmax(axis=1), 99 - is_visible[:, ::-1].argmax(axis=1)
         assert np.all(last - first < 28)
         assert first.min() < 8
         assert last.max() > 91
@@ -102,16 +102,16 @@ def translated_digits():
     return rng.integers(1, 256, (COUNT, SIDE, SIDE, 1), dtype="uint8"), np.arange(COUNT) % 3
 
 
-def place_of(image, digit):
+def positions_of(image, digit):
     """Finds a digit that is surrounded by zeros in an image."""
-    places = []
+    positions = []
     for top in range(image.shape[0] - len(digit) + 1):
         for left in range(image.shape[1] - len(digit) + 1):
             want = np.zeros_like(image)
             want[top : top + len(digit), left : left + len(digit)] = digit
             if np.array_equal(image, want):
-                places.append((top, left))
-    return places
+                positions.append((top, left))
+    return positions
 
 
 def test_without_distractors_the_digit_is_somewhere_and_nothing_else(translated_digits):
@@ -121,12 +121,12 @@ def test_without_distractors_the_digit_is_somewhere_and_nothing_else(translated_
     assert images.shape == (COUNT, SIZE, SIZE, 1)
     assert labels.tolist() == translated_digits[1].tolist()
     wanted = translated_digits[0].astype("float32") * np.float32(1 / 255)
-    places = [place_of(image, digit) for image, digit in zip(images, wanted, strict=True)]
-    assert all(len(place) == 1 for place in places)
-    assert len({place for (place,) in places}) > 4
+    positions = [positions_of(image, digit) for image, digit in zip(images, wanted, strict=True)]
+    assert all(len(position) == 1 for position in positions)
+    assert len({position for (position,) in positions}) > 4
 
 
-def test_every_place_is_as_likely(translated_digits):
+def test_all_positions_are_equally_likely(translated_digits):
     dataset = cluttered_translated(*translated_digits, distractors=0, augment=True).repeat(160)
     images, _ = arrays(dataset)
     corners = [np.argwhere(image[..., 0])[0] for image in images]
@@ -206,7 +206,7 @@ def test_images_keep_their_clutter_whatever_the_order(translated_digits):
     np.testing.assert_array_equal(plain[order], shuffled)
 
 
-def test_redraw_gives_other_images_in_every_pass(translated_digits):
+def test_augment_gives_other_images_in_every_pass(translated_digits):
     dataset, again = (
         cluttered_translated(*translated_digits, augment=True, seed=5) for _ in range(2)
     )
@@ -311,7 +311,7 @@ def test_images_keep_their_distractors_whatever_the_order(top_left_digits):
     np.testing.assert_array_equal(plain, shuffled[np.argsort(shuffled[:, 0])])
 
 
-def test_redraw_gives_new_distractors_in_every_pass(top_left_digits):
+def test_augment_gives_new_distractors_in_every_pass(top_left_digits):
     dataset, again = (top_left(*top_left_digits, augment=True, seed=5) for _ in range(2))
     first, second = quadrants(dataset), quadrants(dataset)
     assert not np.array_equal(first, second)

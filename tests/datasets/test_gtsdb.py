@@ -122,7 +122,7 @@ def test_boxes_outside_are_named(root, box):
     assert len(items("test", data_dir=root, size=8)) == 2
 
 
-def test_what_is_missing_is_said(root, tmp_path, monkeypatch):
+def test_errors_name_what_is_missing(root, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"must be at least 2, .*'00000.ppm'.*: max_boxes=1"):
         items("train", data_dir=root, max_boxes=1)
     with pytest.raises(ValueError, match=r"from 1 to 3. Received: train_size=4"):

@@ -27,7 +27,7 @@ def arrays(split, **arguments):
 
 
 @pytest.mark.parametrize("inside", ["", "GTSRB"])
-def test_signs_are_cut_out_and_resized(made, inside):
+def test_signs_are_cropped_and_resized(made, inside):
     dataset = datasets.load("gtsrb", "train", data_dir=made / inside, shuffle=False)
     assert dataset.element_spec[0].shape == (32, 32, 3)
     images, labels = arrays("train", data_dir=str(made / inside), shuffle=False)
@@ -55,10 +55,10 @@ def test_train_size_takes_a_share_of_every_class(made):
     assert np.unique(labels, return_counts=True)[1].tolist() == [2, 2, 2]
 
 
-@pytest.mark.parametrize("place", ["Final_Test", "", ".."])
-def test_labels_of_the_test_part_may_lie_above(folder, place):
+@pytest.mark.parametrize("location", ["Final_Test", "", ".."])
+def test_labels_of_the_test_split_may_be_in_parent_folders(folder, location):
     images = folder / "GTSRB" / "Final_Test" / "Images"
-    (images / "GT-final_test.csv").rename(folder / "GTSRB" / place / "GT-final_test.csv")
+    (images / "GT-final_test.csv").rename(folder / "GTSRB" / location / "GT-final_test.csv")
     assert len(arrays("test", data_dir=folder)[1]) == 6
 
 
@@ -66,7 +66,7 @@ def edit(path, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_errors_say_what_was_expected(folder, monkeypatch):
+def test_errors_describe_the_expected_folder(folder, monkeypatch):
     training = folder / "GTSRB" / "Final_Training"
     table = training / "Images" / "00007" / "GT-00007.csv"
 

@@ -152,6 +152,6 @@ def test_bad_options(folder, arguments, message):
         load("train", folder, **arguments)
 
 
-def test_without_preparation_the_error_says_what_to_do(tmp_path):
+def test_without_preparation_the_error_explains_it(tmp_path):
     with pytest.raises(ValueError, match=r"img_val.tar from https.*download_and_prepare\(\)"):
         load("test", tmp_path)

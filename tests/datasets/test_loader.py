@@ -76,7 +76,7 @@ def test_batches():
     assert next(iter(dataset))[0].shape == (64, 28, 28, 1)
 
 
-def test_list_says_what_each_needs():
+def test_list_has_the_requirements_of_each_set():
     infos = datasets.list_datasets()
     assert {name for name, info in infos.items() if info.needs_network} == {
         "mnist",

@@ -63,10 +63,10 @@ def test_classes_are_in_the_order_of_the_alphabet(made):
     assert {path.suffix for path in part.paths} == {".JPG"}
 
 
-@pytest.mark.parametrize("place", ["..", "Images"])
-def test_lists_may_lie_elsewhere(root, place, monkeypatch):
+@pytest.mark.parametrize("location", ["..", "Images"])
+def test_lists_may_be_in_other_folders(root, location, monkeypatch):
     for name in ("TrainImages.txt", "TestImages.txt"):
-        (root / name).rename(root / place / name)
+        (root / name).rename(root / location / name)
     (root / "Images" / ".thumbnails").mkdir()
     for folder in (root, root.parent):
         monkeypatch.setenv("MIT_SCENES_DIR", str(folder))
@@ -109,7 +109,7 @@ def test_names_of_any_encoding(root):
     try:
         solid_image(9, (8, 8)).save(root / "Images" / "bar" / name, "PNG")
     except OSError:
-        pytest.skip("this file system takes names in UTF-8 alone")
+        pytest.skip("this file system supports names in UTF-8 only")
     (root / "TestImages.txt").write_bytes(b"bar/" + os.fsencode(name) + b"\n")
     (image, label) = next(iter(datasets.load("mit_scenes", "test", size=7, data_dir=root)))
     assert int(label) == INDOOR_CLASSES.index("bar")
@@ -128,7 +128,7 @@ def test_broken_lines_are_named(root, line):
     assert len(files(root)) == 67
 
 
-def test_what_is_missing_is_said(root, monkeypatch):
+def test_errors_name_what_is_missing(root, monkeypatch):
     with pytest.raises(ValueError, match="Received: train_size=66"):
         files(root, "train", train_size=66)
     with pytest.raises(ValueError, match="Received: split='validation'"):

@@ -69,7 +69,7 @@ def test_sensors_are_scaled_over_the_training_frames_and_recordings_resampled(ma
         if np.allclose(first, test[0, 0, :-1], atol=1e-4):
             chosen[held_out] = mean, deviation
     ((held_out, (mean, deviation)),) = chosen.items()
-    assert np.all(train[..., -1] == 0), "a sensor that stands still"
+    assert np.all(train[..., -1] == 0), "a constant sensor"
     raw = all_raw()[10 + held_out[2]]
     wanted = (raw[-1, :-1] - mean[:-1]) / deviation[:-1]
     np.testing.assert_allclose(test[2, -1, :-1], wanted, atol=1e-4)
@@ -193,7 +193,7 @@ def test_one_recording_of_a_class_is_not_enough(folder):
         load("train", folder)
 
 
-def test_wrong_folders_say_what_is_expected(tmp_path, monkeypatch):
+def test_errors_for_wrong_folders(tmp_path, monkeypatch):
     monkeypatch.delenv("MOCAP_DIR", raising=False)
     with pytest.raises(ValueError, match=r"MOCAP_DIR.*CLASS/NAME.amc.*Received: data_dir=None"):
         datasets.load("mocap", "train")

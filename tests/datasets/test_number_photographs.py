@@ -65,7 +65,7 @@ def test_labels_are_numbers_of_one_to_five_digits():
         assert label.tolist() == encode_number(label[1 : 1 + length].tolist())
         assert label[1 : 1 + length].max() < 10
     np.testing.assert_allclose(np.bincount(lengths)[1:] / 2000, SHARES, atol=0.04)
-    assert all(labels[:, place].max() < count for place, count in enumerate(LABEL_CLASSES))
+    assert all(labels[:, index].max() < count for index, count in enumerate(LABEL_CLASSES))
 
 
 def test_same_seed_gives_the_same_passes():
@@ -199,7 +199,7 @@ def test_buckets_of_any_sizes_hold_every_image_once(sizes):
 def _check_buckets(sizes):
     sizes = np.array(sizes)
     batches = [batch.tolist() for batch in bucket_by_size(sizes, 3, 0, False).as_numpy_iterator()]
-    assert sorted(place for batch in batches for place in batch) == list(range(len(sizes)))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(sizes)))
     for batch in batches:
         assert 1 <= len(batch) <= 3
         assert len(np.unique(sizes[batch], axis=0)) == 1

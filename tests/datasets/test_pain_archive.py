@@ -76,8 +76,8 @@ def test_moved_and_turned_faces_come_out_alike(plain_faces):
 def test_parts_share_no_subject(made):
     assert int(load("train", made).cardinality()) == TRAIN_FRAMES
     assert int(load("test", made, size=12).cardinality()) == TEST_FRAMES
-    asked = load("test", made, test_subjects=["042-ll042", "043-jh043"], size=12)
-    assert int(asked.cardinality()) == 9
+    requested = load("test", made, test_subjects=["042-ll042", "043-jh043"], size=12)
+    assert int(requested.cardinality()) == 9
 
 
 def test_seven_of_25_subjects_have_30_percent_of_the_frames():
@@ -181,7 +181,7 @@ def test_bad_options(made, arguments, message):
         load("train", made, **arguments)
 
 
-def test_wrong_folders_say_what_is_expected_and_who_has_it(folder, monkeypatch, tmp_path):
+def test_errors_for_wrong_folders_name_the_source(folder, monkeypatch, tmp_path):
     monkeypatch.delenv("PAIN_ARCHIVE_DIR", raising=False)
     expected = r"PAIN_ARCHIVE_DIR.*AAM_landmarks/SUBJECT.*on request: https://.*Received: data_dir="
     with pytest.raises(ValueError, match=f"{expected}None"):
@@ -269,7 +269,7 @@ def test_samples_smooth_images_that_shrink():
     np.testing.assert_allclose(fine[1:-1, 1:-1], 0.5, atol=1e-4)
 
 
-def test_mean_shape_forgets_place_size_and_turn():
+def test_mean_shape_ignores_position_size_and_rotation():
     shape = face_shape()
     changes = [(0.1, 1.0, (3, 4)), (-0.1, 2.5, (100, 50)), (0.0, 0.4, (-7, 0))]
     mean = mean_shape(np.stack([turned(shape, *change) for change in changes]))

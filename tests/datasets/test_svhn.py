@@ -57,14 +57,14 @@ def test_crops_for_training(made):
     assert label == tf.TensorSpec((6,), tf.int64)
     found = list(dataset.as_numpy_iterator())
     assert [label.tolist() for _, label in found] == list(LABELS.values())
-    places = [("train", 1), ("train", 2), ("train", 3), ("extra", 1), ("extra", 2)]
-    for (image, _), place in zip(found, places, strict=True):
-        np.testing.assert_allclose(image[:, :50], gray(*place), atol=2e-3)
-        np.testing.assert_allclose(image[:, 60:], gray(*place) / 2, atol=4e-3)
+    sources = [("train", 1), ("train", 2), ("train", 3), ("extra", 1), ("extra", 2)]
+    for (image, _), source in zip(found, sources, strict=True):
+        np.testing.assert_allclose(image[:, :50], gray(*source), atol=2e-3)
+        np.testing.assert_allclose(image[:, 60:], gray(*source) / 2, atol=4e-3)
 
 
 @LONG
-def test_passes_cut_out_other_crops(made):
+def test_passes_have_other_crops(made):
     first, second = (load("train", made, 5, seed=4, shuffle=False) for _ in range(2))
     passes = [next(iter(first))[0].numpy() for _ in range(2)]
     assert not np.array_equal(*passes)
@@ -183,7 +183,7 @@ def test_images_outside_are_refused(root):
 
 
 @LONG
-def test_what_is_missing_is_said(root):
+def test_errors_name_what_is_missing(root):
     (root / "extra" / "digitStruct.mat").unlink()
     with pytest.raises(ValueError, match=r"set `extra=False`\. Received: .*extra/digitStruct"):
         load("train", root)

@@ -83,10 +83,10 @@ def few_in_color(monkeypatch):
     import tensorflow_datasets as tfds
 
     monkeypatch.delenv("GTSRB_DIR", raising=False)
-    asked = []
+    requests = []
 
     def examples(self, split, *args, **kwargs):
-        asked.append(f"{self.name} {split}")
+        requests.append(f"{self.name} {split}")
         svhn = self.name == "svhn_cropped"
         sides = [(32, 32)] if svhn else [(72, 90), (75, 72)]
         rng = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def few_in_color(monkeypatch):
         )
 
     with tfds.testing.mock_data(as_dataset_fn=examples):
-        yield asked
+        yield requests
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_bad_options(folder, arguments, message):
         datasets.load("cars196", "train", data_dir=folder, **arguments)
 
 
-def test_birds_are_cut_out_by_their_boxes(boxed):
+def test_birds_are_cropped_to_their_boxes(boxed):
     (stream,) = read_tensorflow_stream("caltech_birds2011", "test", data_dir=boxed, crop=True)
     found = {int(label): stream.read(image) for image, label in stream.examples(0, False)}
     assert len(found) == len(BOXES)
@@ -343,7 +343,7 @@ def test_birds_are_cut_out_by_their_boxes(boxed):
         np.testing.assert_array_equal(found[label], bird(box)[1])
 
 
-def test_birds_that_are_cut_out_are_shrunk_afterwards(boxed):
+def test_cropped_birds_are_resized_afterwards(boxed):
     def arrays(split, **arguments):
         images, labels = next(
             iter(datasets.load("caltech_birds2011", split, 9, data_dir=boxed, **arguments))
@@ -376,9 +376,9 @@ def test_boxes_are_rounded_to_the_pixels_that_they_came_from(data, height, width
     right = data.draw(st.integers(left + 1, width))
     box = [top / height, left / width, bottom / height, right / width]
     rows, columns = np.mgrid[:height, :width]
-    cut = cut_to_box(tf.stack([rows, columns], axis=-1), tf.constant(box, tf.float32)).numpy()
-    assert cut.shape == (bottom - top, right - left, 2)
-    assert cut[0, 0].tolist() == [top, left]
+    cropped = cut_to_box(tf.stack([rows, columns], axis=-1), tf.constant(box, tf.float32)).numpy()
+    assert cropped.shape == (bottom - top, right - left, 2)
+    assert cropped[0, 0].tolist() == [top, left]
 
 
 def test_crop_needs_boxes(folder):

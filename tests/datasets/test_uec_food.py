@@ -48,7 +48,7 @@ def test_images_and_labels(made, inside):
     np.testing.assert_allclose(brightness, 101 + labels.numpy()[whole], atol=2)
 
 
-def test_dishes_are_cut_out_by_their_boxes(made):
+def test_dishes_are_cropped_to_their_boxes(made):
     files = parts(made)
     found = {
         (path.stem, int(label), tuple(box)): (part, index)
@@ -61,14 +61,14 @@ def test_dishes_are_cut_out_by_their_boxes(made):
     for name, (sides, shown) in MEALS.items():
         for label, boxes in shown.items():
             for left, top, right, bottom in boxes:
-                cut = dish(*found[str(name), label - 1, (left, top, right, bottom)])
+                cropped = dish(*found[str(name), label - 1, (left, top, right, bottom)])
                 right, bottom = min(right, sides[0]), min(bottom, sides[1])
-                assert cut.shape == (bottom - top, right - left, 3)
+                assert cropped.shape == (bottom - top, right - left, 3)
                 half = sides[0] // 2
                 wanted = (63 * max(0, half - left) + 255 * (right - max(left, half))) / (
                     right - left
                 )
-                np.testing.assert_allclose(cut.mean(), wanted, atol=4)
+                np.testing.assert_allclose(cropped.mean(), wanted, atol=4)
 
 
 def test_no_image_is_in_both_parts(made):
@@ -134,7 +134,7 @@ def test_boxes_may_leave_the_image_but_not_lie_outside(root):
             read()
 
 
-def test_what_is_missing_is_said(root, monkeypatch):
+def test_errors_name_what_is_missing(root, monkeypatch):
     with pytest.raises(ValueError, match="Received: test_share=1"):
         parts(root, test_share=1)
     with pytest.raises(ValueError, match="Received: train_size=99"):

@@ -3,7 +3,7 @@
 python -m tests.distribution.on_jax devices FOLDER san-c DCN
 python -m tests.distribution.on_jax host FOLDER san-c PORT PROCESS
 python -m tests.distribution.on_jax one FOLDER san-c
-python -m tests.distribution.on_jax rooms FOLDER
+python -m tests.distribution.on_jax packages FOLDER
 
 TensorFlow cannot be imported here, as where it is not installed.
 """
@@ -28,7 +28,7 @@ def on_devices(folder, *names):
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
     import keras
 
-    from tests.distribution import learners
+    from tests.distribution import training_cases
 
     devices = keras.distribution.list_devices()
     assert len(devices) == DEVICES
@@ -36,9 +36,9 @@ def on_devices(folder, *names):
         found = []
         for used in (devices[:1], devices):
             with keras.distribution.DataParallel(devices=used).scope():
-                model = learners.built(name)
-                found.append((learners.learn(name, model), learners.state(model)))
-        learners.assert_equal(found[1], found[0])
+                model = training_cases.built(name)
+                found.append((training_cases.fit(name, model), training_cases.state(model)))
+        training_cases.assert_equal(found[1], found[0])
         assert_copies_agree(model)
         (Path(folder) / name).touch()
 
@@ -63,16 +63,16 @@ def on_hosts(folder, name, port, process):
     # Each process has its own half of the data.
     spread = keras.distribution.DataParallel(auto_shard_dataset=False)
     keras.distribution.set_distribution(spread)
-    from tests.distribution import learners
+    from tests.distribution import training_cases
 
     assert jax.process_count() == len(jax.devices()) == HOSTS
-    model = learners.built(name)
-    history = learners.learn(name, model, share=(int(process), HOSTS))
-    np.savez(Path(folder) / f"host{process}.npz", **history, **learners.state(model))
+    model = training_cases.built(name)
+    history = training_cases.fit(name, model, share=(int(process), HOSTS))
+    np.savez(Path(folder) / f"host{process}.npz", **history, **training_cases.state(model))
 
 
-def rooms(folder):
-    """Everything but data sets and exports can be had."""
+def packages(folder):
+    """Everything works without TensorFlow except data sets and exports."""
     import keras
     import numpy as np
     import pytest
@@ -80,8 +80,8 @@ def rooms(folder):
     import keras_attention as ka
 
     for name in ("layers", "ops", "losses", "training", "applications", "surgery", "inspect"):
-        room = getattr(ka, name)
-        assert all(hasattr(room, public) for public in room.__all__), name
+        package = getattr(ka, name)
+        assert all(hasattr(package, public) for public in package.__all__), name
     plain = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(2, 3, padding="same")])
     targeted = ka.surgery.to_targeted(plain)
     assert ka.inspect.count_macs(targeted) == ka.inspect.count_macs(plain)
@@ -98,18 +98,18 @@ def rooms(folder):
 
 
 def on_one(folder, name):
-    """What the processes are to learn together."""
+    """Trains in one process, for comparison."""
     import numpy as np
 
-    from tests.distribution import learners
+    from tests.distribution import training_cases
 
-    model = learners.built(name)
-    history = learners.learn(name, model)
-    np.savez(Path(folder) / "one.npz", **history, **learners.state(model))
+    model = training_cases.built(name)
+    history = training_cases.fit(name, model)
+    np.savez(Path(folder) / "one.npz", **history, **training_cases.state(model))
 
 
 if __name__ == "__main__":
     os.environ["KERAS_BACKEND"] = "jax"
     sys.meta_path.insert(0, NoTensorFlow())
     what, *rest = sys.argv[1:]
-    {"devices": on_devices, "host": on_hosts, "one": on_one, "rooms": rooms}[what](*rest)
+    {"devices": on_devices, "host": on_hosts, "one": on_one, "packages": packages}[what](*rest)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.distribution import learners
+from tests.distribution import training_cases
 from tests.harness import ON_TENSORFLOW
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def finish(command, timeout):
 
 
 def test_most_of_the_package_needs_no_tensorflow(tmp_path):
-    run("rooms", tmp_path)
+    run("packages", tmp_path)
 
 
 @slow_here
@@ -53,7 +53,11 @@ def test_most_of_the_package_needs_no_tensorflow(tmp_path):
     [
         pytest.param(("san-c", "AttentionDistiller"), id="few"),
         pytest.param(
-            tuple(name for name in learners.LEARNERS if name not in ("san-c", "TDN10", "DCN")),
+            tuple(
+                name
+                for name in training_cases.TRAINING_CASES
+                if name not in ("san-c", "TDN10", "DCN")
+            ),
             marks=pytest.mark.slow,
             id="all",
         ),
@@ -79,7 +83,7 @@ def test_two_processes_learn_as_one(tmp_path):
     finish([*ALONE, "bash", "-c", script], timeout=500)
     expected, *hosts = (read(tmp_path / f"{name}.npz") for name in ("one", "host0", "host1"))
     for found in hosts:
-        learners.assert_equal([found], [expected])
+        training_cases.assert_equal([found], [expected])
     assert all(np.array_equal(hosts[0][key], hosts[1][key]) for key in expected)
 
 

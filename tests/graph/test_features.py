@@ -45,8 +45,8 @@ def test_without_outputs_later_layers_are_left_out():
 def test_a_split_model_computes_the_same(rng):
     model, x = nested(), images(rng)
     first, second = split_model(model, ["first", "relu"], at="sum")
-    place, lower = first(x)
-    outputs, upper = second([place, x])
+    features, lower = first(x)
+    outputs, upper = second([features, x])
     whole, (at_first, at_relu) = feature_extractor(model, ["first", "relu"])(x)
     for one, other in ((outputs, whole), (lower[0], at_first), (upper[0], at_relu)):
         np.testing.assert_allclose(one, other, rtol=1e-6)

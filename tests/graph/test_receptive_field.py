@@ -37,13 +37,13 @@ def test_field_equals_positions_with_gradients(name, sides):
     field = receptive_field(model)
     for weight in model.weights:
         weight.assign(np.full(weight.shape, 0.5))  # no product is zero, none cancels another
-    place = (3, 2)
+    position = (3, 2)
     seen = backend.input_gradient(
-        lambda image: ops.sum(model(image)[:, place[0], place[1]]), ops.ones((1, *sides, 1))
+        lambda image: ops.sum(model(image)[:, position[0], position[1]]), ops.ones((1, *sides, 1))
     )
     rows, columns = np.nonzero(np.asarray(seen)[0, :, :, 0])
     for found, at, stride, start, size, side in zip(
-        (rows, columns), place, field.stride, field.start, field.size, sides, strict=True
+        (rows, columns), position, field.stride, field.start, field.size, sides, strict=True
     ):
         first = at * stride + start
         assert (found.min(), found.max()) == (max(first, 0), min(first + size, side) - 1)

@@ -83,11 +83,11 @@ def test_several_layers_and_the_model_before(rng):
     (model, features), (earlier, first) = make_model((8, 12, 1)), make_model((8, 12, 1))
     figure = ka.inspect.plot_attention(model, images, layer=["first", "active"], before=earlier)
     assert len(figure.axes) == 1 + 2 * 3 + 2
-    for place, sides in enumerate(((8, 12), (4, 6))):
-        before, current = figure.axes[1 + 3 * place : 3 + 3 * place]
+    for index, sides in enumerate(((8, 12), (4, 6))):
+        before, current = figure.axes[1 + 3 * index : 3 + 3 * index]
         assert before.get_title().endswith("\nbefore")
         for axes, network in ((before, first), (current, features)):
-            expected = maps_of(network(images)[place], sides)[0]
+            expected = maps_of(network(images)[index], sides)[0]
             np.testing.assert_allclose(drawn(axes), expected, atol=1e-6)
         assert before.images[0].get_clim() == current.images[0].get_clim(), "one scale"
 

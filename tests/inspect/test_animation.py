@@ -33,12 +33,12 @@ def test_frames_of_training(kind, rng, tmp_path):
     images = rng.uniform(size=(1, *model.input_shape[1:]))
     animation = ka.inspect.AttentionAnimation(images, path, frequency=2, duration=0.1)
     fit(model, rng, [animation], epochs=4)
-    with Image.open(path) as picture:
-        assert picture.n_frames == 3, "before training, after two and after four epochs"
+    with Image.open(path) as image:
+        assert image.n_frames == 3, "before training, after two and after four epochs"
         durations = []
         for frame in range(3):
-            picture.seek(frame)
-            durations.append(picture.info["duration"])
+            image.seek(frame)
+            durations.append(image.info["duration"])
         assert durations == [100, 100, 500]
     first, *_, last = (np.asarray(frame.convert("RGB"), int) for frame in animation.frames)
     assert first.shape == last.shape

@@ -50,10 +50,10 @@ def test_attention_modules():
     options = {"input_shape": (16, 16, 3), "weight_decay": 0.0}
     model = ka.applications.WARN(10, 1, attention_depth=2, attention_width=4, **options)
     per_layer = ka.inspect.count_macs(model, per_layer=True)
-    places, channels, maps = (4 * 4, 8 * 8), (64, 32), 4 * (10 + 1)
+    pixels, channels, maps = (4 * 4, 8 * 8), (64, 32), 4 * (10 + 1)
     for depth in (0, 1):
-        convolutions = places[depth] * 9 * channels[depth] * (4 + maps)
-        sums = places[depth] * maps + 4 * 10
+        convolutions = pixels[depth] * 9 * channels[depth] * (4 + maps)
+        sums = pixels[depth] * maps + 4 * 10
         assert per_layer[f"module{depth + 1}"] == convolutions + sums
     assert per_layer["gate"] == 64 * 3
     executed = ka.inspect.count_macs(model, per_layer=True, executed=True)

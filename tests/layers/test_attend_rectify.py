@@ -116,9 +116,9 @@ def test_golden_aggregate(gates, name):
     data = golden("warn_gate_aggregate.npz")
     hypotheses = np.concatenate([data[f"agg/out{index}"] for index in range(4)], axis=1)
     shares = ka.ops.global_gates(data["agg/gate_logits"], gates)
-    answer = ka.ops.aggregate_hypotheses(hypotheses, shares)
-    np.testing.assert_allclose(answer, data[f"agg/{name}"], **TOLERANCE)
-    loss = ka.losses.NegativeLogLikelihood()(data["labels"], answer)
+    output = ka.ops.aggregate_hypotheses(hypotheses, shares)
+    np.testing.assert_allclose(output, data[f"agg/{name}"], **TOLERANCE)
+    loss = ka.losses.NegativeLogLikelihood()(data["labels"], output)
     assert float(loss) == pytest.approx(float(data[f"agg/nll_{name}"]), rel=1e-5)
     equal = ka.ops.global_gates(data["agg/gate_logits"], "mean")
     np.testing.assert_allclose(
@@ -201,12 +201,12 @@ def test_permuting_heads_permutes_outputs(seed, height, width):
     layer.set_weights([attention[..., order], by_head.reshape(output.shape)])
     np.testing.assert_allclose(layer(x), first[:, order], atol=1e-5)
     gated, permuted = ka.layers.AttentionModule(3, 4), ka.layers.AttentionModule(3, 4)
-    answer = np.asarray(gated(x))
+    expected = np.asarray(gated(x))
     permuted(x)
     attention, output, score = gated.get_weights()
     by_head = output.reshape(*output.shape[:3], 4, 3)[:, :, :, order]
     permuted.set_weights([attention[..., order], by_head.reshape(output.shape), score[..., order]])
-    np.testing.assert_allclose(permuted(x), answer, atol=1e-5)
+    np.testing.assert_allclose(permuted(x), expected, atol=1e-5)
 
 
 @given(

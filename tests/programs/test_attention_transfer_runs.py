@@ -130,11 +130,11 @@ def test_short_run_of_table_3(monkeypatch, tmp_path, in_this_process):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def image_folders(tmp_path_factory):
     """ImageNet and MIT scenes, generated in their original formats."""
     import tensorflow_datasets as tfds
 
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     make_archives(folder / "downloads" / "manual")
     tfds.builder("imagenet2012", data_dir=folder).download_and_prepare()
     return make_mit_scenes(folder)
@@ -142,9 +142,11 @@ def pictures(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.slow
-def test_tables_5_and_4(monkeypatch, tmp_path, capsys, pictures, in_this_process, without_graphs):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(pictures))
-    monkeypatch.setenv("MIT_SCENES_DIR", str(pictures))
+def test_tables_5_and_4(
+    monkeypatch, tmp_path, capsys, image_folders, in_this_process, without_graphs
+):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(image_folders))
+    monkeypatch.setenv("MIT_SCENES_DIR", str(image_folders))
     short = (*TINY_RESNET, "--epochs", 1, "--steps", 1)
     given = ("--table", 5, *short, "--columns", "AT", "teacher", "--output", tmp_path / "5")
     assert main(monkeypatch, *given) == 0

@@ -29,7 +29,7 @@ def plain():
 
 
 def on_means():
-    """A 1x1 convolution in the stead of a dense layer, as MobileNets have."""
+    """A 1x1 convolution in place of a dense layer, as in MobileNets."""
     inputs = keras.Input((8, 8, 3))
     x = L.Conv2D(5, 3, strides=2, padding="same", name="a")(inputs)
     x = L.GlobalAveragePooling2D(keepdims=True)(x)

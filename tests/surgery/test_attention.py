@@ -56,7 +56,7 @@ def read_by(model, name):
     return [tensor._keras_history.operation.name for tensor in layer.input]
 
 
-def test_places():
+def test_insertion_points():
     model = ka.surgery.add_attention(plain(), "san-c")
     assert attention_layers(model) == ["b_attention", "c_attention"]
     assert read_by(model, "b") == ["a_relu", "b"]
@@ -69,9 +69,9 @@ def test_places():
     assert model.get_layer("b_attention").dilation_rate == 4
 
 
-def test_places_in_a_residual_network():
+def test_insertion_points_in_a_residual_network():
     model = ka.surgery.add_attention(residual(), "san-c", smoothing="depthwise")
-    # Not where the map is squeezed beside its own way on.
+    # Not in squeeze-and-excitation branches.
     assert attention_layers(model) == ["out_attention", "down_attention"]
     assert read_by(model, "out") == ["first", "out"]  # of the longer branch
     assert read_by(model, "down") == ["out_attention", "down"]  # what was before the padding

@@ -30,7 +30,7 @@ def choose(form, monkeypatch):
 
 
 def randomize(model, rng, scales=(0.1, 0.6)):
-    """Weights of any value, regions of any place and size."""
+    """Weights of any value, regions of any position and size."""
     for layer in model._flatten_layers():
         if isinstance(layer, (TargetLayer, L.BatchNormalization, L.Dense, L.Conv2D)):
             for weight in layer.weights:

@@ -22,12 +22,12 @@ def test_backbones_compute_window_times_the_original(name, layer, rng):
     )
     targeted = to_targeted(backbone, [layer], roi="full")
     x = rng.uniform(size=(2, 48, 40, 3)).astype("float32")
-    tap = keras.Model(backbone.input, backbone.get_layer(layer).output)
-    new_tap = keras.Model(targeted.input, targeted.get_layer(layer).output)
-    original = tap.predict(x, verbose=0)
+    extractor = keras.Model(backbone.input, backbone.get_layer(layer).output)
+    new_extractor = keras.Model(targeted.input, targeted.get_layer(layer).output)
+    original = extractor.predict(x, verbose=0)
     window = targeted.get_layer(layer).attention_window(*original.shape[1:3])
     expected = original * keras.ops.convert_to_numpy(window)
-    np.testing.assert_allclose(new_tap.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(new_extractor.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
     assert targeted.output_shape == backbone.output_shape
 
 

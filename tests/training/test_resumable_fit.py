@@ -194,10 +194,10 @@ def test_checkpoint_schedule(tmp_path):
     """Checkpoints by time: here each step exceeds the interval."""
     seen = []
 
-    def look():
+    def check():
         seen.append(sorted(int(path.stem[5:]) for path in tmp_path.glob("step-*")))
 
-    steps = [Do(step, look) for step in range(1, 7)]
+    steps = [Do(step, check) for step in range(1, 7)]
     fit(network(), tmp_path, steps, epochs=2, every_steps=None, every_seconds=1e-9, keep=1)
     assert seen == [[], [1], [2], [3], [4], [5]]
 

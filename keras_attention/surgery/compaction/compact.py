@@ -313,7 +313,8 @@ class _Pooling:
             tensor = layer(single.assemble(self._reads(rectangle)))
             return Region(tensor, rectangle, region.channels)
 
-        return source.map_regions(self._layout(source.layout), change)
+        regions = tuple(change(region) for region in source.regions)
+        return RegionMap(self._layout(source.layout), regions, source.make_name)
 
     def of_pixels(self, source: PixelMap) -> PixelMap:
         window = [

@@ -121,10 +121,6 @@ class RegionMap:
         layout = replace(self.layout, background=self.background())
         return RegionMap(layout, regions, self.make_name)
 
-    def map_regions(self, layout: Layout, change: Callable[[Region], Region]) -> RegionMap:
-        """Returns the map of changed regions."""
-        return RegionMap(layout, tuple(change(region) for region in self.regions), self.make_name)
-
     def assemble(self, target: Array, sort: bool = False) -> Tensor:
         """Returns a rectangle of the map as one tensor.
 
@@ -425,7 +421,10 @@ def convolve(
             groups_seconds(target, channels, groups, batch) * weight
             for batch, weight in weights.items()
         )
-        for groups in [_group_kernels(target, channels, batch) for batch in batch_weights]
+        for groups in [
+            group_rois(target.rectangles, _layer_cost(target, channels, batch))
+            for batch in batch_weights
+        ]
     }
     groups = min(costs, key=lambda choice: costs[choice])
     matrix_cost = sum(
@@ -501,11 +500,6 @@ def _target_convolution(layer: TargetLayer, sides: tuple[int, int]) -> _TargetCo
         as_array(layer.attention_window(*sides, clip=layer.roi != "full")).astype("float32"),
         rectangles,
     )
-
-
-def _group_kernels(target: _TargetConvolution, channels: int, batch: int) -> Groups:
-    """Returns the groups of kernels with the lowest estimated time."""
-    return group_rois(target.rectangles, _layer_cost(target, channels, batch))
 
 
 def groups_seconds(target: _TargetConvolution, channels: int, groups: Groups, batch: int) -> float:

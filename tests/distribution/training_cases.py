@@ -1,4 +1,4 @@
-"""A small model of each mechanism with what it learns from, for one device and for several."""
+"""A small model of each mechanism with its training data, for one device and for several."""
 
 import re
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ CASES = {str(case): case for case in model_cases.MODEL_CASES}
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A model that learns the same wherever it does: without dropout, which each device draws.
+class TrainingCase:
+    """A model whose training is equal on all devices: without dropout, which each device draws.
 
     `case` names a row of `model_cases`; `rate` is so small that roundings do not grow. `normalizes`
     is False for batch normalization by its moving statistics.
@@ -49,7 +49,7 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Distillation(Learner):
+class Distillation(TrainingCase):
     """A student with all kinds of distillation terms."""
 
     case: str = "AttentionDistiller"
@@ -64,16 +64,16 @@ class Distillation(Learner):
         return models.batch(np.random.default_rng(0), count)
 
 
-LEARNERS = {
-    "TDN10": Learner("TDN10", options={"scale_l2": 1e-3}, regroups=True),
-    "TKN6": Learner("TKN6", options={"scale_l2": 1e-3}),
-    **{name: Learner(f"LeNet5-{name}") for name in ("san-c", "cbam", "bam")},
-    "ran": Learner("LSTM4-ran-full"),
-    "WARN": Learner("WARN-10-0.25-2"),
+TRAINING_CASES = {
+    "TDN10": TrainingCase("TDN10", options={"scale_l2": 1e-3}, regroups=True),
+    "TKN6": TrainingCase("TKN6", options={"scale_l2": 1e-3}),
+    **{name: TrainingCase(f"LeNet5-{name}") for name in ("san-c", "cbam", "bam")},
+    "ran": TrainingCase("LSTM4-ran-full"),
+    "WARN": TrainingCase("WARN-10-0.25-2"),
     "AttentionDistiller": Distillation(),
-    # Replicas find a variance by the mean of squares: what that rounds, its layers make 100 times.
-    "DCN": Learner("DCN-3", normalizes=False),
-    "DCN, normalizing": Learner("DCN-3"),
+    # Replicas find a variance by the mean of squares: its layers multiply that rounding by 100.
+    "DCN": TrainingCase("DCN-3", normalizes=False),
+    "DCN, normalizing": TrainingCase("DCN-3"),
 }
 
 
@@ -84,13 +84,13 @@ def normalizations(model):
 
 def built(name):
     """The model, compiled, off its first values."""
-    learner = LEARNERS[name]
+    training_case = TRAINING_CASES[name]
     keras.utils.set_random_seed(0)
-    model = learner.make()
+    model = training_case.make()
     harness.jitter(model)
-    logits = isinstance(learner, Distillation)
+    logits = isinstance(training_case, Distillation)
     model.compile(
-        keras.optimizers.SGD(learner.rate, momentum=0.9),
+        keras.optimizers.SGD(training_case.rate, momentum=0.9),
         models.TASK if logits else "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
@@ -98,9 +98,9 @@ def built(name):
     return model
 
 
-def learn(name, model, count=BATCH * STEPS, share=(0, 1)):
-    """What `fit` says of each epoch; of every batch a process may feed its share alone."""
-    learner, (part, parts) = LEARNERS[name], share
+def fit(name, model, count=BATCH * STEPS, share=(0, 1)):
+    """Returns the history of `fit`; a process may train on its share of each batch only."""
+    training_case, (part, parts) = TRAINING_CASES[name], share
     # The first of two processes has the first half of each batch, the second the other.
     x, y = (
         values.reshape(-1, parts, BATCH // parts, *values.shape[1:])[:, part].reshape(
@@ -108,7 +108,7 @@ def learn(name, model, count=BATCH * STEPS, share=(0, 1)):
         )
         if parts > 1
         else values
-        for values in learner.data(count)
+        for values in training_case.data(count)
     )
     fitted = model.fit(
         x,
@@ -117,13 +117,13 @@ def learn(name, model, count=BATCH * STEPS, share=(0, 1)):
         epochs=EPOCHS,
         shuffle=False,
         verbose=0,
-        callbacks=learner.callbacks(),
+        callbacks=training_case.callbacks(),
     )
     return fitted.history
 
 
 def state(model):
-    """All that learning changes, by name: weights, statistics, counters, the optimizer's."""
+    """Variables that training changes, by name: weights, statistics, counters, optimizer state."""
     variables = [*model.variables, *model.optimizer.variables]
     return {
         f"{index} {NUMBERED.sub('', variable.name)}": keras.ops.convert_to_numpy(variable)
