@@ -139,18 +139,22 @@ class AttentionDistiller(keras.Model):
         precomputed: bool = False,
         name: str = "attention_distiller",
     ):
-        self._originals = _list_of_models(teacher)
-        networks = to_functional(student), [to_functional(one) for one in self._originals]
+        teachers = _list_of_models(teacher)
+        networks = to_functional(student), [to_functional(one) for one in teachers]
         # Both models cast their inputs themselves.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
-        self.student, self._given_teacher = student, teacher
+        self.student = student
         self.precomputed = _validate_precomputed(precomputed, teacher, hints, gradient)
-        count = max(1, len(self._originals))
+        count = max(1, len(teachers))
+        self._has_list = isinstance(teacher, (list, tuple))
         self.pairs = _layer_pairs("pairs", pairs, count)
         self.attention = attention or AttentionTransferLoss()
         self._alpha = Weight("alpha", alpha, largest=1.0)
         hints, terms = _layer_pairs("hints", hints or (), count), gradient_terms(gradient)
         pair_loss = self._build_extractors(networks, hints, terms, (from_logits, multi_label))
+        # Not an attribute of the distiller, which would then contain the teachers' weights.
+        for extractor, model in zip(self._teachers, teachers, strict=False):
+            extractor.model = model
         self.regressors = _make_regressors(*networks, hints, student.dtype_policy)
         self._terms = {
             "attention_loss": (Weight("beta", beta), _attention_term(pair_loss, self.pairs)),
@@ -216,14 +220,18 @@ class AttentionDistiller(keras.Model):
     @property
     def teacher(self) -> Any:
         """The teacher or the list of teachers, whose weights do not belong to the distiller."""
-        return self._given_teacher
+        models = self._teacher_models()
+        return models if self._has_list else next(iter(models), None)
+
+    def _teacher_models(self) -> list[keras.Model]:
+        return [extractor.model for extractor in self._teachers]
 
     @property
     def non_trainable_variables(self) -> list[Any]:
         """The student's and the teacher's: JAX passes these variables to the compiled step."""
         own = super().non_trainable_variables
         known = {id(variable) for variable in self.variables}
-        others = [weight for teacher in self._originals for weight in teacher.variables]
+        others = [weight for teacher in self._teacher_models() for weight in teacher.variables]
         return [*own, *(weight for weight in others if id(weight) not in known)]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -238,7 +246,7 @@ class AttentionDistiller(keras.Model):
 
     def _call_teachers(self, inputs: Any) -> list[ModelOutputs]:
         return [
-            teacher(_resized(inputs, teacher.model), training=False).stop_gradient()
+            teacher(_resized(inputs, teacher.input_shapes), training=False).stop_gradient()
             for teacher in self._teachers
         ]
 
@@ -321,7 +329,7 @@ class AttentionDistiller(keras.Model):
         )
 
     def _skipped(self) -> list[Any]:
-        return list(self._originals)
+        return self._teacher_models()
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError(
@@ -464,16 +472,15 @@ def _stored_outputs(
     return ModelOutputs(outputs, maps, kinds).stop_gradient()
 
 
-def _resized(inputs: Any, model: keras.Model) -> Any:
-    """Resizes images to the size of a model's input, if it is known and another one."""
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+def _resized(inputs: Any, shapes: Sequence[tuple[int | None, ...]]) -> Any:
+    """Resizes images to the input size of a model, if it is known and another one."""
+    if len(shapes) != 1 or len(shapes[0]) != 4:
         return inputs
     images = keras.tree.flatten(inputs)[0]
-    sides = [slice(1, 3), slice(2, 4)][keras.config.image_data_format() == "channels_first"]
-    wanted = tuple(model.inputs[0].shape)[sides]
-    if None in wanted or tuple(images.shape)[sides] == wanted:
+    sides = slice(1, 3) if keras.config.image_data_format() == "channels_last" else slice(2, 4)
+    if None in shapes[0][sides] or tuple(images.shape)[sides] == shapes[0][sides]:
         return inputs
-    return ops.image.resize(images, wanted)
+    return ops.image.resize(images, shapes[0][sides])
 
 
 def _example_weights(sample_weight: Any) -> Tensor | None:

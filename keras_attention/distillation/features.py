@@ -12,6 +12,7 @@ from keras_attention import backend
 from keras_attention.distillation.gradient_attention import cross_entropies
 from keras_attention.graph.classifier import LOGITS, SIGMOID
 from keras_attention.graph.features import feature_extractor, names_before, split_model
+from keras_attention.graph.functional import functional_graph
 from keras_attention.layers.attend_rectify import SMALLEST_PROBABILITY
 from keras_attention.ops.attention_transfer import at_least_float32, attach_activity
 
@@ -141,6 +142,7 @@ class FeatureExtractor:
         self.names = list(dict.fromkeys(names))
         self.with_outputs = with_outputs or with_gradient
         self.kinds = kinds
+        self.input_shapes = [tuple(tensor.shape) for tensor in functional_graph(model).inputs]
         make_layer = None if mean_squares is None else partial(ChannelMeanSquare, mean_squares)
         self._extractor = feature_extractor(model, self.names, self.with_outputs, make_layer)
         self._with_gradient = with_gradient

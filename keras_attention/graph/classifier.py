@@ -236,8 +236,8 @@ def _kind_of_function(function: Any, shape: Any, kind: Any = LOGITS) -> Any:
         return None
     if values.shape == logits.shape and np.array_equal(values, logits):
         return kind
-    if kind != LOGITS or not np.isfinite(values).all():
-        return None
+    if kind != LOGITS or not np.isfinite(values).all() or np.ptp(values) == 0.0:
+        return None  # also for a softmax over one unit, which is constant
     if values.min() < 0.0 or values.max() > 1.001:
         return LOGITS
     sums_to_one = values.shape[-1] > 1 and np.allclose(values.sum(axis=-1), 1.0, atol=1e-3)

@@ -103,7 +103,7 @@ def _nested_extractor(
     model: keras.Model, paths: Sequence[Path], make_layer: Callable[[], keras.layers.Layer] | None
 ) -> keras.Model:
     graph = functional_graph(model)
-    inputs = inputs_like(graph)
+    inputs = graph.input if make_layer is None else inputs_like(graph)
     outputs, found = _replay_with_features(graph, inputs, paths, make_layer)
     return keras.Model(inputs, [outputs, [found[path] for path in paths]], name=model.name)
 
@@ -131,7 +131,7 @@ def layer_path(model: keras.Model, name: str) -> Path:
         names = ["/".join(path) for path in calls] + [path[-1] for path in calls]
         raise ValueError(
             f"The name must be that of a layer of {model.name!r}. Received: {name!r}."
-            + (did_you_mean(name, names, 3) or _list_maps(functional_graph(model)))
+            + (did_you_mean(name, names, 3) or _list_maps(model))
         )
     if len(found) > 1:
         raise ValueError(
@@ -232,7 +232,11 @@ def _output_of(graph: keras.Model, name: str) -> Tensor:
     return next(node for node in nodes(graph) if node.operation.name == own_name).outputs[0]
 
 
-def _list_maps(graph: Graph) -> str:
+def _list_maps(model: keras.Model) -> str:
     """Names some layers that end a stage of the network, which are the usual choices."""
-    names = [point.node.operation.name for point in graph.before_reductions()]
+    try:
+        graph = flatten_nested(model)
+    except ValueError:  # nested models with equal layer names
+        graph = functional_graph(model)
+    names = [point.node.operation.name for point in Graph(graph).before_reductions()]
     return f" Maps before reductions: {', '.join(names[:LISTED_NAMES])}" if names else ""

@@ -195,9 +195,10 @@ def test_sides_are_compared_in_the_data_format_of_the_loss():
         keras.Sequential([keras.Input((3, 4, side)), layers.Activation("tanh", name="map")])
         for side in (5, 6)
     ]
-    pairs = [("map", "map")]
-    assert _have_same_sides(*models, pairs, "channels_last")
-    assert not _have_same_sides(*models, pairs, "channels_first")
+    student, teacher = models
+    pairs = [("map", ("map",))]
+    assert _have_same_sides(student, [teacher], pairs, "channels_last")
+    assert not _have_same_sides(student, [teacher], pairs, "channels_first")
 
 
 def images_of(side=8, channels=2):
@@ -233,8 +234,11 @@ def test_invalid_options(options, message):
 
 
 def test_teacher_must_match_the_student():
+    gray = keras.Sequential([images_of(channels=1), layers.Conv2D(3, 1, name="first")])
     with pytest.raises(ValueError, match="inputs of the same shape"):
-        AttentionDistiller(student_of(), teacher_of(side=10), PAIRS)
+        AttentionDistiller(student_of(), gray, ["first"])
+    with pytest.raises(ValueError, match="inputs of the same shape"):
+        AttentionDistiller(student_of(), teacher_of(side=10), gradient="transfer")
     with pytest.raises(ValueError, match="`model` must be a functional or sequential"):
         AttentionDistiller("student", teacher_of(), PAIRS)
     with pytest.raises(ValueError, match="`teacher` must be a Keras model"):

@@ -36,7 +36,8 @@ def test_features_are_outputs_of_layers(rng):
 
 def test_without_outputs_later_layers_are_left_out():
     layers_called = [
-        layer.name for layer in feature_extractor(nested(), ["first"], with_outputs=False).layers
+        layer.name
+        for layer in feature_extractor(nested(), ["first"], with_outputs=False)._flatten_layers()
     ]
     assert "top" not in layers_called
     assert "first" in layers_called
@@ -101,30 +102,30 @@ def sharpen(x):
     return x**2
 
 
-DENSE = layers.Dense(3)
-SOFTMAX = layers.Dense(3, activation="softmax")
+def dense(activation=None):
+    return layers.Dense(3, activation=activation)
 
 
 @pytest.mark.parametrize(
     ("ends", "expected"),
     [
-        ([DENSE], "logits"),
-        ([SOFTMAX], "softmax"),
-        ([DENSE, layers.Softmax()], "softmax"),
-        ([SOFTMAX, layers.Activation("linear")], "softmax"),
-        ([SOFTMAX, DENSE], "logits"),
-        ([layers.Dense(3, activation="sigmoid")], "sigmoid"),
+        ([dense()], "logits"),
+        ([dense("softmax")], "softmax"),
+        ([dense(), layers.Softmax()], "softmax"),
+        ([dense("softmax"), layers.Activation("linear")], "softmax"),
+        ([dense("softmax"), dense()], "logits"),
+        ([dense("sigmoid")], "sigmoid"),
         ([layers.Dense(1, activation="sigmoid")], "sigmoid"),
-        ([layers.Dense(3, activation="relu")], "logits"),
-        ([keras.Sequential([DENSE, layers.Activation("softmax")])], "softmax"),
-        ([layers.Dense(3, activation=keras.ops.softmax)], "softmax"),
-        ([layers.Dense(3, activation=power)], "softmax"),
-        ([layers.Dense(3, activation="hard_sigmoid")], "sigmoid"),
-        ([layers.Dense(3, activation="log_softmax")], "logits"),
-        ([DENSE, layers.Lambda(lambda x: keras.ops.softmax(x))], "softmax"),
-        ([DENSE, layers.Lambda(lambda x: x / 2.0)], "logits"),
-        ([SOFTMAX, layers.Lambda(sharpen)], None),
-        ([layers.Reshape((5, 1)), layers.TimeDistributed(SOFTMAX)], "softmax"),
+        ([dense("relu")], "logits"),
+        ([keras.Sequential([dense(), layers.Activation("softmax")])], "softmax"),
+        ([dense(keras.ops.softmax)], "softmax"),
+        ([dense(power)], "softmax"),
+        ([dense("hard_sigmoid")], "sigmoid"),
+        ([dense("log_softmax")], "logits"),
+        ([dense(), layers.Lambda(lambda x: keras.ops.softmax(x))], "softmax"),
+        ([dense(), layers.Lambda(lambda x: x / 2.0)], "logits"),
+        ([dense("softmax"), layers.Lambda(sharpen)], None),
+        ([layers.Reshape((5, 1)), layers.TimeDistributed(dense("softmax"))], "softmax"),
         ([layers.Flatten()], None),
     ],
 )
@@ -135,15 +136,15 @@ def test_kind_of_outputs(ends, expected):
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (lambda x: keras.ops.softmax(DENSE(x)), "softmax"),
-        (lambda x: keras.ops.sigmoid(DENSE(x)), "sigmoid"),
-        (lambda x: keras.ops.log(SOFTMAX(x)), "logits"),
-        (lambda x: layers.Average()([SOFTMAX(x), SOFTMAX(x)]), "softmax"),
-        (lambda x: layers.Average()([SOFTMAX(x), DENSE(x)]), None),
-        (lambda x: (SOFTMAX(x) + SOFTMAX(x)) / 2.0, None),
-        (lambda x: DENSE(x) + 3.0 * DENSE(x), "logits"),
-        (lambda x: SOFTMAX(x)[:, 1:], "softmax"),
-        (lambda x: keras.ops.max(DENSE(x), axis=-1, keepdims=True), "logits"),
+        (lambda x: keras.ops.softmax(dense()(x)), "softmax"),
+        (lambda x: keras.ops.sigmoid(dense()(x)), "sigmoid"),
+        (lambda x: keras.ops.log(dense("softmax")(x)), "logits"),
+        (lambda x: layers.Average()([dense("softmax")(x), dense("softmax")(x)]), "softmax"),
+        (lambda x: layers.Average()([dense("softmax")(x), dense()(x)]), None),
+        (lambda x: (dense("softmax")(x) + dense("softmax")(x)) / 2.0, None),
+        (lambda x: dense()(x) + 3.0 * dense()(x), "logits"),
+        (lambda x: dense("softmax")(x)[:, 1:], "softmax"),
+        (lambda x: keras.ops.max(dense()(x), axis=-1, keepdims=True), "logits"),
     ],
 )
 def test_kind_of_operations(function, expected):
