@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_attention.graph.functional import Node, functional_graph, is_functional, nodes
-from keras_attention.graph.structure import GLOBAL_REDUCTIONS, Graph
+from keras_attention.graph.structure import GLOBAL_REDUCTIONS, Graph, float_kernel
 
 Tensor = Any
 # Layers that may follow the matrix product of a classifier.
@@ -84,10 +84,10 @@ def find_classifier(model: keras.Model) -> Classifier:
         node = graph.predecessor(node)
     layer = node.operation if node is not None else None
     if isinstance(layer, keras.layers.Dense) and len(node.outputs[0].shape) == 2:
-        weights = _weights(layer, layer.kernel)
+        weights = _weights(layer, float_kernel(layer))
         return Classifier(_last_map(graph, node, model), node.input_tensors[0], *weights)
     if isinstance(layer, keras.layers.Conv2D) and not graph.is_map(node):
-        weights = _weights(layer, keras.ops.reshape(layer.kernel, layer.kernel.shape[-2:]))
+        weights = _weights(layer, keras.ops.reshape(float_kernel(layer), layer.kernel.shape[-2:]))
         inputs = keras.layers.Flatten(name="rectify_features")(node.input_tensors[0])
         return Classifier(_last_map(graph, node, model), inputs, *weights)
     map_node = _last_map(graph, last, model)

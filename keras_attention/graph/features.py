@@ -108,27 +108,27 @@ def _nested_extractor(
     return keras.Model(inputs, [outputs, [found[path] for path in paths]], name=model.name)
 
 
-def layer_path(model: keras.Model, name: str) -> Path:
+def layer_path(model: keras.Model, name: str, calls: int | None = 1) -> Path:
     """Returns the path to a layer: the names of the nested models around it, and its own.
 
     Args:
         model: Functional or sequential Keras model.
         name: Name of a layer, or its path with slashes, such as `"encoder/conv"`. The name alone is
             enough if no other layer has it.
+        calls: Number of calls that the layer must have; None for any.
 
     Example:
     >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="relu")], name="inner")
     >>> layer_path(keras.Sequential([keras.Input((4,)), inner]), "relu")
     ('inner', 'relu')
     """
-    calls = dict(_calls_by_path(functional_graph(model)))
+    known = dict(_calls_by_path(functional_graph(model)))
     wanted = tuple(name.split("/"))
-    if wanted in calls:
+    found = [path for path in known if path[-len(wanted) :] == wanted]
+    if wanted in known:
         found = [wanted]
-    else:
-        found = [path for path in calls if path[-len(wanted) :] == wanted]
     if not found:
-        names = ["/".join(path) for path in calls] + [path[-1] for path in calls]
+        names = ["/".join(path) for path in known] + [path[-1] for path in known]
         raise ValueError(
             f"The name must be that of a layer of {model.name!r}. Received: {name!r}."
             + (did_you_mean(name, names, 3) or _list_maps(model))
@@ -138,8 +138,8 @@ def layer_path(model: keras.Model, name: str) -> Path:
             f"The name must be that of one layer of {model.name!r}. Received: {name!r}, the name "
             f"of {', '.join(repr('/'.join(path)) for path in found)}. Use one of these paths."
         )
-    count, outputs = calls[found[0]]
-    if (count, outputs) != (1, 1):
+    count, outputs = known[found[0]]
+    if outputs != 1 or calls not in (count, None):
         raise ValueError(
             "The layer must be called once and return one tensor. "
             f"Received: {name!r}, called {count} times, with {outputs} outputs"

@@ -217,8 +217,8 @@ def rules_of_layer(layer: Any) -> list[VJPRule]:
     >>> [type(rule).__name__ for rule in rules_of_layer(layer)]
     ['MatrixProduct', 'Pointwise']
     """
-    if getattr(layer, "quantization_mode", None) is not None:
-        raise UnusualLayerError(f"{layer.name!r} is quantized, so its weights are not its kernel.")
+    if getattr(layer, "quantization_mode", None) not in (None, "int8", "float8"):
+        raise UnusualLayerError(f"{layer.name!r} is quantized to another type than int8.")
     for kinds, make_rules in _RULES:
         if type(layer) in kinds and getattr(layer, "data_format", None) != "channels_first":
             return make_rules(layer)

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_attention import backend
 from keras_attention.graph.receptive_field import padding_before
+from keras_attention.graph.structure import float_kernel
 from keras_attention.ops.dynamic_capacity import group_taps_by_stride
 
 Tensor = Any
@@ -233,17 +234,17 @@ class Convolution(VJPRule):
 
 @dataclass(frozen=True)
 class MatrixProduct(VJPRule):
-    """A dense layer with its bias, without its activation."""
+    """A dense layer with its bias, without its activation; int8 kernels are dequantized."""
 
     layer: keras.layers.Dense
 
     def forward(self, x: Tensor) -> Tensor:
         x = ops.cast(x, self.layer.compute_dtype)
-        y = ops.matmul(x, _cast(self.layer.kernel, x))
+        y = ops.matmul(x, _cast(float_kernel(self.layer), x))
         return y + _cast(self.layer.bias, x) if self.layer.use_bias else y
 
     def backward(self, x: Tensor, y: Tensor, gradient: Gradient) -> Gradient:
-        return backend.matmul(gradient, _cast(self.layer.kernel, gradient), transpose_y=True)
+        return backend.matmul(gradient, _cast(float_kernel(self.layer), gradient), transpose_y=True)
 
 
 @dataclass(frozen=True)

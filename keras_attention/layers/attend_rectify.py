@@ -52,7 +52,7 @@ class AttendRectifyHead(ConfigurableLayer):
     probabilities.
 
     Args:
-        classes: Number of classes, the length of the logits.
+        classes: Number of classes, the length of the logits, 2 or more.
         heads: Number of heads of each module, the attention width; 4 by default, the paper's best.
         space: `"log"` (default), as in the authors' code, or `"probability"`, the sum of
             probabilities (eq. 8).
@@ -126,6 +126,11 @@ class AttendRectifyHead(ConfigurableLayer):
     ):
         super().__init__(**kwargs)
         self.classes = positive_integer("classes", classes)
+        if self.classes < 2:
+            raise ValueError(
+                "`classes` must be at least 2, because a softmax over one class is constant. "
+                f"Received: classes={classes}. Use 2 classes for a binary decision."
+            )
         self.heads = positive_integer("heads", heads)
         self.space = one_of("space", space, SPACES)
         self.gates = one_of("gates", gates, GATES)

@@ -47,7 +47,7 @@ class WindowedLayer(AttentionLayer):
         Returns an int array `(C, rank, 2)`, half-open; for images `[[top, bottom], [left, right]]`.
         """
         self._require_built()
-        return ops.convert_to_numpy(roi_rectangles(sides, *self._window_parameters()))
+        return ops.convert_to_numpy(self._rectangles(sides))
 
     def attention_window(self, *sides: int, clip: bool = False) -> Tensor:
         """Samples each channel's attention window on a map of the given size (eq. 13).
@@ -56,6 +56,9 @@ class WindowedLayer(AttentionLayer):
         """
         self._require_built()
         return separable_window(sides, *self._window_parameters(), self.window, clip)
+
+    def _rectangles(self, sides: Sequence[Any]) -> Tensor:
+        return roi_rectangles(sides, *self._window_parameters())
 
     def _add_window(self, sides: Sequence[int | None], count: int, smallest: Sequence[int]) -> None:
         """Adds the weights `center` and `scale`, `(rank, count)`, with limits of section 3.5."""

@@ -16,6 +16,7 @@ LARGEST_NORMALIZED = 1e7
 # By the last word of an argument's name, such as `kernel_initializer`.
 SERIALIZERS = {
     "activation": keras.activations.serialize,
+    "constraint": keras.constraints.serialize,
     "initializer": keras.initializers.serialize,
     "regularizer": keras.regularizers.serialize,
 }

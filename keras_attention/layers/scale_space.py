@@ -28,8 +28,8 @@ Tensor = Any
 Shape = tuple[int | None, ...]
 
 SMOOTHINGS = ("dense", "depthwise", None)
-RANKS = (1, 2)
-MAP_RANKS = (3, 4)
+RANKS = (1, 2, 3)
+MAP_RANKS = (3, 4, 5)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -69,11 +69,12 @@ class SANBlock(ConfigurableLayer):
         return_attention: If True, the mask is also returned, of the shape of `y`, float32.
 
     Weights:
-        kernel: `(k, C, C)` for sequences or `(k, k, C, C)` for images, `(..., C, 1)` if depthwise.
+        kernel: `(k, C, C)` for sequences, `(k, k, C, C)` for images or `(k, k, k, C, C)` for volumes;
+            `(..., C, 1)` if depthwise.
         bias: `(C,)`.
 
     Input shape:
-        `y`: `(B, T, C)` or `(B, H, W, C)`, or with channels first. `y_prev`: the same, except for
+        `y`: `(B, T, C)`, `(B, H, W, C)` or `(B, D, H, W, C)`, or with channels first. `y_prev`: the same, except for
         the number of channels and the spatial sizes. Spatial sizes may be None.
 
     Output shape:
@@ -239,7 +240,7 @@ class SANBlock(ConfigurableLayer):
         previous, shape = tuple(shapes[0]), tuple(shapes[1])
         if len(shape) not in MAP_RANKS or len(previous) != len(shape):
             raise ValueError(
-                "`y_prev` and `y` must both be sequences (3 axes) or both be images (4 axes). "
+                "`y_prev` and `y` must both be sequences (3 axes), images (4) or volumes (5). "
                 f"Received: y_prev of shape {previous}, y of shape {shape}"
             )
         if None not in (previous[0], shape[0]) and previous[0] != shape[0]:

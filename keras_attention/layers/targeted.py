@@ -22,7 +22,7 @@ from keras_attention.ops.roi_grouping import (
     union_rectangle,
     validate_partition,
 )
-from keras_attention.ops.targeted import roi_rectangles, targeted_convolution
+from keras_attention.ops.targeted import targeted_convolution
 from keras_attention.utils.data_format import channel_axis, map_shape, spatial_shape
 from keras_attention.utils.tensor_validation import convert_input
 from keras_attention.utils.validation import (
@@ -71,6 +71,13 @@ class TargetLayer(WindowedLayer):
         bias_initializer: Initializer of the bias; `"zeros"`.
         kernel_regularizer: Regularizer of the kernel; None.
         bias_regularizer: Regularizer of the bias; None.
+        activity_regularizer: Regularizer of the outputs; None.
+        kernel_constraint: Constraint of the kernel; None.
+        bias_constraint: Constraint of the bias; None.
+        identity: If True, the outputs are those of an ordinary convolution until the layer is
+            trained: the window is `1 + share * (F - 1)`, with a learned share in `[0, 1]` that is
+            initially 0. Regions of interest are clipped, and sliced, when the share has reached 1.
+            False by default.
         data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: Arguments of `keras.Layer`.
 
@@ -82,6 +89,7 @@ class TargetLayer(WindowedLayer):
         kernel: `(kh, kw, Cin, C)`; bias, if used: `(C,)`.
         center: `(2, C)`, or `(2, G)` with `roi_groups=G`; rows are height and width; in `[0, 1]`.
         scale: The same shape, in `[min_roi_size / (2 * side), 1]`.
+        share: Scalar, if `identity` is True.
 
     Input shape:
         `(B, H, W, Cin)`, or `(B, Cin, H, W)` with channels first. H and W may be None.
@@ -121,9 +129,14 @@ class TargetLayer(WindowedLayer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        identity: bool = False,
         data_format: str | None = None,
         **kwargs: Any,
     ):
+        kwargs["activity_regularizer"] = activity_regularizer
         super().__init__(window, scale_regularizer, data_format, **kwargs)
         self.filters = positive_integer("filters", filters)
         self.kernel_size = positive_integers("kernel_size", kernel_size, rank=2)
@@ -139,6 +152,9 @@ class TargetLayer(WindowedLayer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.identity = boolean("identity", identity)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self._slicing = _KernelGroups(self.filters)
         self._sides: tuple[int | None, ...] = (None, None)
@@ -153,6 +169,7 @@ class TargetLayer(WindowedLayer):
             shape=(*self.kernel_size, channels, self.filters),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
         if self.use_bias:
             self.bias = self.add_weight(
@@ -160,8 +177,17 @@ class TargetLayer(WindowedLayer):
                 shape=(self.filters,),
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
             )
         self._add_window(sides, self.roi_groups or self.filters, self._min_roi_sides(sides))
+        if self.identity:
+            self.share = self.add_weight(
+                name="share",
+                shape=(),
+                initializer="zeros",
+                constraint=Share(),
+                autocast=False,
+            )
         self._sides = sides
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
@@ -178,7 +204,7 @@ class TargetLayer(WindowedLayer):
         if all(isinstance(side, int) for side in sides):
             self._sides = sides
         if self.uses_slicing and self._slicing.can_slice(sides):
-            rectangles = roi_rectangles(sides, *self._window_parameters())
+            rectangles = self._rectangles(sides)
             options["fixed"] = self._slicing.static_rectangles(sides)
             outputs = sliced_targeted_convolution(
                 inputs, kernel, window, rectangles, self._slicing.groups, **options
@@ -186,6 +212,23 @@ class TargetLayer(WindowedLayer):
         else:
             outputs = targeted_convolution(inputs, kernel, window, **options)
         return self._with_attention(outputs, window, return_attention)
+
+    def attention_window(self, *sides: int, clip: bool = False) -> Tensor:
+        """Samples each kernel's attention window on a map of the given size (eq. 13).
+
+        Returns a float32 tensor `(*sides, C)`; with `clip`, it is 0 outside the region of interest.
+        With `identity`, it is the window that the outputs are multiplied by.
+        """
+        window = super().attention_window(*sides, clip=clip)
+        return 1.0 + self.share * (window - 1.0) if self.identity else window
+
+    def _rectangles(self, sides: Sequence[Any]) -> Tensor:
+        rectangles = super()._rectangles(sides)
+        if not self.identity:
+            return rectangles
+        whole = ops.stack([ops.stack([0, side]) for side in sides])
+        is_clipped = ops.convert_to_tensor(self.share) >= 1.0
+        return ops.where(is_clipped, rectangles, ops.cast(whole, rectangles.dtype))
 
     @property
     def slice_groups(self) -> Groups:
@@ -312,6 +355,19 @@ class TargetLayer(WindowedLayer):
                 f"Received: roi_groups={groups}"
             )
         return int(groups)
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class Share(keras.constraints.Constraint):
+    """Clips weights to `[0, 1]`.
+
+    Example:
+    >>> [float(value) for value in Share()(np.array([-1.0, 0.5, 2.0]))]
+    [0.0, 0.5, 1.0]
+    """
+
+    def __call__(self, w: Tensor) -> Tensor:
+        return ops.clip(w, 0.0, 1.0)
 
 
 class GroupingPlan(NamedTuple):

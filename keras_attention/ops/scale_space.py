@@ -1,7 +1,7 @@
 """Difference of convolutions between two layers, and its soft extrema.
 
-Maps are images `(B, H, W, C)` or sequences `(B, T, C)`, or with channels first. Operations on
-neighbors are compiled into one pass over memory.
+Maps are images `(B, H, W, C)`, sequences `(B, T, C)` or volumes `(B, D, H, W, C)`, or with channels
+first. Operations on neighbors are compiled into one pass over memory.
 
 Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section III-C.
 """
@@ -57,8 +57,8 @@ def difference_of_convolutions(
 def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
     """Computes the share of neighbors whose value is not larger (eq. 10).
 
-    The neighbors are the 3x3 pixels of an image or the 3 steps of a sequence, including the
-    position itself. Values outside the map count as 0. The result is piecewise constant and has no
+    The neighbors are the 3x3 pixels of an image, the 3 steps of a sequence or the 3x3x3 voxels of
+    a volume, including the position itself. Values outside the map count as 0. The result is piecewise constant and has no
     gradient.
 
     Args:
@@ -224,14 +224,15 @@ def resize_like(inputs: Tensor, like: Tensor, data_format: str | None = None) ->
             ratio > 0 and ratio * size == side
             for side, size, ratio in zip(old, new, ratios, strict=True)
         )
-        return (_block_means if is_multiple else _bilinear)(inputs, new, ratios, data_format)
-    # In models for any size the sides are tensors.
+        if is_multiple:
+            return _block_means(inputs, new, ratios, data_format)
+        return _bilinear(inputs, new, data_format)
+    # In models for any size the sides are tensors. XLA compiles both branches of a condition, of
+    # which one would be invalid, so that one of the two steps is made the identity instead.
     old, new, ratio = (ops.stack(sizes) for sizes in (old, new, ratios))
-    return ops.cond(
-        ops.all(ops.logical_and(ratio > 0, ratio * new == old)),
-        lambda: _block_means(inputs, new, ratio, data_format),
-        lambda: _bilinear(inputs, new, ratio, data_format),
-    )
+    is_multiple = ops.all(ops.logical_and(ratio > 0, ratio * new == old))
+    resized = _bilinear(inputs, ops.where(is_multiple, old, new), data_format)
+    return _block_means(resized, new, ops.where(is_multiple, ratio, 1), data_format)
 
 
 def needs_resizing(
@@ -262,15 +263,25 @@ def _block_means(
     return ops.cast(means, inputs.dtype)
 
 
-def _bilinear(
-    inputs: Tensor, sides: Sequence[Any], ratios: Sequence[Any], data_format: str
-) -> Tensor:
-    axis = -2 if data_format == "channels_last" else -1
-    is_sequence = len(inputs.shape) == 3
-    images = ops.expand_dims(inputs, axis) if is_sequence else inputs
-    size = (sides[0], 1 if is_sequence else sides[1])
-    resized = backend.resize_bilinear(images, size, data_format)
-    return ops.squeeze(resized, axis) if is_sequence else resized
+def _bilinear(inputs: Tensor, sides: Sequence[Any], data_format: str) -> Tensor:
+    """Interpolates linearly along each axis: two axes at a time, as in images."""
+    if data_format == "channels_first":
+        inputs = ops.moveaxis(inputs, 1, -1)
+    rank, channels = len(inputs.shape) - 2, inputs.shape[-1]
+    shape = ops.shape(inputs)
+    if rank == 2:
+        outputs = backend.resize_bilinear(inputs, (sides[0], sides[1]), "channels_last")
+    elif rank == 1:
+        images = ops.expand_dims(inputs, -2)
+        outputs = ops.squeeze(backend.resize_bilinear(images, (sides[0], 1), "channels_last"), -2)
+    else:
+        rows = ops.reshape(inputs, (shape[0], shape[1], shape[2], -1))
+        rows = backend.resize_bilinear(rows, (sides[0], sides[1]), "channels_last")
+        columns = ops.reshape(rows, (shape[0], sides[0] * sides[1], shape[3], channels))
+        size = (sides[0] * sides[1], sides[2])
+        columns = backend.resize_bilinear(columns, size, "channels_last")
+        outputs = ops.reshape(columns, (shape[0], sides[0], sides[1], sides[2], channels))
+    return outputs if data_format == "channels_last" else ops.moveaxis(outputs, -1, 1)
 
 
 def same_convolution(
@@ -286,8 +297,9 @@ def same_convolution(
     which is faster and gives the same result: a 3x3 kernel with dilation 4 on a map of 4x4 pixels
     is a 1x1 kernel.
 
-    Inputs are `(B, T, C)` or `(B, H, W, C)`, or with channels first; the kernel is
-    `(k, C, filters)` or `(kh, kw, C, filters)`, with one filter if depthwise.
+    Inputs are `(B, T, C)`, `(B, H, W, C)` or `(B, D, H, W, C)`, or with channels first; the kernel
+    is `(k, C, filters)`, `(kh, kw, C, filters)` or `(kd, kh, kw, C, filters)`, with one filter if
+    depthwise.
 
     Example:
     >>> x, kernel = ops.ones((1, 4, 4, 2)), ops.ones((3, 3, 2, 5))
@@ -301,14 +313,35 @@ def same_convolution(
         slice(*visible_taps(side, size, rate))
         for side, size, rate in zip(sides, kernel.shape, dilation_rate, strict=False)
     )
+    kernel = ops.convert_to_tensor(kernel)[index]
+    if depthwise and len(sides) == 3:
+        return _depthwise_of_volumes(inputs, kernel, dilation_rate, data_format)
     convolve = ops.depthwise_conv if depthwise else ops.conv
     return convolve(
         inputs,
-        ops.convert_to_tensor(kernel)[index],
+        kernel,
         padding="same",
         data_format=data_format,
         dilation_rate=tuple(dilation_rate),
     )
+
+
+def _depthwise_of_volumes(
+    inputs: Tensor, kernel: Tensor, dilation_rate: Sequence[int], data_format: str
+) -> Tensor:
+    """Adds up the shifted volumes times their weights: Keras has no such operation."""
+    maps = inputs if data_format == "channels_last" else ops.moveaxis(inputs, 1, -1)
+    shape, sizes = ops.shape(maps), kernel.shape[:3]
+    reach = [rate * (size - 1) for rate, size in zip(dilation_rate, sizes, strict=True)]
+    padding = [(total // 2, total - total // 2) for total in reach]
+    padded = ops.pad(maps, [(0, 0), *padding, (0, 0)])
+    outputs: Any = 0.0
+    for taps in itertools.product(*map(range, sizes)):
+        starts = [tap * rate for tap, rate in zip(taps, dilation_rate, strict=True)]
+        window = [slice(start, start + shape[1 + axis]) for axis, start in enumerate(starts)]
+        part = padded[(slice(None), *window)]
+        outputs = outputs + part * ops.cast(kernel[taps][..., 0], part.dtype)
+    return outputs if data_format == "channels_last" else ops.moveaxis(outputs, -1, 1)
 
 
 def visible_taps(side: int | None, size: int, dilation: int) -> tuple[int, int]:

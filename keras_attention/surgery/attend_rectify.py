@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_attention.graph.classifier import Classifier, find_classifier
+from keras_attention.graph.features import layer_path
 from keras_attention.graph.functional import Node, flatten_nested
 from keras_attention.graph.structure import Graph
 from keras_attention.layers.attend_rectify import AttendRectifyHead, apply_head_activation
@@ -42,8 +43,9 @@ def add_attend_rectify(
             of keras.applications. It can contain nested models.
         layers: Names of the layers whose feature maps are attended to, in any order, or their
             number (the attention depth): these are then the last layers whose map is reduced in
-            size by the following layer.
-        classes: Number of classes.
+            size by the following layer; the last map of a model without its top counts as reduced.
+            Layers of nested models may be named by their paths, such as `"encoder/conv1"`.
+        classes: Number of classes, 2 or more; that of `model` if it has its top.
         heads: Attention heads of each module; 4 by default, the best number in the paper.
         classifier_activation: Activation of the output; `"softmax"` by default. With None, the
             output is the sum of the log-probabilities, for `losses.NegativeLogLikelihood`.
@@ -55,17 +57,26 @@ def add_attend_rectify(
         The new `keras.Model` with outputs of shape `(B, classes)` in float32.
 
     Raises:
-        ValueError: If a layer is unknown, the depth is too large, or `model` has no feature maps.
+        ValueError: If a layer is unknown, the depth is too large, `model` has no feature maps, or
+            its top has another number of classes.
 
     Example:
     >>> import keras_attention as ka
-    >>> model = add_attend_rectify(ka.applications.LeNet5(), 2, classes=7)
+    >>> model = add_attend_rectify(ka.applications.LeNet5(classes=7), 2, classes=7)
     >>> model.output_shape, len(model.get_layer("rectify").modules)
     ((None, 7), 2)
     """
+    if isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers):
+        layers = [layer_path(model, name, calls=None)[-1] for name in layers]
     flat = flatten_nested(model)
     graph, classifier = Graph(flat), find_classifier(flat)
     _validate_names(flat)
+    if classifier.classes not in (None, classes):
+        raise ValueError(
+            f"`classes` must be {classifier.classes}, the number of classes of `model`. "
+            f"Received: classes={classes}. For other classes, pass the model without its top "
+            "(include_top=False)."
+        )
     maps = [node.outputs[0] for node in _attended_nodes(graph, layers)]
     convolution = graph.convolution_before(classifier.map_node)
     options.setdefault("data_format", convolution.data_format)

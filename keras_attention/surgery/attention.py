@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.graph.features import layer_path
 from keras_attention.graph.functional import (
     Node,
     copy_model,
@@ -20,13 +21,24 @@ from keras_attention.graph.functional import (
     nodes,
     replay,
 )
-from keras_attention.graph.structure import PADDINGS, Graph, InsertionPoint
-from keras_attention.layers.attention_by_name import IMAGE_ATTENTIONS, apply_attention
+from keras_attention.graph.structure import PADDINGS, RECURRENT, Graph, InsertionPoint
+from keras_attention.layers.attention_by_name import (
+    IMAGE_ATTENTIONS,
+    SMALLEST_SMOOTHING,
+    apply_attention,
+)
 from keras_attention.layers.base import ConfigurableLayer
-from keras_attention.utils.validation import boolean, one_of
+from keras_attention.layers.recurrent_attention import RecurrentAttention
+from keras_attention.utils.validation import boolean, layer_names, one_of
 
 Tensor = Any
-PLACEMENTS = {"bottleneck": Graph.before_reductions, "full": Graph.after_convolutions}
+PLACEMENTS = {
+    "bottleneck": Graph.before_reductions,
+    "block": Graph.after_residual_branches,
+    "full": Graph.after_convolutions,
+}
+# "san" is "san-c" on sequences; "ran" replaces recurrent layers.
+SEQUENCE_ATTENTIONS = ("san", "ran")
 Shape = tuple[int | None, ...]
 
 
@@ -35,6 +47,7 @@ def add_attention(
     name: str,
     placement: str = "bottleneck",
     *,
+    layers: Sequence[str] | None = None,
     identity: bool = False,
     **options: Any,
 ) -> keras.Model:
@@ -46,11 +59,16 @@ def add_attention(
 
     Args:
         model: Functional or sequential Keras model; nested models are included.
-        name: `"san-c"`, `"san-d"`, `"cbam"` or `"bam"`.
+        name: `"san-c"`, `"san-d"`, `"cbam"` or `"bam"`; for recurrent networks `"san"`, after the
+            outputs of recurrent layers, or `"ran"`, which masks the inputs of their cells.
         placement: `"bottleneck"` (default) inserts before layers that reduce the size of a map,
-            if no other layer reads the map; `"full"` inserts after every convolution with its
-            normalization and activation. Maps of one pixel, as in squeeze-and-excitation blocks,
-            are left out.
+            if no other layers read the map except skip connections to a decoder; the last map of a
+            network without its top counts as reduced. `"block"` inserts once per residual block, at
+            the end of the residual branch. `"full"` inserts after every convolution with its
+            normalization and activation, or after every recurrent layer. Maps of one pixel, as in
+            squeeze-and-excitation blocks, are left out.
+        layers: Names of layers after which to insert, in place of a placement; layers of nested
+            models also by their paths, such as `"encoder/conv1"`. None (default) for `placement`.
         identity: If True, the copy computes the same outputs as `model` until it is trained: the
             attended map is added with a learned factor that is initially 0 (`ReZero`).
         **options: More arguments of `SANBlock`, `CBAM` or `BAM`. By default CBAM and BAM have one
@@ -71,14 +89,22 @@ def add_attention(
     ['conv1_attention', 'conv2_attention', 'conv3_attention']
     """
     functional_graph(model)
-    one_of("name", name, IMAGE_ATTENTIONS)
+    one_of("name", name, (*IMAGE_ATTENTIONS, *SEQUENCE_ATTENTIONS))
     one_of("placement", placement, tuple(PLACEMENTS))
-    insertion = _Insertion(name, placement, boolean("identity", identity), options)
+    if boolean("identity", identity) and name == "ran":
+        raise ValueError(
+            "`identity` must be False for name='ran', whose mask multiplies the inputs of a cell. "
+            "Received: identity=True"
+        )
+    paths = None
+    if layers is not None:
+        paths = [layer_path(model, one, calls=None) for one in layer_names("layers", layers)]
+    insertion = _Insertion(name, placement, paths, identity, options)
     new_model = insertion.into(copy_model(model))
     if not insertion.count:
         raise ValueError(
-            "`model` must contain a convolution with a feature map to attend to, for "
-            f"placement={placement!r}. Received: model={model.name!r} without one"
+            f"`model` must contain {insertion.wanted} to attend to. "
+            f"Received: model={model.name!r} without one"
         )
     return copy_model(new_model)
 
@@ -90,22 +116,45 @@ class _Insertion:
         count: Number of attention layers created.
     """
 
-    def __init__(self, name: str, placement: str, identity: bool, options: Mapping[str, Any]):
-        self.name, self.placement, self.identity = name, placement, identity
+    def __init__(
+        self,
+        name: str,
+        placement: str,
+        paths: Sequence[tuple[str, ...]] | None,
+        identity: bool,
+        options: Mapping[str, Any],
+    ):
+        self.name, self.placement, self.paths, self.identity = name, placement, paths, identity
         self.options, self.count = options, 0
         self._nested: dict[int, keras.Model] = {}
+        self._recurrent: dict[int, keras.Layer] = {}
 
-    def into(self, model: keras.Model) -> keras.Model:
+    @property
+    def wanted(self) -> str:
+        """What the insertion needs, for an error message."""
+        if self.name == "ran":
+            return "a recurrent layer with outputs over time"
+        if self.placement == "block":
+            return "a residual block, the addition of a branch of convolutions and a shortcut,"
+        return f"a convolution with a feature map for placement={self.placement!r}"
+
+    def into(
+        self, model: keras.Model, path: tuple[str, ...] = (), reduced_outputs: bool = True
+    ) -> keras.Model:
         """Returns the new model, which calls the layers of the old one; the old one if none fits.
 
         Keras orders layers by their distance from the outputs. Where attention in one branch would
         change the order of the weights, the other branches get layers that do nothing.
         """
         graph = functional_graph(model)
-        nested = {
-            id(layer): self._into_nested(layer) for layer in graph.layers if is_functional(layer)
-        }
-        points = PLACEMENTS[self.placement](Graph(graph))
+        structure = Graph(graph, reduced_outputs)
+        nested: dict[int, keras.Model] = {}
+        for node in structure.nodes:
+            layer = node.operation
+            if is_functional(layer) and id(layer) not in nested:
+                is_reduced = structure.is_reduced(node)
+                nested[id(layer)] = self._into_nested(layer, (*path, layer.name), is_reduced)
+        points = self._points(structure, path)
         if not points and all(nested[id(old)] is old for old in graph.layers if id(old) in nested):
             return model
         weighted = [nested.get(id(layer), layer) for layer in graph.layers if layer.weights]
@@ -114,10 +163,35 @@ class _Insertion:
             new_model = self._rebuild(graph, model.name, nested, points, _level_with(graph, points))
         return new_model
 
-    def _into_nested(self, model: keras.Model) -> keras.Model:
+    def _into_nested(
+        self, model: keras.Model, path: tuple[str, ...], reduced_outputs: bool
+    ) -> keras.Model:
         if id(model) not in self._nested:
-            self._nested[id(model)] = self.into(model)
+            self._nested[id(model)] = self.into(model, path, reduced_outputs)
         return self._nested[id(model)]
+
+    def _points(self, structure: Graph, path: tuple[str, ...]) -> list[InsertionPoint]:
+        if self.paths is None:
+            points = PLACEMENTS[self.placement](structure)
+        else:
+            here = [one[-1] for one in self.paths if one[:-1] == path]
+            points = structure.after_layers(here)
+            self._validate_points(points)
+        if self.name == "ran":
+            return [point for point in points if isinstance(point.node.operation, keras.layers.RNN)]
+        return points
+
+    def _validate_points(self, points: Sequence[InsertionPoint]) -> None:
+        """Checks the layers that the user chose."""
+        for point in points:
+            shape = tuple(point.node.outputs[0].shape)
+            needs_convolution = self.name.startswith("san")
+            if len(shape) not in (3, 4, 5) or (needs_convolution and point.convolution is None):
+                raise ValueError(
+                    "`layers` must name layers that return feature maps"
+                    + " after a convolution" * needs_convolution
+                    + f". Received: {point.node.operation.name!r} with output shape {shape}"
+                )
 
     def _rebuild(
         self,
@@ -140,14 +214,18 @@ class _Insertion:
             first = first_tensor(args, kwargs)
             # Padding belongs to the convolution after it.
             inputs_of[id(node)] = first = unpadded.get(id(first), first)
+            if id(node) in point_of and self.name == "ran":
+                return self._recurrent_attention(layer)(*args, **kwargs)
             outputs = nested.get(id(layer), layer)(*args, **kwargs)
             if isinstance(layer, PADDINGS):
                 unpadded[id(outputs)] = first
             if id(node) in point_of:
                 convolution = point_of[id(node)].convolution
                 attention_name = unique_name(f"{layer.name}_attention")
-                y_prev = inputs_of[id(convolution)]
-                return self._attend(convolution.operation, y_prev, outputs, attention_name)
+                # CBAM and BAM only read the output.
+                source = layer if convolution is None else convolution.operation
+                y_prev = inputs_of[id(node if convolution is None else convolution)]
+                return self._attend(source, y_prev, outputs, attention_name)
             if id(node) in delayed_ids and len(node.outputs) == 1:
                 for _ in range(1 + self.identity):
                     outputs = keras.layers.Identity(name=unique_name(f"{layer.name}_level"))(
@@ -159,13 +237,30 @@ class _Insertion:
         return keras.Model(inputs, replay(graph, inputs, call), name=name)
 
     def _attend(self, convolution: keras.Layer, y_prev: Tensor, y: Tensor, name: str) -> Tensor:
-        options = {"dtype": convolution.dtype_policy, **self.options}
-        options.setdefault("data_format", convolution.data_format)
+        options = {"dtype": getattr(convolution, "dtype_policy", None), **self.options}
+        if isinstance(convolution, RECURRENT):
+            options.setdefault("data_format", "channels_last")
+        else:
+            options.setdefault("data_format", getattr(convolution, "data_format", None))
         self.count += 1
-        attended = apply_attention(self.name, y_prev, y, convolution.kernel_size, name, options)
+        kernel_size = getattr(convolution, "kernel_size", SMALLEST_SMOOTHING)
+        kind = "san-c" if self.name == "san" else self.name
+        attended = apply_attention(kind, y_prev, y, kernel_size, name, options)
         if not self.identity:
             return attended
-        return ReZero(dtype=convolution.dtype_policy, name=f"{name}_rezero")([y, attended])
+        return ReZero(dtype=options["dtype"], name=f"{name}_rezero")([y, attended])
+
+    def _recurrent_attention(self, layer: keras.layers.RNN) -> keras.layers.RNN:
+        """Returns a recurrent layer of the same cell, whose inputs are masked."""
+        if id(layer) not in self._recurrent:
+            self.count += 1
+            cell = RecurrentAttention(layer.cell, dtype=layer.dtype_policy, **self.options)
+            shared = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
+            options = {name: getattr(layer, name) for name in shared}
+            self._recurrent[id(layer)] = keras.layers.RNN(
+                cell, name=layer.name, dtype=layer.dtype_policy, **options
+            )
+        return self._recurrent[id(layer)]
 
 
 class _UniqueNames:

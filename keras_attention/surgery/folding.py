@@ -118,7 +118,11 @@ def _fold_layer(layer: keras.Layer, normalization: keras.Layer, shape: Any) -> k
         shift = shift + _array(normalization.beta)
     if layer.use_bias:
         shift = shift + _array(layer.bias) * factor
-    folded = type(layer).from_config({**layer.get_config(), "use_bias": True})
+    config = {**layer.get_config(), "use_bias": True}
+    # `layer.kernel` is the sum of the kernel and of the LoRA product.
+    for name in ("lora_rank", "lora_alpha"):
+        config.pop(name, None)
+    folded = type(layer).from_config(config)
     folded.build(shape)
     folded.set_weights([_array(layer.kernel) * factor, shift])
     return folded

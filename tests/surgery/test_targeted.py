@@ -78,7 +78,8 @@ def test_wide_windows_change_nothing_that_matters(rng, tmp_path):
         (["strided"], "Received: 'strided' with strides="),
         (["valid"], "Received: 'valid' with padding='valid'"),
         (["grouped"], "Received: 'grouped' with groups=2"),
-        (["dense"], "must name Conv2D layers"),
+        (["dense"], "must name Conv2D layers .*'dense', which is a Dense"),
+        (["wrapped"], "'wrapped', which is inside of another layer"),
     ],
 )
 def test_layers_that_cannot_be_turned(layers, message):
@@ -89,6 +90,7 @@ def test_layers_that_cannot_be_turned(layers, message):
             L.Conv2D(2, 3, padding="same", strides=2, name="strided"),
             L.Conv2D(2, 3, name="valid"),
             L.Conv2D(2, 3, padding="same", groups=2, name="grouped"),
+            L.SpectralNormalization(L.Conv2D(2, 3, padding="same", name="wrapped")),
             L.Dense(2, name="dense"),
         ]
     )
@@ -101,3 +103,97 @@ def test_models_without_convolutions():
         to_targeted(keras.Sequential([keras.Input((3,)), L.Dense(2)]))
     with pytest.raises(ValueError, match="functional or sequential"):
         to_targeted(keras.Sequential([L.Dense(2)]))
+
+
+def random_images(rng, side=9):
+    return rng.uniform(size=(3, side, side, 2)).astype("float32")
+
+
+def two_blocks(**options):
+    inputs = keras.Input((9, 9, 2))
+    x = L.Conv2D(4, 3, padding="same", activation="relu", name="first", **options)(inputs)
+    x = L.MaxPooling2D()(x)
+    inner_inputs = keras.Input((4, 4, 4))
+    inner = L.Conv2D(4, 1, name="second")(inner_inputs)  # valid, which equals same
+    inner = L.AveragePooling2D(2)(inner)
+    inner = L.Conv2D(4, 3, padding="same", name="third")(inner)
+    x = keras.Model(inner_inputs, inner, name="inner")(x)
+    return keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("roi", ["slice", "mask", "full"])
+def test_identity_starts_with_the_old_outputs(roi, rng, tmp_path):
+    model, x = two_blocks(), random_images(rng)
+    targeted = to_targeted(model, identity=True, roi=roi)
+    for layer in targeted._flatten_layers():
+        if isinstance(layer, ka.layers.TargetLayer):
+            layer.scale.assign(rng.uniform(0.1, 0.4, layer.scale.shape))
+    np.testing.assert_allclose(targeted(x), model(x), atol=1e-6)
+    targeted.compile(keras.optimizers.SGD(0.05), "mse")
+    before = targeted.get_layer("first").get_weights()
+    losses = targeted.fit(x, np.ones((3, 2)), epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert 0.0 <= float(targeted.get_layer("first").share) <= 1.0
+    assert len(before) == 5
+    targeted.save(tmp_path / "targeted.keras")
+    loaded = keras.saving.load_model(tmp_path / "targeted.keras")
+    np.testing.assert_allclose(loaded(x), targeted(x), atol=1e-6)
+
+
+def test_identity_becomes_the_window(rng):
+    """With a share of 1 the layer is an ordinary target layer, regions of interest included."""
+    x = random_images(rng)
+    plain, layer = (
+        ka.layers.TargetLayer(6, 3, identity=identity, roi="slice") for identity in (False, True)
+    )
+    plain(x)
+    layer(x)
+    for one in (plain, layer):
+        one.kernel.assign(rng.normal(size=one.kernel.shape))
+    layer.kernel.assign(plain.kernel)
+    scale = rng.uniform(0.1, 0.3, plain.scale.shape)
+    plain.scale.assign(scale)
+    layer.scale.assign(scale)
+    assert layer.rois(9, 9).tolist() == [[[0, 9], [0, 9]]] * 6
+    layer.share.assign(1.0)
+    np.testing.assert_array_equal(layer.rois(9, 9), plain.rois(9, 9))
+    np.testing.assert_allclose(layer(x), plain(x), atol=1e-6)
+    assert layer.macs((1, 9, 9, 2)) == plain.macs((1, 9, 9, 2))
+
+
+def test_penalty_grows_where_the_map_gets_smaller():
+    targeted = to_targeted(two_blocks(), scale_regularizer=keras.regularizers.L2(0.5), beta=3.0)
+    inner = targeted.get_layer("inner")
+    layers = [targeted.get_layer("first"), inner.get_layer("second"), inner.get_layer("third")]
+    assert [float(layer.scale_regularizer.l2) for layer in layers] == [0.5, 1.5, 4.5]
+    with pytest.raises(ValueError, match="Received: scale_regularizer="):
+        regularizer = keras.regularizers.OrthogonalRegularizer()
+        to_targeted(two_blocks(), scale_regularizer=regularizer, beta=2.0)
+
+
+def test_constraints_and_activity_regularizers_are_kept(rng):
+    model = two_blocks(kernel_constraint="non_neg", activity_regularizer=keras.regularizers.L2(0.1))
+    targeted = to_targeted(model, identity=True)
+    layer = targeted.get_layer("first")
+    assert isinstance(layer.kernel_constraint, keras.constraints.NonNeg)
+    x = random_images(rng)
+    losses = []
+    for one in (model, targeted):
+        one.compile("sgd", "mse")
+        losses.append(one.evaluate(x, np.zeros((3, 2)), verbose=0))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert layer.get_config()["activity_regularizer"] is not None
+
+
+def test_lora_is_merged(rng):
+    model, x = two_blocks(), random_images(rng)
+    layer = model.get_layer("first")
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(rng.normal(size=layer.lora_kernel_b.shape))
+    np.testing.assert_allclose(to_targeted(model, identity=True)(x), model(x), atol=1e-5)
+
+
+def test_a_path_to_a_nested_layer():
+    targeted = to_targeted(two_blocks(), ["inner/third"])
+    kinds = [isinstance(layer, ka.layers.TargetLayer) for layer in targeted._flatten_layers()]
+    assert sum(kinds) == 1
