@@ -26,6 +26,7 @@ from keras_attention.backend.tensors import (
     pad,
     padded_convolution,
     permute,
+    require,
     resize_bilinear,
     supports_dynamic_shapes,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "padded_convolution",
     "permute",
     "replicas",
+    "require",
     "resize_bilinear",
     "supports_dynamic_shapes",
     "supports_layer_metrics",

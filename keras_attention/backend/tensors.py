@@ -103,6 +103,37 @@ def resize_bilinear(images: Tensor, size: Sequence[Tensor], data_format: str) ->
     return tf.transpose(resized, (0, 3, 1, 2)) if first else resized
 
 
+def require(values: Tensor, condition: Tensor, message: str) -> Tensor:
+    """Returns values that must meet a condition, or raises an error.
+
+    Where errors cannot depend on values, under XLA and inside of functions that JAX compiles,
+    values that do not meet the condition become NaN.
+
+    Args:
+        values: Tensor.
+        condition: Boolean tensor of its shape.
+        message: Message of the ValueError, or of TensorFlow's InvalidArgumentError in a graph.
+
+    Example:
+    >>> x = keras.ops.ones((2,))
+    >>> require(x, x > 2, "`x` must be above 2.")
+    Traceback (most recent call last):
+    ValueError: `x` must be above 2.
+    """
+    try:
+        is_met = bool(keras.ops.convert_to_numpy(keras.ops.all(condition)))
+    except Exception:  # the values are not known yet
+        is_met = None
+    if is_met is False:
+        raise ValueError(message)
+    if is_met:
+        return values
+    if BACKEND == "tensorflow" and supports_dynamic_shapes():
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(condition), [message])]):
+            return tf.identity(values)
+    return keras.ops.where(condition, values, keras.ops.cast(float("nan"), values.dtype))
+
+
 def supports_dynamic_shapes() -> bool:
     """Returns True if shapes may depend on values, such as those of a learned rectangle.
 

@@ -101,7 +101,8 @@ def logits_of(output: Tensor, kind: str) -> Tensor:
     """Computes logits of which an output is the softmax or sigmoid, in float32 or wider.
 
     Example:
-    >>> [round(float(logit), 4) for logit in logits_of(ops.convert_to_tensor([0.5, 0.9]), "sigmoid")]
+    >>> logits = logits_of(ops.convert_to_tensor([0.5, 0.9]), "sigmoid")
+    >>> [round(float(logit), 4) for logit in logits]
     [0.0, 2.1972]
     """
     output = at_least_float32(output)

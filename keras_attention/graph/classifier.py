@@ -1,5 +1,6 @@
 """The classifier of a model: its weights, its inputs, and the last feature map before it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,35 @@ def find_classifier(model: keras.Model) -> Classifier:
     map_node = _last_map(graph, last, model)
     is_vector = len(model.outputs[0].shape) == 2
     return Classifier(map_node, model.outputs[0] if is_vector else None)
+
+
+def classifier_layer(model: keras.Model, output: int = 0) -> keras.Layer | None:
+    """Returns the last layer with weights before an output if it is dense or a 1x1 convolution.
+
+    Args:
+        model: Functional or sequential model.
+        output: Index of the output among several.
+
+    Example:
+    >>> import keras_attention as ka
+    >>> classifier_layer(ka.applications.DN10()).name
+    'predictions'
+    """
+    functional = functional_graph(model)
+    graph, tensor = Graph(functional), functional.outputs[output]
+    node = graph.producer(tensor)
+    while node is not None and not getattr(node.operation, "weights", ()):
+        tensor, node = node.input_tensors[0], graph.predecessor(node)
+    if node is None:
+        return None
+    if is_functional(node.operation):
+        indices = [id(one) for one in node.outputs]
+        return classifier_layer(
+            node.operation, indices.index(id(tensor)) if id(tensor) in indices else 0
+        )
+    kernel_size = getattr(node.operation, "kernel_size", (1,))
+    is_kind = isinstance(node.operation, (keras.layers.Dense, keras.layers.Conv2D))
+    return node.operation if is_kind and set(kernel_size) == {1} else None
 
 
 def _weights(layer: keras.Layer, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +231,11 @@ class _Kinds:
         if _has_known_weights(operation):
             activation = getattr(operation, "activation", None)
             return LOGITS if activation is None else _kind_of_function(activation, tensor.shape)
-        kinds = {self.of(source) for source in sources}
+        return self._of_operation(operation, sources)
+
+    def _of_operation(self, operation: Any, sources: Sequence[Tensor]) -> str | int | None:
+        """Returns the kind of the output of an operation without weights."""
+        name, kinds = type(operation).__name__, {self.of(source) for source in sources}
         kind = kinds.pop() if len(kinds) == 1 else None
         if len(sources) > 1 or name in _ARITHMETIC:
             is_kept = (

@@ -22,6 +22,7 @@ from keras_attention.ops.attend_rectify import (
     head_overlap,
     scale_gradient,
 )
+from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.utils.data_format import channel_axis, spatial_shape, standardize_data_format
 from keras_attention.utils.tensor_validation import convert_input, validate_not_empty
 from keras_attention.utils.validation import (
@@ -244,7 +245,7 @@ class AttendRectifyHead(ConfigurableLayer):
             for module, maps in zip(self.modules, feature_maps, strict=True)
         ]
         outputs, masks, head_gates = (list(parts) for parts in zip(*results, strict=True))
-        hypotheses = ops.stack([ops.cast(one, "float32") for one in [*outputs, logits]], axis=1)
+        hypotheses = ops.stack([at_least_float32(one) for one in [*outputs, logits]], axis=1)
         if self.global_gate is None:
             scores = ops.zeros_like(hypotheses[:, :, 0])
         else:
@@ -507,7 +508,7 @@ class GlobalGate(keras.Layer):
             x = product(ops.relu(x) if index else x)
             if self.normalizations:
                 x = self.normalizations[index](clip_to_normalizable(x), training=training)
-        return ops.tanh(ops.cast(x, "float32"))
+        return ops.tanh(at_least_float32(x))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.products[-1].units)

@@ -288,6 +288,11 @@ class PatchRefiner(ReplicaLosses):
         sides = spatial_shape(images, self.data_format)
         if None not in sides and sides not in self._valid_sizes:
             self._models.validate_images(images)
+            if any(size > side for size, side in zip(self.patch_size or (), sides, strict=False)):
+                raise ValueError(
+                    f"`patch_size` must be at most the size of the images, {sides[0]} x {sides[1]} "
+                    f"pixels. Received: patch_size={self.patch_size}"
+                )
             self._valid_sizes.add(sides)
 
     def _refine(self, images: Tensor, training: bool | None, return_attention: bool) -> Any:

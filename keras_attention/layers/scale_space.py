@@ -69,13 +69,13 @@ class SANBlock(ConfigurableLayer):
         return_attention: If True, the mask is also returned, of the shape of `y`, float32.
 
     Weights:
-        kernel: `(k, C, C)` for sequences, `(k, k, C, C)` for images or `(k, k, k, C, C)` for volumes;
+        kernel: `(k, C, C)` for sequences, `(k, k, C, C)` for images, `(k, k, k, C, C)` for volumes,
             `(..., C, 1)` if depthwise.
         bias: `(C,)`.
 
     Input shape:
-        `y`: `(B, T, C)`, `(B, H, W, C)` or `(B, D, H, W, C)`, or with channels first. `y_prev`: the same, except for
-        the number of channels and the spatial sizes. Spatial sizes may be None.
+        `y`: `(B, T, C)`, `(B, H, W, C)` or `(B, D, H, W, C)`, or with channels first. `y_prev`: the
+        same, except for the number of channels and the spatial sizes. Spatial sizes may be None.
 
     Output shape:
         Same as the shape of `y`. Masks of sequences pass through; masked steps still contribute to

@@ -74,6 +74,8 @@ class TargetLayer(WindowedLayer):
         activity_regularizer: Regularizer of the outputs; None.
         kernel_constraint: Constraint of the kernel; None.
         bias_constraint: Constraint of the bias; None.
+        train_kernel: If False, kernel and bias do not train, only the window. True by default.
+        train_window: If False, the window does not train. True by default.
         identity: If True, the outputs are those of an ordinary convolution until the layer is
             trained: the window is `1 + share * (F - 1)`, with a learned share in `[0, 1]` that is
             initially 0. Regions of interest are clipped, and sliced, when the share has reached 1.
@@ -132,11 +134,14 @@ class TargetLayer(WindowedLayer):
         activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
+        train_kernel: bool = True,
+        train_window: bool = True,
         identity: bool = False,
         data_format: str | None = None,
         **kwargs: Any,
     ):
         kwargs["activity_regularizer"] = activity_regularizer
+        _refuse_other_convolutions(kwargs)
         super().__init__(window, scale_regularizer, data_format, **kwargs)
         self.filters = positive_integer("filters", filters)
         self.kernel_size = positive_integers("kernel_size", kernel_size, rank=2)
@@ -154,6 +159,8 @@ class TargetLayer(WindowedLayer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
+        self._train_kernel = boolean("train_kernel", train_kernel)
+        self._train_window = boolean("train_window", train_window)
         self.identity = boolean("identity", identity)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self._slicing = _KernelGroups(self.filters)
@@ -189,6 +196,47 @@ class TargetLayer(WindowedLayer):
                 autocast=False,
             )
         self._sides = sides
+        self._apply_train_options()
+
+    @property
+    def trainable(self) -> bool:
+        """If False, no weight trains; if True, those of `train_kernel` and `train_window` do."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Layer.trainable.fset(self, value)
+        if value:
+            self._apply_train_options()
+
+    def _apply_train_options(self) -> None:
+        for names, value in (
+            (("kernel", "bias"), self._train_kernel),
+            (("center", "scale", "share"), self._train_window),
+        ):
+            for name in names:
+                if name in vars(self):
+                    getattr(self, name).trainable = value and self.trainable
+
+    @property
+    def train_kernel(self) -> bool:
+        """If False, kernel and bias do not train. Can be set; files keep it."""
+        return self._train_kernel
+
+    @train_kernel.setter
+    def train_kernel(self, value: bool) -> None:
+        self._train_kernel = value
+        self._apply_train_options()
+
+    @property
+    def train_window(self) -> bool:
+        """If False, centers and scales do not train. Can be set; files keep it."""
+        return self._train_window
+
+    @train_window.setter
+    def train_window(self, value: bool) -> None:
+        self._train_window = value
+        self._apply_train_options()
 
     def call(self, inputs: Tensor, return_attention: bool = False) -> Any:
         inputs = convert_input(self, inputs)
@@ -355,6 +403,21 @@ class TargetLayer(WindowedLayer):
                 f"Received: roi_groups={groups}"
             )
         return int(groups)
+
+
+def _refuse_other_convolutions(kwargs: dict[str, Any]) -> None:
+    """Removes the options of Keras's convolutions that have a single value here."""
+    for name, allowed in (
+        ("strides", (1, (1, 1), [1, 1])),
+        ("padding", ("same",)),
+        ("groups", (1,)),
+    ):
+        value = kwargs.pop(name, allowed[0])
+        if value not in allowed:
+            raise ValueError(
+                f"`{name}` must be {allowed[0]!r} in target layers. Received: {name}={value!r}. "
+                "Use a pooling layer behind to reduce the map."
+            )
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

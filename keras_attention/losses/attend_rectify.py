@@ -5,9 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention import backend
 from keras_attention.utils.tensor_validation import compatible_shapes
 
 Tensor = Any
+# Rounding of half precision may give logarithms just above 0.
+LARGEST_LOGARITHM = 1e-2
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -29,7 +32,9 @@ class NegativeLogLikelihood(keras.losses.Loss):
         y_pred: Log-probabilities of shape `(B, classes)`.
 
     Raises:
-        ValueError: If the shapes do not match.
+        ValueError: If the shapes do not match, or if predictions are above 0, as probabilities are.
+            Inside a graph of TensorFlow, the same message is a `tf.errors.InvalidArgumentError`;
+            with XLA and JAX, which have no errors that depend on values, the loss is NaN.
 
     Example:
     >>> loss = NegativeLogLikelihood()
@@ -52,6 +57,13 @@ class NegativeLogLikelihood(keras.losses.Loss):
         y_pred = ops.convert_to_tensor(y_pred)
         y_true = ops.convert_to_tensor(y_true)
         _check_shapes(y_true.shape, y_pred.shape)
+        y_pred = backend.require(
+            y_pred,
+            y_pred <= LARGEST_LOGARITHM,
+            "`y_pred` must be log-probabilities, which are at most 0, as AttendRectifyHead returns "
+            "with space='log'. Received: values above 0. For probabilities or logits, use the "
+            "cross-entropies of Keras.",
+        )
         classes = y_pred.shape[-1]
         if len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and classes != 1):
             labels = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])

@@ -12,6 +12,7 @@ from typing import Any
 from keras import ops
 
 from keras_attention import backend
+from keras_attention.ops.attention_transfer import at_least_float32
 from keras_attention.utils.data_format import is_channels_last, spatial_axes, spatial_shape
 from keras_attention.utils.tensor_validation import validate_arguments, validate_channels
 from keras_attention.utils.validation import non_negative_number, one_of
@@ -44,7 +45,7 @@ def spatial_softmax(logits: Tensor, data_format: str | None = None) -> Tensor:
     >>> [round(float(value), 6) for value in ops.sum(masks, axis=(1, 2))[0]]
     [1.0, 1.0, 1.0]
     """
-    return _softmax(ops.cast(logits, "float32"), spatial_axes(4, data_format))
+    return _softmax(at_least_float32(logits), spatial_axes(4, data_format))
 
 
 @validate_arguments(masks="_ _ _ _")
@@ -66,7 +67,7 @@ def head_overlap(masks: Tensor, data_format: str | None = None) -> Tensor:
     >>> float(head_overlap(masks)), float(head_overlap(ops.ones((1, 2, 2, 2))))
     (0.03125, 0.5)
     """
-    masks = ops.cast(masks, "float32")
+    masks = at_least_float32(masks)
     if is_channels_last(data_format):
         masks = ops.transpose(masks, (0, 3, 1, 2))
     # Maps with a side of one pixel are averaged along the other side only.
@@ -81,7 +82,7 @@ def _overlap(window: tuple[int, int], masks: Tensor) -> Tensor:
     cells = ops.reshape(whole, (-1, heads, rows, window[0], columns, window[1]))
     pooled = ops.reshape(ops.mean(cells, axis=(3, 5)), (-1, heads, rows * columns))
     products = ops.matmul(pooled, ops.swapaxes(pooled, 1, 2))
-    return ops.mean(ops.square(products * (1.0 - ops.eye(heads))))
+    return ops.mean(ops.square(products * (1.0 - ops.eye(heads, dtype=products.dtype))))
 
 
 @validate_arguments(features="_ _ _ _", kernel="_ _ _ _")
@@ -158,10 +159,10 @@ def head_outputs(sums: Tensor, kernel: Tensor) -> Tensor:
     if math.prod(kernels.shape) > _BATCHED_FROM:
         by_head = ops.reshape(ops.swapaxes(sums, 0, 1), (heads, -1, inputs))
         outputs = ops.matmul(by_head, ops.transpose(kernels, (1, 0, 2)))
-        return ops.cast(ops.transpose(outputs, (1, 0, 2)), "float32")
+        return at_least_float32(ops.transpose(outputs, (1, 0, 2)))
     pairs = ops.matmul(ops.reshape(sums, (-1, inputs)), ops.reshape(kernels, (inputs, -1)))
-    pairs = ops.reshape(ops.cast(pairs, "float32"), (-1, heads, heads, kernels.shape[2]))
-    own = ops.expand_dims(ops.eye(heads), -1)
+    pairs = ops.reshape(at_least_float32(pairs), (-1, heads, heads, kernels.shape[2]))
+    own = ops.expand_dims(ops.eye(heads, dtype=pairs.dtype), -1)
     return ops.sum(pairs * own, axis=2)
 
 
@@ -205,7 +206,7 @@ def global_gates(scores: Tensor, gates: str = "softmax") -> Tensor:
     [0.269, 0.731]
     """
     one_of("gates", gates, GATES)
-    scores = ops.cast(scores, "float32")
+    scores = at_least_float32(scores)
     if gates == "softmax":
         return _softmax(scores, -1)
     if gates == "mean":
@@ -234,8 +235,8 @@ def aggregate_hypotheses(hypotheses: Tensor, gates: Tensor, space: str = "log") 
     """
     one_of("space", space, SPACES)
     activation = ops.log_softmax if space == "log" else ops.softmax
-    weights = ops.cast(ops.expand_dims(gates, -1), "float32")
-    return ops.sum(weights * activation(ops.cast(hypotheses, "float32"), axis=-1), axis=1)
+    hypotheses = activation(at_least_float32(hypotheses), axis=-1)
+    return ops.sum(ops.cast(ops.expand_dims(gates, -1), hypotheses.dtype) * hypotheses, axis=1)
 
 
 @cache
@@ -259,7 +260,7 @@ def _masks_and_spread(mask: str, size: tuple[int, int]) -> Callable[[Tensor], An
 
 
 def _forward(mask: str, size: tuple[int, int], taps: Tensor) -> tuple[Tensor, Tensor]:
-    logits = ops.cast(collect_taps(taps, size), "float32")
+    logits = at_least_float32(collect_taps(taps, size))
     softmax = mask == "softmax"
     masks = _softmax(logits, (2, 3)) if softmax else ops.sigmoid(logits)
     return masks, ops.cast(spread_taps(masks, size), taps.dtype)
@@ -272,7 +273,7 @@ def _backward(
     masks_gradient: Tensor,
     spread_gradient: Tensor,
 ) -> Tensor:
-    upstream = masks_gradient + ops.cast(collect_taps(spread_gradient, size), "float32")
+    upstream = masks_gradient + ops.cast(collect_taps(spread_gradient, size), masks.dtype)
     if mask == "softmax":
         upstream = upstream - ops.sum(upstream * masks, axis=(2, 3), keepdims=True)
     else:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_attention import backend
@@ -19,6 +20,7 @@ from keras_attention.utils.tensor_validation import validate_arguments
 from keras_attention.utils.validation import boolean
 
 Tensor = Any
+LARGEST_FLOAT16 = 65504.0
 
 
 @validate_arguments(y_prev="B _ ... _", y="B _ ... _", absolute=boolean, channel_alignment=boolean)
@@ -50,7 +52,7 @@ def difference_of_convolutions(
     axis = channel_axis(data_format)
     _validate_pair(y_prev, y, channel_alignment, axis)
     change = _change(y_prev, y, channel_alignment, axis)
-    return ops.cast(ops.abs(change) if absolute else change, y.dtype)
+    return _cast_finite(ops.abs(change) if absolute else change, y.dtype)
 
 
 @validate_arguments(doc="_ _ ... _")
@@ -58,8 +60,8 @@ def soft_extrema(doc: Tensor, data_format: str | None = None) -> Tensor:
     """Computes the share of neighbors whose value is not larger (eq. 10).
 
     The neighbors are the 3x3 pixels of an image, the 3 steps of a sequence or the 3x3x3 voxels of
-    a volume, including the position itself. Values outside the map count as 0. The result is piecewise constant and has no
-    gradient.
+    a volume, including the position itself. Values outside the map count as 0. The result is
+    piecewise constant and has no gradient.
 
     Args:
         doc: Difference of convolutions.
@@ -133,7 +135,14 @@ def _weighted(
 ) -> Tensor:
     change = _change(y_prev, y, aligned, axis)
     doc = ops.abs(change) if absolute else change
-    return ops.cast(doc * _shares(axis, doc) if extrema else doc, y.dtype)
+    return _cast_finite(doc * _shares(axis, doc) if extrema else doc, y.dtype)
+
+
+def _cast_finite(x: Tensor, dtype: Any) -> Tensor:
+    """Casts to another dtype; differences of float16 values can be larger than float16 allows."""
+    if keras.backend.standardize_dtype(dtype) == "float16":
+        x = ops.clip(x, -LARGEST_FLOAT16, LARGEST_FLOAT16)
+    return ops.cast(x, dtype)
 
 
 def _gradients(

@@ -124,7 +124,7 @@ def test_served_at_any_size(rng, tmp_path):
     [
         ({"smoothing": "gaussian"}, "Received: smoothing='gaussian'"),
         ({"kernel_size": 0}, "Received: kernel_size=0"),
-        ({"kernel_size": (3, 3, 3)}, r"Received: kernel_size=\(3, 3, 3\)"),
+        ({"kernel_size": (3, 3, 3, 3)}, r"Received: kernel_size=\(3, 3, 3, 3\)"),
         ({"dilation_rate": -1}, "Received: dilation_rate=-1"),
         ({"absolute": "yes"}, "Received: absolute='yes'"),
         ({"data_format": "NHWC"}, "Received: data_format='NHWC'"),

@@ -91,8 +91,13 @@ def test_old_weights_are_shared_and_the_old_output_is_one_hypothesis(make, rng):
 
 
 @every_model
-def test_another_number_of_classes(make, rng):
-    model = make()
+def test_classes_of_another_number_are_refused(make):
+    with pytest.raises(ValueError, match="Received: classes=5"):
+        ka.surgery.add_attend_rectify(make(), 1, 5)
+
+
+def test_new_classes_for_a_model_without_its_top(rng):
+    model = ka.applications.LeNet5(include_top=False, input_shape=(20, 18, 2))
     augmented = ka.surgery.add_attend_rectify(model, 1, 5)
     probabilities = augmented.predict(images(model, rng), verbose=0)
     assert probabilities.shape == (4, 5)

@@ -166,8 +166,8 @@ def test_penalty_grows_where_the_map_gets_smaller():
     inner = targeted.get_layer("inner")
     layers = [targeted.get_layer("first"), inner.get_layer("second"), inner.get_layer("third")]
     assert [float(layer.scale_regularizer.l2) for layer in layers] == [0.5, 1.5, 4.5]
+    regularizer = keras.regularizers.OrthogonalRegularizer()
     with pytest.raises(ValueError, match="Received: scale_regularizer="):
-        regularizer = keras.regularizers.OrthogonalRegularizer()
         to_targeted(two_blocks(), scale_regularizer=regularizer, beta=2.0)
 
 
