@@ -246,6 +246,14 @@ LAYER_CASES = [
         num_losses=1,
         supports_masking=True,
     ),
+    LayerCase(
+        "SANBlock",
+        {"smoothing": "depthwise"},
+        [(2, 4, 6, 5, 1), (2, 4, 3, 5, 2)],
+        (2, 4, 3, 5, 2),
+        2,
+        supports_masking=True,
+    ),
     LayerCase("CBAM", {"reduction": 2}, (2, 6, 5, 4), (2, 6, 5, 4), 7, non_trainable_weights=2),
     LayerCase(
         "CBAM",

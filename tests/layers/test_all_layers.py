@@ -99,6 +99,48 @@ def test_jit_compiled_training(case, rng):
     assert model.train_on_batch(x, y) < first
 
 
+@every_layer
+def test_float64(case, rng):
+    x = case.data(rng)
+    model = harness.model_of_layer(case)
+    expected = model(x, training=False)
+    keras.backend.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        wide = harness.model_of_layer(case)
+        wide.set_weights(model.get_weights())
+        outputs = wide(x, training=False)
+        wide.compile("sgd", "mse")
+        wide.train_on_batch(x, np.zeros(case.output_shape))
+    finally:
+        keras.backend.set_floatx("float32")
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float64"
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+@every_layer
+@harness.slow_on_jax
+def test_jit_compiled_with_unknown_sizes(case, rng):
+    """XLA compiles the graph again for each size."""
+    model = harness.model_of_layer(case, sides="any")
+    model.compile("sgd", "mse", jit_compile=True)
+    for extra in (0, 1, 3):
+        x = case.data(rng)
+        if isinstance(x, list):
+            x = [enlarged(one, extra, rng) for one in x]
+        else:
+            x = enlarged(x, extra, rng)
+        expected = model(x, training=False)
+        np.testing.assert_allclose(model.predict_on_batch(x), expected, atol=1e-5)
+        assert np.isfinite(model.train_on_batch(x, np.zeros(expected.shape)))
+
+
+def enlarged(array, extra, rng):
+    """Returns random values with more rows, columns or steps."""
+    sides = [side + extra for side in array.shape[1:-1]]
+    return rng.normal(size=(array.shape[0], *sides, array.shape[-1])).astype("float32")
+
+
 @every_format
 def test_attention_is_returned(case, rng):
     x = case.data(rng)

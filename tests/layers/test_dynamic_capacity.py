@@ -389,3 +389,96 @@ def test_multiply_accumulates(rng):
     update = 3 * (9 * 6 * 8 + 3 * 2 * 4 * 8)
     saved = 3 * 2 * 9 * 6 * 8 - update
     assert ka.inspect.count_macs(model, executed=True) == coarse + 3 * top + fine - saved
+
+
+def refiner_of(end, units=5, seed=0, **options):
+    """A layer whose top ends in given layers, on images of 16 x 16."""
+    keras.utils.set_random_seed(seed)
+    features = keras.Input((7, 7, 8))
+    x = layers.Dense(units, activation="relu")(layers.GlobalAveragePooling2D()(features))
+    top = keras.Model(features, end(x))
+    coarse = keras.Sequential([keras.Input((16, 16, 3)), layers.Conv2D(8, 4, 2, activation="relu")])
+    fine = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    return ka.layers.PatchRefiner(coarse, fine, top, patches=3, patch_size=6, **options)
+
+
+def dense(activation, units=5):
+    return lambda x: layers.Dense(units, activation=activation)(x)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        dense(keras.ops.softmax),
+        lambda x: layers.Lambda(lambda z: keras.ops.softmax(z))(layers.Dense(5)(x)),
+        lambda x: keras.ops.softmax(layers.Dense(5)(x)),
+    ],
+)
+def test_softmax_of_any_form_is_recognized(end, rng):
+    x = rng.uniform(size=(2, 16, 16, 3)).astype("float32")
+    expected = refiner_of(dense("softmax"))(x, return_attention=True)
+    found = refiner_of(end)(x, return_attention=True)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(not harness.ON_TENSORFLOW, reason="compares with gradients of TensorFlow")
+@pytest.mark.parametrize("units", [1, 4])
+@pytest.mark.parametrize("saliency", ["derived", "autodiff"])
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_saliency_of_independent_labels(units, saliency, activation, rng):
+    """The gradient of the sum of the Bernoulli entropies."""
+    import tensorflow as tf
+
+    if activation is None and units > 1:
+        pytest.skip("several logits are those of a softmax")
+    layer = refiner_of(dense(activation, units), saliency=saliency)
+    x = rng.uniform(size=(2, 16, 16, 3)).astype("float32")
+    _, found, _ = layer(x, return_attention=True)
+    features = tf.convert_to_tensor(layer.coarse(x))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        p = tf.cast(layer.top(features), "float64")
+        p = tf.sigmoid(p) if activation is None else p
+        entropy = -tf.reduce_sum(p * tf.math.log(p) + (1 - p) * tf.math.log(1 - p))
+    expected = tf.norm(tape.gradient(entropy, features), axis=-1)
+    assert expected.numpy().max() > 1e-4
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_unknown_outputs_need_from_logits():
+    def halves(x):
+        return (
+            layers.Dense(5, activation="softmax")(x) + layers.Dense(5, activation="softmax")(x)
+        ) / 2.0
+
+    with pytest.raises(ValueError, match="Set `from_logits` to True or False"):
+        refiner_of(halves)(np.ones((1, 16, 16, 3)))
+    refiner_of(halves, from_logits=False)(np.ones((1, 16, 16, 3)))
+
+
+@pytest.mark.skipif(not harness.ON_TENSORFLOW, reason="Keras quantizes with TensorFlow here")
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+def test_quantization_keeps_the_saliency(rng):
+    layer = refiner_of(dense("softmax"))
+    inputs = keras.Input((16, 16, 3))
+    model = keras.Model(inputs, layer(inputs))
+    x = rng.uniform(size=(2, 16, 16, 3)).astype("float32")
+    before = layer(x, return_attention=True)
+    model.quantize("int8")
+    after = layer(x, return_attention=True)
+    np.testing.assert_allclose(after[1], before[1], rtol=0.1, atol=0.02 * np.max(before[1]))
+    np.testing.assert_allclose(after[0], before[0], atol=0.02)
+
+
+def test_patches_larger_than_the_image_are_refused():
+    coarse, top = coarse_model(), top_model()
+    layer = ka.layers.PatchRefiner(coarse, fine_model(), top, patches=2, patch_size=(30, 6))
+    with pytest.raises(ValueError, match=r"at most .* 24 x 21 pixels.*patch_size=\(30, 6\)"):
+        layer(np.ones((1, *SHAPE)))

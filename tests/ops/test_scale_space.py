@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import keras_attention as ka
 from keras_attention import backend
-from keras_attention.ops.scale_space import resize_like, same_convolution
+from keras_attention.ops.scale_space import resize_like, same_convolution, weighted_extrema
 from tests.golden import TOLERANCE, channels_last, golden
 from tests.harness import ON_TENSORFLOW
 
@@ -170,3 +170,48 @@ def test_removed_taps_do_not_change_the_convolution(sides, size, step, depthwise
     expected = convolve(x, kernel, padding="same", dilation_rate=(step,) * rank)
     outputs = same_convolution(x, kernel, (step,) * rank, depthwise)
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_differences_beyond_float16_stay_finite():
+    y_prev = np.full((1, 4, 4, 2), -60000.0, "float16")
+    y = np.full((1, 4, 4, 2), 60000.0, "float16")
+    for function in (ka.ops.difference_of_convolutions, weighted_extrema):
+        values = keras.ops.convert_to_numpy(function(y_prev, y))
+        assert values.dtype == np.float16
+        assert values.max() == 65504.0
+    block = ka.layers.SANBlock(dtype="float16")
+    outputs = keras.ops.convert_to_numpy(block([y_prev, y]))
+    assert np.isfinite(outputs).all()
+
+
+def test_extrema_of_volumes(rng):
+    doc = rng.integers(0, 4, (2, 3, 4, 5, 2)).astype("float32")
+    padded = np.pad(doc, [(0, 0), (1, 1), (1, 1), (1, 1), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3), axis=(1, 2, 3))
+    expected = (windows <= doc[..., None, None, None]).sum(axis=(-3, -2, -1))
+    # The position itself always counts, also beside the border.
+    np.testing.assert_allclose(ka.ops.soft_extrema(doc), expected / 27, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sides", [(2, 4, 3), (5, 3, 7)])
+def test_volumes_are_resized(sides, rng):
+    """Blocks are averaged, other sizes are interpolated along each axis."""
+    x = rng.normal(size=(2, 4, 8, 6, 2)).astype("float32")
+    got = keras.ops.convert_to_numpy(resize_like(x, np.ones((2, *sides, 3))))
+    if sides == (2, 4, 3):
+        expected = x.reshape(2, 2, 2, 4, 2, 3, 2, 2).mean(axis=(2, 4, 6))
+    else:
+        expected = x
+        for axis, side in enumerate(sides, start=1):
+            expected = interpolated(expected, axis, side)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def interpolated(x, axis, side):
+    """Linear interpolation with half-pixel centers along one axis, in numpy."""
+    old = x.shape[axis]
+    position = np.clip((np.arange(side) + 0.5) * old / side - 0.5, 0, old - 1)
+    low = np.floor(position).astype(int)
+    high, share = np.minimum(low + 1, old - 1), position - low
+    share = share.reshape([-1 if index == axis else 1 for index in range(x.ndim)])
+    return np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share

@@ -176,11 +176,12 @@ def test_models_of_keras_applications(name, rng):
     ("make", "arguments", "message"),
     [
         (plain, ("se",), "Received: name='se'"),
+        (plain, ("ran",), "a recurrent layer"),
         (plain, ("san-c", "top"), "Received: placement='top'"),
         (plain, ("cbam",), None),
         (lambda: "model", ("cbam",), "Received: model='model'"),
         (lambda: keras.Model(*[keras.Input((3,))] * 2), ("cbam",), "without one"),
-        (lambda: keras.Sequential([keras.Input((9, 4)), L.LSTM(3)]), ("san-c",), "without one"),
+        (lambda: keras.Sequential([keras.Input((9, 4)), L.LSTM(3)]), ("san",), "without one"),
     ],
 )
 def test_bad_arguments(make, arguments, message):
@@ -192,3 +193,156 @@ def test_bad_arguments(make, arguments, message):
         return
     with pytest.raises(ValueError, match=message):
         ka.surgery.add_attention(make(), *arguments)
+
+
+def names_with(kind, model):
+    return [layer.name for layer in model._flatten_layers() if isinstance(layer, kind)]
+
+
+def test_chosen_layers(rng):
+    model = ka.surgery.add_attention(nested(), "cbam", layers=["inner/inside", "outside"])
+    assert names_with(ka.layers.CBAM, model) == ["inside_attention", "outside_attention"]
+    model = ka.surgery.add_attention(plain(), "san-d", layers=["a_bn"], identity=True)
+    assert attention_layers(model) == ["a_bn_attention"]
+    assert read_by(model, "a_bn") == ["pixels", "a_bn"]
+    x = rng.uniform(size=(2, 12, 10, 2)).astype("float32")
+    for name, message in (("c1", "Did you mean"), ("flatten", "return feature maps")):
+        flat = L.Flatten(name="flatten")
+        inputs = keras.Input((12, 10, 2))
+        other = keras.Model(inputs, flat(L.Conv2D(2, 3, name="c2")(inputs)))
+        with pytest.raises(ValueError, match=message):
+            ka.surgery.add_attention(other, "cbam", layers=[name])
+    assert model(x).shape == (2, 3)
+
+
+def test_once_per_residual_block(rng):
+    model = ka.applications.ResNet18(input_shape=(16, 16, 3), classes=3, width=4, stem="cifar")
+    for name, kind in (("cbam", ka.layers.CBAM), ("san-c", ka.layers.SANBlock)):
+        new = ka.surgery.add_attention(model, name, "block", identity=True)
+        assert len(names_with(kind, new)) == 8
+        x = rng.uniform(size=(2, 16, 16, 3)).astype("float32")
+        np.testing.assert_allclose(numpy(new(x)), numpy(model(x)), atol=1e-6)
+    with pytest.raises(ValueError, match="a residual block"):
+        ka.surgery.add_attention(plain(), "cbam", "block")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [("ResNet50", 16), ("ResNet50V2", 16), ("MobileNetV2", 10), ("EfficientNetB0", 9)],
+)
+def test_residual_blocks_of_keras_applications(name, blocks):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
+    new = ka.surgery.add_attention(model, "cbam", "block")
+    assert len(names_with(ka.layers.CBAM, new)) == blocks
+
+
+def unet():
+    inputs = keras.Input((16, 16, 3), name="pixels")
+
+    def two(x, filters, name):
+        x = L.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}a")(x)
+        return L.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}b")(x)
+
+    first = two(inputs / 255.0, 4, "first")
+    second = two(L.MaxPooling2D()(first), 6, "second")
+    x = two(L.MaxPooling2D()(second), 8, "deepest")
+    x = L.Conv2DTranspose(6, 2, 2, name="up1")(x)
+    x = two(L.Concatenate()([x, second]), 6, "third")
+    x = L.UpSampling2D(name="up2")(x)
+    skip = L.Conv2D(4, 1, name="skip")(first)
+    x = two(L.Concatenate()([x, skip]), 4, "fourth")
+    return keras.Model(inputs, L.Conv2D(2, 1, activation="softmax", name="pixelwise")(x))
+
+
+def test_encoders_get_attention_and_decoders_do_not(rng):
+    model = ka.surgery.add_attention(unet(), "cbam", identity=True)
+    assert attention_layers(model) == ["firstb_attention", "secondb_attention"]
+    x = rng.uniform(0, 255, size=(2, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(numpy(model(x)), numpy(unet_of(model)(x)), atol=1e-6)
+    # The skip connections read the attended maps.
+    source = model.get_layer("skip").input._keras_history.operation
+    assert source.name == "firstb_attention_rezero"
+
+
+def unet_of(model):
+    """The network without attention, with the weights of a network with it."""
+    plain_model = unet()
+    for layer in plain_model.layers:
+        if layer.weights:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return plain_model
+
+
+def recurrent():
+    inputs = keras.Input((12, 5), name="steps")
+    x = L.LSTM(4, return_sequences=True, name="lstm1")(inputs)
+    x = L.AveragePooling1D(2)(L.GRU(4, return_sequences=True, name="gru")(x))
+    x = L.Bidirectional(L.LSTM(3, return_sequences=True), name="both")(x)
+    return keras.Model(inputs, L.Dense(2)(L.LSTM(4, name="last")(x)))
+
+
+@pytest.mark.parametrize(
+    ("placement", "expected"),
+    [("bottleneck", ["gru", "both"]), ("full", ["lstm1", "gru", "both"])],
+)
+def test_recurrent_networks(placement, expected, rng):
+    model = recurrent()
+    new = ka.surgery.add_attention(model, "san", placement, identity=True)
+    assert attention_layers(new) == [f"{name}_attention" for name in expected]
+    x = rng.normal(size=(2, 12, 5)).astype("float32")
+    np.testing.assert_allclose(numpy(new(x)), numpy(model(x)), atol=1e-6)
+
+
+def test_recurrent_attention_masks_the_inputs_of_cells(rng, tmp_path):
+    model = recurrent()
+    new = ka.surgery.add_attention(model, "ran", "full")
+    for name in ("lstm1", "gru"):
+        cell = new.get_layer(name).cell
+        assert isinstance(cell, ka.layers.RecurrentAttention)
+        old = model.get_layer(name).get_weights()
+        for weight, expected in zip(cell.cell.get_weights(), old, strict=True):
+            np.testing.assert_array_equal(weight, expected)
+        cell.kernel.assign(np.zeros(cell.kernel.shape))
+        cell.recurrent_kernel.assign(np.zeros(cell.recurrent_kernel.shape))
+        cell.bias.assign(np.full(cell.bias.shape, 50.0))  # a mask of ones
+    x = rng.normal(size=(2, 12, 5)).astype("float32")
+    np.testing.assert_allclose(numpy(new(x)), numpy(model(x)), atol=1e-6)
+    new.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        numpy(keras.saving.load_model(tmp_path / "model.keras")(x)), numpy(new(x)), atol=1e-6
+    )
+    with pytest.raises(ValueError, match="`identity` must be False"):
+        ka.surgery.add_attention(model, "ran", identity=True)
+
+
+def test_volumes(rng):
+    inputs = keras.Input((6, 8, 6, 1))
+    x = L.Conv3D(3, 3, padding="same", activation="relu", name="a")(inputs)
+    x = L.Conv3D(4, 3, padding="same", activation="relu", name="b")(x)
+    model = keras.Model(inputs, L.GlobalAveragePooling3D()(L.MaxPooling3D()(x)))
+    new = ka.surgery.add_attention(model, "san-c", "full", identity=True)
+    assert attention_layers(new) == ["a_attention", "b_attention"]
+    x = rng.normal(size=(2, 6, 8, 6, 1)).astype("float32")
+    np.testing.assert_allclose(numpy(new(x)), numpy(model(x)), atol=1e-6)
+
+
+def test_the_last_map_of_a_model_without_its_top_counts_as_reduced():
+    def backbone(pooling):
+        return ka.applications.ResNet18(
+            input_shape=(32, 32, 3), include_top=False, pooling=pooling, width=4, stem="cifar"
+        )
+
+    found = [
+        attention_layers(ka.surgery.add_attention(backbone(pooling), "cbam"))
+        for pooling in (None, "avg")
+    ]
+    assert found[0] == found[1] != []
+    rectified = [
+        [tensor._keras_history.operation.name for tensor in keras.tree.flatten(head.input)[:2]]
+        for head in (
+            ka.surgery.add_attend_rectify(backbone(pooling), 2, 5).get_layer("rectify")
+            for pooling in (None, "avg")
+        )
+    ]
+    assert rectified[0] == rectified[1]
