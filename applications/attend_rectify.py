@@ -16,12 +16,12 @@ Reference: Rodriguez et al., Attend and Rectify (2018), figure 4 and tables 1 to
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from attend_rectify_experiment import cluttered, fine_tuning, training, wide
 from attend_rectify_experiment.training import Job
 from harness import options as cli
-from harness.programs import run_program
 
 OUTPUT = Path("runs/attend_rectify")
 TABLES = {1: wide.TABLE_1, 2: wide.TABLE_2, 3: fine_tuning.TABLE_3}
@@ -41,20 +41,9 @@ def main() -> int:
     """Trains each row with each seed, or times it; returns the exit code."""
     options = read_options()
     experiment = TABLES[options.table] if options.table else cluttered.FIGURE
-
-    def prepare() -> list[Job]:
-        jobs = experiment.jobs(options)
-        check(jobs, loads=experiment.trains)
-        return jobs
-
-    return run_program(
-        options.output,
-        prepare,
-        lambda jobs: experiment.run(
-            options, "Attend and Rectify", "attend_rectify.py", training.train, jobs
-        ),
-        (ValueError, OSError, ImportError),
-    )
+    checked = partial(check, loads=experiment.trains)
+    errors = (ValueError, OSError, ImportError)
+    return experiment.main(options, "Attend and Rectify", training.train, checked, errors)
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -71,10 +60,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     names = ("train_size", "epochs", "batch_size", "size", "learning_rate", "momentum")
     cli.add_protocol_options(parser, *names)
     cli.add_run_options(parser, f"{OUTPUT}_figure4")
-    options = parser.parse_args(arguments)
-    cli.check_experiment_options(parser, options, EXPERIMENTS)
-    options.output = cli.output_folder(options, OUTPUT)
-    return options
+    return cli.parse(parser, OUTPUT, arguments, EXPERIMENTS)
 
 
 def _add_figure_options(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +98,7 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--errors", type=Path, help="results.csv of table 1 with the errors to show")
     group = parser.add_argument_group(
-        "--table 3", f"--data {' '.join(fine_tuning.TABLE3)}, or other data sets of images"
+        "--table 3", f"--data {' '.join(fine_tuning.TABLE3.rows)}, or other data sets of images"
     )
     backbone, weights = fine_tuning.BACKBONE, ("imagenet", "none")
     group.add_argument("--backbone", help=f"name in keras.applications ({backbone})")
@@ -138,7 +124,7 @@ def check(jobs: Sequence[Job], loads: bool) -> None:
                 job.load(split)
     for job in {job.row: job for job in reversed(jobs)}.values():
         job.network("softmax")
-        job.optimizer(job.protocol.learning_rate)
+        job.optimizer(steps=job.protocol.epochs)
 
 
 if __name__ == "__main__":

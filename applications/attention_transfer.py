@@ -51,13 +51,7 @@ EXPERIMENTS = {
 def main() -> int:
     """Trains teachers, then students, and reports; returns the exit code."""
     options = read_options()
-
-    def prepare() -> list[Cell]:
-        cells = tables.cells_of(options)
-        check(cells)
-        return cells
-
-    return run_program(options.output, prepare, lambda cells: run(options, cells))
+    return run_program(options.output, lambda: prepare(options), lambda cells: run(options, cells))
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -83,15 +77,12 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     cli.add_checkpoint_options(parser)
     cli.add_run_options(parser, f"{OUTPUT}_table1", None, "; all teachers are trained first")
-    options = parser.parse_args(arguments)
-    cli.check_experiment_options(parser, options, EXPERIMENTS)
+    options = cli.parse(parser, OUTPUT, arguments, EXPERIMENTS)
     if options.table == 4 and None in (options.student_weights, options.teacher_weights):
         parser.error(
             "--table 4 needs --student-weights and --teacher-weights: files of networks trained "
             f"on ImageNet, such as --table 5 writes, or {tables.NO_FILE}"
         )
-    options.output = cli.output_folder(options, OUTPUT)
-    options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
     return options
 
 
@@ -163,8 +154,9 @@ def _gradient_weight(text: str) -> tuple[str, float]:
     return kind, cli.positive_float(number)
 
 
-def check(cells: Sequence[Cell]) -> None:
-    """Checks that the data sets can be loaded and the networks built."""
+def prepare(options: argparse.Namespace) -> list[Cell]:
+    """Returns the cells; checks that the data sets can be loaded and the networks built."""
+    cells = tables.cells_of(options)
     jobs = {job: None for stage in tables.stages_of(cells) for job in stage}
     for source in dict.fromkeys(job.source for job in jobs):
         source.training_data(0)
@@ -173,6 +165,7 @@ def check(cells: Sequence[Cell]) -> None:
     for job in kinds.values():
         job.protocol.steps_per_epoch(int(job.source.training_data(0).cardinality()))
         job.build(keras.Input(job.source.shape))
+    return cells
 
 
 def run(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
@@ -184,7 +177,6 @@ def run(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
     reports.write_page(
         options.markdown,
         f"Attention Transfer, {TABLES[options.table].title} on {data}",
-        "attention_transfer.py",
         report.notes(cells),
         f"{text}\n\n{report.sizes(cells, results)}",
         report.all_trainings(cells, results),
@@ -196,7 +188,7 @@ def run(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
 
 def train_all(options: argparse.Namespace, cells: Sequence[Cell]) -> Results:
     """Trains teachers, then students; prints each result and updates the CSV files."""
-    labels = report.labels_of(cells)
+    labels = {cell.job: cell.label for cell in reversed(report.with_teachers(cells))}
     results: dict[Job, TrainingResult] = {}
     train = partial(training.train, options.checkpoint_dir)
     for stage in filter(None, tables.stages_of(cells)):

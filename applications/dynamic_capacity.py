@@ -23,7 +23,6 @@ from pathlib import Path
 from dynamic_capacity_experiment import cluttered, figures, numbers, training
 from dynamic_capacity_experiment.training import Job
 from harness import options as cli
-from harness.programs import run_program
 
 OUTPUT = Path("runs/dynamic_capacity")
 TABLES = {1: cluttered.TABLE, 2: numbers.TABLE}
@@ -46,20 +45,8 @@ def main() -> int:
     """Trains each network with each seed and reports; returns the exit code."""
     options = read_options()
     experiment = TABLES[options.table] if options.table else figures.FIGURES[options.figure]
-
-    def prepare() -> list[Job]:
-        jobs = experiment.jobs(options)
-        check(jobs)
-        return jobs
-
     train = partial(training.train, options.checkpoint_dir)
-    return run_program(
-        options.output,
-        prepare,
-        lambda jobs: experiment.run(
-            options, "Dynamic Capacity Networks", "dynamic_capacity.py", train, jobs
-        ),
-    )
+    return experiment.main(options, "Dynamic Capacity Networks", train, check)
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -97,11 +84,8 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_protocol_options(parser, *names, "weight_decay")
     cli.add_checkpoint_options(parser)
     cli.add_run_options(parser, f"{OUTPUT}_table1")
-    options = parser.parse_args(arguments)
-    cli.check_experiment_options(parser, options, EXPERIMENTS)
+    options = cli.parse(parser, OUTPUT, arguments, EXPERIMENTS)
     options.validation = bool(options.validation)
-    options.output = cli.output_folder(options, OUTPUT)
-    options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
     return options
 
 

@@ -14,13 +14,15 @@ Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), tables I to 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness import reports
-from harness.options import add_protocol_options, add_run_options, output_folder, positive_int
-from harness.programs import run_program, train_jobs
+from harness.options import add_protocol_options, add_run_options, parse, positive_int
+from harness.programs import Experiment
+from harness.published import Table
 from scale_space_experiment import report, tables, training
-from scale_space_experiment.tables import Row, Table
 from scale_space_experiment.training import Job
 
 OUTPUT = Path("runs/scale_space")
@@ -34,18 +36,15 @@ def main() -> int:
         print("python applications/scale_space_detection.py")
         return 0
     table = tables.TABLES[options.table] if options.table else tables.FIGURES[options.figure]
-
-    def prepare() -> tuple[list[Row], list[Job]]:
-        rows = tables.choose_rows(table, options)
-        return rows, jobs_of(options, rows)
-
-    def execute(plan: tuple[list[Row], list[Job]]) -> None:
-        if options.figure:
-            run_figure(options, table, plan[1])
-        else:
-            run_table(options, table, *plan)
-
-    return run_program(options.output, prepare, execute)
+    experiment = Experiment(
+        table.title,
+        partial(jobs_of, table),
+        partial(finish_table if options.table else finish_figure, table),
+        notes,
+        trains=options.table is not None,
+        trainings=report.all_trainings,
+    )
+    return experiment.main(options, "Scale-Space Attention", training.train)
 
 
 def read_options() -> argparse.Namespace:
@@ -69,17 +68,15 @@ def read_options() -> argparse.Namespace:
         "--rounds", type=positive_int, default=15, help="timed steps of a figure (%(default)s)"
     )
     add_run_options(parser, f"{OUTPUT}_table4")
-    options = parser.parse_args()
-    options.output = output_folder(options, OUTPUT)
-    return options
+    return parse(parser, OUTPUT)
 
 
-def jobs_of(options: argparse.Namespace, rows: Sequence[Row]) -> list[Job]:
+def jobs_of(table: Table, options: argparse.Namespace) -> list[Job]:
     """Returns the training jobs of all rows that can be built; checks data sets and networks."""
     jobs, tests = [], {}
-    for row in rows:
+    for row in tables.choose_rows(table, options):
         protocol = training.choose_protocol(row.network, row.data, options)
-        found = [Job(row, seed, protocol) for seed in options.seeds]
+        found = [Job(row, seed, protocol, row.data) for seed in options.seeds]
         key = (row.data, protocol.size, protocol.train_size)
         if key not in tests:
             tests[key] = found[0].load("test")
@@ -88,42 +85,32 @@ def jobs_of(options: argparse.Namespace, rows: Sequence[Row]) -> list[Job]:
     return jobs
 
 
-def run_table(
-    options: argparse.Namespace, table: Table, rows: Sequence[Row], jobs: Sequence[Job]
-) -> None:
-    """Trains all jobs; prints and writes our results next to the paper's."""
-    results = train_jobs(training.train, jobs, options)
+def finish_table(
+    table: Table,
+    options: argparse.Namespace,
+    jobs: Sequence[Job],
+    results: Sequence[training.TimedResult],
+) -> str:
+    """Returns our results next to the paper's."""
+    rows = tables.choose_rows(table, options)
     metrics = report.metrics_of_rows(rows)
-    text = report.comparison(rows, results, metrics, table.metrics)
-    print(f"\n{text}\n")
-    write_page(options, table, jobs, text, report.all_trainings(results, metrics))
+    return report.comparison(rows, results, metrics, table.headings("metric"))
 
 
-def run_figure(options: argparse.Namespace, table: Table, jobs: Sequence[Job]) -> None:
-    """Times a training step of each row with the first seed; prints and draws."""
+def finish_figure(
+    table: Table, options: argparse.Namespace, jobs: Sequence[Job], results: Sequence[Any]
+) -> str:
+    """Times a training step of each row with the first seed; draws and returns the times."""
     first = [job for job in jobs if job.seed == options.seeds[0]]
     timings = []
     # One network at a time: all variants of VGG-16 with their optimizers need much memory.
-    for pair in dict.fromkeys((job.row.network, job.row.data) for job in first):
-        compared = [job for job in first if (job.row.network, job.row.data) == pair]
+    for pair in dict.fromkeys(job.row.pair for job in first):
+        compared = [job for job in first if job.row.pair == pair]
         timings += training.time_steps(compared, options.rounds)
     records = [report.timing_record(one) for one in timings]
     reports.write_csv(options.output / "results.csv", records)
-    text = report.timing_table(timings)
-    print(f"{text}\n")
     report.draw_timings(timings, table.title, options.output / "training_time.png")
-    write_page(options, table, jobs, text)
-
-
-def write_page(
-    options: argparse.Namespace, table: Table, jobs: Sequence[Job], text: str, trainings: str = ""
-) -> None:
-    """Writes the markdown report, if requested."""
-    data = ", ".join(dict.fromkeys(job.row.data for job in jobs))
-    title = f"Scale-Space Attention, {table.title} on {data}"
-    reports.write_page(
-        options.markdown, title, "scale_space.py", notes(options, jobs), text, trainings
-    )
+    return report.timing_table(timings)
 
 
 def notes(options: argparse.Namespace, jobs: Sequence[Job]) -> list[str]:

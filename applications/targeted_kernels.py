@@ -13,45 +13,40 @@ Reference: Chitta, Targeted Kernel Networks (2018), tables 2 to 6, figures 4 and
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import keras
-import numpy as np
 from harness import reports
-from harness.options import add_protocol_options, add_run_options, output_folder
-from harness.programs import run_program
+from harness.options import add_protocol_options, add_run_options, parse
+from harness.programs import Experiment
 from harness.training import TrainingResult
 from rich.console import Console
 from targeted_kernels_experiment import report, tables, training
 from targeted_kernels_experiment.tables import Row, Table
-from targeted_kernels_experiment.training import Job, TargetedProtocol
+from targeted_kernels_experiment.training import Job
 
 import keras_attention as ka
 
 DEMO_MODELS = ["DN10", "TDN10"]
 OUTPUT = Path("runs/targeted_kernels")
-Models = dict[Row, tuple[Job, keras.Model]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Rows and jobs of a run, and its test images."""
-
-    table: Table
-    jobs: Sequence[Job]
-    protocol: TargetedProtocol
-    images: np.ndarray
-    labels: np.ndarray
 
 
 def main() -> int:
     """Trains each row with each seed and reports; returns the exit code."""
     options = read_options()
-    return run_program(
-        options.output, lambda: prepare(options), lambda plan: run_and_report(options, plan)
+    title = tables.FIGURE_5 if options.figure else ""
+    experiment = Experiment(
+        tables.TABLES[options.table].title if options.table else title,
+        jobs_of,
+        finish_table if options.table or options.figure else finish_demo,
+        notes,
+        trainings=report.all_trainings,
     )
+    with tempfile.TemporaryDirectory() as folder:
+        train = partial(training.train, Path(folder))
+        return experiment.main(options, "Targeted Kernel Networks", train, check)
 
 
 def read_options() -> argparse.Namespace:
@@ -85,7 +80,7 @@ def read_options() -> argparse.Namespace:
         "larger in proportion to the smaller number of steps)",
     )
     add_run_options(parser, f"{OUTPUT}, _table3", note=": networks this small use about one core")
-    options = parser.parse_args()
+    options = parse(parser, OUTPUT)
     for name in ("beta", "scale_l2"):
         values = getattr(options, name)
         if values and len(values) > 1 and not options.figure:
@@ -96,32 +91,27 @@ def read_options() -> argparse.Namespace:
     if options.data is None:
         default = "mnist" if options.figure else "top_left_digits"
         options.data = tables.TABLES[options.table].data if options.table else default
-    options.output = output_folder(options, OUTPUT)
     return options
 
 
-def prepare(options: argparse.Namespace) -> Plan:
-    """Chooses the rows, loads the test images and builds each network once."""
-    table = choose_table(options)
-    protocol = training.choose_protocol(options)
-    jobs = [
-        Job(
-            row,
-            seed,
-            options.data,
-            protocol,
-            options.roi,
-            protocol.scale_l2(row) if options.scale_l2 is None else row.scale_l2,
-        )
-        for row in table.rows
+def jobs_of(options: argparse.Namespace) -> list[Job]:
+    """Returns the training jobs of the requested rows with each seed."""
+    rows, protocol = choose_table(options).rows, training.choose_protocol(options)
+    weights = {
+        row: protocol.scale_l2(row) if options.scale_l2 is None else row.scale_l2 for row in rows
+    }
+    return [
+        Job(row, seed, protocol, options.data, options.roi, weights[row])
+        for row in rows
         for seed in options.seeds
     ]
-    test = jobs[0].load("test")
+
+
+def check(jobs: Sequence[Job]) -> None:
+    """Checks that the test images can be loaded and the networks built."""
+    images, _ = jobs[0].load("test").element_spec
     for job in {job.row.model: job for job in jobs}.values():
-        job.build(test.element_spec[0].shape[1:])
-    images = np.concatenate([batch.numpy() for batch, _ in test])
-    labels = np.concatenate([batch.numpy() for _, batch in test])
-    return Plan(table, jobs, protocol, images, labels)
+        job.build(images.shape[1:])
 
 
 def choose_table(options: argparse.Namespace) -> Table:
@@ -150,74 +140,49 @@ def choose_table(options: argparse.Namespace) -> Table:
     return tables.with_options(table, changes) if changes else table
 
 
-def run_and_report(options: argparse.Namespace, plan: Plan) -> None:
-    """Trains all jobs, then writes the table or runs the demo."""
-    models: Models = {}
-    results: list[TrainingResult] = []
-    for job, model, seconds in training.train_all(plan.jobs, options.processes):
-        results.append(training.evaluate(job, model, seconds, plan.images, plan.labels))
-        if not results[-1].diverged:
-            models[job.row] = (job, model)
-        name = job.row.label if options.table or options.figure else job.row.model
-        print(report.line_of(results[-1], name), flush=True)
-        reports.write_csv(options.output / "results.csv", [report.record(one) for one in results])
-    if options.table or options.figure:
-        finish_table(options, plan, models, results)
-    elif models:
-        finish_demo(options, plan, models, results)
-
-
-def finish_demo(
-    options: argparse.Namespace, plan: Plan, models: Models, results: Sequence[TrainingResult]
-) -> None:
-    """Prints the comparison, then plots and exports the models with attention."""
-    by_name = {row.model: model for row, (_, model) in models.items()}
-    summaries = report.summarize(results)
-    Console(width=100).print(
-        report.demo_table(by_name, summaries, options.data, plan.protocol, plan.images)
-    )
-    for name, model in by_name.items():
-        if ka.inspect.has_attention(model):
-            report.demonstrate(name, model, plan.images, plan.labels, options.output)
-
-
 def finish_table(
-    options: argparse.Namespace, plan: Plan, models: Models, results: Sequence[TrainingResult]
-) -> None:
-    """Prints our results next to the paper's; writes the figures and the markdown."""
-    summaries = report.summarize(results, training.time_rows(models, plan.images))
-    metrics = ("MSE", "MAE") if ka.datasets.find(options.data).regression else ("error %",)
-    text = report.comparison(summaries, metrics, plan.table.metrics)
-    print(f"\n{text}\n")
+    options: argparse.Namespace, jobs: Sequence[Job], results: Sequence[TrainingResult]
+) -> str:
+    """Times the networks and draws the figures; returns our results next to the paper's."""
+    models, (images, _) = training.models_of(results), training.test_set(jobs[0])
+    times = training.time_rows(models, images)
     targeted = [(row, model) for row, (_, model) in models.items() if row.targeted]
     if targeted:
         row, model = targeted[-1]
         path = options.output / "attention.png"
-        ka.inspect.plot_attention(model, plan.images[:1], path, title=row.label)
+        ka.inspect.plot_attention(model, images[:1], path, title=row.label)
         print(f"wrote {path}")
-    records = report.figure5_points(summaries, "error %") if options.figure else []
+    records = report.figure5_points(results, times) if options.figure else []
     if records:
         reports.write_csv(options.output / "figure5.csv", records)
         title = f"{records[0]['network']} on {options.data}"
-        report.draw_figure5(records, "error %", title, options.output / "figure5.png")
-    reports.write_page(
-        options.markdown,
-        f"Targeted Kernel Networks, {plan.table.title} on {options.data}",
-        "targeted_kernels.py",
-        notes(options, plan),
-        text,
-        report.all_trainings(results, metrics),
-    )
+        report.draw_figure5(records, title, options.output / "figure5.png")
+    return report.comparison(results, times, choose_table(options).metrics)
 
 
-def notes(options: argparse.Namespace, plan: Plan) -> list[str]:
+def finish_demo(
+    options: argparse.Namespace, jobs: Sequence[Job], results: Sequence[TrainingResult]
+) -> str:
+    """Prints the comparison, then plots and exports the models with attention."""
+    models = training.models_of(results)
+    if models:
+        by_name = {row.model: model for row, (_, model) in models.items()}
+        Console(width=100).print(report.demo_table(by_name, results))
+    for job, model in models.values():
+        if ka.inspect.has_attention(model):
+            report.demonstrate(model, job, options.output)
+    return ""
+
+
+def notes(options: argparse.Namespace, jobs: Sequence[Job]) -> list[str]:
     """Returns paragraphs that explain the results."""
-    side, seeds = plan.images.shape[1], ", ".join(map(str, options.seeds))
+    images, _ = training.test_set(jobs[0])
+    seeds = ", ".join(map(str, options.seeds))
     return [
-        f"{options.data}, {side} pixels, {len(plan.labels):,} test images. Protocol "
-        f"{plan.protocol.describe()}. Seeds {seeds}.",
+        f"{options.data}, {images.shape[1]} pixels, {len(images):,} test images. Protocol "
+        f"{jobs[0].protocol.describe()}. Seeds {seeds}.",
         "Errors and MACs are means over the seeds (+- standard deviation) after the last epoch. "
-        f"The paper's errors are those of the best epoch on {plan.table.data}.",
+        f"The paper's errors are those of the best epoch on {choose_table(options).data}.",
         "Times in milliseconds are medians of interleaved calls: of the network of the last seed "
         "with sliced target layers, and of the model that `ka.surgery.compact` makes of it; in "
         "brackets, relative to the same network without target layers. The L2 weight in the names "

@@ -7,12 +7,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 from harness import reports
+from harness.options import check_image_data
 from harness.programs import Experiment
+from harness.published import read_tables
 
 import keras_attention as ka
 from attend_rectify_experiment import training as base
@@ -25,15 +28,7 @@ RATE_FACTOR = 10
 CLASSIFIER, ADDED_LAYERS = "classifier", ("rectify", "rectify_logits")
 # Part of the message of Keras if weights cannot be downloaded.
 DOWNLOAD_FAILED = "URL fetch failure"
-# Accuracies in percent of the backbone WRN-50-4 without and with attention modules.
-TABLE3 = {
-    "stanford_dogs": (89.6, 92.9),
-    "uec_food100": (84.3, 85.5),
-    "cars196": (88.5, 90.0),
-    "adience_gender": (93.9, 94.6),
-    "adience_age": (57.4, 59.7),
-    "caltech_birds2011": (84.3, 85.6),
-}
+TABLE3 = read_tables(Path(__file__).with_name("tables.txt"))[3]
 
 
 @dataclass(frozen=True)
@@ -60,28 +55,22 @@ class Row:
     def has_attention(self) -> bool:
         return self.depth > 0
 
+    @property
     def identity(self) -> dict[str, Any]:
         return {"network": self.name, "weights": self.weights, "data": self.data}
 
     def published(self) -> float | None:
         """Returns the paper's accuracy in percent, with its own backbone."""
-        return TABLE3[self.data][self.has_attention] if self.data in TABLE3 else None
+        return TABLE3.number(self.data, modules="with" if self.has_attention else "without")
 
 
 @dataclass(frozen=True)
 class FineTuningJob(base.Job):
     """A fine-tuning; the data set crops and flips the photographs."""
 
-    @property
-    def data(self) -> str:
-        """Data set, by its name in `ka.datasets`."""
-        return self.row.data
-
     def load(self, split: str) -> tf.data.Dataset:
         """Loads single color images with the preprocessing of the backbone."""
-        sizes = {"size": self.protocol.size, "train_size": self.protocol.train_size}
-        examples = ka.datasets.load(self.data, split, seed=self.seed, **sizes)
-        return examples.map(self._preprocess, num_parallel_calls=tf.data.AUTOTUNE)
+        return super().load(split).map(self._preprocess, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _preprocess(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         color = tf.image.grayscale_to_rgb(image) if image.shape[-1] == 1 else image
@@ -89,7 +78,7 @@ class FineTuningJob(base.Job):
 
     def network(self, activation: str | None) -> keras.Model:
         """Builds the backbone with a new classifier and, if the row has any, attention modules."""
-        row, info = self.row, ka.datasets.find(self.data)
+        row, info = self.row, self.info
         side = self.protocol.size or info.size
         backbone = build_backbone(row.backbone, row.weights, (side, side, 3))
         if not row.has_attention:
@@ -104,11 +93,11 @@ class FineTuningJob(base.Job):
             classifier_activation=activation,
         )
 
-    def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
+    def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
         """Returns SGD with a higher learning rate for all new layers."""
         new = ADDED_LAYERS if self.row.has_attention else (CLASSIFIER,)
         factors = dict.fromkeys(new, RATE_FACTOR)
-        return ka.training.LayerwiseOptimizer(super().optimizer(learning_rate), factors)
+        return ka.training.LayerwiseOptimizer(super().optimizer(steps), factors)
 
     def validation_data(self) -> None:
         """Returns None: the test split is measured once."""
@@ -157,7 +146,7 @@ def rows_of(options: Namespace) -> list[Row]:
     network = (options.backbone or BACKBONE, weights or None)
     return [
         Row(*network, modules, width, scale, data)
-        for data in options.data or TABLE3
+        for data in options.data or TABLE3.rows
         for modules in (0, depth)
     ]
 
@@ -165,15 +154,10 @@ def rows_of(options: Namespace) -> list[Row]:
 def jobs_of(options: Namespace) -> list[FineTuningJob]:
     """Returns the training jobs of all rows with each seed."""
     find_backbone(options.backbone or BACKBONE)
-    base.check_image_data(options.data or ())
+    check_image_data(options.data or ())
+    paper, small = base.FINE_TUNING.override(options), base.FINE_TUNING_SMALL.override(options)
     return [
-        FineTuningJob(
-            row,
-            seed,
-            base.choose_protocol(
-                base.FINE_TUNING, base.FINE_TUNING_SMALL, row.data in TABLE3, options
-            ),
-        )
+        FineTuningJob(row, seed, paper if row.data in TABLE3.rows else small, row.data)
         for row in rows_of(options)
         for seed in options.seeds
     ]
@@ -193,8 +177,8 @@ def notes(options: Namespace, jobs: Sequence[FineTuningJob]) -> list[str]:
 
 
 TABLE_3 = Experiment(
-    "table 3 (fine-tuning)",
+    TABLE3.title,
     jobs_of,
-    lambda options, jobs, results: base.comparison(jobs, results, "accuracy %", digits=1),
+    lambda options, jobs, results: base.comparison(results, "accuracy %", digits=1),
     notes,
 )

@@ -14,41 +14,33 @@ from harness import reports
 from harness.reports import DIVERGED
 from harness.training import TrainingResult
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 import keras_attention as ka
 from attention_transfer_experiment import tables
+from attention_transfer_experiment.tables import TABLES, TEACHER, Cell, Row, Table
 from attention_transfer_experiment.training import ERRORS, Job
 
 Results = Mapping[Job, TrainingResult]
 SHOWN_IMAGES = 4
 
 
-def labels_of(cells: Sequence[tables.Cell]) -> dict[Job, str]:
-    """Returns the names of all trainings, including teachers without a column."""
-    names: dict[Job, str] = {}
-    for cell in cells:
-        names.setdefault(cell.job, cell.label)
-    for cell in cells:
-        if cell.job.teacher:
-            label = f"{cell.row.label}, {tables.TEACHER}, seed {cell.job.seed}"
-            names.setdefault(cell.job.teacher, label)
-    return names
+def with_teachers(cells: Sequence[Cell]) -> list[Cell]:
+    """Returns the cells, and further ones for teachers without a column."""
+    teachers = [Cell(cell.row, TEACHER, cell.job.teacher) for cell in cells if cell.job.teacher]
+    return list(dict.fromkeys([*cells, *teachers]))
 
 
-def records(cells: Sequence[tables.Cell], results: Results) -> list[dict[str, Any]]:
+def records(cells: Sequence[Cell], results: Results) -> list[dict[str, Any]]:
     """Returns the lines of `results.csv`: all finished cells, and teachers without a column."""
     return [
-        _record(row, column, results[job])
-        for row, column, job in _positions(cells)
-        if job in results
+        _record(cell, results[cell.job]) for cell in with_teachers(cells) if cell.job in results
     ]
 
 
-def _record(row: tables.Row, column: str, one: TrainingResult) -> dict[str, Any]:
+def _record(cell: Cell, one: TrainingResult) -> dict[str, Any]:
     job = one.job
     return {
-        **_identity(row, column, job),
+        **cell.identity,
         "network": job.network.label,
         **{reports.column(ERRORS[top]): None for top in job.tops},
         **reports.score_record(one),
@@ -60,34 +52,23 @@ def _record(row: tables.Row, column: str, one: TrainingResult) -> dict[str, Any]
     }
 
 
-def curves(cells: Sequence[tables.Cell], results: Results) -> list[dict[str, Any]]:
+def curves(cells: Sequence[Cell], results: Results) -> list[dict[str, Any]]:
     """Returns the lines of `curves.csv`: every epoch of every training."""
     return [
         line
-        for row, column, job in _positions(cells)
-        if job in results
-        for line in reports.curve_of(_identity(row, column, job), results[job])
+        for cell in with_teachers(cells)
+        if cell.job in results
+        for line in reports.curve_of(cell.identity, results[cell.job])
     ]
 
 
-def _identity(row: tables.Row, column: str, job: Job) -> dict[str, Any]:
-    return {"row": row.pair, "data": row.data, "column": column, "seed": job.seed}
-
-
-def _positions(cells: Sequence[tables.Cell]) -> list[tuple[tables.Row, str, Job]]:
-    """Returns row, column and job of each training, including teachers without a column."""
-    positions = dict.fromkeys((cell.row, cell.column, cell.job) for cell in cells)
-    teachers = {
-        (cell.row, tables.TEACHER, cell.job.teacher): None for cell in cells if cell.job.teacher
-    }
-    return list(positions | teachers)
-
-
-def comparison(options: Namespace, cells: Sequence[tables.Cell], results: Results) -> str:
+def comparison(options: Namespace, cells: Sequence[Cell], results: Results) -> str:
     """Returns our medians next to the paper's errors, arranged as in the paper."""
     rows, columns = tables.rows_of(options), tables.columns_of(options)
     text = {
-        (row, column): _cell_text(options, row, column, of_cell(cells, results, row, column))
+        (row, column): _cell_text(
+            TABLES[options.table], row, column, of_cell(cells, results, row, column)
+        )
         for row in rows
         for column in columns
     }
@@ -100,26 +81,18 @@ def comparison(options: Namespace, cells: Sequence[tables.Cell], results: Result
     table = reports.table(headings, lines)
     if not any("(" in one for one in text.values()):
         return table
-    data = ", ".join(tables.TABLES[options.table].data)
+    data = ", ".join(TABLES[options.table].data)
     return f"{table}\n\nIn brackets: the paper's errors on {data}."
 
 
-def _cell_text(
-    options: Namespace, row: tables.Row, column: str, found: Sequence[TrainingResult]
-) -> str:
+def _cell_text(table: Table, row: Row, column: str, found: Sequence[TrainingResult]) -> str:
     """Returns our medians and, in brackets, the paper's errors."""
-    table = tables.TABLES[options.table]
-    published = table.published(row.pair, row.data, column)
     ours = " / ".join(median(found, ERRORS[top]) for top in table.tops)
-    if published is None:
-        return ours
-    errors = published if isinstance(published, tuple) else (published,)
-    return f"{ours} ({' / '.join(f'{value:g}' for value in errors)})"
+    errors = table.published(row.pair, row.data, column)
+    return f"{ours} ({' / '.join(f'{error:g}' for error in errors)})" if errors else ours
 
 
-def of_cell(
-    cells: Iterable[tables.Cell], results: Results, row: tables.Row, column: str
-) -> list[TrainingResult]:
+def of_cell(cells: Iterable[Cell], results: Results, row: Row, column: str) -> list[TrainingResult]:
     """Returns the results of a cell, one per seed."""
     return [results[cell.job] for cell in cells if (cell.row, cell.column) == (row, column)]
 
@@ -134,32 +107,31 @@ def median(found: Sequence[TrainingResult], name: str) -> str:
     return f"{statistics.median(values):.2f}{note}"
 
 
-def sizes(cells: Iterable[tables.Cell], results: Results) -> str:
+def sizes(cells: Sequence[Cell], results: Results) -> str:
     """Returns the sizes of the networks as a markdown table."""
+    jobs = [job for cell in cells for job in (cell.job, cell.job.teacher) if job]
     known: dict[tuple[str, str], TrainingResult] = {}
-    for cell in cells:
-        for job in (cell.job, cell.job.teacher):
-            if job:
-                known.setdefault((job.network.label, job.source.data), results[job])
+    for job in jobs:
+        known.setdefault((job.network.label, job.source.data), results[job])
     lines = [[*names, *reports.size_cells(one)] for names, one in known.items()]
     return reports.table(["network", "data", "parameters", "MACs"], lines)
 
 
-def all_trainings(cells: Sequence[tables.Cell], results: Results) -> str:
+def all_trainings(cells: Sequence[Cell], results: Results) -> str:
     """Returns a markdown table with a line per training."""
     lines = [
-        ([row.pair, row.data, column, str(job.seed)], results[job])
-        for row, column, job in _positions(cells)
+        ([str(text) for text in cell.identity.values()], results[cell.job])
+        for cell in with_teachers(cells)
     ]
     return reports.training_table(["student/teacher", "data", "column", "seed"], lines)
 
 
-def notes(cells: Sequence[tables.Cell]) -> list[str]:
+def notes(cells: Sequence[Cell]) -> list[str]:
     """Returns paragraphs that explain the results."""
     seeds = ", ".join(dict.fromkeys(str(cell.job.seed) for cell in cells))
     lines: dict[str, None] = {}
-    for _, column, job in _positions(cells):
-        who = "Teachers" if column == tables.TEACHER else "Students"
+    for cell in with_teachers(cells):
+        who, job = "Teachers" if cell.column == TEACHER else "Students", cell.job
         lines.setdefault(f"{who}: {job.source.describe()}; protocol {job.protocol.describe()}.")
     methods = {cell.column: cell.job.method.describe() for cell in cells}
     described = "; ".join(f"{name}: {text}" for name, text in methods.items() if text)
@@ -170,32 +142,29 @@ def notes(cells: Sequence[tables.Cell]) -> list[str]:
     ]
 
 
-def draw(options: Namespace, cells: Sequence[tables.Cell], results: Results) -> None:
+def draw(options: Namespace, cells: Sequence[Cell], results: Results) -> None:
     """Draws figure 7, and figure 6 for each row that has the networks for it."""
-    draw_curves(options, cells, results, options.output / "figure7.png")
+    draw_curves(options, cells, results)
     for row in tables.rows_of(options):
         path = options.output / f"figure6_{row.pair.replace('/', '_')}_{row.data}.png"
         if draw_maps(options, row, cells, results, path):
             print(f"wrote {path}")
 
 
-def draw_curves(
-    options: Namespace, cells: Sequence[tables.Cell], results: Results, path: Path
-) -> None:
+def draw_curves(options: Namespace, cells: Sequence[Cell], results: Results) -> None:
     """Draws median errors over the seeds after each epoch, a panel for each row."""
-    rows = tables.rows_of(options)
-    figure = Figure(figsize=(6 * len(rows), 4.5), layout="constrained")
-    name = ERRORS[tables.TABLES[options.table].tops[-1]]
-    students = [column for column in tables.columns_of(options) if column != tables.TEACHER]
-    for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
-        for index, column in enumerate(students):
-            found = [one for one in of_cell(cells, results, row, column) if not one.diverged]
-            if found:
-                _draw_curve(axes, column, found, name, f"C{index}")
-        axes.set(title=row.label, xlabel="epoch", ylabel=name)
-        axes.legend()
-    figure.suptitle("solid: test, dashed: training")
-    reports.save_figure(figure, path)
+    rows, path = tables.rows_of(options), options.output / "figure7.png"
+    name = ERRORS[TABLES[options.table].tops[-1]]
+    students = [column for column in tables.columns_of(options) if column != TEACHER]
+    title = "solid: test, dashed: training"
+    with reports.figure(path, len(rows), (6, 4.5), title) as all_axes:
+        for axes, row in zip(all_axes, rows, strict=True):
+            for index, column in enumerate(students):
+                found = [one for one in of_cell(cells, results, row, column) if not one.diverged]
+                if found:
+                    _draw_curve(axes, column, found, name, f"C{index}")
+            axes.set(title=row.label, xlabel="epoch", ylabel=name)
+            axes.legend()
 
 
 def _draw_curve(
@@ -210,25 +179,25 @@ def _draw_curve(
 
 
 def draw_maps(
-    options: Namespace, row: tables.Row, cells: Sequence[tables.Cell], results: Results, path: Path
+    options: Namespace, row: Row, cells: Sequence[Cell], results: Results, path: Path
 ) -> bool:
     """Draws attention maps of a student without and with transfer and of its teacher.
 
     Returns:
         False if the row does not have these networks.
     """
-    table, seed = tables.TABLES[options.table], cells[0].job.seed
+    baseline, seed = TABLES[options.table].columns[0], cells[0].job.seed
     of_row = {
         cell.column: results[cell.job]
         for cell in cells
         if cell.row == row and cell.job.seed == seed and not results[cell.job].diverged
     }
     transferred = [one for one in of_row.values() if one.job.method.attention.value]
-    if not transferred or table.baseline not in of_row:
+    if not transferred or baseline not in of_row:
         return False
     one, job = transferred[0], transferred[0].job
     before, student, teacher = (
-        result.network() for result in (of_row[table.baseline], one, results[job.teacher])
+        result.network() for result in (of_row[baseline], one, results[job.teacher])
     )
     distiller = job.method.distiller(student, teacher, job.network.layers, one.steps)
     images, _ = next(iter(next(job.source.tests())))

@@ -4,7 +4,6 @@ Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), s
 the authors' code.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,9 +177,8 @@ class Job:
     @property
     def name(self) -> str:
         """File name of the checkpoint; different settings have different names."""
-        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
-        parts = (self.network.label, self.source.data, self.method.name, f"seed{self.seed}", digest)
-        return "_".join(parts)
+        parts = (self.network.label, self.source.data, self.method.name, f"seed{self.seed}")
+        return "_".join((*parts, training.digest(self)))
 
     def model(self) -> keras.Model:
         """Builds the untrained network; it maps images in `[0, 1]` to logits."""

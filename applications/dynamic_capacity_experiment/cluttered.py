@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from harness import reports, training
+from harness.options import choose_data
 from harness.programs import Experiment
 
 import keras_attention as ka
@@ -29,9 +30,7 @@ TEST_BATCH = 128
 HELD_OUT, HELD_OUT_SEED = 5, 0
 # Sides of an image, of its digit and of a distractor, in pixels.
 IMAGE, DIGIT, DISTRACTOR = 100, 28, 8
-# Test errors on Cluttered MNIST in percent, and millions of multiplications (section 4.1.3).
-TABLE1 = {"coarse": 3.69, "fine": 1.70, "DCN w/o hints": 1.71, "DCN with hints": 1.39}
-MULTIPLICATIONS = {"fine": 84.5, "DCN w/o hints": 27.7, "DCN with hints": 27.7}
+TABLE1 = base.PAPER[1]
 # Margin in percent up to which an error counts as equal to that of the fine model.
 MARGIN = 0.5
 ROUNDS = 9
@@ -153,14 +152,10 @@ class ClutteredJob(base.Job):
 
 def jobs_of(options: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
     """Returns the training jobs of some rows with each seed."""
-    data = options.data or DATA[0]
-    if data not in DATA:
-        raise ValueError(
-            f"--data must be one of {', '.join(DATA)} with this table or figure. "
-            f"Received: --data={data}"
-        )
+    data = choose_data([options.data or DATA[0]], DATA, "this table or figure")
     on_paper_data = ka.datasets.find(data).needs_network
-    protocol = base.choose_protocol(base.CLUTTERED, base.CLUTTERED_SMALL, on_paper_data, options)
+    protocol = base.CLUTTERED if on_paper_data else base.CLUTTERED_SMALL
+    protocol = protocol.override(options, "size", "train_size")
     draws = options.test_draws or TEST_DRAWS[on_paper_data]
     images = ClutteredImages(data, options.size, options.train_size, draws, options.validation)
     return [
@@ -168,11 +163,6 @@ def jobs_of(options: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
         for row in rows
         for seed in options.seeds
     ]
-
-
-def exported(results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
-    """Yields names and models to export."""
-    return ((one.path.stem, one.network()) for one in results)
 
 
 def time_jobs(jobs: Sequence[base.Job], rounds: int) -> dict[str, dict[str, float]]:
@@ -208,17 +198,16 @@ def finish_table1(
     headings = ["network", base.ERROR, "paper", "parameters", "MACs", "multiplications, paper"]
     headings += ["executed MACs", "ms per training step", "ms per inference batch"]
     lines = []
-    for label in dict.fromkeys(job.label for job in jobs):
-        found = base.of_label(label, results)
-        published = MULTIPLICATIONS.get(label)
+    for label, found in reports.grouped(results, "label").items():
+        published = TABLE1.number(label, column="multiplications")
         lines.append(
             [
                 label,
                 reports.spread_of(found, base.ERROR),
-                f"{TABLE1[label]:.2f}",
+                reports.number(TABLE1.number(label, column="error")),
                 *reports.size_cells(found[0]),
                 reports.NONE if published is None else f"{published:g}M",
-                ka.inspect.short_number(found[0].executed_macs),
+                reports.short_number(found[0].executed_macs),
                 *(f"{1e3 * seconds:.0f}" for seconds in times[label].values()),
             ]
         )
@@ -227,9 +216,8 @@ def finish_table1(
 
 def verdict(results: Sequence[base.DCNResult]) -> str:
     """Compares the error of the DCN with hints with the others as the paper does."""
-    means = {
-        row.label: reports.mean_of(base.of_label(row.label, results), base.ERROR) for row in ROWS
-    }
+    by_label = reports.grouped(results, "label")
+    means = {row.label: reports.mean_of(by_label[row.label], base.ERROR) for row in ROWS}
     ours = means[WITH_HINTS.label]
     lines = []
     for row, margin, claim in (
@@ -258,9 +246,5 @@ def table1_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
 
 
 TABLE = Experiment(
-    "table 1",
-    lambda options: jobs_of(options, ROWS),
-    finish_table1,
-    table1_notes,
-    exported=exported,
+    TABLE1.title, lambda options: jobs_of(options, ROWS), finish_table1, table1_notes
 )

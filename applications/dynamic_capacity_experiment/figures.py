@@ -3,6 +3,7 @@
 Reference: Almahairi et al., Dynamic Capacity Networks (2016), figures 2, 3 and 5.
 """
 
+import statistics
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,6 @@ import numpy as np
 from harness import reports, training
 from harness.programs import Experiment
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 import keras_attention as ka
 from dynamic_capacity_experiment import cluttered
@@ -41,7 +41,7 @@ def finish_figure2(
     options: Namespace, jobs: Sequence[cluttered.ClutteredJob], results: Sequence[base.DCNResult]
 ) -> str:
     """Draws the distance between coarse and fine features; returns its first and last values."""
-    points = distances(results)
+    points, by_label = distances(results), reports.grouped(results, "label")
     if points:
         reports.write_csv(options.output / "figure2.csv", points)
     draw_distances(points, jobs[0].data, options.output / "figure2.png")
@@ -49,46 +49,37 @@ def finish_figure2(
     for row in COMPARED:
         of_row = [point for point in points if point["network"] == row.label]
         ends = [f"{of_row[i]['distance']:.2f}" for i in (0, -1)] if of_row else ["-"] * 2
-        error = reports.spread_of(base.of_label(row.label, results), base.ERROR)
-        lines.append([row.label, *ends, error])
+        lines.append([row.label, *ends, reports.spread_of(by_label[row.label], base.ERROR)])
     headings = ["network", "distance after the first epoch", "after the last", base.ERROR]
     return reports.table(headings, lines)
 
 
 def distances(results: Sequence[base.DCNResult]) -> list[dict[str, Any]]:
     """Returns mean and deviation of the distance over the seeds, by network and epoch."""
+    trained = reports.grouped((one for one in results if not one.diverged), "label")
     records = []
     for row in COMPARED:
-        found = [one for one in base.of_label(row.label, results) if not one.diverged]
-        values = np.array([[line["distance"] for line in one.curve] for one in found])
-        for epoch in range(values.shape[1] if found else 0):
-            of_epoch = values[:, epoch].tolist()
-            records.append(
-                {
-                    "network": row.label,
-                    "epoch": epoch + 1,
-                    "distance": round(float(np.mean(of_epoch)), 5),
-                    "deviation": round(reports.deviation(of_epoch), 5),
-                }
-            )
+        curves = [[line["distance"] for line in one.curve] for one in trained[row.label]]
+        for epoch, values in enumerate(zip(*curves, strict=True), start=1):
+            mean, deviation = statistics.mean(values), reports.deviation(values)
+            record = {"distance": round(mean, 5), "deviation": round(deviation, 5)}
+            records.append({"network": row.label, "epoch": epoch, **record})
     return records
 
 
 def draw_distances(records: Sequence[dict[str, Any]], data: str, path: Path) -> None:
     """Draws a line for each network, with a band of the standard deviation."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for row in COMPARED:
-        line = [record for record in records if record["network"] == row.label]
-        epochs, middle, spread = (
-            np.array([record[name] for record in line], "float64")
-            for name in ("epoch", "distance", "deviation")
-        )
-        axes.plot(epochs, middle, label=row.label)
-        axes.fill_between(epochs, middle - spread, middle + spread, alpha=0.2)
-    axes.set(title=f"Figure 2 on {data}", xlabel="epoch", ylabel="squared distance in training")
-    axes.legend()
-    reports.save_figure(figure, path)
+    with reports.figure(path) as (axes,):
+        for row in COMPARED:
+            line = [record for record in records if record["network"] == row.label]
+            epochs, middle, spread = (
+                np.array([record[name] for record in line], "float64")
+                for name in ("epoch", "distance", "deviation")
+            )
+            axes.plot(epochs, middle, label=row.label)
+            axes.fill_between(epochs, middle - spread, middle + spread, alpha=0.2)
+        axes.set(title=f"Figure 2 on {data}", xlabel="epoch", ylabel="squared distance in training")
+        axes.legend()
 
 
 def figure2_notes(options: Namespace, jobs: Sequence[cluttered.ClutteredJob]) -> list[str]:
@@ -186,13 +177,9 @@ def draw_errors(
 ) -> None:
     """Draws mean and deviation of the error over the number of patches."""
     values = [_errors_at(measured, number) for number in numbers]
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    means = [sum(errors) / len(errors) for errors in values]
-    bars = [reports.deviation(errors) for errors in values]
-    axes.errorbar(numbers, means, bars, marker="o", capsize=3)
-    axes.set(title=f"Figure 3 on {data}", xlabel="patches", ylabel="test error %")
-    reports.save_figure(figure, path)
+    with reports.figure(path) as (axes,):
+        reports.draw_spreads(axes, numbers, values)
+        axes.set(title=f"Figure 3 on {data}", xlabel="patches", ylabel="test error %")
 
 
 def _errors_at(measured: Sequence[dict[str, Any]], number: int) -> list[float]:
@@ -211,11 +198,14 @@ def finish_figure5(
     """Counts the multiply-accumulates of each network at each image size; draws and returns."""
     records = macs_by_size(options.width or 1.0)
     reports.write_csv(options.output / "figure5.csv", records)
-    figure = Figure(figsize=(6 * len(PANELS), 4), layout="constrained")
+    by_panel = {
+        panel: [record for record in records if record["networks"] == panel] for panel in PANELS
+    }
+    with reports.figure(options.output / "figure5.png", len(PANELS)) as all_axes:
+        for axes, panel in zip(all_axes, PANELS, strict=True):
+            _draw_macs(axes, panel, by_panel[panel])
     texts = []
-    for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        shown = [record for record in records if record["networks"] == panel]
-        _draw_macs(axes, panel, shown)
+    for panel, shown in by_panel.items():
         names = list(PANELS[panel][1])
         lines = [
             [
@@ -226,7 +216,6 @@ def finish_figure5(
             for record in shown
         ]
         texts.append(f"{panel}:\n\n{reports.table(['size', *names, 'fine / DCN'], lines)}")
-    reports.save_figure(figure, options.output / "figure5.png")
     return "\n\n".join(texts)
 
 
@@ -274,14 +263,12 @@ FIGURES = {
         lambda options: cluttered.jobs_of(options, COMPARED),
         finish_figure2,
         figure2_notes,
-        cluttered.exported,
     ),
     3: Experiment(
         "figure 3",
         lambda options: cluttered.jobs_of(options, [cluttered.WITH_HINTS]),
         finish_figure3,
         figure3_notes,
-        cluttered.exported,
     ),
     5: Experiment("figure 5", lambda options: [], finish_figure5, figure5_notes),
 }

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from harness import reports, training
-from harness.programs import Experiment
+from harness.options import choose_data
+from harness.programs import Experiment, trained_networks
 
 import keras_attention as ka
 from dynamic_capacity_experiment import training as base
@@ -30,21 +31,7 @@ PATCHES = {1: 6, 2: 3, 3: 3}
 TEST_BATCH = 16
 # Number and seed of the training crops whose error is recorded after each epoch.
 CURVE_IMAGES, CURVE_SEED = 512, 1000
-# Errors of whole numbers on SVHN without bounding boxes, in percent.
-TABLE2 = {
-    "coarse, 1 scale": 40.6,
-    "coarse, 2 scales": 40.0,
-    "coarse, 3 scales": 40.0,
-    "fine, 1 scale": 25.2,
-    "fine, 2 scales": 23.7,
-    "fine, 3 scales": 23.3,
-    "soft attention, 1 scale": 31.4,
-    "soft attention, 2 scales": 31.1,
-    "soft attention, 3 scales": 30.8,
-    "DCN, 6 patches, 1 scale": 20.0,
-    "DCN, 6 patches, 2 scales": 18.2,
-    "DCN, 9 patches, 3 scales": 16.6,
-}
+TABLE2 = base.PAPER[2]
 
 
 @dataclass(frozen=True)
@@ -137,14 +124,11 @@ class NumberJob(base.Job):
 
 def jobs_of(options: Namespace) -> list[NumberJob]:
     """Returns the training jobs of the coarse and the fine network with each seed."""
-    data = options.data or DATA[0]
-    if data not in DATA:
-        raise ValueError(
-            f"--data must be one of {', '.join(DATA)} with --table 2. Received: --data={data}"
-        )
+    data = choose_data([options.data or DATA[0]], DATA, "--table 2")
     if options.test_size and data != GENERATED:
         raise ValueError(f"--test-size needs --data {GENERATED}. Received: --data={data}")
-    protocol = base.choose_protocol(base.NUMBERS, base.NUMBERS_SMALL, data != GENERATED, options)
+    protocol = base.NUMBERS_SMALL if data == GENERATED else base.NUMBERS
+    protocol = protocol.override(options, "size", "train_size")
     sizes = (options.width or 1.0, options.train_size, options.test_size)
     return [
         NumberJob(label, data, seed, protocol, *sizes)
@@ -218,15 +202,15 @@ def finish(options: Namespace, jobs: Sequence[NumberJob], results: Sequence[base
         errors = [record["error_percent"] for record in found]
         spread = reports.mean_and_deviation(errors, len(options.seeds))
         seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
-        lines.append([row.label, spread, f"{TABLE2[row.label]:.1f}", seconds])
+        published = reports.number(TABLE2.number(row.label, column="error"), 1)
+        lines.append([row.label, spread, published, seconds])
     return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
 
 
 def pairs(results: Sequence[base.DCNResult]) -> Iterator[tuple[base.DCNResult, base.DCNResult]]:
-    """Yields the coarse and the fine network of each seed."""
-    fine = {one.job.seed: one for one in base.of_label("fine", results)}
-    for coarse in base.of_label("coarse", results):
-        yield coarse, fine[coarse.job.seed]
+    """Returns the coarse and the fine network of each seed."""
+    by_label = reports.grouped(results, "label")
+    return zip(by_label["coarse"], by_label["fine"], strict=True)
 
 
 def table2_notes(options: Namespace, jobs: Sequence[NumberJob]) -> list[str]:
@@ -242,7 +226,7 @@ def table2_notes(options: Namespace, jobs: Sequence[NumberJob]) -> list[str]:
 
 def exported(results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
     """Yields names and models to export."""
-    yield from ((one.path.stem, one.network()) for one in results)
+    yield from trained_networks(results)
     if len(results) == 2:
         coarse, fine = results
         row = next(row for row in ROWS if row.kind == "DCN")
@@ -250,4 +234,4 @@ def exported(results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Mod
         yield coarse.path.stem.replace("coarse", "DCN", 1), model
 
 
-TABLE = Experiment("table 2", jobs_of, finish, table2_notes, exported=exported)
+TABLE = Experiment(TABLE2.title, jobs_of, finish, table2_notes, exported=exported)

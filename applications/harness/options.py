@@ -3,11 +3,13 @@
 import argparse
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+
+import keras_attention as ka
 
 
 def positive_int(text: str) -> int:
@@ -140,24 +142,69 @@ def experiment_name(options: argparse.Namespace) -> str:
     return ""
 
 
-def check_experiment_options(
+def parse(
+    parser: argparse.ArgumentParser,
+    base: Path,
+    arguments: Sequence[str] | None = None,
+    experiments: Mapping[str, Sequence[str]] | None = None,
+) -> argparse.Namespace:
+    """Parses the command line, with default folders of the output and the checkpoints.
+
+    Exits with a message if an option does not apply to the requested table or figure.
+
+    Args:
+        parser: Parser of the program.
+        base: Default output folder, to which the table or figure is appended.
+        arguments: Command line; None for that of the process.
+        experiments: For each option that does not apply to all tables and figures, the names of
+            those it applies to.
+    """
+    options = parser.parse_args(arguments)
+    _check_experiment(parser, options, experiments or {})
+    options.output = output_folder(options, base)
+    if "checkpoint_dir" in options:
+        options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
+    return options
+
+
+def _check_experiment(
     parser: argparse.ArgumentParser,
     options: argparse.Namespace,
     experiments: Mapping[str, Sequence[str]],
 ) -> None:
-    """Exits with a message if an option does not apply to the requested table or figure.
-
-    Args:
-        parser: Parser of the program.
-        options: Parsed options.
-        experiments: For each option that does not apply to all, the names of those it applies to.
-    """
     requested = experiment_name(options)
     for name, allowed in experiments.items():
         if getattr(options, name) is not None and requested not in allowed:
             flag, *rest = f"--{name.replace('_', '-')}", *(f"--{one}" for one in allowed)
             needed = " or ".join(filter(None, [", ".join(rest[:-1]), rest[-1]]))
             parser.error(f"{flag} needs {needed}. Received: --{requested}")
+
+
+def choose_data(names: Sequence[str], allowed: Sequence[str], where: str) -> str:
+    """Returns the only data set of an option, by default the first allowed one.
+
+    Args:
+        names: Requested data sets; empty if there are none.
+        allowed: Allowed data sets.
+        where: Table or figure for the error message.
+    """
+    data = " ".join(names) or allowed[0]
+    if data not in allowed:
+        raise ValueError(
+            f"--data must be one of {', '.join(allowed)} with {where}. Received: --data={data}"
+        )
+    return data
+
+
+def check_image_data(names: Iterable[str]) -> None:
+    """Checks that data sets have images with one class label each."""
+    for name in names:
+        info = ka.datasets.find(name)
+        if not info.single_label or info.kind != "images":
+            raise ValueError(
+                "--data must be data sets of images with one class label each. "
+                f"Received: --data={name}"
+            )
 
 
 def output_folder(options: argparse.Namespace, base: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,13 @@ from harness.training import TrainingResult
 Plan = TypeVar("Plan")
 
 
+def trained_networks(
+    results: Sequence[TrainingResult],
+) -> Iterator[tuple[str, keras.Model]]:
+    """Yields names and networks of results with checkpoints."""
+    return ((one.path.stem, one.network()) for one in results)
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A table or a figure of a paper.
@@ -28,7 +35,9 @@ class Experiment:
             text of the report.
         notes: Function of the options and jobs that returns paragraphs explaining the results.
         trains: If False, the jobs are not trained.
-        exported: Function of the results of the first seed that returns names and models to export.
+        exported: Function of the results of the first seed that returns names and models to export;
+            by default, the trained networks.
+        trainings: Function of the results that returns a table with a line per training.
     """
 
     title: str
@@ -36,31 +45,56 @@ class Experiment:
     finish: Callable[[Namespace, Sequence[Any], Sequence[TrainingResult]], str]
     notes: Callable[[Namespace, Sequence[Any]], list[str]]
     trains: bool = True
-    exported: Callable[[Sequence[TrainingResult]], Any] | None = None
+    exported: Callable[[Sequence[TrainingResult]], Any] = trained_networks
+    trainings: Callable[[Sequence[TrainingResult]], str] = reports.all_trainings
 
-    def run(
-        self, options: Namespace, paper: str, program: str, train: Callable, jobs: Sequence[Any]
-    ) -> None:
+    def main(
+        self,
+        options: Namespace,
+        paper: str,
+        train: Callable[[Any, int], TrainingResult],
+        check: Callable[[Sequence[Any]], None] = lambda jobs: None,
+        errors: tuple[type[Exception], ...] = (ValueError, OSError),
+    ) -> int:
+        """Runs the experiment as a program; returns the exit code.
+
+        Args:
+            options: Options of the command line.
+            paper: Title of the paper.
+            train: Function of a job and a number of threads that returns a result.
+            check: Function of the jobs that raises one of `errors` if they cannot be trained.
+            errors: Exceptions that are printed as one line.
+        """
+
+        def prepare() -> list[Any]:
+            jobs = self.jobs(options)
+            check(jobs)
+            return jobs
+
+        return run_program(
+            options.output, prepare, lambda jobs: self.run(options, paper, train, jobs), errors
+        )
+
+    def run(self, options: Namespace, paper: str, train: Callable, jobs: Sequence[Any]) -> None:
         """Trains the jobs, prints and writes the report, and exports the networks if requested.
 
         Args:
             options: Options of the command line.
             paper: Title of the paper.
-            program: File name of the program.
             train: Function of a job and a number of threads that returns a result.
             jobs: Training jobs.
         """
         results = train_jobs(train, jobs if self.trains else [], options)
         text = self.finish(options, jobs, results)
-        print(f"\n{text}\n")
+        if text:
+            print(f"\n{text}\n")
         data = ", ".join(dict.fromkeys(job.data for job in jobs))
         reports.write_page(
             options.markdown,
             f"{paper}, {self.title}{f' on {data}' if data else ''}",
-            program,
             self.notes(options, jobs),
             text,
-            reports.all_trainings(results) if results else "",
+            self.trainings(results) if results else "",
         )
         if getattr(options, "export", None):
             first = [one for one in results if one.job.seed == results[0].job.seed]
@@ -109,7 +143,7 @@ def train_jobs(
     results: list[TrainingResult] = []
     for result in training.run_in_processes(train, jobs, options.processes) if jobs else ():
         results.append(result)
-        print(reports.line_of(f"{result.job.label}, seed {result.job.seed}", result), flush=True)
+        print(result.line, flush=True)
         reports.write_csv(options.output / "results.csv", [one.record() for one in results])
         if result.curve:
             reports.write_csv(options.output / "curves.csv", reports.curves(results))

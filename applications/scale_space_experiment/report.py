@@ -7,7 +7,6 @@ from typing import Any
 
 from harness import reports
 from harness.reports import NONE, number
-from matplotlib.figure import Figure
 
 import keras_attention as ka
 from scale_space_experiment.tables import Row
@@ -40,10 +39,10 @@ def comparison(
     """
     headings = [*HEADINGS, "parameters", "MACs", *metrics, *(f"{name}, paper" for name in paper)]
     headings += ["ms per step", "training time (s)"]
-    lines = []
+    by_row, lines = reports.grouped(results), []
     for row in rows:
-        found = [one for one in results if one.job.row == row]
-        cells = _names(row) + (reports.size_cells(found[0]) if found else [NONE, NONE])
+        found = by_row[row]
+        cells = row.cells + (reports.size_cells(found[0]) if found else [NONE, NONE])
         cells += [_score(row, found, metric) for metric in metrics]
         cells += [_published(row, metric) for metric in paper]
         if found:
@@ -54,10 +53,6 @@ def comparison(
             cells += [NONE, NONE]
         lines.append(cells)
     return reports.table(headings, lines)
-
-
-def _names(row: Row) -> list[str]:
-    return [row.network, row.data, row.name, row.placement_text]
 
 
 def _score(row: Row, results: Sequence[TimedResult], metric: str) -> str:
@@ -71,11 +66,12 @@ def _published(row: Row, metric: str) -> str:
     return NONE if value is None else number(value, 4 if value < 1 else 2)
 
 
-def all_trainings(results: Iterable[TimedResult], metrics: Sequence[str]) -> str:
+def all_trainings(results: Sequence[TimedResult]) -> str:
     """Returns a markdown table with a line per training."""
+    metrics = metrics_of_rows(one.job.row for one in results)
     lines = [
         [
-            *_names(one.job.row),
+            *one.job.row.cells,
             str(one.job.seed),
             *(number(one.scores.get(metric), 4) for metric in metrics),
             f"{1e3 * one.step_seconds:.1f}",
@@ -88,18 +84,18 @@ def all_trainings(results: Iterable[TimedResult], metrics: Sequence[str]) -> str
 
 def timing_table(timings: Sequence[TimedResult]) -> str:
     """Returns the training times as a markdown table."""
+    # Without attention, by network and data set.
+    plain = {
+        one.job.row.pair: one.step_seconds
+        for one in timings
+        if one.job.row.variant.attention is None
+    }
     lines = []
     for one in timings:
-        row = one.job.row
-        key = (row.network, row.data, NONE)
-        plain = [
-            other.step_seconds
-            for other in timings
-            if (other.job.row.network, other.job.row.data, other.job.row.placement_text) == key
-        ]
-        ratio = f"{one.step_seconds / plain[0]:.2f}" if plain else NONE
-        step = f"{1e3 * one.step_seconds:.2f}"
-        lines.append([*_names(row), *reports.size_cells(one), step, ratio, f"{one.seconds:.1f}"])
+        row, step = one.job.row, one.step_seconds
+        ratio = f"{step / plain[row.pair]:.2f}" if row.pair in plain else NONE
+        cells = [*row.cells, *reports.size_cells(one), f"{1e3 * step:.2f}", ratio]
+        lines.append([*cells, f"{one.seconds:.1f}"])
     headings = [*HEADINGS, "parameters", "MACs", "ms per step", "ratio to none"]
     return reports.table([*headings, "training time (s)"], lines)
 
@@ -113,15 +109,11 @@ def timing_record(timing: TimedResult) -> dict[str, Any]:
 
 def draw_timings(timings: Sequence[TimedResult], title: str, path: Path) -> None:
     """Draws figures 9 and 10: training times, a panel for each network and data set."""
-    panels = list(dict.fromkeys((one.job.row.network, one.job.row.data) for one in timings))
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    figure.suptitle(title)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, panel in zip(all_axes, panels, strict=True):
-        shown = [one for one in timings if (one.job.row.network, one.job.row.data) == panel]
-        names = [f"{one.job.row.attention}\n{one.job.row.placement_text}" for one in shown]
-        axes.barh(names, [one.seconds for one in shown])
-        axes.invert_yaxis()
-        axes.set_title(" on ".join(panel))
-        axes.set_xlabel("training time in seconds")
-    reports.save_figure(figure, path)
+    panels = dict.fromkeys(one.job.row.pair for one in timings)
+    with reports.figure(path, len(panels), (5, 4), title) as all_axes:
+        for axes, panel in zip(all_axes, panels, strict=True):
+            shown = [one for one in timings if one.job.row.pair == panel]
+            names = [f"{one.job.row.attention}\n{one.job.row.placement_text}" for one in shown]
+            axes.barh(names, [one.seconds for one in shown])
+            axes.invert_yaxis()
+            axes.set(title=" on ".join(panel), xlabel="training time in seconds")

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,157 +10,95 @@ import numpy as np
 import rich.table
 import tensorflow as tf
 from harness import reports
-from harness.reports import DIVERGED, NONE, number
+from harness.reports import DIVERGED, NONE, number, short_number
 from harness.training import TrainingResult
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 import keras_attention as ka
 from targeted_kernels_experiment.tables import TABLES, Published, Row, published_row
-from targeted_kernels_experiment.training import TargetedProtocol, Times, time_models
+from targeted_kernels_experiment.training import Job, Times, test_set, time_models
 
 # The paper's tables of the same task.
 PAPER_TABLES = {"digits": 2, "mnist": 2, "top_left_digits": 3, "top_left_mnist": 3}
-# Protocol fields that results.csv does not repeat.
-INTERNAL = ("low_learning_rate", "l2_times_steps", "augment")
+Results = Sequence[TrainingResult]
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Results of a row over all seeds."""
-
-    row: Row  # Network
-    results: tuple[TrainingResult, ...]  # One result per seed
-    times: Times | None = None  # Wall-clock times; None if all trainings diverged
-
-    @property
-    def finished(self) -> list[TrainingResult]:
-        """Results that did not diverge."""
-        return [result for result in self.results if not result.diverged]
-
-    @property
-    def macs(self) -> float | None:
-        """Mean multiply-accumulates over the seeds."""
-        counts = [result.macs for result in self.finished]
-        return statistics.mean(counts) if counts else None
+def mean_macs(results: Results) -> float | None:
+    """Returns the mean multiply-accumulates over the seeds; None if all trainings diverged."""
+    counts = [result.macs for result in results if not result.diverged]
+    return statistics.mean(counts) if counts else None
 
 
-def summarize(
-    results: Sequence[TrainingResult], times: Mapping[Row, Times] | None = None
-) -> list[Summary]:
-    """Groups the results by row."""
-    rows = dict.fromkeys(one.job.row for one in results)
-    return [
-        Summary(row, tuple(one for one in results if one.job.row == row), (times or {}).get(row))
-        for row in rows
-    ]
-
-
-def line_of(result: TrainingResult, name: str) -> str:
-    """Returns the line that is printed after a training."""
-    line = reports.line_of(f"{name} seed {result.job.seed}", result)
-    return line if result.diverged else f"{line}, {result.macs / 1e6:.2f}M MACs"
-
-
-def comparison(summaries: Sequence[Summary], metrics: Sequence[str], paper: Sequence[str]) -> str:
+def comparison(results: Results, times: Mapping[Row, Times], paper: Sequence[str]) -> str:
     """Returns our results next to the paper's, as a markdown table.
 
     Args:
-        summaries: One per row.
-        metrics: Headings of our errors.
+        results: Results of all jobs.
+        times: Wall-clock times of the rows with a training that did not diverge.
         paper: Headings of the paper's errors.
     """
+    metrics = results[0].job.metrics
     headings = ["network", "parameters", "paper", "MACs", "paper", *metrics]
     headings += [f"{metric}, paper" for metric in paper]
     headings += ["ms, batch 64", "ms, compact"]
-    return reports.table(headings, [_cells(summary, metrics, paper) for summary in summaries])
+    lines = []
+    for row, found in reports.grouped(results).items():
+        published = row.paper or Published(None, None, (None,) * len(paper))
+        cells = [row.label, f"{found[0].parameters:,}", short_number(published.parameters)]
+        cells += [short_number(mean_macs(found)), short_number(published.macs)]
+        cells += [reports.spread_of(found, metric) for metric in metrics]
+        cells += [number(error) for error in published.errors]
+        measured = times.get(row)
+        for value in (measured.model, measured.compact) if measured else (None, None):
+            ratio = "" if value is None else f" ({value / measured.baseline:.2f}x)"
+            cells.append(number(value, 1) + ratio)
+        lines.append(cells)
+    return reports.table(headings, lines)
 
 
-def _cells(summary: Summary, metrics: Sequence[str], paper: Sequence[str]) -> list[str]:
-    row, short = summary.row, ka.inspect.short_number
-    errors = row.paper.errors if row.paper else ()
-    cells = [row.label, f"{summary.results[0].parameters:,}"]
-    cells += [short(row.paper.parameters) if row.paper else NONE]
-    cells += [NONE if summary.macs is None else short(summary.macs)]
-    cells += [short(row.paper.macs) if row.paper else NONE]
-    cells += [reports.spread_of(summary.results, metric) for metric in metrics]
-    cells += [f"{error:.2f}" for error in errors] or [NONE] * len(paper)
-    times = summary.times
-    for value in (times.model, times.compact) if times else (None, None):
-        cells.append(NONE if value is None else f"{value:.1f} ({value / times.baseline:.2f}x)")
-    return cells
-
-
-def all_trainings(results: Sequence[TrainingResult], metrics: Sequence[str]) -> str:
+def all_trainings(results: Results) -> str:
     """Returns a markdown table with a line per training."""
+    metrics = results[0].job.metrics
     lines = []
     for result in results:
         job = result.job
         cells = [job.row.label, f"{job.scale_l2:.3g}" if job.row.targeted else NONE]
         cells += [f"{job.protocol.rate(job.row.model):g}", str(job.seed)]
-        if result.diverged:
-            cells += [DIVERGED] * len(metrics) + [NONE]
-        else:
-            cells += [number(result.scores[metric], 3) for metric in metrics]
-            cells += [ka.inspect.short_number(result.macs)]
-        lines.append([*cells, f"{result.seconds:.0f}"])
+        cells += [DIVERGED if result.diverged else number(result.scores[m], 3) for m in metrics]
+        lines.append([*cells, short_number(result.macs), f"{result.seconds:.0f}"])
     headings = ["network", "scale_l2", "learning rate", "seed", *metrics, "MACs", "seconds"]
     return reports.table(headings, lines)
 
 
-def record(result: TrainingResult) -> dict[str, Any]:
-    """Returns a line of `results.csv`."""
-    job, row = result.job, result.job.row
-    protocol = {name: v for name, v in job.protocol.record().items() if name not in INTERNAL}
-    protocol["learning_rate"] = job.protocol.rate(row.model)
-    options = {"window": row.window, "scale_l2": job.scale_l2, "beta": row.beta, "roi": job.roi}
-    options["roi_groups"] = row.roi_groups
-    return {
-        "network": row.label,
-        "model": row.model,
-        **{name: value if row.targeted else None for name, value in options.items()},
-        "seed": job.seed,
-        "data": job.data,
-        **protocol,
-        **reports.score_record(result),
-    }
-
-
-def figure5_points(summaries: Sequence[Summary], metric: str) -> list[dict[str, Any]]:
-    """Returns L2, beta, error and speed-ups of each point; the first summary is the baseline."""
-    baseline = summaries[0]
-    if baseline.macs is None:
+def figure5_points(results: Results, times: Mapping[Row, Times]) -> list[dict[str, Any]]:
+    """Returns L2, beta, error and speed-ups of each point; the first row is the baseline."""
+    baseline, *points = reports.grouped(results).items()
+    if baseline[0] not in times:
         return []
-    points = []
-    for summary in summaries[1:]:
-        if summary.finished:
-            errors = reports.values_of(summary.results, metric)
-            points.append(
-                {
-                    "network": summary.row.model,
-                    "l2": summary.row.scale_l2,
-                    "beta": summary.row.beta,
-                    "scale_l2": summary.results[0].job.scale_l2,
-                    "error": statistics.mean(errors),
-                    "deviation": reports.deviation(errors),
-                    "baseline_error": reports.mean_of(baseline.results, metric),
-                    "speedup_macs": baseline.macs / summary.macs,
-                    "speedup_time": summary.times.baseline / summary.times.compact,
-                }
-            )
-    return points
+    return [
+        {
+            "network": row.model,
+            "l2": row.scale_l2,
+            "beta": row.beta,
+            "scale_l2": found[0].job.scale_l2,
+            "error": reports.mean_of(found, "error %"),
+            "deviation": reports.deviation(reports.values_of(found, "error %")),
+            "baseline_error": reports.mean_of(baseline[1], "error %"),
+            "speedup_macs": mean_macs(baseline[1]) / mean_macs(found),
+            "speedup_time": times[row].baseline / times[row].compact,
+        }
+        for row, found in points
+        if row in times
+    ]
 
 
-def draw_figure5(records: Sequence[dict[str, Any]], metric: str, title: str, path: Path) -> None:
+def draw_figure5(records: Sequence[dict[str, Any]], title: str, path: Path) -> None:
     """Draws the error over the speed-up in MACs and in wall-clock time, a line for each beta."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    figure.suptitle(title)
-    left, right = figure.subplots(1, 2, sharey=True)
-    _panel(left, records, "speedup_macs", "speed-up in MACs")
-    _panel(right, records, "speedup_time", "speed-up in wall-clock time, compact model")
-    left.set_ylabel(metric)
-    left.legend()
-    reports.save_figure(figure, path)
+    with reports.figure(path, 2, (5, 4), title, sharey=True) as (left, right):
+        _panel(left, records, "speedup_macs", "speed-up in MACs")
+        _panel(right, records, "speedup_time", "speed-up in wall-clock time, compact model")
+        left.set_ylabel("error %")
+        left.legend()
 
 
 def _panel(axes: Axes, records: Sequence[dict[str, Any]], name: str, label: str) -> None:
@@ -177,26 +114,27 @@ def _panel(axes: Axes, records: Sequence[dict[str, Any]], name: str, label: str)
     axes.set_xlabel(label)
 
 
-def demo_table(
-    models: Mapping[str, keras.Model],
-    summaries: Sequence[Summary],
-    data: str,
-    protocol: TargetedProtocol,
-    images: np.ndarray,
-) -> rich.table.Table:
-    """Returns our results next to the paper's; the MACs are those of the last seed."""
+def demo_table(models: Mapping[str, keras.Model], results: Results) -> rich.table.Table:
+    """Returns our results next to the paper's; the MACs are those of the last seed.
+
+    Args:
+        models: Trained networks by name.
+        results: Results of all jobs.
+    """
+    job, by_row = results[0].job, reports.grouped(results)
+    images, _ = test_set(job)
     times = time_models(models, images)
     first = next(iter(times.values()))
-    paper = [_published(data, name) for name in models]
-    trained = "all" if protocol.train_size is None else protocol.train_size
-    seeds = [result.job.seed for result in summaries[0].results]
+    paper = [_published(job.data, name) for name in models]
+    trained = "all" if job.protocol.train_size is None else job.protocol.train_size
+    seeds = [result.job.seed for result in by_row[job.row]]
     return ka.inspect.summary_table(
         models,
         columns={
             "error %": [
-                reports.spread_of(summary.results, "error %")
-                for summary in summaries
-                if summary.row.model in models
+                reports.spread_of(found, "error %")
+                for row, found in by_row.items()
+                if row.model in models
             ],
             "ms, batch 64": [
                 f"{1e3 * value:.1f} ({value / first:.2f}x)" for value in times.values()
@@ -205,7 +143,7 @@ def demo_table(
             "paper error %": [NONE if one is None else f"{one.errors[0]:.2f}" for one in paper],
         },
         title=(
-            f"{data}, {images.shape[1]} pixels, {trained} training images, seeds {seeds}; "
+            f"{job.data}, {images.shape[1]} pixels, {trained} training images, seeds {seeds}; "
             "the paper's columns: MNIST at 28 or 56 pixels, 60,000 images"
         ),
     )
@@ -216,10 +154,9 @@ def _published(data: str, name: str) -> Published | None:
     return row.paper if row else None
 
 
-def demonstrate(
-    name: str, model: keras.Model, images: np.ndarray, labels: np.ndarray, output: Path
-) -> None:
+def demonstrate(model: keras.Model, job: Job, output: Path) -> None:
     """Plots the attention, prints the mean ROI centers, exports, and classifies with the export."""
+    name, (images, labels) = job.row.model, test_set(job)
     path = output / f"{name.lower()}_attention.png"
     ka.inspect.plot_attention(model, images[:1], path)
     print(f"{name}: wrote {path}")

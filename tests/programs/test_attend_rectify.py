@@ -163,7 +163,7 @@ def test_published_numbers():
 def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
     given = read("--table", 1, "--depths", 10, "--width", 0.5, "--train-size", 20)
     (row, *_) = wide.rows_of(Namespace(**{**vars(given), "data": ["digits"]}))
-    job = wide.WideJob(row, 0, wide.protocol_of("digits", given))
+    job = wide.WideJob(row, 0, wide.protocol_of("digits", given), "digits")
     names = [layer.name for layer in job.model().layers]
     assert "standardized" in names
     assert "cifar_augmentation" not in names
@@ -172,7 +172,8 @@ def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
     photographs = ka.datasets.load("digits", "train", train_size=20, size=32)
     colored = photographs.map(lambda image, label: (np.ones(3, "float32") * image, label))
     monkeypatch.setattr(wide.WideJob, "load", lambda self, split: colored)
-    color = wide.WideJob(wide.rows_of(given)[0], 0, wide.protocol_of("cifar10", given))
+    protocol = wide.protocol_of("cifar10", given)
+    color = wide.WideJob(wide.rows_of(given)[0], 0, protocol, "cifar10")
     assert "cifar_augmentation" in [layer.name for layer in color.model().layers]
 
 
