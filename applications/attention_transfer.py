@@ -87,55 +87,56 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _add_image_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("images", "in brackets: on other data than the paper's")
     cli.add_options(
-        group,
-        cli.positive_int,
-        size=f"side of the images in pixels ({tables.SMALL_SIZE})",
-        train_size=f"number of training images of a student ({tables.SMALL_TRAIN_SIZE})",
-        teacher_train_size="number of training images of a teacher, which contain those of the "
-        f"student ({tables.SMALL_TEACHER_TRAIN_SIZE})",
-        test_draws="number of images generated from each test image (1)",
-    )
-    distractors = f"number of distractors of cluttered images ({images.DISTRACTORS})"
-    cli.add_options(group, cli.non_negative_int, distractors=distractors)
-    group.add_argument(
-        "--augmentation",
-        choices=images.AUGMENTATIONS,
-        help="(photographs: crop, with --table 3 flip; grayscale images: none)",
+        parser.add_argument_group("images", "in brackets: on other data than the paper's"),
+        size=(cli.positive_int, f"side of the images in pixels ({tables.SMALL_SIZE})"),
+        train_size=(
+            cli.positive_int,
+            f"number of training images of a student ({tables.SMALL_TRAIN_SIZE})",
+        ),
+        teacher_train_size=(
+            cli.positive_int,
+            "number of training images of a teacher, which contain those of the student "
+            f"({tables.SMALL_TEACHER_TRAIN_SIZE})",
+        ),
+        test_draws=(cli.positive_int, "number of images generated from each test image (1)"),
+        distractors=(
+            cli.non_negative_int,
+            f"number of distractors of cluttered images ({images.DISTRACTORS})",
+        ),
+        augmentation=(
+            images.AUGMENTATIONS,
+            "(photographs: crop, with --table 3 flip; grayscale images: none)",
+        ),
     )
 
 
 def _add_method_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("methods")
-    cli.add_options(
-        group,
-        cli.positive_float,
-        beta=f"weight of attention transfer ({tables.BETA:g})",
-        temperature=f"temperature of knowledge distillation ({tables.TEMPERATURE:g})",
-        hint_weight=f"weight of full-activation transfer, F-ActT ({tables.HINT_WEIGHT:g})",
-    )
-    cli.add_options(group, _alpha, alpha=f"weight of knowledge distillation ({tables.ALPHA})")
-    group.add_argument(
-        "--schedule",
-        choices=training.SCHEDULES,
-        help="decay of the weights of F-ActT and of attention in AT+KD (linear)",
-    )
-    group.add_argument(
-        "--gradient-weights",
-        nargs="+",
-        type=_gradient_weight,
-        metavar="KIND=NUMBER",
-        help=f"weights of the losses of table 3, KIND among {', '.join(KINDS)} (1 each)",
-    )
+    pairs = {"nargs": "+", "type": _gradient_weight, "metavar": "KIND=NUMBER"}
+    number, file = cli.positive_float, {"metavar": "FILE"}
+    weights = f"weights trained on ImageNet, or {tables.NO_FILE} (table 4)"
     start = f"fraction of the training before attention transfer starts, table 5 ({tables.START})"
-    cli.add_options(group, cli.fraction, start=start)
-    for name in ("student", "teacher"):
-        group.add_argument(
-            f"--{name}-weights",
-            metavar="FILE",
-            help=f"weights trained on ImageNet, or {tables.NO_FILE} (table 4)",
-        )
+    cli.add_options(
+        parser.add_argument_group("methods"),
+        beta=(number, f"weight of attention transfer ({tables.BETA:g})"),
+        temperature=(number, f"temperature of knowledge distillation ({tables.TEMPERATURE:g})"),
+        hint_weight=(
+            number,
+            f"weight of full-activation transfer, F-ActT ({tables.HINT_WEIGHT:g})",
+        ),
+        alpha=(_alpha, f"weight of knowledge distillation ({tables.ALPHA})"),
+        schedule=(
+            training.SCHEDULES,
+            "decay of the weights of F-ActT and of attention in AT+KD (linear)",
+        ),
+        gradient_weights=(
+            pairs,
+            f"weights of the losses of table 3, KIND among {', '.join(KINDS)} (1 each)",
+        ),
+        start=(cli.fraction, start),
+        student_weights=(file, weights),
+        teacher_weights=(file, weights),
+    )
 
 
 def _alpha(text: str) -> float:
@@ -176,7 +177,7 @@ def run(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
     data = ", ".join(dict.fromkeys(cell.row.data for cell in cells))
     reports.write_page(
         options.markdown,
-        f"Attention Transfer, {TABLES[options.table].title} on {data}",
+        f"Attention Transfer, {TABLES[options.table].paper.title} on {data}",
         report.notes(cells),
         f"{text}\n\n{report.sizes(cells, results)}",
         report.all_trainings(cells, results),

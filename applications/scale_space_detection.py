@@ -70,9 +70,8 @@ def read_options() -> argparse.Namespace:
     sizes = f"({SIZES[GENERATED]} if generated, otherwise {SIZES[PUBLISHED]})"
     add_options(
         parser,
-        positive_int,
-        size=f"side of the images in pixels {sizes}",
-        train_size="number of training images (120 if generated, otherwise all)",
+        size=(positive_int, f"side of the images in pixels {sizes}"),
+        train_size=(positive_int, "number of training images (120 if generated, otherwise all)"),
     )
     parser.add_argument(
         "--classes",

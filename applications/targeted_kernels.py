@@ -20,9 +20,8 @@ from pathlib import Path
 
 from harness import reports
 from harness.options import add_protocol_options, add_run_options, parse
-from harness.programs import Experiment
+from harness.programs import Experiment, Run
 from harness.training import TrainingResult
-from rich.console import Console
 from targeted_kernels_experiment import report, tables, training
 from targeted_kernels_experiment.tables import Row, Table
 from targeted_kernels_experiment.training import Job
@@ -36,17 +35,8 @@ OUTPUT = Path("runs/targeted_kernels")
 def main() -> int:
     """Trains each row with each seed and reports; returns the exit code."""
     options = read_options()
-    title = tables.FIGURE_5 if options.figure else ""
-    experiment = Experiment(
-        tables.TABLES[options.table].title if options.table else title,
-        jobs_of,
-        finish_table if options.table or options.figure else finish_demo,
-        notes,
-        trainings=report.all_trainings,
-    )
     with tempfile.TemporaryDirectory() as folder:
-        train = partial(training.train, Path(folder))
-        return experiment.main(options, "Targeted Kernel Networks", train, check)
+        return Comparison(options).main(options, partial(training.train, Path(folder)))
 
 
 def read_options() -> argparse.Namespace:
@@ -94,24 +84,73 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def jobs_of(options: argparse.Namespace) -> list[Job]:
-    """Returns the training jobs of the requested rows with each seed."""
-    rows, protocol = choose_table(options).rows, training.choose_protocol(options)
-    weights = {
-        row: protocol.scale_l2(row) if options.scale_l2 is None else row.scale_l2 for row in rows
-    }
-    return [
-        Job(row, seed, protocol, options.data, options.roi, weights[row])
-        for row in rows
-        for seed in options.seeds
-    ]
+class Comparison(Experiment):
+    """A table or figure 5; without these, a demo that plots and exports networks."""
 
+    paper = "Targeted Kernel Networks"
 
-def check(jobs: Sequence[Job]) -> None:
-    """Checks that the test images can be loaded and the networks built."""
-    images, _ = jobs[0].load("test").element_spec
-    for job in {job.row.model: job for job in jobs}.values():
-        job.build(images.shape[1:])
+    def __init__(self, options: argparse.Namespace):
+        self.is_demo = not (options.table or options.figure)
+        self.title = tables.TABLES[options.table].title if options.table else tables.FIGURE_5
+
+    def jobs(self, options: argparse.Namespace) -> list[Job]:
+        protocol = training.choose_protocol(options)
+        return [
+            Job(
+                row,
+                seed,
+                protocol,
+                options.data,
+                options.roi,
+                protocol.scale_l2(row) if options.scale_l2 is None else row.scale_l2,
+            )
+            for row in choose_table(options).rows
+            for seed in options.seeds
+        ]
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Checks that the test images can be loaded and the networks built."""
+        images, _ = jobs[0].load("test").element_spec
+        for job in {job.row.model: job for job in jobs}.values():
+            job.build(images.shape[1:])
+
+    def finish(self, run: Run) -> str:
+        """Times the networks and draws the figures; returns our results next to the paper's."""
+        models, (images, _) = training.models_of(run.results), training.test_set(run.jobs[0])
+        if self.is_demo:
+            report.demonstrate(models, run.results, run.options.output)
+            return ""
+        times, options = training.time_rows(models, images), run.options
+        targeted = [(row, model) for row, (_, model) in models.items() if row.targeted]
+        if targeted:
+            row, model = targeted[-1]
+            path = options.output / "attention.png"
+            ka.inspect.plot_attention(model, images[:1], path, title=row.label)
+            print(f"wrote {path}")
+        records = report.figure5_points(run.results, times) if options.figure else []
+        if records:
+            reports.write_csv(options.output / "figure5.csv", records)
+            title = f"{records[0]['network']} on {options.data}"
+            report.draw_figure5(records, title, options.output / "figure5.png")
+        return report.comparison(run.results, times, choose_table(options).metrics)
+
+    def trainings(self, results: Sequence[TrainingResult]) -> str:
+        return report.all_trainings(results)
+
+    def notes(self, run: Run) -> list[str]:
+        images, _ = training.test_set(run.jobs[0])
+        data, seeds = run.options.data, ", ".join(map(str, run.options.seeds))
+        return [
+            f"{data}, {images.shape[1]} pixels, {len(images):,} test images. Protocol "
+            f"{run.jobs[0].protocol.describe()}. Seeds {seeds}.",
+            "Errors and MACs are means over the seeds (+- standard deviation) after the last "
+            "epoch. The paper's errors are those of the best epoch on "
+            f"{choose_table(run.options).data}.",
+            "Times in milliseconds are medians of interleaved calls: of the network of the last "
+            "seed with sliced target layers, and of the model that `ka.surgery.compact` makes of "
+            "it; in brackets, relative to the same network without target layers. The L2 weight in "
+            "the names is that of the paper; `scale_l2` below is the weight that was used.",
+        ]
 
 
 def choose_table(options: argparse.Namespace) -> Table:
@@ -138,56 +177,6 @@ def choose_table(options: argparse.Namespace) -> Table:
         changes[name] = (getattr(options, name) or [None])[0]
     changes = {name: value for name, value in changes.items() if value is not None}
     return tables.with_options(table, changes) if changes else table
-
-
-def finish_table(
-    options: argparse.Namespace, jobs: Sequence[Job], results: Sequence[TrainingResult]
-) -> str:
-    """Times the networks and draws the figures; returns our results next to the paper's."""
-    models, (images, _) = training.models_of(results), training.test_set(jobs[0])
-    times = training.time_rows(models, images)
-    targeted = [(row, model) for row, (_, model) in models.items() if row.targeted]
-    if targeted:
-        row, model = targeted[-1]
-        path = options.output / "attention.png"
-        ka.inspect.plot_attention(model, images[:1], path, title=row.label)
-        print(f"wrote {path}")
-    records = report.figure5_points(results, times) if options.figure else []
-    if records:
-        reports.write_csv(options.output / "figure5.csv", records)
-        title = f"{records[0]['network']} on {options.data}"
-        report.draw_figure5(records, title, options.output / "figure5.png")
-    return report.comparison(results, times, choose_table(options).metrics)
-
-
-def finish_demo(
-    options: argparse.Namespace, jobs: Sequence[Job], results: Sequence[TrainingResult]
-) -> str:
-    """Prints the comparison, then plots and exports the models with attention."""
-    models = training.models_of(results)
-    if models:
-        by_name = {row.model: model for row, (_, model) in models.items()}
-        Console(width=100).print(report.demo_table(by_name, results))
-    for job, model in models.values():
-        if ka.inspect.has_attention(model):
-            report.demonstrate(model, job, options.output)
-    return ""
-
-
-def notes(options: argparse.Namespace, jobs: Sequence[Job]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    images, _ = training.test_set(jobs[0])
-    seeds = ", ".join(map(str, options.seeds))
-    return [
-        f"{options.data}, {images.shape[1]} pixels, {len(images):,} test images. Protocol "
-        f"{jobs[0].protocol.describe()}. Seeds {seeds}.",
-        "Errors and MACs are means over the seeds (+- standard deviation) after the last epoch. "
-        f"The paper's errors are those of the best epoch on {choose_table(options).data}.",
-        "Times in milliseconds are medians of interleaved calls: of the network of the last seed "
-        "with sliced target layers, and of the model that `ka.surgery.compact` makes of it; in "
-        "brackets, relative to the same network without target layers. The L2 weight in the names "
-        "is that of the paper; `scale_l2` below is the weight that was used.",
-    ]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from harness import reports, training
 from harness.options import choose_data
-from harness.programs import Experiment
+from harness.programs import Run
 from harness.training import TrainingResult
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
@@ -132,39 +132,53 @@ def panels_of(options: Namespace) -> list[str]:
     return list(PANELS) if options.part in (None, "all") else [options.part]
 
 
-def jobs_of(options: Namespace) -> list[ClutteredJob]:
-    """Returns the training jobs of the requested panels."""
-    data = choose_data(options.data or (), DATA, "--figure 4")
-    on_paper_data = ka.datasets.find(data).needs_network
-    protocol = (base.CLUTTERED if on_paper_data else base.CLUTTERED_SMALL).override(options)
-    trained = DISTRACTORS if options.distractors is None else options.distractors
-    # The ablations are compared with the same number of distractors as in training.
-    tested = tuple(sorted({trained, *(options.test_distractors or TEST_DISTRACTORS)}))
-    return [
-        ClutteredJob(row, seed, protocol, data, trained, tested)
-        for row in rows_of(panels_of(options))
-        for seed in options.seeds
-    ]
+class Figure4(base.AttendExperiment):
+    """Ablations, and tests with more distractors."""
 
+    title = "figure 4 (Cluttered Translated MNIST)"
 
-def finish(
-    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[TrainingResult]
-) -> str:
-    """Draws the figure; returns the errors and the comparison with the baseline."""
-    title, path = f"Figure 4 on {jobs[0].data}", options.output / "figure4.png"
-    draw(panels_of(options), results, title, path)
-    by_row, tested = reports.grouped(results), jobs[0].test_distractors
-    headings = ["network", "panels", "parameters", "MACs"]
-    headings += [f"error %, {number} distractors" for number in tested]
-    lines = []
-    for row, found in by_row.items():
-        panels = " ".join(panel for panel, members in PANELS.items() if row in members)
-        spreads = [reports.spread_of(found, error_name(number)) for number in tested]
-        lines.append([row.label, panels, *reports.size_cells(found[0]), *spreads])
-    tables = [reports.table(headings, lines)]
-    if {BASELINE, BEST} <= set(by_row):
-        tables.append(verdict(tested, results))
-    return "\n\n".join(tables)
+    def jobs(self, options: Namespace) -> list[ClutteredJob]:
+        data = choose_data(options.data or (), DATA, "--figure 4")
+        on_paper_data = ka.datasets.find(data).needs_network
+        protocol = (base.CLUTTERED if on_paper_data else base.CLUTTERED_SMALL).override(options)
+        trained = DISTRACTORS if options.distractors is None else options.distractors
+        # The ablations are compared with the same number of distractors as in training.
+        tested = tuple(sorted({trained, *(options.test_distractors or TEST_DISTRACTORS)}))
+        return [
+            ClutteredJob(row, seed, protocol, data, trained, tested)
+            for row in rows_of(panels_of(options))
+            for seed in options.seeds
+        ]
+
+    def finish(self, run: Run) -> str:
+        """Draws the figure; returns the errors and the comparison with the baseline."""
+        title, path = f"Figure 4 on {run.jobs[0].data}", run.options.output / "figure4.png"
+        draw(panels_of(run.options), run.results, title, path)
+        by_row, tested = reports.grouped(run.results), run.jobs[0].test_distractors
+        headings = ["network", "panels", "parameters", "MACs"]
+        headings += [f"error %, {number} distractors" for number in tested]
+        lines = []
+        for row, found in by_row.items():
+            panels = " ".join(panel for panel, members in PANELS.items() if row in members)
+            spreads = [reports.spread_of(found, error_name(number)) for number in tested]
+            lines.append([row.label, panels, *reports.size_cells(found[0]), *spreads])
+        tables = [reports.table(headings, lines)]
+        if {BASELINE, BEST} <= set(by_row):
+            tables.append(verdict(tested, run.results))
+        return "\n\n".join(tables)
+
+    def notes(self, run: Run) -> list[str]:
+        job = run.jobs[0]
+        return [
+            *super().notes(run),
+            f"{job.data}: trained with {job.distractors} distractors, generated again in every "
+            f"epoch. From each test digit, {job.protocol.test_draws} images are generated for each "
+            "number of distractors, the same images for all networks. All networks are trained in "
+            "the same way, except that the localization of the STN has "
+            f"{RATE_FACTORS['transformer']:g} times the learning rate. The paper's best accuracy "
+            f"on Cluttered Translated MNIST with 8 distractors is {BEST_ACCURACY} %; its figure "
+            "gives no other numbers.",
+        ]
 
 
 def verdict(tested: Sequence[int], results: Sequence[TrainingResult]) -> str:
@@ -215,21 +229,3 @@ def _draw_distractors(axes: Axes, label: str, found: Sequence[TrainingResult]) -
     reports.draw_spreads(axes, range(len(numbers)), values, label)
     axes.set_xticks(range(len(numbers)), numbers)
     axes.set_xlabel("distractors in the test")
-
-
-def notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    job = jobs[0]
-    return [
-        *reports.protocol_notes(jobs),
-        f"{job.data}: trained with {job.distractors} distractors, generated again in every epoch. "
-        f"From each test digit, {job.protocol.test_draws} images are generated for each number of "
-        "distractors, the same images for all networks. All networks are trained in the same way, "
-        "except that the localization of the STN has "
-        f"{RATE_FACTORS['transformer']:g} times the learning rate. The paper's best accuracy on "
-        f"Cluttered Translated MNIST with 8 distractors is {BEST_ACCURACY} %; its figure gives no "
-        "other numbers.",
-    ]
-
-
-FIGURE = Experiment("figure 4 (Cluttered Translated MNIST)", jobs_of, finish, notes)

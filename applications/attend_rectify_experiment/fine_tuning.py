@@ -5,16 +5,15 @@ Reference: Rodriguez et al., Attend and Rectify (2018), section 4.4 and table 3.
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
-from harness import reports
 from harness.options import check_image_data
-from harness.programs import Experiment
+from harness.programs import Run
 from harness.published import read_tables
 
 import keras_attention as ka
@@ -151,34 +150,31 @@ def rows_of(options: Namespace) -> list[Row]:
     ]
 
 
-def jobs_of(options: Namespace) -> list[FineTuningJob]:
-    """Returns the training jobs of all rows with each seed."""
-    find_backbone(options.backbone or BACKBONE)
-    check_image_data(options.data or ())
-    paper, small = base.FINE_TUNING.override(options), base.FINE_TUNING_SMALL.override(options)
-    return [
-        FineTuningJob(row, seed, paper if row.data in TABLE3.rows else small, row.data)
-        for row in rows_of(options)
-        for seed in options.seeds
-    ]
+class Table3(base.AttendExperiment):
+    """Fine-tuning of networks without and with attention modules."""
 
+    title = TABLE3.title
 
-def notes(options: Namespace, jobs: Sequence[FineTuningJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    weights = jobs[0].row.weights
-    pretrained = f"pretrained on {weights}" if weights else "not pretrained"
-    return [
-        *reports.protocol_notes(jobs),
-        f"{jobs[0].row.backbone}, {pretrained}; attention modules, gates and classifiers have "
-        f"{RATE_FACTOR} times the learning rate. The paper's accuracies are those of WRN-50-4 "
-        "without and with modules, on Adience over five folds; ours are those of the test fold of "
-        "`ka.datasets.load`.",
-    ]
+    def jobs(self, options: Namespace) -> list[FineTuningJob]:
+        find_backbone(options.backbone or BACKBONE)
+        check_image_data(options.data or ())
+        paper, small = base.FINE_TUNING.override(options), base.FINE_TUNING_SMALL.override(options)
+        return [
+            FineTuningJob(row, seed, paper if row.data in TABLE3.rows else small, row.data)
+            for row in rows_of(options)
+            for seed in options.seeds
+        ]
 
+    def finish(self, run: Run) -> str:
+        return base.comparison(run.results, "accuracy %", digits=1)
 
-TABLE_3 = Experiment(
-    TABLE3.title,
-    jobs_of,
-    lambda options, jobs, results: base.comparison(results, "accuracy %", digits=1),
-    notes,
-)
+    def notes(self, run: Run) -> list[str]:
+        row = run.jobs[0].row
+        pretrained = f"pretrained on {row.weights}" if row.weights else "not pretrained"
+        return [
+            *super().notes(run),
+            f"{row.backbone}, {pretrained}; attention modules, gates and classifiers have "
+            f"{RATE_FACTOR} times the learning rate. The paper's accuracies are those of WRN-50-4 "
+            "without and with modules, on Adience over five folds; ours are those of the test fold "
+            "of `ka.datasets.load`.",
+        ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import keras
 import tensorflow as tf
 from harness import reports, training
+from harness.programs import Experiment
 from harness.protocols import Protocol
 from harness.training import TrainingResult
 
@@ -84,6 +85,22 @@ class Job(training.Job, ABC):
     def scores(self, model: keras.Model) -> dict[str, float]:
         """Returns the scores of the trained model on the test split, in percent."""
         return {"error %": training.error_percent(model, [self.load("test").batch(TEST_BATCH)])}
+
+
+class AttendExperiment(Experiment):
+    """A table or a figure of the paper."""
+
+    paper = "Attend and Rectify"
+    errors = (ValueError, OSError, ImportError)
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Checks that the networks can be built and the data sets that are needed be loaded."""
+        for job in {job.data: job for job in jobs}.values() if self.trains else ():
+            for split in ("train", "test"):
+                job.load(split)
+        for job in {job.row: job for job in reversed(jobs)}.values():
+            job.network("softmax")
+            job.optimizer(steps=job.protocol.epochs)
 
 
 def train(job: Job, threads: int) -> TrainingResult:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from harness import reports, training
 from harness.options import check_image_data
-from harness.programs import Experiment
+from harness.programs import Run
 from harness.published import read_tables
 from harness.training import TrainingResult
 
@@ -130,33 +130,82 @@ def jobs_of(options: Namespace, rows: Sequence[Row], seeds: Sequence[int]) -> li
     ]
 
 
-def table1_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        *reports.protocol_notes(jobs),
-        "Images are standardized with mean and deviation of the training images; photographs are "
-        "padded by 4 pixels of their reflection, cropped and flipped. The weight decay is 5e-4. "
-        "The paper's errors are those of its table 2, which does not state if the networks have "
-        "dropout, and gives no deviations.",
-    ]
+class Table1(base.AttendExperiment):
+    """Errors of wide residual networks without and with attention modules."""
+
+    title = "table 1 (CIFAR-10 and CIFAR-100)"
+
+    def jobs(self, options: Namespace) -> list[WideJob]:
+        return jobs_of(options, rows_of(options), options.seeds)
+
+    def finish(self, run: Run) -> str:
+        return base.comparison(run.results, "error %", digits=2)
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            *super().notes(run),
+            "Images are standardized with mean and deviation of the training images; photographs "
+            "are padded by 4 pixels of their reflection, cropped and flipped. The weight decay is "
+            "5e-4. The paper's errors are those of its table 2, which does not state if the "
+            "networks have dropout, and gives no deviations.",
+        ]
 
 
-TABLE_1 = Experiment(
-    "table 1 (CIFAR-10 and CIFAR-100)",
-    lambda options: jobs_of(options, rows_of(options), options.seeds),
-    lambda options, jobs, results: base.comparison(results, "error %", digits=2),
-    table1_notes,
-)
+class Table2(base.AttendExperiment):
+    """Sizes and times of the networks of table 1 on the first data set, without dropout."""
 
+    title = TABLE2.title
+    trains = False
 
-def jobs_of_table2(options: Namespace) -> list[WideJob]:
-    """Returns the networks of table 1 on the first data set, without dropout."""
-    if options.errors:
-        read_errors(options.errors)
-    rows = [row for row in rows_of(options) if not row.dropout]
-    if not rows:
-        raise ValueError(f"--dropouts must have 0 with --table 2. Received: {options.dropouts}")
-    return jobs_of(options, [row for row in rows if row.data == rows[0].data], options.seeds[:1])
+    def jobs(self, options: Namespace) -> list[WideJob]:
+        if options.errors:
+            read_errors(options.errors)
+        rows = [row for row in rows_of(options) if not row.dropout]
+        if not rows:
+            raise ValueError(f"--dropouts must have 0 with --table 2. Received: {options.dropouts}")
+        rows = [row for row in rows if row.data == rows[0].data]
+        return jobs_of(options, rows, options.seeds[:1])
+
+    def finish(self, run: Run) -> str:
+        """Times the networks; returns sizes, times and errors next to the paper's."""
+        options, timings = run.options, time_networks(run.options, run.jobs)
+        records = [
+            {
+                **one.job.row.identity,
+                "parameters": one.parameters,
+                "macs": one.macs,
+                "images": options.forward_batch or FORWARD_BATCH,
+                "ms_per_batch": round(1e3 * one.seconds, 3),
+            }
+            for one in timings
+        ]
+        reports.write_csv(options.output / "results.csv", records)
+        errors = read_errors(options.errors) if options.errors else {}
+        data = list(dict.fromkeys(row.data for row in rows_of(options)))
+        plain = {one.job.row.depth: one.seconds for one in timings if one.job.row.network == "WRN"}
+        lines = []
+        for one in timings:
+            row = one.job.row
+            cells = [row.name, *reports.size_cells(one), f"{1e3 * one.seconds:.1f}"]
+            cells.append(f"{one.seconds / plain[row.depth]:.3f}")
+            cells += [reports.number(errors.get((row.name, name))) for name in data]
+            macs, seconds = row.published("macs"), row.published("seconds")
+            cells += [reports.short_number(row.published("parameters"))]
+            cells += [reports.number(macs and macs / 1e9, 1), reports.number(seconds)]
+            lines.append(cells)
+        headings = ["network", "parameters", "MACs", "ms per batch", "ratio to WRN"]
+        headings += [f"error %, {name}" for name in data]
+        headings += ["parameters, paper", "GFlop, paper", "s for 10,000 images, paper"]
+        return reports.table(headings, lines)
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            f"Time to forward {run.options.forward_batch or FORWARD_BATCH} images: median of "
+            f"{run.options.rounds or ROUNDS} calls, interleaved in one process. The ratio is "
+            "relative to the WRN of the same depth. The paper counts multiply-accumulates, and its "
+            "time is that of 10,000 images in batches of 256 on a GPU. Errors are means of the "
+            "trainings of table 1, if --errors names its results.csv.",
+        ]
 
 
 def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[TrainingResult]:
@@ -174,41 +223,6 @@ def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[TrainingR
     ]
 
 
-def finish_table2(
-    options: Namespace, jobs: Sequence[WideJob], results: Sequence[TrainingResult]
-) -> str:
-    """Times the networks; returns sizes, times and errors next to the paper's."""
-    timings = time_networks(options, jobs)
-    records = [
-        {
-            **one.job.row.identity,
-            "parameters": one.parameters,
-            "macs": one.macs,
-            "images": options.forward_batch or FORWARD_BATCH,
-            "ms_per_batch": round(1e3 * one.seconds, 3),
-        }
-        for one in timings
-    ]
-    reports.write_csv(options.output / "results.csv", records)
-    errors = read_errors(options.errors) if options.errors else {}
-    data = list(dict.fromkeys(row.data for row in rows_of(options)))
-    plain = {one.job.row.depth: one.seconds for one in timings if one.job.row.network == "WRN"}
-    lines = []
-    for one in timings:
-        row = one.job.row
-        cells = [row.name, *reports.size_cells(one), f"{1e3 * one.seconds:.1f}"]
-        cells.append(f"{one.seconds / plain[row.depth]:.3f}")
-        cells += [reports.number(errors.get((row.name, name))) for name in data]
-        macs = row.published("macs")
-        cells += [reports.short_number(row.published("parameters"))]
-        cells += [reports.number(macs and macs / 1e9, 1), reports.number(row.published("seconds"))]
-        lines.append(cells)
-    headings = ["network", "parameters", "MACs", "ms per batch", "ratio to WRN"]
-    headings += [f"error %, {name}" for name in data]
-    headings += ["parameters, paper", "GFlop, paper", "s for 10,000 images, paper"]
-    return reports.table(headings, lines)
-
-
 def read_errors(path: Path) -> dict[tuple[str, str], float]:
     """Reads the mean errors by network and data set from `results.csv` of table 1."""
     if not path.is_file():
@@ -223,17 +237,3 @@ def read_errors(path: Path) -> dict[tuple[str, str], float]:
         if line[column]:
             found.setdefault((line["network"], line["data"]), []).append(float(line[column]))
     return {key: statistics.mean(values) for key, values in found.items()}
-
-
-def table2_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        f"Time to forward {options.forward_batch or FORWARD_BATCH} images: median of "
-        f"{options.rounds or ROUNDS} calls, interleaved in one process. The ratio is relative to "
-        "the WRN of the same depth. The paper counts multiply-accumulates, and its time is that of "
-        "10,000 images in batches of 256 on a GPU. Errors are means of the trainings of table 1, "
-        "if --errors names its results.csv.",
-    ]
-
-
-TABLE_2 = Experiment(TABLE2.title, jobs_of_table2, finish_table2, table2_notes, trains=False)

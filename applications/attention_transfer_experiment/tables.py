@@ -4,7 +4,7 @@ Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), t
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,6 @@ class Table:
     """One of the paper's tables."""
 
     paper: published.Table  # Published errors by pair, data set, column and k of the top-k error
-    # Function of the options that returns the method of each column except that of the teacher.
-    methods: Callable[[Namespace], dict[str, base.Method]]
     # Protocols on the paper's data and on other data; those of the teacher, if they are different.
     protocols: tuple[base.TransferProtocol, base.TransferProtocol]
     teacher_protocols: tuple[base.TransferProtocol, base.TransferProtocol] | None = None
@@ -41,11 +39,6 @@ class Table:
     # Data sets that are trained with the paper's protocol.
     paper_data: tuple[str, ...] = ("cifar10", "cifar100")
     small_pairs: tuple[str, ...] = ()  # Pairs on other data; empty for all
-
-    @property
-    def title(self) -> str:
-        """Title in reports."""
-        return self.paper.title
 
     @property
     def data(self) -> list[str]:
@@ -76,93 +69,61 @@ class Table:
         return [error for error in found if error is not None]
 
 
-def _option(options: Namespace, name: str, default: Any) -> Any:
-    value = getattr(options, name)
-    return default if value is None else value
-
-
-def _attention(options: Namespace, **changes: Any) -> base.Method:
-    return base.Method(base.LossWeight(_option(options, "beta", BETA)), **changes)
-
-
-def _distillation(options: Namespace) -> base.Method:
-    alpha = _option(options, "alpha", ALPHA)
-    return base.Method(distillation=alpha, temperature=_option(options, "temperature", TEMPERATURE))
-
-
-def methods_of_table1(options: Namespace) -> dict[str, base.Method]:
-    """Attention transfer, full-activation transfer, knowledge distillation, and a combination."""
-    schedule = _option(options, "schedule", "linear")
-    hints = base.LossWeight(_option(options, "hint_weight", HINT_WEIGHT), schedule)
-    attention, distillation = _attention(options), _distillation(options)
-    decayed = base.LossWeight(attention.attention.value, schedule)
-    return {
-        "student": base.LABELS_ONLY,
-        "AT": attention,
-        "F-ActT": base.Method(hints=hints),
-        "KD": distillation,
-        "AT+KD": replace(distillation, attention=decayed),
-    }
-
-
-def methods_of_table2(options: Namespace) -> dict[str, base.Method]:
-    """Mapping functions; means replace sums, since maps are divided by their norms."""
-    maps = {"F_sum": (1, "mean"), "F_sum^2": (2, "mean"), "F_sum^4": (4, "mean")}
-    maps["F_max^1"] = (1, "max")
-    methods = {
-        name: _attention(options, power=power, reduce=reduce)
-        for name, (power, reduce) in maps.items()
-    }
-    return {"none": base.LABELS_ONLY, **methods}
-
-
-def methods_of_table3(options: Namespace) -> dict[str, base.Method]:
-    """Losses of the gradients with respect to the images."""
-    weights = {"min_l2": 1.0, "transfer": 1.0, "symmetry": 1.0}
-    weights |= dict(options.gradient_weights or {})
-    gradient = {
-        kind: base.Method(gradient=kind, gradient_weight=weight) for kind, weight in weights.items()
-    }
-    return {
-        "baseline": base.LABELS_ONLY,
-        "min-l2": gradient["min_l2"],
-        "grad-based AT": gradient["transfer"],
-        "KD": _distillation(options),
-        "symmetry norm": gradient["symmetry"],
-        "activation-based AT": _attention(options),
-    }
-
-
-def methods_of_table4(options: Namespace) -> dict[str, base.Method]:
-    """Knowledge distillation and attention transfer in fine-tuning."""
-    return {"student": base.LABELS_ONLY, "KD": _distillation(options), "AT": _attention(options)}
-
-
-def methods_of_table5(options: Namespace) -> dict[str, base.Method]:
-    """Attention transfer that starts late in training."""
-    start = _option(options, "start", START)
-    late = base.LossWeight(_option(options, "beta", BETA), start=start)
-    return {"student": base.LABELS_ONLY, "AT": base.Method(late)}
-
-
 _PAPER = published.read_tables(Path(__file__).with_name("tables.txt"))
 _CIFAR = (base.CIFAR, base.CIFAR_SMALL)
 _WITHOUT_NORMALIZATION = (base.WITHOUT_NORMALIZATION, base.WITHOUT_NORMALIZATION_SMALL)
 _FINE_TUNING = (base.FINE_TUNING, base.FINE_TUNING_SMALL)
 _IMAGENET = (base.IMAGENET, base.IMAGENET_SMALL)
+_BIRDS_AND_SCENES = ("caltech_birds2011", "mit_scenes")
 TABLES = {
-    1: Table(_PAPER[1], methods_of_table1, _CIFAR, small_pairs=("WRN-16-1/WRN-16-2",)),
-    2: Table(_PAPER[2], methods_of_table2, _CIFAR),
-    3: Table(_PAPER[3], methods_of_table3, _WITHOUT_NORMALIZATION, _CIFAR, seeds=(0,)),
-    4: Table(
-        _PAPER[4],
-        methods_of_table4,
-        _FINE_TUNING,
-        seeds=(0,),
-        paper_data=("caltech_birds2011", "mit_scenes"),
-    ),
-    5: Table(_PAPER[5], methods_of_table5, _IMAGENET, seeds=(0,), paper_data=("imagenet2012",)),
+    1: Table(_PAPER[1], _CIFAR, small_pairs=("WRN-16-1/WRN-16-2",)),
+    2: Table(_PAPER[2], _CIFAR),
+    3: Table(_PAPER[3], _WITHOUT_NORMALIZATION, _CIFAR, seeds=(0,)),
+    4: Table(_PAPER[4], _FINE_TUNING, seeds=(0,), paper_data=_BIRDS_AND_SCENES),
+    5: Table(_PAPER[5], _IMAGENET, seeds=(0,), paper_data=("imagenet2012",)),
 }
+
+
+def methods_of(options: Namespace) -> dict[str, base.Method]:
+    """Returns the methods of the columns of the requested table, except that of the teacher."""
+
+    def option(name: str, default: Any) -> Any:
+        value = getattr(options, name)
+        return default if value is None else value
+
+    beta, schedule = option("beta", BETA), option("schedule", "linear")
+    start = option("start", START) if options.table == 5 else 0.0
+    attention = base.Method(base.LossWeight(beta, start=start))
+    temperature = option("temperature", TEMPERATURE)
+    distillation = base.Method(distillation=option("alpha", ALPHA), temperature=temperature)
+    weights = {
+        "min_l2": 1.0,
+        "transfer": 1.0,
+        "symmetry": 1.0,
+        **dict(options.gradient_weights or ()),
+    }
+    gradient = {
+        kind: base.Method(gradient=kind, gradient_weight=weight) for kind, weight in weights.items()
+    }
+    methods = {
+        **dict.fromkeys(("student", "none", "baseline"), base.LABELS_ONLY),
+        "AT": attention,
+        "F-ActT": base.Method(hints=base.LossWeight(option("hint_weight", HINT_WEIGHT), schedule)),
+        "KD": distillation,
+        "AT+KD": replace(distillation, attention=base.LossWeight(beta, schedule)),
+        # Table 2: means replace sums, since maps are divided by their norms.
+        "F_sum": replace(attention, power=1),
+        "F_sum^2": replace(attention, power=2),
+        "F_sum^4": replace(attention, power=4),
+        "F_max^1": replace(attention, power=1, reduce="max"),
+        # Table 3: losses of the gradients with respect to the images.
+        "min-l2": gradient["min_l2"],
+        "grad-based AT": gradient["transfer"],
+        "symmetry norm": gradient["symmetry"],
+        "activation-based AT": attention,
+    }
+    columns = TABLES[options.table].columns
+    return {name: methods[name] for name in columns if name != TEACHER}
 
 
 @dataclass(frozen=True)
@@ -199,7 +160,7 @@ class Cell:
 def cells_of(options: Namespace) -> list[Cell]:
     """Returns all requested cells; their jobs refer to the jobs of the teachers."""
     table = TABLES[options.table]
-    columns, methods = columns_of(options), table.methods(options)
+    columns, methods = columns_of(options), methods_of(options)
     cells = []
     for row in rows_of(options):
         for seed in options.seeds or table.seeds:
@@ -251,7 +212,6 @@ def pair_of_jobs(options: Namespace, row: Row, seed: int) -> tuple[base.Job, bas
     if options.table == 3:
         pair = _for_gradients(row.pair, pair)
     on_paper_data = row.data in table.paper_data
-    protocols = (table.protocols, table.teacher_protocols or table.protocols)
     # The students of table 3 have another learning rate than their teacher, which keeps its own.
     own = ("learning_rate", "weight_decay") if table.teacher_protocols else ()
     student, teacher = (
@@ -267,7 +227,7 @@ def pair_of_jobs(options: Namespace, row: Row, seed: int) -> tuple[base.Job, bas
         for network, source, choices, excluded, weights in zip(
             pair,
             _sources(options, row.data, on_paper_data),
-            protocols,
+            (table.protocols, table.teacher_protocols or table.protocols),
             ((), own),
             (options.student_weights, options.teacher_weights),
             strict=True,

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from harness import reports, training
 from harness.options import choose_data
-from harness.programs import Experiment
+from harness.programs import Run
 
 import keras_attention as ka
 from dynamic_capacity_experiment import training as base
@@ -165,6 +165,46 @@ def jobs_of(options: Namespace, rows: Sequence[Row]) -> list[ClutteredJob]:
     ]
 
 
+class Table1(base.DCNExperiment):
+    """Errors, sizes and times of all networks."""
+
+    title = TABLE1.title
+
+    def jobs(self, options: Namespace) -> list[ClutteredJob]:
+        return jobs_of(options, ROWS)
+
+    def finish(self, run: Run) -> str:
+        """Times the networks; returns our results next to the paper's."""
+        first = [job for job in run.jobs if job.seed == run.jobs[0].seed]
+        times = time_jobs(first, run.options.rounds or ROUNDS)
+        records = [
+            {"network": label, **{name: round(seconds, 5) for name, seconds in one.items()}}
+            for label, one in times.items()
+        ]
+        reports.write_csv(run.options.output / "times.csv", records)
+        headings = ["network", base.ERROR, "paper", "parameters", "MACs", "multiplications, paper"]
+        headings += ["executed MACs", "ms per training step", "ms per inference batch"]
+        lines = []
+        for label, found in reports.grouped(run.results, "label").items():
+            published = TABLE1.number(label, column="multiplications")
+            cells = [label, reports.spread_of(found, base.ERROR)]
+            cells += [reports.number(TABLE1.number(label, column="error"))]
+            cells += reports.size_cells(found[0])
+            cells += [reports.NONE if published is None else f"{published:g}M"]
+            cells += [reports.short_number(found[0].executed_macs)]
+            lines.append(cells + [f"{1e3 * seconds:.0f}" for seconds in times[label].values()])
+        return f"{reports.table(headings, lines)}\n\n{verdict(run.results)}"
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            *super().notes(run),
+            "All networks are trained in the same way. The paper's errors are those on Cluttered "
+            "MNIST. MACs are the multiply-accumulates per image that the method needs; executed "
+            "MACs are those of this implementation. Times are medians of interleaved calls with "
+            f"batches of {run.jobs[0].protocol.batch_size}, without folded batch normalization.",
+        ]
+
+
 def time_jobs(jobs: Sequence[base.Job], rounds: int) -> dict[str, dict[str, float]]:
     """Times training steps and inference of jobs on a batch of the first one.
 
@@ -182,36 +222,6 @@ def time_jobs(jobs: Sequence[base.Job], rounds: int) -> dict[str, dict[str, floa
         for name, calls in times.items()
     }
     return {label: {name: times[name][label] for name in times} for label in models}
-
-
-def finish_table1(
-    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[base.DCNResult]
-) -> str:
-    """Times the networks; returns our results next to the paper's."""
-    first = [job for job in jobs if job.seed == jobs[0].seed]
-    times = time_jobs(first, options.rounds or ROUNDS)
-    records = [
-        {"network": label, **{name: round(seconds, 5) for name, seconds in one.items()}}
-        for label, one in times.items()
-    ]
-    reports.write_csv(options.output / "times.csv", records)
-    headings = ["network", base.ERROR, "paper", "parameters", "MACs", "multiplications, paper"]
-    headings += ["executed MACs", "ms per training step", "ms per inference batch"]
-    lines = []
-    for label, found in reports.grouped(results, "label").items():
-        published = TABLE1.number(label, column="multiplications")
-        lines.append(
-            [
-                label,
-                reports.spread_of(found, base.ERROR),
-                reports.number(TABLE1.number(label, column="error")),
-                *reports.size_cells(found[0]),
-                reports.NONE if published is None else f"{published:g}M",
-                reports.short_number(found[0].executed_macs),
-                *(f"{1e3 * seconds:.0f}" for seconds in times[label].values()),
-            ]
-        )
-    return f"{reports.table(headings, lines)}\n\n{verdict(results)}"
 
 
 def verdict(results: Sequence[base.DCNResult]) -> str:
@@ -232,19 +242,3 @@ def verdict(results: Sequence[base.DCNResult]) -> str:
         word = "yes" if ours <= other + margin else "no"
         lines.append(f"- DCN with hints, {claim}: {word}, {ours:.2f} % and {other:.2f} %.")
     return "\n".join(lines)
-
-
-def table1_notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        *base.notes(jobs),
-        "All networks are trained in the same way. The paper's errors are those on Cluttered "
-        "MNIST. MACs are the multiply-accumulates per image that the method needs; executed MACs "
-        "are those of this implementation. Times are medians of interleaved calls with batches of "
-        f"{jobs[0].protocol.batch_size}, without folded batch normalization.",
-    ]
-
-
-TABLE = Experiment(
-    TABLE1.title, lambda options: jobs_of(options, ROWS), finish_table1, table1_notes
-)

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 from harness import reports, training
-from harness.programs import Experiment
+from harness.programs import Run
 from matplotlib.axes import Axes
 
 import keras_attention as ka
@@ -37,21 +37,34 @@ PANELS = {
 }
 
 
-def finish_figure2(
-    options: Namespace, jobs: Sequence[cluttered.ClutteredJob], results: Sequence[base.DCNResult]
-) -> str:
-    """Draws the distance between coarse and fine features; returns its first and last values."""
-    points, by_label = distances(results), reports.grouped(results, "label")
-    if points:
-        reports.write_csv(options.output / "figure2.csv", points)
-    draw_distances(points, jobs[0].data, options.output / "figure2.png")
-    lines = []
-    for row in COMPARED:
-        of_row = [point for point in points if point["network"] == row.label]
-        ends = [f"{of_row[i]['distance']:.2f}" for i in (0, -1)] if of_row else ["-"] * 2
-        lines.append([row.label, *ends, reports.spread_of(by_label[row.label], base.ERROR)])
-    headings = ["network", "distance after the first epoch", "after the last", base.ERROR]
-    return reports.table(headings, lines)
+class Figure2(base.DCNExperiment):
+    """Effect of the hints on the distance between coarse and fine features."""
+
+    title = "figure 2"
+
+    def jobs(self, options: Namespace) -> list[cluttered.ClutteredJob]:
+        return cluttered.jobs_of(options, COMPARED)
+
+    def finish(self, run: Run) -> str:
+        """Draws the distance between coarse and fine features; returns first and last values."""
+        points, by_label = distances(run.results), reports.grouped(run.results, "label")
+        if points:
+            reports.write_csv(run.options.output / "figure2.csv", points)
+        draw_distances(points, run.jobs[0].data, run.options.output / "figure2.png")
+        lines = []
+        for row in COMPARED:
+            of_row = [point for point in points if point["network"] == row.label]
+            ends = [f"{of_row[i]['distance']:.2f}" for i in (0, -1)] if of_row else ["-"] * 2
+            lines.append([row.label, *ends, reports.spread_of(by_label[row.label], base.ERROR)])
+        headings = ["network", "distance after the first epoch", "after the last", base.ERROR]
+        return reports.table(headings, lines)
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            *super().notes(run),
+            "Squared distance between coarse and fine feature vectors at the selected patches: the "
+            "mean over the training steps of an epoch.",
+        ]
 
 
 def distances(results: Sequence[base.DCNResult]) -> list[dict[str, Any]]:
@@ -82,41 +95,48 @@ def draw_distances(records: Sequence[dict[str, Any]], data: str, path: Path) -> 
         axes.legend()
 
 
-def figure2_notes(options: Namespace, jobs: Sequence[cluttered.ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        *base.notes(jobs),
-        "Squared distance between coarse and fine feature vectors at the selected patches: the "
-        "mean over the training steps of an epoch.",
-    ]
+class Figure3(base.DCNExperiment):
+    """Errors of the trained networks with other numbers of patches."""
 
+    title = "figure 3"
 
-def finish_figure3(
-    options: Namespace, jobs: Sequence[cluttered.ClutteredJob], results: Sequence[base.DCNResult]
-) -> str:
-    """Measures the trained networks with other numbers of patches; draws and returns errors."""
-    found = [one for one in results if not one.diverged]
-    if not found:
-        return "All networks diverged."
-    numbers = options.patches or PATCHES
-    measured: list[dict[str, Any]] = []
-    measure = partial(errors_by_patches, tuple(numbers))
-    for lines in training.run_in_processes(measure, found, options.processes):
-        measured += lines
-        reports.write_csv(options.output / "figure3.csv", measured)
-    reports.write_csv(options.output / "patches.csv", patch_positions(found[0]))
-    draw_errors(measured, numbers, jobs[0].data, options.output / "figure3.png")
-    images, _ = _first_images(found[0])
-    path = options.output / "figure3_patches.png"
-    ka.inspect.plot_attention(found[0].network(), images, path)
-    print(f"wrote {path}")
-    lines = []
-    for number in numbers:
-        errors = _errors_at(measured, number)
-        macs = next(line["macs"] for line in measured if line["patches"] == number)
-        spread = reports.mean_and_deviation(errors, len(errors))
-        lines.append([str(number), spread, ka.inspect.short_number(macs)])
-    return reports.table(["patches", base.ERROR, "MACs"], lines)
+    def jobs(self, options: Namespace) -> list[cluttered.ClutteredJob]:
+        return cluttered.jobs_of(options, [cluttered.WITH_HINTS])
+
+    def finish(self, run: Run) -> str:
+        """Measures the networks with each number of patches; draws and returns the errors."""
+        options, found = run.options, [one for one in run.results if not one.diverged]
+        if not found:
+            return "All networks diverged."
+        numbers = options.patches or PATCHES
+        measured: list[dict[str, Any]] = []
+        measure = partial(errors_by_patches, tuple(numbers))
+        for lines in training.run_in_processes(measure, found, options.processes):
+            measured += lines
+            reports.write_csv(options.output / "figure3.csv", measured)
+        reports.write_csv(options.output / "patches.csv", patch_positions(found[0]))
+        errors = {
+            number: [line["error_percent"] for line in measured if line["patches"] == number]
+            for number in numbers
+        }
+        with reports.figure(options.output / "figure3.png") as (axes,):
+            reports.draw_spreads(axes, numbers, list(errors.values()))
+            title = f"Figure 3 on {run.jobs[0].data}"
+            axes.set(title=title, xlabel="patches", ylabel="test error %")
+        images, _ = _first_images(found[0])
+        path = options.output / "figure3_patches.png"
+        ka.inspect.plot_attention(found[0].network(), images, path)
+        print(f"wrote {path}")
+        macs = {line["patches"]: reports.short_number(line["macs"]) for line in measured}
+        lines = [
+            [str(number), reports.mean_and_deviation(values, len(values)), macs[number]]
+            for number, values in errors.items()
+        ]
+        return reports.table(["patches", base.ERROR, "MACs"], lines)
+
+    def notes(self, run: Run) -> list[str]:
+        text = "The networks are trained with 8 patches and tested with other numbers of patches."
+        return [*super().notes(run), text]
 
 
 def errors_by_patches(
@@ -172,51 +192,42 @@ def _first_images(result: base.DCNResult) -> tuple[Any, Any]:
     return images[:SHOWN_IMAGES].numpy(), labels[:SHOWN_IMAGES].numpy()
 
 
-def draw_errors(
-    measured: Sequence[dict[str, Any]], numbers: Sequence[int], data: str, path: Path
-) -> None:
-    """Draws mean and deviation of the error over the number of patches."""
-    values = [_errors_at(measured, number) for number in numbers]
-    with reports.figure(path) as (axes,):
-        reports.draw_spreads(axes, numbers, values)
-        axes.set(title=f"Figure 3 on {data}", xlabel="patches", ylabel="test error %")
+class Figure5(base.DCNExperiment):
+    """Multiply-accumulates of untrained networks by image size."""
 
+    title = "figure 5"
 
-def _errors_at(measured: Sequence[dict[str, Any]], number: int) -> list[float]:
-    return [line["error_percent"] for line in measured if line["patches"] == number]
+    def jobs(self, options: Namespace) -> list[base.Job]:
+        return []
 
+    def finish(self, run: Run) -> str:
+        """Counts the multiply-accumulates of each network at each size; draws and returns them."""
+        records = macs_by_size(run.options.width or 1.0)
+        reports.write_csv(run.options.output / "figure5.csv", records)
+        texts = []
+        with reports.figure(run.options.output / "figure5.png", len(PANELS)) as all_axes:
+            for axes, panel in zip(all_axes, PANELS, strict=True):
+                shown = [record for record in records if record["networks"] == panel]
+                _draw_macs(axes, panel, shown)
+                names = list(PANELS[panel][1])
+                lines = [
+                    [
+                        f"{record['height']}x{record['width']}",
+                        *(reports.short_number(record[name]) for name in names),
+                        f"{record['fine'] / record['DCN']:.2f}",
+                    ]
+                    for record in shown
+                ]
+                table = reports.table(["size", *names, "fine / DCN"], lines)
+                texts.append(f"{panel}:\n\n{table}")
+        return "\n\n".join(texts)
 
-def figure3_notes(options: Namespace, jobs: Sequence[cluttered.ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    text = "The networks are trained with 8 patches and tested with other numbers of patches."
-    return [*base.notes(jobs), text]
-
-
-def finish_figure5(
-    options: Namespace, jobs: Sequence[base.Job], results: Sequence[base.DCNResult]
-) -> str:
-    """Counts the multiply-accumulates of each network at each image size; draws and returns."""
-    records = macs_by_size(options.width or 1.0)
-    reports.write_csv(options.output / "figure5.csv", records)
-    by_panel = {
-        panel: [record for record in records if record["networks"] == panel] for panel in PANELS
-    }
-    with reports.figure(options.output / "figure5.png", len(PANELS)) as all_axes:
-        for axes, panel in zip(all_axes, PANELS, strict=True):
-            _draw_macs(axes, panel, by_panel[panel])
-    texts = []
-    for panel, shown in by_panel.items():
-        names = list(PANELS[panel][1])
-        lines = [
-            [
-                f"{record['height']}x{record['width']}",
-                *(ka.inspect.short_number(record[name]) for name in names),
-                f"{record['fine'] / record['DCN']:.2f}",
-            ]
-            for record in shown
+    def notes(self, run: Run) -> list[str]:
+        return [
+            "Multiply-accumulates per image. The DCN refines 6 patches of numbers and 8 patches of "
+            "digits in clutter. The patches of numbers have 54x110 pixels, as the smallest image.",
+            f"Width of the networks for numbers: {run.options.width or 1.0:g}.",
         ]
-        texts.append(f"{panel}:\n\n{reports.table(['size', *names, 'fine / DCN'], lines)}")
-    return "\n\n".join(texts)
 
 
 def macs_by_size(width: float) -> list[dict[str, Any]]:
@@ -246,29 +257,3 @@ def _draw_macs(axes: Axes, panel: str, records: Sequence[dict[str, Any]]) -> Non
         axes.plot(pixels, [record[name] for record in records], marker="o", label=name)
     axes.set(title=panel, xlabel="pixels", ylabel="multiply-accumulates", yscale="log")
     axes.legend()
-
-
-def figure5_notes(options: Namespace, jobs: Sequence[base.Job]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        "Multiply-accumulates per image. The DCN refines 6 patches of numbers and 8 patches of "
-        "digits in clutter. The patches of numbers have 54x110 pixels, as the smallest image.",
-        f"Width of the networks for numbers: {options.width or 1.0:g}.",
-    ]
-
-
-FIGURES = {
-    2: Experiment(
-        "figure 2",
-        lambda options: cluttered.jobs_of(options, COMPARED),
-        finish_figure2,
-        figure2_notes,
-    ),
-    3: Experiment(
-        "figure 3",
-        lambda options: cluttered.jobs_of(options, [cluttered.WITH_HINTS]),
-        finish_figure3,
-        figure3_notes,
-    ),
-    5: Experiment("figure 5", lambda options: [], finish_figure5, figure5_notes),
-}

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from harness import reports, training
 from harness.options import choose_data
-from harness.programs import Experiment, trained_networks
+from harness.programs import Run
 
 import keras_attention as ka
 from dynamic_capacity_experiment import training as base
@@ -122,21 +122,6 @@ class NumberJob(base.Job):
         return ka.datasets.load(self.data, split, train_size=self.train_size, **options)
 
 
-def jobs_of(options: Namespace) -> list[NumberJob]:
-    """Returns the training jobs of the coarse and the fine network with each seed."""
-    data = choose_data([options.data or DATA[0]], DATA, "--table 2")
-    if options.test_size and data != GENERATED:
-        raise ValueError(f"--test-size needs --data {GENERATED}. Received: --data={data}")
-    protocol = base.NUMBERS_SMALL if data == GENERATED else base.NUMBERS
-    protocol = protocol.override(options, "size", "train_size")
-    sizes = (options.width or 1.0, options.train_size, options.test_size)
-    return [
-        NumberJob(label, data, seed, protocol, *sizes)
-        for label in BUILDERS
-        for seed in options.seeds
-    ]
-
-
 @dataclass(frozen=True)
 class Measurement:
     """Measurement of a row with a seed."""
@@ -182,56 +167,72 @@ def number_error(model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
     return 100 * (1 - float(np.mean(np.concatenate(hits))))
 
 
-def finish(options: Namespace, jobs: Sequence[NumberJob], results: Sequence[base.DCNResult]) -> str:
-    """Measures every row on whole images; returns our errors next to the paper's."""
-    measurements = [
-        Measurement(row, coarse, fine)
-        for row in ROWS
-        for coarse, fine in pairs(results)
-        if not (coarse.diverged or fine.diverged)
-    ]
-    records: list[dict[str, Any]] = []
-    if measurements:
-        for record in training.run_in_processes(measure, measurements, options.processes):
+class Table2(base.DCNExperiment):
+    """Errors and times on whole images; every row combines the two trained networks."""
+
+    title = TABLE2.title
+
+    def jobs(self, options: Namespace) -> list[NumberJob]:
+        """Returns the training jobs of the coarse and the fine network with each seed."""
+        data = choose_data([options.data or DATA[0]], DATA, "--table 2")
+        if options.test_size and data != GENERATED:
+            raise ValueError(f"--test-size needs --data {GENERATED}. Received: --data={data}")
+        protocol = base.NUMBERS_SMALL if data == GENERATED else base.NUMBERS
+        protocol = protocol.override(options, "size", "train_size")
+        sizes = (options.width or 1.0, options.train_size, options.test_size)
+        return [
+            NumberJob(label, data, seed, protocol, *sizes)
+            for label in BUILDERS
+            for seed in options.seeds
+        ]
+
+    def finish(self, run: Run) -> str:
+        """Measures every row on whole images; returns our errors next to the paper's."""
+        records = self.measure_all(run)
+        lines = []
+        for row in ROWS:
+            found = [record for record in records if record["row"] == row.label]
+            errors = [record["error_percent"] for record in found]
+            spread = reports.mean_and_deviation(errors, len(run.options.seeds))
+            published = reports.number(TABLE2.number(row.label, column="error"), 1)
+            seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
+            lines.append([row.label, spread, published, seconds])
+        return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
+
+    def measure_all(self, run: Run) -> list[dict[str, Any]]:
+        """Measures every row with each seed; updates `table2.csv`."""
+        measurements = [
+            Measurement(row, coarse, fine)
+            for row in ROWS
+            for coarse, fine in pairs(run.results)
+            if not (coarse.diverged or fine.diverged)
+        ]
+        records: list[dict[str, Any]] = []
+        for record in training.run_in_processes(measure, measurements, run.options.processes):
             records.append(record)
             print(f"{record['row']}, seed {record['seed']}: {record['error_percent']:.2f}")
-            reports.write_csv(options.output / "table2.csv", records)
-    lines = []
-    for row in ROWS:
-        found = [record for record in records if record["row"] == row.label]
-        errors = [record["error_percent"] for record in found]
-        spread = reports.mean_and_deviation(errors, len(options.seeds))
-        seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
-        published = reports.number(TABLE2.number(row.label, column="error"), 1)
-        lines.append([row.label, spread, published, seconds])
-    return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
+            reports.write_csv(run.options.output / "table2.csv", records)
+        return records
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            *super().notes(run),
+            "A number counts as an error unless its length and all its digits are right. The "
+            "coarse and the fine network are trained separately and combined for the test; all "
+            "rows of a seed use the same two networks. The scales are 1, 0.75 and 0.5. The errors "
+            "in the list of trainings are those on crops. The paper's errors are those on SVHN.",
+        ]
+
+    def exported(self, results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
+        yield from super().exported(results)
+        if len(results) == 2:
+            coarse, fine = results
+            row = next(row for row in ROWS if row.kind == "DCN")
+            model = row.model(coarse.network(), fine.network(), coarse.job.width)
+            yield coarse.path.stem.replace("coarse", "DCN", 1), model
 
 
 def pairs(results: Sequence[base.DCNResult]) -> Iterator[tuple[base.DCNResult, base.DCNResult]]:
     """Returns the coarse and the fine network of each seed."""
     by_label = reports.grouped(results, "label")
     return zip(by_label["coarse"], by_label["fine"], strict=True)
-
-
-def table2_notes(options: Namespace, jobs: Sequence[NumberJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        *base.notes(jobs),
-        "A number counts as an error unless its length and all its digits are right. The "
-        "coarse and the fine network are trained separately and combined for the test; all rows of "
-        "a seed use the same two networks. The scales are 1, 0.75 and 0.5. The errors in "
-        "the list of trainings are those on crops. The paper's errors are those on SVHN.",
-    ]
-
-
-def exported(results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
-    """Yields names and models to export."""
-    yield from trained_networks(results)
-    if len(results) == 2:
-        coarse, fine = results
-        row = next(row for row in ROWS if row.kind == "DCN")
-        model = row.model(coarse.network(), fine.network(), coarse.job.width)
-        yield coarse.path.stem.replace("coarse", "DCN", 1), model
-
-
-TABLE = Experiment(TABLE2.title, jobs_of, finish, table2_notes, exported=exported)

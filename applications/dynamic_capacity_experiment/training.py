@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from harness import reports, training
+from harness import training
+from harness.programs import Experiment, Run
 from harness.protocols import Protocol
 from harness.published import read_tables
 from harness.training import CurveRecorder, TrainingResult
@@ -91,6 +92,22 @@ class DCNResult(TrainingResult):
         return {**super().record(), "executed_macs": self.executed_macs}
 
 
+class DCNExperiment(Experiment):
+    """A table or a figure of the paper."""
+
+    paper = "Dynamic Capacity Networks"
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Checks that the data sets can be loaded and the networks built."""
+        for job in {job.label: job for job in jobs}.values():
+            job.protocol.steps_per_epoch(int(job.training_data().cardinality()))
+            job.model()
+
+    def notes(self, run: Run) -> list[str]:
+        images = dict.fromkeys(f"{job.describe()}." for job in run.jobs)
+        return [*images, *super().notes(run)]
+
+
 def train(folder: Path, job: Job, threads: int) -> DCNResult:
     """Trains a network, measures it and stores it in a folder, or loads an earlier result."""
     path = folder / f"{job.name}.keras"
@@ -135,9 +152,3 @@ def compiled(job: Job, examples: tf.data.Dataset) -> tuple[keras.Model, int]:
         jit_compile=False,
     )
     return model, steps
-
-
-def notes(jobs: Sequence[Job]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    images = dict.fromkeys(f"{job.describe()}." for job in jobs)
-    return [*images, *reports.protocol_notes(jobs)]

@@ -12,53 +12,52 @@ import tensorflow as tf
 import keras_attention as ka
 
 
-def positive_int(text: str) -> int:
-    """Parses a positive integer."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
-    return int(text)
+def checked(
+    convert: Callable[[str], Any], allowed: Callable[[Any], bool], requirement: str
+) -> Callable[[str], Any]:
+    """Returns a type of options whose values must fulfill a requirement.
+
+    Args:
+        convert: Function that converts the text.
+        allowed: Function of the value that returns True if it is valid.
+        requirement: Requirement for the error message.
+    """
+
+    def parse_value(text: str) -> Any:
+        try:
+            if allowed(value := convert(text)):
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"must be {requirement}. Received: {text!r}")
+
+    return parse_value
 
 
-def non_negative_int(text: str) -> int:
-    """Parses an integer that may be 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be an integer, 0 or more. Received: {text!r}")
-    return int(text)
+positive_int = checked(int, lambda number: number > 0, "a positive integer")
+non_negative_int = checked(int, lambda number: number >= 0, "an integer, 0 or more")
+seed = checked(int, lambda number: 0 <= number < 2**31, "from 0 to 2**31 - 1")
+positive_float = checked(float, lambda number: 0 < number < math.inf, "a positive number")
+fraction = checked(float, lambda number: 0 <= number < 1, "a number from 0 to 1, without 1")
 
 
-def seed(text: str) -> int:
-    """Parses a random seed."""
-    if not text.isdigit() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2**31 - 1. Received: {text!r}")
-    return int(text)
+def several(kind: Callable[[str], Any]) -> dict[str, Any]:
+    """Returns the settings of an option with several values of a type."""
+    return {"type": kind, "nargs": "+", "metavar": "VALUE"}
 
 
-def positive_float(text: str) -> float:
-    """Parses a positive number."""
-    number = _number(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text!r}")
-    return number
+def add_options(group: Any, **options: tuple[Any, str]) -> None:
+    """Adds options by their names: `train_size` becomes `--train-size`.
 
-
-def fraction(text: str) -> float:
-    """Parses a number from 0 to 1, without 1."""
-    number = _number(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a number from 0 to 1, without 1. Received: {text!r}"
-        )
-    return number
-
-
-def add_options(
-    group: Any, kind: Callable[[str], Any], nargs: str | None = None, **helps: str
-) -> None:
-    """Adds options of one type, each with its help text: `train_size` becomes `--train-size`."""
-    metavar = {} if nargs is None else {"metavar": "VALUE"}
-    for name, text in helps.items():
-        flag = f"--{name.replace('_', '-')}"
-        group.add_argument(flag, type=kind, nargs=nargs, help=text, **metavar)
+    Args:
+        group: Parser or group.
+        **options: For each option its type, its choices or a dictionary of its settings, and its
+            help text.
+    """
+    for name, (kind, text) in options.items():
+        settings = {"type": kind} if callable(kind) else {"choices": kind}
+        settings = kind if isinstance(kind, dict) else settings
+        group.add_argument(f"--{name.replace('_', '-')}", help=text, **settings)
 
 
 def add_run_options(
@@ -113,9 +112,7 @@ def add_protocol_options(
     """Adds options of `PROTOCOL_OPTIONS`, which override the settings of the protocol."""
     title = f"by default, the paper's settings on its data, {note}"
     group = parser.add_argument_group("protocol", title)
-    for name in names:
-        kind, text = PROTOCOL_OPTIONS[name]
-        add_options(group, kind, **{name: text})
+    add_options(group, **{name: PROTOCOL_OPTIONS[name] for name in names})
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -213,10 +210,3 @@ def output_folder(options: argparse.Namespace, base: Path) -> Path:
         return options.output
     name = experiment_name(options).replace(" ", "")
     return base.with_name(f"{base.name}_{name}") if name else base
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

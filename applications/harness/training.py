@@ -125,7 +125,7 @@ def run_in_processes(
     function: Callable[[AnyJob, int], Result], jobs: Sequence[AnyJob], processes: int
 ) -> Iterator[Result]:
     """Calls `function(job, threads)` for each job in parallel; yields the results in order."""
-    processes = min(processes, len(jobs))
+    processes = max(1, min(processes, len(jobs)))
     threads = max(1, os.cpu_count() // processes)
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         futures = [pool.submit(function, job, threads) for job in jobs]

@@ -1,20 +1,115 @@
-"""Reports of scale-space attention networks: comparisons with the paper and training times."""
+"""Tables of scale-space attention networks compared with the paper, and training times."""
 
 import statistics
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness import reports
+from harness.programs import Experiment, Run
+from harness.published import Table
 from harness.reports import NONE, number
 
 import keras_attention as ka
+from scale_space_experiment import tables, training
 from scale_space_experiment.tables import Row
-from scale_space_experiment.training import TimedResult, metrics_of
+from scale_space_experiment.training import Job, TimedResult, metrics_of
 
 HEADINGS = ("network", "data", "attention", "placement")
+TIMES = ("ms per step", "training time (s)")
 # Number of decimals; accuracies are in percent and have two.
 DIGITS = {"cosine": 4, "MAE": 4}
+
+
+class TableExperiment(Experiment):
+    """A table of the paper.
+
+    Args:
+        table: Rows with the published numbers.
+    """
+
+    paper = "Scale-Space Attention"
+
+    def __init__(self, table: Table):
+        self.table, self.title = table, table.title
+
+    def jobs(self, options: Namespace) -> list[Job]:
+        """Returns the training jobs of all rows that can be built; checks data and networks."""
+        jobs, tests = [], {}
+        for row in tables.choose_rows(self.table, options):
+            protocol = training.choose_protocol(row.network, row.data, options)
+            found = [Job(row, seed, protocol, row.data) for seed in options.seeds]
+            key = (row.data, protocol.size, protocol.train_size)
+            if key not in tests:
+                tests[key] = found[0].load("test")
+            if row.possible(*found[0].shapes(tests[key])):
+                jobs += found
+        return jobs
+
+    def finish(self, run: Run) -> str:
+        rows = tables.choose_rows(self.table, run.options)
+        return comparison(rows, run.results, self.table.headings("metric"))
+
+    def trainings(self, results: Sequence[TimedResult]) -> str:
+        metrics = metrics_of_rows(one.job.row for one in results)
+        lines = [
+            [
+                *one.job.row.cells,
+                str(one.job.seed),
+                *(number(one.scores.get(metric), 4) for metric in metrics),
+                f"{1e3 * one.step_seconds:.1f}",
+                f"{one.seconds:.1f}",
+            ]
+            for one in results
+        ]
+        return reports.table([*HEADINGS, "seed", *metrics, *TIMES], lines)
+
+    def notes(self, run: Run) -> list[str]:
+        papers = dict.fromkeys(job.row.paper_data for job in run.jobs if job.row.paper_data)
+        seeds = ", ".join(map(str, run.options.seeds))
+        return [
+            *_protocols(run),
+            f"Seeds {seeds}; mean (+- standard deviation) after the last epoch. The paper's "
+            f"numbers are those of {', '.join(papers) or 'no data set'}, without deviations. "
+            '"-": not in the paper, cannot be built (different numbers of channels without channel '
+            "alignment), or not counted (MACs of recurrent layers). "
+            f"{run.options.processes} trainings ran at the same time, so their times are rough: "
+            "figures 9 and 10 compare times.",
+        ]
+
+
+class FigureExperiment(TableExperiment):
+    """A figure of the paper: training times of untrained networks."""
+
+    trains = False
+
+    def finish(self, run: Run) -> str:
+        """Times a training step of each row with the first seed; draws and returns the times."""
+        first = [job for job in run.jobs if job.seed == run.options.seeds[0]]
+        timings = []
+        # One network at a time: all variants of VGG-16 with their optimizers need much memory.
+        for pair in dict.fromkeys(job.row.pair for job in first):
+            compared = [job for job in first if job.row.pair == pair]
+            timings += training.time_steps(compared, run.options.rounds)
+        records = [one.record() for one in timings]
+        for record in records:
+            del record["diverged"]
+        reports.write_csv(run.options.output / "results.csv", records)
+        draw_timings(timings, self.title, run.options.output / "training_time.png")
+        return timing_table(timings)
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            *_protocols(run),
+            f"The time of a step is the median of {run.options.rounds} training steps, interleaved "
+            "in one process. The training time is that times the steps of the protocol. The bars "
+            "of the paper's figure have no numbers.",
+        ]
+
+
+def _protocols(run: Run) -> list[str]:
+    described = (f"{job.row.pair}: protocol {job.protocol.describe()}." for job in run.jobs)
+    return list(dict.fromkeys(described))
 
 
 def metrics_of_rows(rows: Iterable[Row]) -> list[str]:
@@ -23,23 +118,15 @@ def metrics_of_rows(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def comparison(
-    rows: Iterable[Row],
-    results: Sequence[TimedResult],
-    metrics: Sequence[str],
-    paper: Sequence[str],
-) -> str:
+def comparison(rows: Sequence[Row], results: Sequence[TimedResult], paper: Sequence[str]) -> str:
     """Returns our results next to the paper's, as a markdown table.
 
     Args:
         rows: Rows of the table, including those that cannot be built.
         results: Results of all trainings.
-        metrics: Our metrics.
         paper: The paper's metrics.
     """
-    headings = [*HEADINGS, "parameters", "MACs", *metrics, *(f"{name}, paper" for name in paper)]
-    headings += ["ms per step", "training time (s)"]
-    by_row, lines = reports.grouped(results), []
+    metrics, by_row, lines = metrics_of_rows(rows), reports.grouped(results), []
     for row in rows:
         found = by_row[row]
         cells = row.cells + (reports.size_cells(found[0]) if found else [NONE, NONE])
@@ -52,7 +139,8 @@ def comparison(
         else:
             cells += [NONE, NONE]
         lines.append(cells)
-    return reports.table(headings, lines)
+    headings = [*HEADINGS, "parameters", "MACs", *metrics, *(f"{name}, paper" for name in paper)]
+    return reports.table([*headings, *TIMES], lines)
 
 
 def _score(row: Row, results: Sequence[TimedResult], metric: str) -> str:
@@ -66,30 +154,10 @@ def _published(row: Row, metric: str) -> str:
     return NONE if value is None else number(value, 4 if value < 1 else 2)
 
 
-def all_trainings(results: Sequence[TimedResult]) -> str:
-    """Returns a markdown table with a line per training."""
-    metrics = metrics_of_rows(one.job.row for one in results)
-    lines = [
-        [
-            *one.job.row.cells,
-            str(one.job.seed),
-            *(number(one.scores.get(metric), 4) for metric in metrics),
-            f"{1e3 * one.step_seconds:.1f}",
-            f"{one.seconds:.1f}",
-        ]
-        for one in results
-    ]
-    return reports.table([*HEADINGS, "seed", *metrics, "ms per step", "training time (s)"], lines)
-
-
 def timing_table(timings: Sequence[TimedResult]) -> str:
     """Returns the training times as a markdown table."""
     # Without attention, by network and data set.
-    plain = {
-        one.job.row.pair: one.step_seconds
-        for one in timings
-        if one.job.row.variant.attention is None
-    }
+    plain = {one.job.row.pair: one.step_seconds for one in timings if not one.job.row.has_attention}
     lines = []
     for one in timings:
         row, step = one.job.row, one.step_seconds
@@ -98,13 +166,6 @@ def timing_table(timings: Sequence[TimedResult]) -> str:
         lines.append([*cells, f"{one.seconds:.1f}"])
     headings = [*HEADINGS, "parameters", "MACs", "ms per step", "ratio to none"]
     return reports.table([*headings, "training time (s)"], lines)
-
-
-def timing_record(timing: TimedResult) -> dict[str, Any]:
-    """Returns a line of `results.csv` of a figure."""
-    record = timing.record()
-    del record["diverged"]
-    return record
 
 
 def draw_timings(timings: Sequence[TimedResult], title: str, path: Path) -> None:
@@ -116,4 +177,4 @@ def draw_timings(timings: Sequence[TimedResult], title: str, path: Path) -> None
             names = [f"{one.job.row.attention}\n{one.job.row.placement_text}" for one in shown]
             axes.barh(names, [one.seconds for one in shown])
             axes.invert_yaxis()
-            axes.set(title=" on ".join(panel), xlabel="training time in seconds")
+            axes.set(title=panel, xlabel="training time in seconds")

@@ -72,9 +72,9 @@ class Row:
     paper_data: str = ""  # Data set of the published numbers
 
     @property
-    def pair(self) -> tuple[str, str]:
+    def pair(self) -> str:
         """Network and data set, of which the times are compared."""
-        return self.network, self.data
+        return f"{self.network} on {self.data}"
 
     @property
     def variant(self) -> Variant:
@@ -82,9 +82,13 @@ class Row:
         return find_variant(self.attention)
 
     @property
+    def has_attention(self) -> bool:
+        return self.variant.attention is not None
+
+    @property
     def placement_text(self) -> str:
         """Placement in reports; "-" without attention."""
-        return "-" if self.variant.attention is None else self.placement
+        return self.placement if self.has_attention else "-"
 
     @property
     def name(self) -> str:
@@ -94,8 +98,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        place = "" if self.variant.attention is None else f", {self.placement}"
-        return f"{self.network} on {self.data}, {self.name}{place}"
+        return f"{self.pair}, {self.name}" + (f", {self.placement}" if self.has_attention else "")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -176,9 +179,9 @@ def _row(part: Part, network: str, data: str, attention: str, placement: str) ->
     # Rows on other data sets are compared with the numbers of the table's first data set.
     paper_data = data if data in part.axes["data"] else part.axes["data"][0]
     where = {"network": network, "data": paper_data, "placement": placement}
-    numbers = {
-        metric: part.number(attention, metric=metric, **where)
+    known = {
+        metric: value
         for metric in part.axes.get("metric", ())
+        if (value := part.number(attention, metric=metric, **where)) is not None
     }
-    known = {metric: value for metric, value in numbers.items() if value is not None}
     return Row(network, data, attention, placement, known, paper_data if known else "")

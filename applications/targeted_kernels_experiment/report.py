@@ -13,10 +13,11 @@ from harness import reports
 from harness.reports import DIVERGED, NONE, number, short_number
 from harness.training import TrainingResult
 from matplotlib.axes import Axes
+from rich.console import Console
 
 import keras_attention as ka
 from targeted_kernels_experiment.tables import TABLES, Published, Row, published_row
-from targeted_kernels_experiment.training import Job, Times, test_set, time_models
+from targeted_kernels_experiment.training import Job, Models, Times, test_set, time_models
 
 # The paper's tables of the same task.
 PAPER_TABLES = {"digits": 2, "mnist": 2, "top_left_digits": 3, "top_left_mnist": 3}
@@ -114,6 +115,16 @@ def _panel(axes: Axes, records: Sequence[dict[str, Any]], name: str, label: str)
     axes.set_xlabel(label)
 
 
+def demonstrate(models: Models, results: Results, output: Path) -> None:
+    """Prints the comparison, then plots and exports the networks with attention."""
+    if models:
+        by_name = {row.model: model for row, (_, model) in models.items()}
+        Console(width=100).print(demo_table(by_name, results))
+    for job, model in models.values():
+        if ka.inspect.has_attention(model):
+            _demonstrate(model, job, output)
+
+
 def demo_table(models: Mapping[str, keras.Model], results: Results) -> rich.table.Table:
     """Returns our results next to the paper's; the MACs are those of the last seed.
 
@@ -154,7 +165,7 @@ def _published(data: str, name: str) -> Published | None:
     return row.paper if row else None
 
 
-def demonstrate(model: keras.Model, job: Job, output: Path) -> None:
+def _demonstrate(model: keras.Model, job: Job, output: Path) -> None:
     """Plots the attention, prints the mean ROI centers, exports, and classifies with the export."""
     name, (images, labels) = job.row.model, test_set(job)
     path = output / f"{name.lower()}_attention.png"

@@ -135,7 +135,7 @@ def test_protocols():
     assert (paper.batch_size, paper.epochs, paper.learning_rate) == (128, 200, 0.1)
     assert [round(share * paper.epochs) for share in paper.drops] == [60, 120, 160]
     given = ("--table", 3, "--data", "cars196", "--seeds", 0)
-    fine = fine_tuning.jobs_of(read(*given))[0].protocol
+    fine = fine_tuning.Table3().jobs(read(*given))[0].protocol
     assert (fine.batch_size, fine.learning_rate, fine.patience) == (64, 1e-3, 10)
     assert [round(share * fine.epochs) for share in fine.drops] == [30, 60, 90]
     small = wide.protocol_of("digits", read("--table", 1, "--epochs", 7))
@@ -181,7 +181,7 @@ def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
 def test_new_layers_have_a_higher_learning_rate():
     tiny = ("--backbone", "MobileNet", "--weights", "none", "--size", 32, "--data", "digits")
     options = read("--table", 3, *tiny, "--attention-depth", 2, "--seeds", 0)
-    plain, attention = fine_tuning.jobs_of(options)
+    plain, attention = fine_tuning.Table3().jobs(options)
     image, _ = next(iter(plain.load("train")))
     assert image.shape == (32, 32, 3)
     assert image.numpy().min() == -1.0

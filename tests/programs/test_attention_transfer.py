@@ -91,13 +91,13 @@ def test_photographs_are_augmented_and_digits_are_not():
 
 
 def test_methods_of_the_columns():
-    methods = tables.TABLES[1].methods(read("--table", 1))
+    methods = tables.methods_of(read("--table", 1))
     assert methods["student"] == LABELS_ONLY
     assert methods["AT"].attention == LossWeight(1e3)
     assert (methods["KD"].distillation, methods["KD"].temperature) == (0.9, 4.0)
     assert methods["AT+KD"] == Method(LossWeight(1e3, "linear"), distillation=0.9)
     assert methods["F-ActT"].hints.schedule == "linear"
-    maps = tables.TABLES[2].methods(read("--table", 2))
+    maps = tables.methods_of(read("--table", 2))
     assert {name: (one.power, one.reduce) for name, one in maps.items() if one != LABELS_ONLY} == {
         "F_sum": (1, "mean"),
         "F_sum^2": (2, "mean"),
@@ -105,7 +105,7 @@ def test_methods_of_the_columns():
         "F_max^1": (1, "max"),
     }
     weights = ("--gradient-weights", "symmetry=3", "min_l2=0.5")
-    gradients = tables.TABLES[3].methods(read("--table", 3, *weights))
+    gradients = tables.methods_of(read("--table", 3, *weights))
     assert gradients["symmetry norm"] == Method(gradient="symmetry", gradient_weight=3)
     assert gradients["min-l2"].gradient_weight == 0.5
     with_teacher = [name for name, method in gradients.items() if method.needs_teacher]

@@ -247,7 +247,9 @@ def test_short_run_of_table_2(monkeypatch, tmp_path, in_this_process):
 
 def trained_by(given):
     options = read(*given)
-    return [training.train(options.checkpoint_dir, job, 1) for job in numbers.jobs_of(options)]
+    return [
+        training.train(options.checkpoint_dir, job, 1) for job in numbers.Table2().jobs(options)
+    ]
 
 
 def test_number_error_counts_whole_numbers():
