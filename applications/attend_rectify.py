@@ -23,15 +23,14 @@ from harness import options as cli
 
 OUTPUT = Path("runs/attend_rectify")
 TABLES = {1: wide.Table1(), 2: wide.Table2(), 3: fine_tuning.Table3()}
-FIGURE, WIDE, TIMES, FINE_TUNING = ("figure 4",), ("table 1", "table 2"), ("table 2",), ("table 3",)
 # Options that do not apply to all tables and the figure.
 EXPERIMENTS = {
-    **dict.fromkeys(("part", "distractors", "test_distractors"), FIGURE),
-    **dict.fromkeys(("epoch_images", "test_draws"), FIGURE),
-    **dict.fromkeys(("depths", "width", "dropouts"), WIDE),
-    **dict.fromkeys(("rounds", "forward_batch", "errors"), TIMES),
-    **dict.fromkeys(("backbone", "weights", "gradient_scale"), FINE_TUNING),
-    **dict.fromkeys(("attention_depth", "attention_width"), FINE_TUNING),
+    ("figure 4",): ("part", "distractors", "test_distractors", "epoch_images", "test_draws"),
+    ("table 1", "table 2"): ("depths", "width", "dropouts"),
+    ("table 2",): ("rounds", "forward_batch", "errors"),
+    ("table 3",): (
+        *("backbone", "weights", "gradient_scale", "attention_depth", "attention_width"),
+    ),
 }
 
 

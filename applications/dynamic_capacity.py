@@ -20,24 +20,24 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from dynamic_capacity_experiment import cluttered, figures, numbers, training
+from dynamic_capacity_experiment import cluttered, numbers, training
 from harness import options as cli
 
 OUTPUT = Path("runs/dynamic_capacity")
 TABLES = {1: cluttered.Table1(), 2: numbers.Table2()}
-FIGURES = {2: figures.Figure2(), 3: figures.Figure3(), 5: figures.Figure5()}
+FIGURES = {2: cluttered.Figure2(), 3: cluttered.Figure3(), 5: cluttered.Figure5()}
 CLUTTERED = ("table 1", "figure 2", "figure 3")
-TRAINED = (*CLUTTERED, "table 2")
 # Options that do not apply to all tables and figures.
 EXPERIMENTS = {
-    **dict.fromkeys(("size", "test_draws", "validation"), CLUTTERED),
-    "rounds": ("table 1",),
-    "patches": ("figure 3",),
-    "width": ("table 2", "figure 5"),
-    "test_size": ("table 2",),
-    "momentum": ("table 2",),
-    **dict.fromkeys(("data", "train_size", "batch_size", "epochs", "steps"), TRAINED),
-    **dict.fromkeys(("learning_rate", "weight_decay", "export", "checkpoint_dir"), TRAINED),
+    CLUTTERED: ("size", "test_draws", "validation"),
+    ("table 1",): ("rounds",),
+    ("figure 3",): ("patches",),
+    ("table 2", "figure 5"): ("width",),
+    ("table 2",): ("test_size", "momentum"),
+    (*CLUTTERED, "table 2"): (
+        *("data", "train_size", "batch_size", "epochs", "steps"),
+        *("learning_rate", "weight_decay", "export", "checkpoint_dir"),
+    ),
 }
 
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -68,33 +69,25 @@ def read_options() -> argparse.Namespace:
         help=f"folder of GTSDB, {PUBLISHED} for that of GTSDB_DIR, or generated (%(default)s)",
     )
     sizes = f"({SIZES[GENERATED]} if generated, otherwise {SIZES[PUBLISHED]})"
+    classes = {"type": int, "choices": [4, 43], "default": 4}
     add_options(
         parser,
         size=(positive_int, f"side of the images in pixels {sizes}"),
         train_size=(positive_int, "number of training images (120 if generated, otherwise all)"),
-    )
-    parser.add_argument(
-        "--classes",
-        type=int,
-        choices=[4, 43],
-        default=4,
-        help="categories or individual signs (%(default)s)",
-    )
-    for name, default, text in (
-        ("test-size", 40, "number of generated test images"),
-        ("epochs", 15, "number of epochs"),
-        ("batch-size", 8, "batch size"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=positive_int, default=default, help=f"{text} (%(default)s)"
-        )
-    parser.add_argument(
-        "--learning-rate", type=float, default=1e-4, help="learning rate of Adam (%(default)s)"
+        classes=(classes, "categories or individual signs (%(default)s)"),
+        test_size=(_count(40), "number of generated test images (%(default)s)"),
+        epochs=(_count(15), "number of epochs (%(default)s)"),
+        batch_size=(_count(8), "batch size (%(default)s)"),
+        learning_rate=({"type": float, "default": 1e-4}, "learning rate of Adam (%(default)s)"),
     )
     parser.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder (%(default)s)")
     parser.add_argument("--markdown", type=Path, help="also write the report to this file")
     return parser.parse_args()
+
+
+def _count(default: int) -> dict[str, Any]:
+    return {"type": positive_int, "default": default}
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[Job], list[report.Boxes]]:

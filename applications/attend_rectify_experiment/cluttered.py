@@ -1,7 +1,4 @@
-"""Figure 4: attention modules on digits in clutter.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 4.2 and figure 4.
-"""
+"""Figure 4, section 4.2: attention modules on digits in clutter."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -116,12 +113,12 @@ class ClutteredJob(base.Job):
 
     def scores(self, model: keras.Model) -> dict[str, float]:
         """Returns errors on the same images for every network, several per test digit."""
-        return {error_name(number): self._error(model, number) for number in self.test_distractors}
-
-    def _error(self, model: keras.Model, distractors: int) -> float:
-        draws = range(self.protocol.test_draws)
-        tests = [self._images("test", distractors, draw).batch(base.TEST_BATCH) for draw in draws]
-        return sum(training.error_percent(model, [images]) for images in tests) / len(tests)
+        errors, draws = {}, range(self.protocol.test_draws)
+        for number in self.test_distractors:
+            tests = [self._images("test", number, draw).batch(base.TEST_BATCH) for draw in draws]
+            found = [training.error_percent(model, [images]) for images in tests]
+            errors[error_name(number)] = sum(found) / len(found)
+        return errors
 
     def _images(self, split: str, distractors: int, seed: int) -> tf.data.Dataset:
         return super().load(split, seed=seed, distractors=distractors)

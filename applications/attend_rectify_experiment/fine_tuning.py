@@ -1,7 +1,4 @@
-"""Table 3: fine-tuning of pretrained networks with and without attention modules.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 4.4 and table 3.
-"""
+"""Table 3, section 4.4: fine-tuning of pretrained networks without and with attention modules."""
 
 import sys
 from argparse import Namespace

@@ -1,7 +1,4 @@
-"""Protocols, training jobs and records of networks with attention modules.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), sections 4.2 to 4.4.
-"""
+"""Protocols, training jobs and records of networks with attention modules, sections 4.2 to 4.4."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

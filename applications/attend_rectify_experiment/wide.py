@@ -1,7 +1,4 @@
-"""Tables 1 and 2: wide residual networks with and without attention modules.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 4.3 and tables 1 and 2.
-"""
+"""Tables 1 and 2, section 4.3: wide residual networks with and without attention modules."""
 
 import csv
 import statistics
@@ -93,15 +90,9 @@ class WideJob(base.Job):
         # Flipped digits would not be digits.
         if self.shape[-1] == 3:
             x = ka.datasets.cifar_augmentation(self.shape[0], seed=self.seed)(x)
-        mean, variance = self._moments()
+        mean, variance = training.moments(self.load("train"))
         x = keras.layers.Normalization(mean=mean, variance=variance, name="standardized")(x)
         return keras.Model(images, self.network(None)(x))
-
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and variance of each channel over the training images."""
-        batches = [images for images, _ in self.load("train").batch(1024).as_numpy_iterator()]
-        pixels = np.concatenate(batches)
-        return pixels.mean((0, 1, 2)), pixels.var((0, 1, 2))
 
 
 def rows_of(options: Namespace) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from harness import training
 from harness.options import check_image_data
 
 import keras_attention as ka
@@ -107,12 +108,7 @@ class ImageSource:
         """Returns mean and variance of each channel over the training images, not augmented."""
         if self.pretrained:
             return tuple(map(np.array, IMAGENET))
-        batches = self.training_data(seed).batch(1024)
-        pixels = [images.reshape(-1, images.shape[-1]) for images, _ in batches.as_numpy_iterator()]
-        count = sum(map(len, pixels))
-        mean = sum(part.sum(axis=0, dtype="float64") for part in pixels) / count
-        squares = sum(np.square(part - mean).sum(axis=0) for part in pixels) / count
-        return mean, squares
+        return training.moments(self.training_data(seed))
 
     def subset(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the selected images, before clutter is added, and their labels."""

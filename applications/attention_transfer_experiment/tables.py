@@ -1,7 +1,4 @@
-"""Tables of the paper with the published errors, and the training jobs of their cells.
-
-Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), tables 1 to 5.
-"""
+"""Tables 1 to 5 with the published errors, and the training jobs of their cells."""
 
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
@@ -208,44 +205,36 @@ def stages_of(cells: Iterable[Cell]) -> list[list[base.Job]]:
 def pair_of_jobs(options: Namespace, row: Row, seed: int) -> tuple[base.Job, base.Job]:
     """Returns the jobs of the student of a row without transfer, and of its teacher."""
     table = TABLES[options.table]
-    pair = list(networks.parse_pair(row.pair))
+    student, teacher = networks.parse_pair(row.pair)
     if options.table == 3:
-        pair = _for_gradients(row.pair, pair)
+        student, teacher = _for_gradients(row.pair, student, teacher)
     on_paper_data = row.data in table.paper_data
+
+    def job(network: Network, images: ImageSource, protocols: Any, weights: Any, *own: str) -> Any:
+        protocol = protocols[not on_paper_data].override(options, "size", "train_size", *own)
+        shared = {"fine_tuning": options.table == 4, "tops": table.tops}
+        weights = None if weights == NO_FILE else weights
+        return base.Job(network, images, protocol, seed, weights=weights, **shared)
+
+    images_of_student, images_of_teacher = _sources(options, row.data, on_paper_data)
     # The students of table 3 have another learning rate than their teacher, which keeps its own.
     own = ("learning_rate", "weight_decay") if table.teacher_protocols else ()
-    student, teacher = (
-        base.Job(
-            network,
-            source,
-            choices[not on_paper_data].override(options, "size", "train_size", *excluded),
-            seed,
-            weights=None if weights == NO_FILE else weights,
-            fine_tuning=options.table == 4,
-            tops=table.tops,
-        )
-        for network, source, choices, excluded, weights in zip(
-            pair,
-            _sources(options, row.data, on_paper_data),
-            (table.protocols, table.teacher_protocols or table.protocols),
-            ((), own),
-            (options.student_weights, options.teacher_weights),
-            strict=True,
-        )
+    protocols = table.teacher_protocols or table.protocols
+    return (
+        job(student, images_of_student, table.protocols, options.student_weights),
+        job(teacher, images_of_teacher, protocols, options.teacher_weights, *own),
     )
-    return student, teacher
 
 
-def _for_gradients(label: str, pair: Sequence[Network]) -> list[Network]:
+def _for_gradients(label: str, student: Network, teacher: Network) -> list[Network]:
     """Returns the pair of table 3.
 
     The student has no batch normalization, the teacher no ReLU before pooling.
     """
-    if any(not network.builder.startswith("NIN") for network in pair):
+    if any(not network.builder.startswith("NIN") for network in (student, teacher)):
         raise ValueError(
             f"--rows must be of networks in networks with --table 3. Received: --rows={label}"
         )
-    student, teacher = pair
     return [
         student.with_options(batch_normalization=False),
         teacher.with_options(relu_before_pool=False),

@@ -1,8 +1,4 @@
-"""Protocols, methods and training jobs of attention transfer.
-
-Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), sections 3 and 4, and
-the authors' code.
-"""
+"""Protocols, methods and training jobs of sections 3 and 4 and of the authors' code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -255,18 +251,16 @@ def compiled(folder: Path, job: Job, student: keras.Model) -> tuple[keras.Model,
     distiller.compile(
         protocol.make_optimizer(total),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[_top_metric(top) for top in job.tops],
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy("top1")
+            if top == 1
+            else keras.metrics.SparseTopKCategoricalAccuracy(top, f"top{top}")
+            for top in job.tops
+        ],
         jit_compile=False,
         steps_per_execution=protocol.steps_per_execution,
     )
     return distiller, steps
-
-
-def _top_metric(top: int) -> keras.metrics.Metric:
-    name = f"top{top}"
-    if top == 1:
-        return keras.metrics.SparseCategoricalAccuracy(name)
-    return keras.metrics.SparseTopKCategoricalAccuracy(top, name)
 
 
 def errors_of(

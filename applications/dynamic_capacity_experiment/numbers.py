@@ -1,7 +1,4 @@
-"""Numbers in images of any size: training jobs and measurements of table 2.
-
-Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 4.2 and table 2.
-"""
+"""Table 2, section 4.2: numbers in images of any size."""
 
 import json
 import time
@@ -188,19 +185,6 @@ class Table2(base.DCNExperiment):
 
     def finish(self, run: Run) -> str:
         """Measures every row on whole images; returns our errors next to the paper's."""
-        records = self.measure_all(run)
-        lines = []
-        for row in ROWS:
-            found = [record for record in records if record["row"] == row.label]
-            errors = [record["error_percent"] for record in found]
-            spread = reports.mean_and_deviation(errors, len(run.options.seeds))
-            published = reports.number(TABLE2.number(row.label, column="error"), 1)
-            seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
-            lines.append([row.label, spread, published, seconds])
-        return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
-
-    def measure_all(self, run: Run) -> list[dict[str, Any]]:
-        """Measures every row with each seed; updates `table2.csv`."""
         measurements = [
             Measurement(row, coarse, fine)
             for row in ROWS
@@ -212,7 +196,15 @@ class Table2(base.DCNExperiment):
             records.append(record)
             print(f"{record['row']}, seed {record['seed']}: {record['error_percent']:.2f}")
             reports.write_csv(run.options.output / "table2.csv", records)
-        return records
+        lines = []
+        for row in ROWS:
+            found = [record for record in records if record["row"] == row.label]
+            errors = [record["error_percent"] for record in found]
+            spread = reports.mean_and_deviation(errors, len(run.options.seeds))
+            published = reports.number(TABLE2.number(row.label, column="error"), 1)
+            seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
+            lines.append([row.label, spread, published, seconds])
+        return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
 
     def notes(self, run: Run) -> list[str]:
         return [

@@ -1,7 +1,4 @@
-"""Protocols, training jobs and records of dynamic capacity networks.
-
-Reference: Almahairi et al., Dynamic Capacity Networks (2016), appendix 6.
-"""
+"""Protocols, training jobs and records of dynamic capacity networks, appendix 6."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence

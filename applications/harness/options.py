@@ -75,22 +75,21 @@ def add_run_options(
         note: Text that is added to the help of `--processes`.
     """
     shown = "depending on the table" if seeds is None else " ".join(map(str, seeds))
-    parser.add_argument(
-        "--seeds",
-        nargs="+",
-        type=seed,
-        default=None if seeds is None else list(seeds),
-        metavar="SEED",
-        help=f"random seeds; every network is trained once with each ({shown})",
+    default = None if seeds is None else list(seeds)
+    processes = 1 if tf.config.list_physical_devices("GPU") else os.cpu_count()
+    add_options(
+        parser,
+        seeds=(
+            {"nargs": "+", "type": seed, "default": default, "metavar": "SEED"},
+            f"random seeds; every network is trained once with each ({shown})",
+        ),
+        processes=(
+            {"type": positive_int, "default": processes},
+            f"number of trainings at the same time (%(default)s){note}",
+        ),
+        output=(Path, f"output folder ({folder}, ...)"),
+        markdown=(Path, "also write the report to this file"),
     )
-    parser.add_argument(
-        "--processes",
-        type=positive_int,
-        default=1 if tf.config.list_physical_devices("GPU") else os.cpu_count(),
-        help=f"number of trainings at the same time (%(default)s){note}",
-    )
-    parser.add_argument("--output", type=Path, help=f"output folder ({folder}, ...)")
-    parser.add_argument("--markdown", type=Path, help="also write the report to this file")
 
 
 PROTOCOL_OPTIONS = {
@@ -143,7 +142,7 @@ def parse(
     parser: argparse.ArgumentParser,
     base: Path,
     arguments: Sequence[str] | None = None,
-    experiments: Mapping[str, Sequence[str]] | None = None,
+    experiments: Mapping[Sequence[str], Sequence[str]] | None = None,
 ) -> argparse.Namespace:
     """Parses the command line, with default folders of the output and the checkpoints.
 
@@ -153,28 +152,20 @@ def parse(
         parser: Parser of the program.
         base: Default output folder, to which the table or figure is appended.
         arguments: Command line; None for that of the process.
-        experiments: For each option that does not apply to all tables and figures, the names of
-            those it applies to.
+        experiments: Options that only apply to some tables and figures, by the names of these.
     """
     options = parser.parse_args(arguments)
-    _check_experiment(parser, options, experiments or {})
+    requested = experiment_name(options)
+    for allowed, names in (experiments or {}).items():
+        for name in names:
+            if getattr(options, name) is not None and requested not in allowed:
+                flag, *rest = f"--{name.replace('_', '-')}", *(f"--{one}" for one in allowed)
+                needed = " or ".join(filter(None, [", ".join(rest[:-1]), rest[-1]]))
+                parser.error(f"{flag} needs {needed}. Received: --{requested}")
     options.output = output_folder(options, base)
     if "checkpoint_dir" in options:
         options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
     return options
-
-
-def _check_experiment(
-    parser: argparse.ArgumentParser,
-    options: argparse.Namespace,
-    experiments: Mapping[str, Sequence[str]],
-) -> None:
-    requested = experiment_name(options)
-    for name, allowed in experiments.items():
-        if getattr(options, name) is not None and requested not in allowed:
-            flag, *rest = f"--{name.replace('_', '-')}", *(f"--{one}" for one in allowed)
-            needed = " or ".join(filter(None, [", ".join(rest[:-1]), rest[-1]]))
-            parser.error(f"{flag} needs {needed}. Received: --{requested}")
 
 
 def choose_data(names: Sequence[str], allowed: Sequence[str], where: str) -> str:

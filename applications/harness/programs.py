@@ -54,8 +54,13 @@ class Experiment(ABC):
         """Draws the figures and returns the text of the report."""
 
     def notes(self, run: Run) -> list[str]:
-        """Returns paragraphs that explain the results."""
-        return reports.protocol_notes(run.jobs)
+        """Returns paragraphs that explain the results: by default, protocols and seeds."""
+        described = dict.fromkeys(f"Protocol {job.protocol.describe()}." for job in run.jobs)
+        seeds = ", ".join(dict.fromkeys(str(job.seed) for job in run.jobs))
+        return [
+            *described,
+            f"Seeds {seeds}; mean (+- standard deviation) of the error after the last epoch.",
+        ]
 
     def trainings(self, results: Sequence[TrainingResult]) -> str:
         """Returns a table with a line per training."""

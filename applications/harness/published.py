@@ -19,13 +19,6 @@ class Part:
     axes: Mapping[str, tuple[str, ...]]
     rows: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
 
-    def number(self, row: str, **where: str) -> float | None:
-        """Returns the number of a row, given a heading of each kind; None if there is none."""
-        names = product(*self.axes.values())
-        columns = [dict(zip(self.axes, values, strict=True)) for values in names]
-        numbers = self.rows.get(row, ())
-        return numbers[columns.index(where)] if numbers and where in columns else None
-
 
 @dataclass(frozen=True)
 class Table:
@@ -46,8 +39,12 @@ class Table:
 
     def number(self, row: str, **where: str) -> float | None:
         """Returns the number of a row, given a heading of each kind; None if there is none."""
-        found = (part.number(row, **where) for part in self.parts)
-        return next((number for number in found if number is not None), None)
+        for part in self.parts:
+            names = product(*part.axes.values())
+            columns = [dict(zip(part.axes, values, strict=True)) for values in names]
+            if part.rows.get(row) and where in columns:
+                return part.rows[row][columns.index(where)]
+        return None
 
 
 def read_tables(path: Path, kind: str = "table") -> dict[int, Table]:

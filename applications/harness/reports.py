@@ -97,13 +97,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write_page(
-    path: Path | None,
-    title: str,
-    notes: Sequence[str],
-    text: str,
-    trainings: str = "",
+    path: Path | None, title: str, notes: Sequence[str], text: str, trainings: str = ""
 ) -> None:
-    """Writes a report with the command of the program, if a path is given, and prints the path.
+    """Writes a report, with the command and the versions, if a path is given, and prints the path.
 
     Args:
         path: File of the report.
@@ -115,16 +111,12 @@ def write_page(
     if path is None:
         return
     command = shlex.join(["python", f"applications/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    parts = [f"# {title}", f"    {command}", *notes, machine(), text]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow"))
+    machine = f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
+    parts = [f"# {title}", f"    {command}", *notes, machine, text]
     parts += ["## All trainings", trainings] if trainings else []
     write_text(path, "\n\n".join(parts) + "\n")
     print(f"wrote {path}")
-
-
-def machine() -> str:
-    """Returns the versions and the number of cores behind the results."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow"))
-    return f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -253,17 +245,6 @@ def all_trainings(results: Sequence["TrainingResult"]) -> str:
     """Returns a markdown table with a line per training."""
     cells = [([one.job.label, str(one.job.seed)], one) for one in results]
     return training_table(["network", "seed"], cells)
-
-
-def protocol_notes(jobs: Iterable[Any]) -> list[str]:
-    """Returns paragraphs that describe the protocols and the seeds of jobs."""
-    jobs = list(jobs)
-    described = dict.fromkeys(f"Protocol {job.protocol.describe()}." for job in jobs)
-    seeds = ", ".join(dict.fromkeys(str(job.seed) for job in jobs))
-    return [
-        *described,
-        f"Seeds {seeds}; mean (+- standard deviation) of the error after the last epoch.",
-    ]
 
 
 class _Tee(io.TextIOBase):

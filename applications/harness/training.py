@@ -221,6 +221,15 @@ def counts(model: keras.Model, shape: Sequence[int] | None = None) -> dict[str, 
     return {"parameters": ka.inspect.trainable_parameters(model), "macs": macs}
 
 
+def moments(examples: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and variance of each channel over single images with labels."""
+    batches = examples.batch(1024).as_numpy_iterator()
+    pixels = [images.reshape(-1, images.shape[-1]) for images, _ in batches]
+    count = sum(map(len, pixels))
+    mean = sum(part.sum(axis=0, dtype="float64") for part in pixels) / count
+    return mean, sum(np.square(part - mean).sum(axis=0) for part in pixels) / count
+
+
 def error_percent(model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
     """Returns the classification error over all batches of all data sets, in percent."""
     wrong = [

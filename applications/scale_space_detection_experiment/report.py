@@ -1,7 +1,4 @@
-"""Rows of table VIII, reports, and images with the detected boxes.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), table VIII: VGG-16, GTSDB.
-"""
+"""Rows of table VIII (VGG-16, GTSDB), reports, and images with the detected boxes."""
 
 import statistics
 from collections.abc import Mapping, Sequence

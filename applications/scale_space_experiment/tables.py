@@ -1,8 +1,4 @@
-"""Rows of the paper's tables: networks with attention on data sets, with the published numbers.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), tables I to VII and IX, figures
-9 and 10.
-"""
+"""Rows of tables I to VII and IX and of figures 9 and 10, with the published numbers."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -158,30 +154,28 @@ def choose_rows(table: Table, options: Namespace) -> list[Row]:
                 raise ValueError(
                     f"--data must be a data set without boxes. Received: --data={data}"
                 )
-            rows += _rows_of_data(part, network, data, options)
+            rows += _rows_of_data(table, part, network, data, options)
     return list(dict.fromkeys(rows))
 
 
-def _rows_of_data(part: Part, network: str, data: str, options: Namespace) -> Iterator[Row]:
+def _rows_of_data(
+    table: Table, part: Part, network: str, data: str, options: Namespace
+) -> Iterator[Row]:
     """Yields the network without attention, then each attention at each placement."""
     placements = options.placements or part.axes["placement"]
     attentions = options.attentions or list(part.rows)
     plain = [name for name in attentions if find_variant(name).attention is None]
-    for attention in plain:
-        yield _row(part, network, data, attention, placements[0])
-    for placement in placements:
-        for attention in attentions:
-            if attention not in plain:
-                yield _row(part, network, data, attention, placement)
-
-
-def _row(part: Part, network: str, data: str, attention: str, placement: str) -> Row:
+    others = [name for name in attentions if name not in plain]
     # Rows on other data sets are compared with the numbers of the table's first data set.
     paper_data = data if data in part.axes["data"] else part.axes["data"][0]
-    where = {"network": network, "data": paper_data, "placement": placement}
-    known = {
-        metric: value
-        for metric in part.axes.get("metric", ())
-        if (value := part.number(attention, metric=metric, **where)) is not None
-    }
-    return Row(network, data, attention, placement, known, paper_data if known else "")
+    for attention, placement in [
+        *((attention, placements[0]) for attention in plain),
+        *((attention, placement) for placement in placements for attention in others),
+    ]:
+        where = {"network": network, "data": paper_data, "placement": placement}
+        known = {
+            metric: value
+            for metric in table.headings("metric")
+            if (value := table.number(attention, metric=metric, **where)) is not None
+        }
+        yield Row(network, data, attention, placement, known, paper_data if known else "")

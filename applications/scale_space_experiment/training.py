@@ -2,9 +2,7 @@
 
 The paper gives no training settings. Learning rates and epochs of the short protocols were chosen
 with LeNet-5 and LSTM-4 without attention on held-out training examples; the others are the usual
-ones.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-E, figures 9 and 10.
+ones (section IV-E, figures 9 and 10).
 """
 
 from argparse import Namespace

@@ -1,7 +1,4 @@
-"""Rows of the paper's tables and points of its figure 5, with the published numbers.
-
-Reference: Chitta, Targeted Kernel Networks (2018), tables 2 to 6 and figure 5.
-"""
+"""Rows of tables 2 to 6 and points of figure 5, with the published numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -141,9 +138,3 @@ def of_models(table: Table, models: Sequence[str] | None) -> Table:
     return replace(
         table, rows=tuple(row for row in table.rows if models is None or row.model in models)
     )
-
-
-def published_row(table: Table, model: str) -> Row | None:
-    """Returns the first published row of a network, with Cauchy windows if there is one."""
-    found = (row for row in table.rows if row.model == model and row.window in (None, "cauchy"))
-    return next(found, None)

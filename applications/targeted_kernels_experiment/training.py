@@ -1,7 +1,4 @@
-"""Protocols and training jobs of targeted kernel networks, and their wall-clock times.
-
-Reference: Chitta, Targeted Kernel Networks (2018), section 4.2.
-"""
+"""Protocols and training jobs of section 4.2, and the wall-clock times of the networks."""
 
 import functools
 import math
@@ -231,9 +228,13 @@ def time_rows(models: Models, images: np.ndarray) -> dict[Row, Times]:
     """Times the network of each row, its compacted form and its baseline, interleaved."""
     forms: dict[tuple[str, str], keras.Model] = {}
     for row, (job, model) in models.items():
-        forms[row.label, "model"] = inference_form(job, model)
+        forms[row.label, "model"] = model
         if row.targeted:
             forms[row.label, "compact"] = ka.surgery.compact(model)
+            if job.roi == "mask":
+                # The outputs of sliced layers equal those of masked ones.
+                sliced = forms[row.label, "model"] = job.build(model.input_shape[1:], roi="slice")
+                sliced.set_weights(model.get_weights())
     for row, (_, model) in models.items():
         if (row.baseline, "model") not in forms:
             forms[row.baseline, "model"] = ka.applications.build(
@@ -255,12 +256,3 @@ def time_models(models: Mapping[Any, keras.Model], images: np.ndarray) -> dict[A
     batch = tf.constant(images[:TIMED_BATCH])
     calls = {name: training.inference_call(model, batch) for name, model in models.items()}
     return ka.inspect.interleaved_timing(calls, rounds=22)
-
-
-def inference_form(job: Job, model: keras.Model) -> keras.Model:
-    """Returns the network with sliced target layers, whose outputs equal those of masked ones."""
-    if not job.row.targeted or job.roi != "mask":
-        return model
-    sliced = job.build(model.input_shape[1:], roi="slice")
-    sliced.set_weights(model.get_weights())
-    return sliced

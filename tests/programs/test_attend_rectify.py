@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from attend_rectify_experiment import cluttered, fine_tuning, training, wide
 from attend_rectify_experiment.cluttered import BASELINE, BEST, ClutteredJob
+from harness import training as harness_training
 
 import keras_attention as ka
 from tests.programs.in_process import run_in_this_process
@@ -167,7 +168,7 @@ def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
     names = [layer.name for layer in job.model().layers]
     assert "standardized" in names
     assert "cifar_augmentation" not in names
-    mean, variance = job._moments()
+    mean, variance = harness_training.moments(job.load("train"))
     assert mean.shape == variance.shape == (1,)
     photographs = ka.datasets.load("digits", "train", train_size=20, size=32)
     colored = photographs.map(lambda image, label: (np.ones(3, "float32") * image, label))

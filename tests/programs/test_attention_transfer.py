@@ -2,10 +2,11 @@
 
 import re
 
+import attention_transfer
 import keras
 import numpy as np
 import pytest
-from attention_transfer_experiment import networks, report, tables
+from attention_transfer_experiment import networks, tables
 from attention_transfer_experiment.training import LABELS_ONLY, LossWeight, Method
 from harness import reports
 
@@ -124,9 +125,9 @@ def test_schedules_of_loss_weights():
 
 def test_medians_leave_out_diverged_trainings():
     made = [result_of(job_of(seed=seed), error) for seed, error in enumerate((4.0, None, 9.0, 5.0))]
-    assert report.median(made, "error %") == "5.00 [1 of 4 diverged]"
-    assert report.median(made[2:], "error %") == "7.00"
-    assert report.median(made[1:2], "error %") == "diverged"
+    assert attention_transfer.median(made, "error %") == "5.00 [1 of 4 diverged]"
+    assert attention_transfer.median(made[2:], "error %") == "7.00"
+    assert attention_transfer.median(made[1:2], "error %") == "diverged"
     assert reports.line_of("x", made[1]) == "x: diverged, trained in 1 s"
 
 
@@ -134,7 +135,7 @@ def test_comparison_with_the_paper():
     given = read("--table", 1, "--data", "digits", "--seeds", 1, 2)
     cells = tables.cells_of(given)
     done = {cell.job: result_of(cell.job, 2.0 + cell.job.seed) for cell in cells}
-    text = report.comparison(given, cells, done)
+    text = attention_transfer.comparison(given, cells, done)
     assert "| WRN-16-1/WRN-16-2 | digits | 3.50 (8.77) | 3.50 (7.93) |" in text
     assert text.endswith("In brackets: the paper's errors on cifar10.")
 

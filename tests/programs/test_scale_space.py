@@ -7,7 +7,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import scale_space
-from scale_space_experiment import report, tables, training
+from scale_space_experiment import tables, training
 from scale_space_experiment.training import Job, TimedResult, evaluate
 
 import keras_attention as ka
@@ -160,7 +160,7 @@ def test_forecasts_are_evaluated():
         scores=evaluate(job, model),
     )
     assert lost.diverged
-    text = report.comparison([job.row], [lost], [])
+    text = scale_space.comparison([job.row], [lost], [])
     assert "| diverged " in text
 
 
