@@ -99,7 +99,9 @@ def test_bad_factors(factors):
 
 
 def test_bad_names_and_optimizers(rng):
-    with pytest.raises(ValueError, match=r"layers with trainable weights: base, .*top\. Received: 'head'"):
+    with pytest.raises(
+        ValueError, match=r"layers with trainable weights: base, .*top\. Received: 'head'"
+    ):
         weights_after(LayerwiseOptimizer(keras.optimizers.SGD(), {"head": 10}), rng)
     with pytest.raises(ValueError, match="Received: optimizer='sgd'"):
         LayerwiseOptimizer("sgd", {"top": 10})
