@@ -7,7 +7,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import scale_space
-from scale_space_experiment import report, tables, training
+from scale_space_experiment import tables, training
 from scale_space_experiment.training import Job, TimedResult, evaluate
 
 import keras_attention as ka
@@ -25,7 +25,7 @@ def chosen(table, **given):
 def small_job(network, data, attention, **changes):
     given = {**dict.fromkeys(PROTOCOL), "epochs": 1, "train_size": 32, **changes}
     protocol = training.choose_protocol(network, data, Namespace(**given))
-    return Job(tables.Row(network, data, attention, "bottleneck"), 0, protocol)
+    return Job(tables.Row(network, data, attention, "bottleneck"), 0, protocol, data)
 
 
 def main(monkeypatch, *arguments):
@@ -68,9 +68,8 @@ def without_graphs(monkeypatch):
     ],
 )
 def test_published_numbers(number, variant, network, data, placement, metric, expected):
-    part = tables.TABLES[number].part(network)
     where = {"network": network, "data": data, "placement": placement, "metric": metric}
-    assert part.number(variant, **where) == expected
+    assert tables.TABLES[number].number(variant, **where) == expected
 
 
 @pytest.mark.parametrize("number", tables.TABLES)
@@ -161,7 +160,7 @@ def test_forecasts_are_evaluated():
         scores=evaluate(job, model),
     )
     assert lost.diverged
-    text = report.comparison([job.row], [lost], ["MAE"], [])
+    text = scale_space.comparison([job.row], [lost], [])
     assert "| diverged " in text
 
 
