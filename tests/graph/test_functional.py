@@ -16,6 +16,7 @@ from tests.graph.models import (
     inputs_of,
     model_of,
 )
+from tests.harness import cross_section
 
 slow_networks = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 every_model = pytest.mark.parametrize("name", [*WITH_IMAGES, *WITHOUT_IMAGES, *slow_networks])
@@ -110,7 +111,10 @@ def test_the_model_does_not_change(name):
 
 # Keras cannot save `across_levels` itself. The layer `Scale` has no `build`.
 @pytest.mark.filterwarnings("ignore:.*build.* was called on layer")
-@pytest.mark.parametrize("name", ["shared", "across_levels", "structures", "arguments"])
+@pytest.mark.parametrize(
+    "name",
+    cross_section(["shared", "across_levels", "structures", "arguments"], fast={"across_levels"}),
+)
 def test_ordinary_models_come_out(name, tmp_path):
     """The new model is saved, loaded, cloned, copied, changed again and trained."""
     model = ka.surgery.add_attention(model_of(name), "san-d", "full", identity=True)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 import keras_attention as ka
-from tests.harness import slow_on_jax
+from tests.harness import EAGERLY, slow_on_jax
 
 
 def network(layer):
@@ -21,7 +21,7 @@ MODELS = {
 
 def fit(model, rng, callbacks=(), epochs=3):
     x, y = rng.uniform(size=(4, *model.input_shape[1:])), np.arange(4) % 3
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=EAGERLY)
     model.fit(x, y, batch_size=2, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks])
     return model
 

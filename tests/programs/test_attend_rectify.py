@@ -204,6 +204,7 @@ def test_weights_that_cannot_be_downloaded(monkeypatch, capsys, tmp_path):
     assert "--weights none" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_short_run_of_the_figure(monkeypatch, tmp_path, in_this_process, without_graphs):
     # The third row takes as long and checks nothing else.
     monkeypatch.setitem(cluttered.PANELS, "e", (BASELINE, BEST))
@@ -231,6 +232,7 @@ def test_short_run_of_the_figure(monkeypatch, tmp_path, in_this_process, without
     assert log.rstrip().endswith(f"wrote {page}")
 
 
+@pytest.mark.slow
 def test_short_runs_of_tables_1_and_2(monkeypatch, tmp_path, in_this_process, without_graphs):
     wide = ("--data", "digits", "--depths", 10, "--width", 0.5)
     given = ("--table", 1, *wide, "--seeds", 0, "--dropouts", 0.3, "--batch-size", 8)

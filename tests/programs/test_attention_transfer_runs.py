@@ -78,7 +78,8 @@ def test_ranks_of_labels():
     assert training._ranks(logits, np.array([2, 0, 0])).tolist() == [1, 0, 3]
 
 
-@pytest.mark.parametrize("data", ["digits", pytest.param(CLUTTER, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["digits", CLUTTER])
 def test_tables_1_and_2_share_checkpoints(
     monkeypatch, tmp_path, capsys, in_this_process, without_graphs, data
 ):

@@ -81,6 +81,7 @@ def trained(in_this_process, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_table_1_writes_results_curves_and_report(trained):
     records = records_of(trained / "results.csv")
     assert [record["network"] for record in records] == cluttered.TABLE1.rows
@@ -101,6 +102,7 @@ def training_of(folder, row=cluttered.WITH_HINTS):
     return training.train(folder / "checkpoints", job, 1)
 
 
+@pytest.mark.slow
 def test_figures_load_the_networks_of_table_1(trained, monkeypatch, tmp_path, capsys):
     shared = (*IMAGES, *SHORT, "--checkpoint-dir", trained / "checkpoints")
     assert main(monkeypatch, "--figure", 2, *shared, "--output", tmp_path) == 0
@@ -110,6 +112,7 @@ def test_figures_load_the_networks_of_table_1(trained, monkeypatch, tmp_path, ca
     assert (tmp_path / "figure2.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_figure_3_changes_only_the_number_of_patches(
     trained, monkeypatch, tmp_path, in_this_process
 ):
@@ -128,6 +131,7 @@ def test_figure_3_changes_only_the_number_of_patches(
         assert (tmp_path / name).stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_patch_positions_are_those_of_the_refiner(trained):
     records = cluttered.patch_positions(training_of(trained))
     assert len(records) == cluttered.SHOWN_IMAGES * 8

@@ -173,6 +173,7 @@ def test_protocols():
     assert (small.size, small.epochs, small.train_size) == (32, 1, 32)
 
 
+@pytest.mark.slow
 def test_short_run_of_a_table_in_processes(monkeypatch, tmp_path):
     markdown = tmp_path / "table.md"
     arguments = ("--table", 9, "--data", "digits", "--networks", "LeNet5", "--seeds", 0)

@@ -57,6 +57,7 @@ def test_short_protocol_scales_l2_with_learning_rate_and_steps():
     assert training.PAPER["mnist"].scale_l2(row) == row.scale_l2
 
 
+@pytest.mark.slow
 def test_short_run_of_a_table(monkeypatch, tmp_path):
     run_in_this_process(monkeypatch)
     # Few layers and test images: tracing TDN10 takes a minute.
@@ -97,6 +98,7 @@ def test_errors_are_one_line(monkeypatch, capsys, arguments, message, tmp_path):
     assert message in line
 
 
+@pytest.mark.slow
 def test_program_runs_in_its_own_process(tmp_path):
     """Started from the root of the repository."""
     command = [sys.executable, "applications/targeted_kernels.py", "--table", "6"]

@@ -9,13 +9,13 @@ from keras_attention.layers import TargetLayer
 from keras_attention.layers.compacted import AssembleRegions
 from keras_attention.surgery import compact
 from keras_attention.surgery.compaction import regions
-from tests.harness import examples, slow_on_jax
+from tests.harness import cross_section, examples, slow_on_jax
 
 L = keras.layers
 FORMS = ("groups", "matrix", "cheapest")
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(params=cross_section(FORMS, fast={"groups"}))
 def form(request, monkeypatch):
     """Each way to compute regions, whether or not it is the cheaper one."""
     choose(request.param, monkeypatch)
@@ -76,7 +76,7 @@ region_lists = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", cross_section(FORMS, fast={"matrix"}))
 @given(
     region_lists,
     region_lists,
@@ -149,6 +149,7 @@ def test_tkn6(form, rng):
     assert fast.name == model.name
 
 
+@pytest.mark.slow
 @slow_on_jax
 def test_a_backbone_of_keras(rng):
     """Additions, strides, padding layers: whole maps where there is no rule."""
