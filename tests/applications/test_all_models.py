@@ -269,7 +269,7 @@ def test_one_set_of_weights_serves_every_size(name, rng):
 
 
 def test_regions_scale_with_the_map(rng):
-    model = ka.applications.TDN40(input_shape=(32, 32, 1))
+    model = model_cases.ModelCase("TDN40", (32, 32, 1)).make()
     layer = model.get_layer("block1_target1")
     layer.center.assign(rng.integers(2, 7, layer.center.shape) / 8)
     layer.scale.assign(np.full(layer.scale.shape, 0.25 * 2**0.5))  # a quarter of the side each way
