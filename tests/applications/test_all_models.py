@@ -70,7 +70,9 @@ def test_returns_probabilities(case, rng):
 
 @harness.slow_on_jax
 @every_model
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", harness.cross_section(["mixed_float16", "mixed_bfloat16"], fast={"mixed_float16"})
+)
 def test_probabilities_are_float32_under_every_policy(case, policy, rng):
     keras.config.set_dtype_policy(policy)
     model = case.make()

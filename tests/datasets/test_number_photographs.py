@@ -58,6 +58,7 @@ def test_crops_for_training():
     assert int(load("train", 64).cardinality()) == -(-20_000 // 64)
 
 
+@pytest.mark.slow
 def test_labels_are_numbers_of_one_to_five_digits():
     _, labels = arrays(load("train", 500, train_size=2000))
     lengths = labels[:, 0] + 1

@@ -56,9 +56,7 @@ def test_loss_is_the_sum_of_its_terms(rng):
 
 @pytest.mark.parametrize(
     "kind",
-    cross_section(KINDS, fast={"attention", "all", "at a layer"})
-    if ON_TENSORFLOW
-    else ["attention", "all"],
+    cross_section(KINDS, fast={"attention", "all"}) if ON_TENSORFLOW else ["attention", "all"],
 )
 @in_graphs_if_slow
 def test_training_changes_only_the_student(rng, kind, eagerly):

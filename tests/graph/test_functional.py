@@ -20,7 +20,7 @@ from tests.harness import cross_section
 
 slow_networks = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 every_model = pytest.mark.parametrize("name", [*WITH_IMAGES, *WITHOUT_IMAGES, *slow_networks])
-some_image_models = cross_section(WITH_IMAGES, fast={"nested", "arguments", "across_levels"})
+some_image_models = cross_section(WITH_IMAGES, fast={"arguments", "across_levels"})
 every_image_model = pytest.mark.parametrize("name", [*some_image_models, *slow_networks])
 
 

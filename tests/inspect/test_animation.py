@@ -71,6 +71,7 @@ def test_one_file_for_each_fit(rng, tmp_path):
         assert len(animation.frames) == 1 + epochs
 
 
+@pytest.mark.slow
 def test_resumes_in_another_process(rng, tmp_path):
     """The animation keeps its frames, and the windows before training."""
     model, images = MODELS["windows"](), rng.uniform(size=(1, 8, 8, 1))

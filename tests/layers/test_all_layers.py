@@ -15,7 +15,7 @@ every_layer = pytest.mark.parametrize(
 # Cells have no data format, and Keras's layer test does not pass states.
 LAYERS = [case for case in layer_cases.LAYER_CASES if not case.wrap]
 every_format = pytest.mark.parametrize("case", harness.cross_section(LAYERS, fast=FIRST), ids=str)
-COMPILED = ("TargetLayer", "CBAM", "RecurrentAttention", "SpatialTransformer")
+COMPILED = ("TargetLayer", "CBAM")
 
 
 def test_every_public_layer_has_a_row():
@@ -54,7 +54,9 @@ def test_channels_first_equals_channels_last(case, rng):
 
 
 @every_layer
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", harness.cross_section(["mixed_float16", "mixed_bfloat16"], fast={"mixed_float16"})
+)
 def test_half_precision(case, policy, rng):
     x = case.data(rng, like=policy.removeprefix("mixed_"))
     exact = case.make(**case.unambiguous_choice)

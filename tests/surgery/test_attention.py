@@ -149,6 +149,7 @@ def test_a_sequential_model_and_a_shared_layer(rng):
     assert "shared_attention_2" in [layer.name for layer in new.layers]
 
 
+@pytest.mark.slow
 def test_twice_in_the_same_model():
     once = ka.surgery.add_attention(plain(), "cbam", "full")
     twice = ka.surgery.add_attention(once, "bam", "full")

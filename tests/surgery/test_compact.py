@@ -1,5 +1,3 @@
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -101,10 +99,9 @@ def check_compact_equals_mask(name, first, second, equal, kernel_size, dilation,
 def test_compact_equals_mask(name, count):
     """Regions at borders, of one pixel, of the whole map, all equal or all different."""
     kernel_sizes = st.sampled_from([1, 2, 3, (2, 4)])
-    strategies = region_lists, region_lists, st.booleans(), kernel_sizes
+    strategies = st.just(name), region_lists, region_lists, st.booleans(), kernel_sizes
     strategies += st.sampled_from([1, 2]), st.integers(3, 9)
-    check = functools.partial(check_compact_equals_mask, name)
-    examples(count)(given(*strategies)(check))()
+    examples(count)(given(*strategies)(check_compact_equals_mask))()
 
 
 MIDDLES = {
@@ -146,6 +143,7 @@ def test_dense_blocks(form, rng):
     check(randomize(ka.applications.TDN10(input_shape=(12, 16, 2), classes=3), rng), rng)
 
 
+@pytest.mark.slow
 def test_tkn6(form, rng):
     model = randomize(ka.applications.TKN6(input_shape=(12, 12, 1), roi_groups=4), rng)
     fast = check(model, rng)
@@ -235,6 +233,7 @@ def test_open_sizes_are_fixed_by_input_shape(rng):
         compact(model, (8, 8, 3))
 
 
+@pytest.mark.slow
 def test_half_precision_stays(rng):
     model = ka.applications.TKN6(input_shape=(8, 8, 1), classes=3)
     keras.config.set_dtype_policy("mixed_float16")
