@@ -114,6 +114,7 @@ def test_different_outputs_raise_and_leave_no_files(model, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_nan_outputs_raise(model, tmp_path, monkeypatch):
     nan = {"serve": [np.full((2, 3), np.nan)]}
     monkeypatch.setattr(saved_model, "outputs_in_new_process", lambda *args: nan)
@@ -186,6 +187,7 @@ def test_onnx_names_missing_packages(model, tmp_path, monkeypatch):
         ka.export.export_onnx(model, tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 @here
 def test_attention_and_predictions(rng, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -18,7 +18,7 @@ PAPERS = [path.stem for path in sorted((ROOT / "docs" / "papers").glob("*.md"))]
 SMALL = 6_000_000
 
 
-@pytest.mark.parametrize("index", cross_section(range(len(EXAMPLES)), fast={0, 1}))
+@pytest.mark.parametrize("index", cross_section(range(len(EXAMPLES)), fast={0}))
 def test_example_prints_what_it_shows(index, tmp_path, monkeypatch, capsys, reloads_here):
     monkeypatch.chdir(tmp_path)
     example = EXAMPLES[index]

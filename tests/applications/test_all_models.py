@@ -70,7 +70,9 @@ def test_returns_probabilities(case, rng):
 
 @harness.slow_on_jax
 @every_model
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", harness.cross_section(["mixed_float16", "mixed_bfloat16"], fast={"mixed_float16"})
+)
 def test_probabilities_are_float32_under_every_policy(case, policy, rng):
     keras.config.set_dtype_policy(policy)
     model = case.make()
@@ -269,7 +271,7 @@ def test_one_set_of_weights_serves_every_size(name, rng):
 
 
 def test_regions_scale_with_the_map(rng):
-    model = ka.applications.TDN40(input_shape=(32, 32, 1))
+    model = model_cases.ModelCase("TDN40", (32, 32, 1)).make()
     layer = model.get_layer("block1_target1")
     layer.center.assign(rng.integers(2, 7, layer.center.shape) / 8)
     layer.scale.assign(np.full(layer.scale.shape, 0.25 * 2**0.5))  # a quarter of the side each way

@@ -22,9 +22,9 @@ SKIPPED_STEPS = 15
 CASES = {str(case): case for case in model_cases.EVERY_CASE}
 # Fast cases, of a model that compiles fast.
 STEPS = {
-    "LeNet5-san-c": "mixed_float16",
+    "LeNet5-cbam": "mixed_float16",
 }
-OUTPUTS = {"LeNet5-san-c": "mixed_float16"}
+OUTPUTS = {"LeNet5-cbam": "mixed_float16"}
 
 
 def every_configuration(fast):

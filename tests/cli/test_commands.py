@@ -22,6 +22,7 @@ def json_result(capsys, *arguments):
     return json.loads(line)
 
 
+@pytest.mark.slow
 def test_evaluate(run, capsys):
     found = json_result(capsys, "evaluate", run)
     model = keras.saving.load_model(run / "model.keras")

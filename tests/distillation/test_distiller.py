@@ -14,7 +14,7 @@ from tests.distillation.models import (
     student_of,
     teacher_of,
 )
-from tests.harness import in_graphs_if_slow, slow_on_jax
+from tests.harness import ON_TENSORFLOW, cross_section, in_graphs_if_slow
 
 AttentionDistiller = ka.training.AttentionDistiller
 GradientAttention = ka.training.GradientAttention
@@ -56,10 +56,7 @@ def test_loss_is_the_sum_of_its_terms(rng):
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=[slow_on_jax] * (kind not in ("attention", "all")))
-        for kind in KINDS
-    ],
+    cross_section(KINDS, fast={"attention", "all"}) if ON_TENSORFLOW else ["attention", "all"],
 )
 @in_graphs_if_slow
 def test_training_changes_only_the_student(rng, kind, eagerly):

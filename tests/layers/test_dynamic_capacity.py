@@ -286,6 +286,7 @@ def test_fused_inference_equals_plain_inference(rng):
     np.testing.assert_allclose(model.predict(x[:1], verbose=0), expected[:1], atol=1e-6)
 
 
+@harness.slow
 def test_fused_inference_with_batches_of_different_sizes(rng):
     x = random_images(rng)
     fused = refiner(fused=True)
@@ -297,7 +298,8 @@ def test_fused_inference_with_batches_of_different_sizes(rng):
         np.testing.assert_allclose(outputs, expected[:count], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", harness.cross_section(["onnx", "litert"], fast={"onnx"}))
+@harness.slow
+@pytest.mark.parametrize("kind", ["onnx", "litert"])
 @pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="exports need TensorFlow")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_derived_saliency_exports(kind, rng, tmp_path):

@@ -76,7 +76,8 @@ def test_slice_equals_mask(count):
     with_settings(given(*strategies)(check_slice_equals_mask))()
 
 
-@pytest.mark.parametrize("jit", harness.cross_section([False, True], [False]))
+@harness.slow
+@pytest.mark.parametrize("jit", [False, True])
 def test_slice_equals_mask_in_compiled_training(jit, rng):
     """Also with fixed rectangles, and if the regions leave them during training."""
     center = rng.uniform(0, 1, (2, FILTERS)).astype("float32")

@@ -123,6 +123,7 @@ def test_localization_has_a_lower_learning_rate():
     assert type(training.compiled(cluttered_job(BEST), steps=50).optimizer) is keras.optimizers.SGD
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_have_no_score():
     job = cluttered_job(BASELINE)
     model = job.model()

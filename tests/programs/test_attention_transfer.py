@@ -14,6 +14,7 @@ import keras_attention as ka
 from tests.programs.attention_transfer_helpers import cells_of, job_of, main, read, result_of
 
 
+@pytest.mark.slow
 def test_networks_of_labels():
     counts = {"WRN-16-1": 175_066, "WRN-16-2": 691_674, "NIN-thin": 201_682, "NIN-wide": 994_290}
     for label, count in counts.items():

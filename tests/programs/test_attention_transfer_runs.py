@@ -55,6 +55,7 @@ def without_graphs(monkeypatch):
     monkeypatch.setattr(training, "compiled", eagerly)
 
 
+@pytest.mark.slow
 def test_initial_weights_do_not_depend_on_the_method(tmp_path):
     teacher = job_of("WRN-10-0.5")
     path = training.path_of(tmp_path, teacher)

@@ -289,7 +289,7 @@ def test_figure_5_needs_no_training(monkeypatch, tmp_path):
         (("--table", 2, "--data", "digits"), "svhn_numbers, number_photographs"),
         (("--table", 2, "--test-size", 5), "--test-size needs --data number_photographs"),
         (("--table", 1, *IMAGES, "--steps", 7), "multiple of the epochs, 20"),
-        (("--table", 2, *NUMBERS, "--width", 0.01), "width"),
+        pytest.param(("--table", 2, *NUMBERS, "--width", 0.01), "width", marks=pytest.mark.slow),
     ],
 )
 def test_errors_are_one_line(monkeypatch, capsys, given, message, tmp_path):

@@ -11,6 +11,7 @@ from scale_space_experiment import tables, training
 from scale_space_experiment.training import Job, TimedResult, evaluate
 
 import keras_attention as ka
+from tests.harness import cross_section
 
 EXAMPLES = {"LSTM4": (28, 6), "LeNet5": (28, 28, 1)}
 ROWS = {1: 18, 2: 36, 3: 36, 4: 10, 5: 10, 6: 5, 7: 5, 9: 60}
@@ -95,7 +96,7 @@ def test_ablation_contains_san_c_of_the_other_tables():
     assert different == [("ResNet18", "cifar100"), ("ResNet18", "gtsrb")]
 
 
-@pytest.mark.parametrize("number", tables.TABLES)
+@pytest.mark.parametrize("number", cross_section(tables.TABLES, fast={4, 6}))
 def test_every_table_has_its_rows_and_builds_the_last(number):
     found = chosen(tables.TABLES[number])
     assert len(found) == ROWS[number]
@@ -143,6 +144,7 @@ def test_scores_of_forecasts():
     assert found == {"cosine": pytest.approx(0.6), "MAE": 2.0}
 
 
+@pytest.mark.slow
 def test_forecasts_are_evaluated():
     job = small_job("LSTM4", "digit_forecast", "san")
     model = job.compiled(job.load("train"))

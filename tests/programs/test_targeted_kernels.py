@@ -12,6 +12,7 @@ import targeted_kernels
 from targeted_kernels_experiment import tables, training
 
 import keras_attention as ka
+from tests.harness import cross_section
 from tests.programs.in_process import run_in_this_process
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ def main(monkeypatch, *arguments):
     return targeted_kernels.main()
 
 
-@pytest.mark.parametrize("number", tables.TABLES)
+@pytest.mark.parametrize("number", cross_section(tables.TABLES, fast={2}))
 def test_rows_have_the_published_number_of_parameters(number):
     """Up to rounding; STN and TSTN up to 2 %."""
     classes = {5: 43, 6: 1}.get(number, 10)

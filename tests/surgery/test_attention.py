@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.harness import ON_TENSORFLOW, cross_section, slow_on_jax
+from tests.harness import EAGERLY, ON_TENSORFLOW, cross_section, slow_on_jax
 
 L = keras.layers
 numpy = keras.ops.convert_to_numpy
@@ -117,7 +117,8 @@ def test_old_weights_and_their_order_are_kept(make, placement, kind, rng):
 
 def test_an_identity_learns(rng):
     model = ka.surgery.add_attention(plain(), "san-c", identity=True)
-    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    loss = "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.SGD(0.05), loss, run_eagerly=EAGERLY)
     x, y = rng.uniform(size=(8, 12, 10, 2)), np.arange(8) % 3
     layer = model.get_layer("b_attention")
     kernel = numpy(layer.kernel).copy()
@@ -148,6 +149,7 @@ def test_a_sequential_model_and_a_shared_layer(rng):
     assert "shared_attention_2" in [layer.name for layer in new.layers]
 
 
+@pytest.mark.slow
 def test_twice_in_the_same_model():
     once = ka.surgery.add_attention(plain(), "cbam", "full")
     twice = ka.surgery.add_attention(once, "bam", "full")

@@ -14,8 +14,9 @@ BACKBONES = {
 }
 
 
+@pytest.mark.slow
 @slow_on_jax
-@pytest.mark.parametrize(("name", "layer"), cross_section(BACKBONES.items(), fast={"VGG16"}))
+@pytest.mark.parametrize(("name", "layer"), BACKBONES.items())
 def test_backbones_compute_window_times_the_original(name, layer, rng):
     backbone = getattr(keras.applications, name)(
         weights=None, include_top=False, input_shape=(48, 40, 3)

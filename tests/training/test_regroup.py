@@ -84,6 +84,7 @@ def test_groups_follow_the_regions(rng):
     assert callback.seen[-1] == ((0, 1), (2, 3))
 
 
+@slow
 def test_no_regrouping_if_little_time_remains(rng):
     """A short training does not justify another trace."""
     model = network()
@@ -128,6 +129,7 @@ def test_groups_are_restored_in_another_process(rng):
     assert json.loads(json.dumps(again.get_state())) == state
 
 
+@slow
 def test_every(rng):
     callback = RegroupROIs(every=3, min_gain=1.0)  # never regroups
     checks = []
