@@ -19,42 +19,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attend_rectify_experiment import cluttered, fine_tuning, training, wide
-from attend_rectify_experiment.training import Job
 from harness import options as cli
-from harness.programs import run_program
 
 OUTPUT = Path("runs/attend_rectify")
-TABLES = {1: wide.TABLE_1, 2: wide.TABLE_2, 3: fine_tuning.TABLE_3}
-FIGURE, WIDE, TIMES, FINE_TUNING = ("figure 4",), ("table 1", "table 2"), ("table 2",), ("table 3",)
+TABLES = {1: wide.Table1(), 2: wide.Table2(), 3: fine_tuning.Table3()}
 # Options that do not apply to all tables and the figure.
 EXPERIMENTS = {
-    **dict.fromkeys(("part", "distractors", "test_distractors"), FIGURE),
-    **dict.fromkeys(("epoch_images", "test_draws"), FIGURE),
-    **dict.fromkeys(("depths", "width", "dropouts"), WIDE),
-    **dict.fromkeys(("rounds", "forward_batch", "errors"), TIMES),
-    **dict.fromkeys(("backbone", "weights", "gradient_scale"), FINE_TUNING),
-    **dict.fromkeys(("attention_depth", "attention_width"), FINE_TUNING),
+    ("figure 4",): ("part", "distractors", "test_distractors", "epoch_images", "test_draws"),
+    ("table 1", "table 2"): ("depths", "width", "dropouts"),
+    ("table 2",): ("rounds", "forward_batch", "errors"),
+    ("table 3",): (
+        *("backbone", "weights", "gradient_scale", "attention_depth", "attention_width"),
+    ),
 }
 
 
 def main() -> int:
     """Trains each row with each seed, or times it; returns the exit code."""
     options = read_options()
-    experiment = TABLES[options.table] if options.table else cluttered.FIGURE
-
-    def prepare() -> list[Job]:
-        jobs = experiment.jobs(options)
-        check(jobs, loads=experiment.trains)
-        return jobs
-
-    return run_program(
-        options.output,
-        prepare,
-        lambda jobs: experiment.run(
-            options, "Attend and Rectify", "attend_rectify.py", training.train, jobs
-        ),
-        (ValueError, OSError, ImportError),
-    )
+    experiment = TABLES[options.table] if options.table else cluttered.Figure4()
+    return experiment.main(options, training.train)
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -71,74 +55,56 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     names = ("train_size", "epochs", "batch_size", "size", "learning_rate", "momentum")
     cli.add_protocol_options(parser, *names)
     cli.add_run_options(parser, f"{OUTPUT}_figure4")
-    options = parser.parse_args(arguments)
-    cli.check_experiment_options(parser, options, EXPERIMENTS)
-    options.output = cli.output_folder(options, OUTPUT)
-    return options
+    return cli.parse(parser, OUTPUT, arguments, EXPERIMENTS)
 
 
 def _add_figure_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("--figure 4", f"--data {' or '.join(cluttered.DATA)}")
-    group.add_argument("--part", choices=[*cluttered.PANELS, "all"], help="panel (all)")
-    trained, tested = cluttered.DISTRACTORS, " ".join(map(str, cluttered.TEST_DISTRACTORS))
-    cli.add_options(group, cli.non_negative_int, distractors=f"number in training ({trained})")
-    cli.add_options(
-        group, cli.non_negative_int, "+", test_distractors=f"numbers in the tests ({tested})"
-    )
+    tested = " ".join(map(str, cluttered.TEST_DISTRACTORS))
     small, paper = training.CLUTTERED_SMALL, training.CLUTTERED
     cli.add_options(
-        group,
-        cli.positive_int,
-        epoch_images=f"images per epoch ({small.epoch_images}; paper: {paper.epoch_images})",
-        test_draws="number of images generated from each test digit "
-        f"({small.test_draws}; paper: {paper.test_draws})",
+        parser.add_argument_group("--figure 4", f"--data {' or '.join(cluttered.DATA)}"),
+        part=([*cluttered.PANELS, "all"], "panel (all)"),
+        distractors=(cli.non_negative_int, f"number in training ({cluttered.DISTRACTORS})"),
+        test_distractors=(cli.several(cli.non_negative_int), f"numbers in the tests ({tested})"),
+        epoch_images=(
+            cli.positive_int,
+            f"images per epoch ({small.epoch_images}; paper: {paper.epoch_images})",
+        ),
+        test_draws=(
+            cli.positive_int,
+            "number of images generated from each test digit "
+            f"({small.test_draws}; paper: {paper.test_draws})",
+        ),
     )
 
 
 def _add_table_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "--table 1 or 2", f"--data {' '.join(wide.DATA)}, or other data sets of images"
-    )
+    others = "or other data sets of images"
     depths, dropouts = (" ".join(map(str, values)) for values in (wide.DEPTHS, wide.DROPOUTS))
-    cli.add_options(group, cli.positive_int, "+", depths=f"numbers of layers ({depths})")
-    cli.add_options(group, cli.fraction, "+", dropouts=f"dropout rates ({dropouts})")
-    cli.add_options(group, cli.positive_float, width=f"factor of the channels ({wide.PAPER_WIDTH})")
-    group = parser.add_argument_group("--table 2")
     cli.add_options(
-        group,
-        cli.positive_int,
-        rounds=f"number of timed batches ({wide.ROUNDS})",
-        forward_batch=f"number of images of a timed batch ({wide.FORWARD_BATCH})",
+        parser.add_argument_group("--table 1 or 2", f"--data {' '.join(wide.DATA)}, {others}"),
+        depths=(cli.several(cli.positive_int), f"numbers of layers ({depths})"),
+        dropouts=(cli.several(cli.fraction), f"dropout rates ({dropouts})"),
+        width=(cli.positive_float, f"factor of the channels ({wide.PAPER_WIDTH})"),
     )
-    group.add_argument("--errors", type=Path, help="results.csv of table 1 with the errors to show")
-    group = parser.add_argument_group(
-        "--table 3", f"--data {' '.join(fine_tuning.TABLE3)}, or other data sets of images"
-    )
-    backbone, weights = fine_tuning.BACKBONE, ("imagenet", "none")
-    group.add_argument("--backbone", help=f"name in keras.applications ({backbone})")
-    group.add_argument("--weights", choices=weights, help=f"initial weights ({weights[0]})")
     cli.add_options(
-        group,
-        cli.positive_int,
-        attention_depth=f"number of attention modules ({fine_tuning.DEPTH})",
-        attention_width=f"number of heads of a module ({fine_tuning.HEADS})",
+        parser.add_argument_group("--table 2"),
+        rounds=(cli.positive_int, f"number of timed batches ({wide.ROUNDS})"),
+        forward_batch=(
+            cli.positive_int,
+            f"number of images of a timed batch ({wide.FORWARD_BATCH})",
+        ),
+        errors=(Path, "results.csv of table 1 with the errors to show"),
     )
-    group.add_argument(
-        "--gradient-scale",
-        type=float,
-        help="factor of the gradients from the modules into the network (1)",
+    data = " ".join(fine_tuning.TABLE3.rows)
+    cli.add_options(
+        parser.add_argument_group("--table 3", f"--data {data}, {others}"),
+        backbone=(str, f"name in keras.applications ({fine_tuning.BACKBONE})"),
+        weights=(("imagenet", "none"), "initial weights (imagenet)"),
+        attention_depth=(cli.positive_int, f"number of attention modules ({fine_tuning.DEPTH})"),
+        attention_width=(cli.positive_int, f"number of heads of a module ({fine_tuning.HEADS})"),
+        gradient_scale=(float, "factor of the gradients from the modules into the network (1)"),
     )
-
-
-def check(jobs: Sequence[Job], loads: bool) -> None:
-    """Checks that the networks can be built and, if `loads`, that the data sets can be loaded."""
-    if loads:
-        for job in {job.data: job for job in jobs}.values():
-            for split in ("train", "test"):
-                job.load(split)
-    for job in {job.row: job for job in reversed(jobs)}.values():
-        job.network("softmax")
-        job.optimizer(job.protocol.learning_rate)
 
 
 if __name__ == "__main__":

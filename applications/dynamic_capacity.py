@@ -20,46 +20,32 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from dynamic_capacity_experiment import cluttered, figures, numbers, training
-from dynamic_capacity_experiment.training import Job
+from dynamic_capacity_experiment import cluttered, numbers, training
 from harness import options as cli
-from harness.programs import run_program
 
 OUTPUT = Path("runs/dynamic_capacity")
-TABLES = {1: cluttered.TABLE, 2: numbers.TABLE}
+TABLES = {1: cluttered.Table1(), 2: numbers.Table2()}
+FIGURES = {2: cluttered.Figure2(), 3: cluttered.Figure3(), 5: cluttered.Figure5()}
 CLUTTERED = ("table 1", "figure 2", "figure 3")
-TRAINED = (*CLUTTERED, "table 2")
 # Options that do not apply to all tables and figures.
 EXPERIMENTS = {
-    **dict.fromkeys(("size", "test_draws", "validation"), CLUTTERED),
-    "rounds": ("table 1",),
-    "patches": ("figure 3",),
-    "width": ("table 2", "figure 5"),
-    "test_size": ("table 2",),
-    "momentum": ("table 2",),
-    **dict.fromkeys(("data", "train_size", "batch_size", "epochs", "steps"), TRAINED),
-    **dict.fromkeys(("learning_rate", "weight_decay", "export", "checkpoint_dir"), TRAINED),
+    CLUTTERED: ("size", "test_draws", "validation"),
+    ("table 1",): ("rounds",),
+    ("figure 3",): ("patches",),
+    ("table 2", "figure 5"): ("width",),
+    ("table 2",): ("test_size", "momentum"),
+    (*CLUTTERED, "table 2"): (
+        *("data", "train_size", "batch_size", "epochs", "steps"),
+        *("learning_rate", "weight_decay", "export", "checkpoint_dir"),
+    ),
 }
 
 
 def main() -> int:
     """Trains each network with each seed and reports; returns the exit code."""
     options = read_options()
-    experiment = TABLES[options.table] if options.table else figures.FIGURES[options.figure]
-
-    def prepare() -> list[Job]:
-        jobs = experiment.jobs(options)
-        check(jobs)
-        return jobs
-
-    train = partial(training.train, options.checkpoint_dir)
-    return run_program(
-        options.output,
-        prepare,
-        lambda jobs: experiment.run(
-            options, "Dynamic Capacity Networks", "dynamic_capacity.py", train, jobs
-        ),
-    )
+    experiment = TABLES[options.table] if options.table else FIGURES[options.figure]
+    return experiment.main(options, partial(training.train, options.checkpoint_dir))
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,46 +56,33 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     kinds.add_argument(
         "--figure",
         type=int,
-        choices=list(figures.FIGURES),
+        choices=list(FIGURES),
         help="effect of hints; error by number of patches; multiply-accumulates by image size",
     )
     parser.add_argument("--data", metavar="NAME", help="data set (the paper's)")
-    group = parser.add_argument_group("digits in clutter", "--table 1, --figure 2, --figure 3")
     cli.add_options(
-        group,
-        cli.positive_int,
-        size="side of the images in pixels (100)",
-        test_draws="number of images generated from each test digit",
-        rounds="number of timed batches, --table 1 (9)",
+        parser.add_argument_group("digits in clutter", "--table 1, --figure 2, --figure 3"),
+        size=(cli.positive_int, "side of the images in pixels (100)"),
+        test_draws=(cli.positive_int, "number of images generated from each test digit"),
+        rounds=(cli.positive_int, "number of timed batches, --table 1 (9)"),
+        validation=(
+            {"action": "store_true", "default": None},
+            "hold out a fifth of the training digits and test on these, for model selection",
+        ),
+        patches=(cli.several(cli.positive_int), "numbers of patches, --figure 3 (1 to 24)"),
     )
-    group.add_argument(
-        "--validation",
-        action="store_true",
-        default=None,
-        help="hold out a fifth of the training digits and test on these, for model selection",
+    cli.add_options(
+        parser.add_argument_group("numbers", "--table 2; --width also for --figure 5"),
+        width=(cli.positive_float, "factor of the channels (1)"),
+        test_size=(cli.positive_int, "number of generated test images (1,000)"),
     )
-    numbers_of_patches = "numbers of patches, --figure 3 (1 to 24)"
-    cli.add_options(group, cli.positive_int, nargs="+", patches=numbers_of_patches)
-    group = parser.add_argument_group("numbers", "--table 2; --width also for --figure 5")
-    cli.add_options(group, cli.positive_float, width="factor of the channels (1)")
-    cli.add_options(group, cli.positive_int, test_size="number of generated test images (1,000)")
     names = ("train_size", "epochs", "steps", "batch_size", "learning_rate", "momentum")
     cli.add_protocol_options(parser, *names, "weight_decay")
     cli.add_checkpoint_options(parser)
     cli.add_run_options(parser, f"{OUTPUT}_table1")
-    options = parser.parse_args(arguments)
-    cli.check_experiment_options(parser, options, EXPERIMENTS)
+    options = cli.parse(parser, OUTPUT, arguments, EXPERIMENTS)
     options.validation = bool(options.validation)
-    options.output = cli.output_folder(options, OUTPUT)
-    options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
     return options
-
-
-def check(jobs: Sequence[Job]) -> None:
-    """Checks that the data sets can be loaded and the networks built."""
-    for job in {job.label: job for job in jobs}.values():
-        job.protocol.steps_per_epoch(int(job.training_data().cardinality()))
-        job.model()
 
 
 if __name__ == "__main__":

@@ -13,22 +13,20 @@ Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), table VIII.
 
 import argparse
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 import tensorflow as tf
 from harness import reports
 from harness.options import add_options, positive_int, seed
+from harness.training import Job, TrainingResult
 from scale_space_detection_experiment import report
 from scale_space_detection_experiment.generated import GeneratedSet, write_set
 
 from keras_attention.utils.io import write_atomically
-
-if TYPE_CHECKING:  # needs the extra
-    from scale_space_detection_experiment.training import DetectionProtocol, DetectionResult
 
 EXTRA = 'pip install "keras-cnn-attention[detection]"'
 OUTPUT = Path("runs/scale_space_detection")
@@ -36,15 +34,6 @@ GENERATED, PUBLISHED = "generated", "gtsdb"
 SIZES = {GENERATED: 96, PUBLISHED: 512}
 # The smallest and the largest generated signs have these fractions of the image side: 1/6 and 1/2.
 SIGN_DIVISORS = (6, 2)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Rows to train, training protocol, and annotated boxes of the test images."""
-
-    rows: list[report.Row]
-    protocol: "DetectionProtocol"
-    truth: list[report.Boxes]
 
 
 def main() -> int:
@@ -57,11 +46,11 @@ def main() -> int:
     tf.get_logger().setLevel("ERROR")
     with reports.logged(options.output / "log.txt"):
         try:
-            plan = prepare(options)
+            jobs, truth = prepare(options)
         except (ValueError, OSError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
-        finish(options, plan, train_all(options, plan))
+        run(options, jobs, truth)
     return 0
 
 
@@ -80,29 +69,16 @@ def read_options() -> argparse.Namespace:
         help=f"folder of GTSDB, {PUBLISHED} for that of GTSDB_DIR, or generated (%(default)s)",
     )
     sizes = f"({SIZES[GENERATED]} if generated, otherwise {SIZES[PUBLISHED]})"
+    classes = {"type": int, "choices": [4, 43], "default": 4}
     add_options(
         parser,
-        positive_int,
-        size=f"side of the images in pixels {sizes}",
-        train_size="number of training images (120 if generated, otherwise all)",
-    )
-    parser.add_argument(
-        "--classes",
-        type=int,
-        choices=[4, 43],
-        default=4,
-        help="categories or individual signs (%(default)s)",
-    )
-    for name, default, text in (
-        ("test-size", 40, "number of generated test images"),
-        ("epochs", 15, "number of epochs"),
-        ("batch-size", 8, "batch size"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=positive_int, default=default, help=f"{text} (%(default)s)"
-        )
-    parser.add_argument(
-        "--learning-rate", type=float, default=1e-4, help="learning rate of Adam (%(default)s)"
+        size=(positive_int, f"side of the images in pixels {sizes}"),
+        train_size=(positive_int, "number of training images (120 if generated, otherwise all)"),
+        classes=(classes, "categories or individual signs (%(default)s)"),
+        test_size=(_count(40), "number of generated test images (%(default)s)"),
+        epochs=(_count(15), "number of epochs (%(default)s)"),
+        batch_size=(_count(8), "batch size (%(default)s)"),
+        learning_rate=({"type": float, "default": 1e-4}, "learning rate of Adam (%(default)s)"),
     )
     parser.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="SEED")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder (%(default)s)")
@@ -110,8 +86,15 @@ def read_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(options: argparse.Namespace) -> Plan:
-    """Finds or generates the images and checks that the detectors can be built."""
+def _count(default: int) -> dict[str, Any]:
+    return {"type": positive_int, "default": default}
+
+
+def prepare(options: argparse.Namespace) -> tuple[list[Job], list[report.Boxes]]:
+    """Returns the training jobs and the annotated boxes of the test images.
+
+    Finds or generates the images and checks that the detectors can be built.
+    """
     from scale_space_detection_experiment import training
 
     size = options.size or SIZES.get(options.data, SIZES[PUBLISHED])
@@ -124,12 +107,12 @@ def prepare(options: argparse.Namespace) -> Plan:
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
     )
-    rows = report.rows_of(options.attention, options.placement)
-    plan = Plan(rows, protocol, protocol.annotations("test"))
-    training.signs_of(plan.truth)
-    for row in plan.rows:
-        training.build(row, protocol)
-    return plan
+    rows, truth = report.rows_of(options.attention, options.placement), protocol.annotations("test")
+    jobs = [Job(row, seed, protocol, options.data) for row in rows for seed in options.seeds]
+    training.signs_of(truth)
+    for job in {job.row: job for job in jobs}.values():
+        training.build(job)
+    return jobs, truth
 
 
 def image_folder(options: argparse.Namespace, size: int) -> Path | None:
@@ -152,48 +135,36 @@ def image_folder(options: argparse.Namespace, size: int) -> Path | None:
     return folder
 
 
-def train_all(options: argparse.Namespace, plan: Plan) -> list["DetectionResult"]:
-    """Trains all rows with all seeds; updates results.csv after each training."""
+def run(options: argparse.Namespace, jobs: Sequence[Job], truth: Sequence[report.Boxes]) -> None:
+    """Trains all jobs; updates results.csv after each, then prints and writes the table."""
     from scale_space_detection_experiment import training
 
-    results = []
-    for row in plan.rows:
-        for number in options.seeds:
-            result, detector = training.train(row, number, plan.protocol, plan.truth)
-            results.append(result)
-            print(report.line_of(result), flush=True)
-            records = [report.record(one, options.data, plan.protocol) for one in results]
-            reports.write_csv(options.output / "results.csv", records)
-        if not result.diverged:
-            save(options.output, row, detector, plan.protocol)
-    return results
+    results: list[TrainingResult] = []
+    for job in jobs:
+        result, detector = training.train(job, truth)
+        results.append(result)
+        print(result.line, flush=True)
+        reports.write_csv(options.output / "results.csv", [one.record() for one in results])
+        if job.seed == options.seeds[-1] and not result.diverged:
+            save(options.output, job, detector)
+    table, notes = report.comparison(results), report.notes(jobs[0], truth)
+    print(f"\n{table}\n")
+    title = f"Scale-Space Attention Networks, {report.TABLE8.title} on {options.data}"
+    for path in (options.output / "table.md", options.markdown):
+        reports.write_page(path, title, notes, table, report.all_trainings(results))
 
 
-def save(
-    output: Path, row: report.Row, detector: keras.Model, protocol: "DetectionProtocol"
-) -> None:
+def save(output: Path, job: Job, detector: keras.Model) -> None:
     """Writes the trained detector and a figure of its detections."""
     from scale_space_detection_experiment import detector as detectors
     from scale_space_detection_experiment import training
 
-    name = row.label.replace(", ", "_")
+    name, batch_size = job.label.replace(", ", "_"), job.protocol.batch_size
     write_atomically(output / f"{name}.keras", detectors.for_inference(detector).save)
     print(f"wrote {output / name}.keras")
-    examples = report.examples_of(protocol.load("test"), protocol.batch_size)
-    detected = training.detect(detector, examples, protocol.batch_size)
+    examples = report.examples_of(job.protocol.load("test"), batch_size)
+    detected = training.detect(detector, examples, batch_size)
     report.draw(examples, detected, output / f"{name}_detections.png")
-
-
-def finish(options: argparse.Namespace, plan: Plan, results: list["DetectionResult"]) -> None:
-    """Prints the table and writes the reports."""
-    table = report.comparison(results)
-    print(f"\n{table}\n")
-    notes = report.notes(options.data, plan.protocol, plan.truth)
-    title = f"Scale-Space Attention Networks, table VIII (GTSDB) on {options.data}"
-    for path in (options.output / "table.md", options.markdown):
-        reports.write_page(
-            path, title, "scale_space_detection.py", notes, table, report.all_trainings(results)
-        )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,23 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
+# Examples of the package that take seconds.
+SLOW_EXAMPLES = (
+    "applications/resnet.py::keras_attention.applications.resnet.ResNet34",
+    "applications/resnet.py::keras_attention.applications.resnet.ResNet50",
+    "applications/vgg.py",
+    "distillation/distiller.py",
+    "export/saved_model.py",
+    "inspect/animation.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leaves out what this Keras does not have, its example in the package too."""
+    """Leaves out what this Keras does not have, and moves slow examples to `make test-slow`."""
+    for item in items:
+        if item.nodeid.startswith(tuple(f"keras_attention/{name}" for name in SLOW_EXAMPLES)):
+            item.add_marker(pytest.mark.slow)
     if not HAS_MULTI_OPTIMIZER:
         for item in items:
             if "layerwise_optimizer" in item.nodeid:

@@ -15,6 +15,27 @@ from keras_attention import backend
 ON_TENSORFLOW = backend.BACKEND == "tensorflow"
 slow_on_jax = pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
 
+# Not with JAX, where `make test-jax-all` runs all tests.
+slow = pytest.mark.slow if ON_TENSORFLOW else lambda test: test
+# Tracing a graph takes longer than a few eager steps; other backends always compile.
+EAGERLY = ON_TENSORFLOW
+in_graphs_if_slow = pytest.mark.parametrize(
+    "eagerly",
+    [pytest.param(True, id="eager"), pytest.param(False, id="graph", marks=pytest.mark.slow)]
+    if ON_TENSORFLOW
+    else [False],
+)
+
+
+def cross_section(cases, fast):
+    """Cases of a test, slow ones except those that are, or whose first value is, in `fast`."""
+    parameters, fast = [], list(fast)  # cases may be unhashable
+    for case in cases:
+        values = case if isinstance(case, tuple) else (case,)
+        is_fast = not ON_TENSORFLOW or case in fast or values[0] in fast
+        parameters.append(pytest.param(*values, marks=() if is_fast else pytest.mark.slow))
+    return parameters
+
 
 def examples(count):
     """Settings of hypothesis with a number of examples; 2 on backends where each takes seconds."""
@@ -62,12 +83,12 @@ def without_dropout(model):
     return model
 
 
-def check_training_step(model, x, y, loss, rate=1e-3, idle=()):
+def check_training_step(model, x, y, loss, rate=1e-3, idle=(), eagerly=False):
     """Checks that a step lowers the loss and changes every trainable weight except idle ones.
 
     Idle weights are biases before a normalization, which removes them.
     """
-    model.compile(keras.optimizers.SGD(rate), loss)
+    model.compile(keras.optimizers.SGD(rate), loss, run_eagerly=eagerly)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
     with warnings.catch_warnings():
         if idle:

@@ -6,7 +6,7 @@ from unittest import mock
 
 import keras_attention as ka
 from keras_attention.applications import densenet
-from tests.harness import ON_TENSORFLOW
+from tests.harness import ON_TENSORFLOW, cross_section
 from tests.layer_cases import BAM_IDLE
 
 # Layers per dense block of DN40, instead of six equal ones.
@@ -128,6 +128,9 @@ MODEL_CASES += [
     ModelCase("LSTM4", (12, 5), {"attention": attention, "placement": "full"}, rate=0.3)
     for attention in ("ran", "san")
 ]
+# `make test` runs on a model per mechanism, `make test-slow` on the others.
+FAST_MODELS = ("TKN6", "LeNet5-san-c", "WARN-10-0.25-2", "DCN-3", "NINThin-0.1", "LSTM4-san-full")
+PARAMETERS = cross_section(MODEL_CASES, [case for case in MODEL_CASES if str(case) in FAST_MODELS])
 # Slow tests run on the siblings too.
 EVERY_CASE = [
     *MODEL_CASES,

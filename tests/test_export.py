@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_attention as ka
 from keras_attention.export import saved_model
 from keras_attention.ops.roi_grouping import ConvolutionCost
+from tests.harness import cross_section
 
 # Groups cost nothing: every saved pixel counts.
 FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
@@ -24,7 +25,11 @@ def model():
 here = pytest.mark.usefixtures("reloads_here")
 
 
-def test_any_batch_and_image_size_in_float32(model, rng, tmp_path):
+@pytest.mark.parametrize(
+    "fixture", ["reloads_here", pytest.param("tmp_path", marks=pytest.mark.slow, id="new process")]
+)
+def test_any_batch_and_image_size_in_float32(fixture, model, rng, tmp_path, request):
+    request.getfixturevalue(fixture)
     path = ka.export.export_saved_model(model, tmp_path / "served", tolerance=1e-6)
     served = tf.saved_model.load(path)
     for shape in ((1, 28, 28, 1), (5, 17, 30, 1)):
@@ -36,6 +41,7 @@ def test_any_batch_and_image_size_in_float32(model, rng, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["served"], "no temporary files"
 
 
+@pytest.mark.slow
 @here
 def test_half_precision_features_are_served_in_float32(rng, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -60,6 +66,7 @@ def test_subclassed_models(rng, tmp_path):
     np.testing.assert_allclose(served.serve(x), expected, atol=1e-6)
 
 
+@here
 def test_named_inputs(rng, tmp_path):
     inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((3,), name="a")}
     model = keras.Model(inputs, inputs["a"] - inputs["b"])
@@ -107,6 +114,7 @@ def test_different_outputs_raise_and_leave_no_files(model, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_nan_outputs_raise(model, tmp_path, monkeypatch):
     nan = {"serve": [np.full((2, 3), np.nan)]}
     monkeypatch.setattr(saved_model, "outputs_in_new_process", lambda *args: nan)
@@ -126,6 +134,7 @@ def test_models_must_be_built(tmp_path):
         ka.export.export_saved_model(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "a")
 
 
+@pytest.mark.slow
 @here
 @pytest.mark.parametrize("fused", [True, False])
 def test_san_fused_and_plain(fused, rng, tmp_path):
@@ -138,25 +147,27 @@ def test_san_fused_and_plain(fused, rng, tmp_path):
     assert graph
 
 
-def test_litert(tmp_path):
-    for attention in ("san-d", "cbam"):
-        model = ka.applications.LeNet5(attention=attention)
-        path = ka.export.export_litert(model, tmp_path / f"{attention}.tflite")
-        assert path.is_file()
-    model, path = ka.applications.LeNet5(attention="bam"), tmp_path / "bam.tflite"
+every_attention = pytest.mark.parametrize(
+    "attention", cross_section(["san-d", "cbam", "bam"], fast={"cbam"})
+)
+
+
+@every_attention
+def test_litert(attention, tmp_path):
+    model, path = ka.applications.LeNet5(attention=attention), tmp_path / "model.tflite"
     path.write_bytes(b"old")
     with pytest.raises(FileExistsError, match="overwrite=True"):
         ka.export.export_litert(model, path)
     assert path.read_bytes() == b"old"
     ka.export.export_litert(model, path, overwrite=True)
     assert path.read_bytes() != b"old"
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_onnx(rng, tmp_path):
-    for attention in ("san-d", "cbam", "bam"):
-        model = ka.applications.LeNet5(attention=attention)
-        assert ka.export.export_onnx(model, tmp_path / f"{attention}.onnx").is_file()
+@every_attention
+def test_onnx(attention, tmp_path):
+    model = ka.applications.LeNet5(attention=attention)
+    assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
 
 
 def test_regrouped_layers_go_to_onnx(tmp_path):
@@ -176,6 +187,7 @@ def test_onnx_names_missing_packages(model, tmp_path, monkeypatch):
         ka.export.export_onnx(model, tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 @here
 def test_attention_and_predictions(rng, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -192,7 +204,7 @@ def test_attention_and_predictions(rng, tmp_path):
     np.testing.assert_allclose(outputs["predictions"], model(x), atol=5e-2)
 
 
-@pytest.mark.parametrize("kind", ["litert", "onnx"])
+@pytest.mark.parametrize("kind", cross_section(["litert", "onnx"], fast={"onnx"}))
 def test_attention_in_a_single_file(kind, tmp_path):
     model = ka.applications.ClutteredCNN(2, input_shape=(16, 16, 1), filters=2, units=4)
     export = getattr(ka.export, f"export_{kind}")
@@ -205,6 +217,7 @@ def test_attention_requires_a_model_with_attention(tmp_path):
         ka.export.export_saved_model(plain, tmp_path / "a", attention=True)
 
 
+@pytest.mark.slow
 @here
 def test_softmax_of_log_probabilities(rng, tmp_path):
     options = {"classifier_activation": None, "weight_decay": 0.0}

@@ -42,16 +42,24 @@ print(json.dumps([seconds, new]))
 """
 
 
-def layers(rng):
-    """One model with every layer, each with separate inputs and outputs."""
-    models = [harness.model_of_layer(case) for case in layer_cases.LAYER_CASES]
+FEW_LAYERS = {"TargetLayer", "CBAM"}
+
+
+def layers(rng, cases):
+    """One model with layers, each with separate inputs and outputs."""
+    models = [harness.model_of_layer(case) for case in cases]
     inputs, outputs = [m.inputs for m in models], [m.outputs for m in models]
     together = keras.Model(keras.tree.flatten(inputs), keras.tree.flatten(outputs))
-    return together, keras.tree.flatten([case.data(rng) for case in layer_cases.LAYER_CASES])
+    return together, keras.tree.flatten([case.data(rng) for case in cases])
+
+
+def few_cases(rng):
+    one_per_name = {case.name: case for case in layer_cases.LAYER_CASES}
+    yield "layers", *layers(rng, [one_per_name[name] for name in sorted(FEW_LAYERS)])
 
 
 def cases(rng):
-    model, x = layers(rng)
+    model, x = layers(rng, layer_cases.LAYER_CASES)
     yield "layers", model, x
     seen = {type(each) for each in model._flatten_layers()}
     for case in model_cases.MODEL_CASES:
@@ -72,12 +80,18 @@ def cases(rng):
         yield f"compact{name}", ka.surgery.compact(model), rng.uniform(size=(2, 12, 10, 1))
 
 
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(few_cases, id="few"),
+        pytest.param(cases, id="all", marks=pytest.mark.slow),
+    ],
+)
+def loaded(request, tmp_path_factory):
     """Expected outputs, the folder of the files, and import time and modules of the process."""
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     expected = {}
-    for name, model, x in cases(rng):
+    for name, model, x in request.param(rng):
         (folder / name).mkdir()
         x = [array.astype("float32") for array in (x if isinstance(x, list) else [x])]
         np.savez(folder / name / "x.npz", *x)
@@ -107,7 +121,12 @@ def test_files_load_in_a_new_process(loaded):
 
 
 def test_import_is_light(loaded):
-    *_, (seconds, modules) = loaded
+    *_, (_, modules) = loaded
     heavy = {"matplotlib", "sklearn", "scipy", "PIL", "tensorflow_datasets", "rich", "hypothesis"}
     assert not heavy & {name.split(".")[0] for name in modules}
+
+
+@pytest.mark.slow
+def test_import_is_fast(loaded):
+    *_, (seconds, _) = loaded
     assert seconds < 0.3

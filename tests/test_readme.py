@@ -6,6 +6,7 @@ import pytest
 
 import keras_attention as ka
 from tests.documents import ROOT, python_blocks, run_block, with_layer_table
+from tests.harness import cross_section
 
 PATH = ROOT / "README.md"
 README = PATH.read_text(encoding="utf-8")
@@ -17,7 +18,7 @@ PAPERS = [path.stem for path in sorted((ROOT / "docs" / "papers").glob("*.md"))]
 SMALL = 6_000_000
 
 
-@pytest.mark.parametrize("index", range(len(EXAMPLES)))
+@pytest.mark.parametrize("index", cross_section(range(len(EXAMPLES)), fast={0}))
 def test_example_prints_what_it_shows(index, tmp_path, monkeypatch, capsys, reloads_here):
     monkeypatch.chdir(tmp_path)
     example = EXAMPLES[index]
@@ -70,6 +71,11 @@ def test_table_has_every_model():
     assert set(_sizes()) == set(ka.applications.list_models())
 
 
-@pytest.mark.parametrize(("name", "count"), [row for row in _sizes().items() if row[1] < SMALL])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    cross_section(
+        [row for row in _sizes().items() if row[1] < SMALL], fast={"CNN6", "TDN10", "LeNet5", "DCN"}
+    ),
+)
 def test_parameters_of_the_table(name, count):
     assert ka.inspect.trainable_parameters(ka.applications.build(name)) == count

@@ -1,1 +1,1 @@
-"""Modules of the program `attend_rectify.py`."""
+"""Modules of the program `attend_rectify.py`, which cites the paper."""

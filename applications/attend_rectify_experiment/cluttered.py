@@ -1,7 +1,4 @@
-"""Figure 4: attention modules on digits in clutter.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 4.2 and figure 4.
-"""
+"""Figure 4, section 4.2: attention modules on digits in clutter."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -13,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from harness import reports, training
-from harness.programs import Experiment
+from harness.options import choose_data
+from harness.programs import Run
 from harness.training import TrainingResult
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 import keras_attention as ka
@@ -43,6 +40,7 @@ class Row:
     def has_attention(self) -> bool:
         return self.options["attention_depth"] > 0
 
+    @property
     def identity(self) -> dict[str, Any]:
         return {"network": self.label}
 
@@ -89,7 +87,6 @@ def error_name(distractors: int) -> str:
 class ClutteredJob(base.Job):
     """A training on digits in clutter."""
 
-    data: str  # Data set, by its name in `ka.datasets`
     distractors: int  # Number of distractors in training
     test_distractors: tuple[int, ...]  # Numbers of distractors in the tests
 
@@ -102,36 +99,29 @@ class ClutteredJob(base.Job):
         return self._images("test", self.distractors, CURVE_SEED).batch(base.TEST_BATCH).cache()
 
     def network(self, activation: str | None) -> keras.Model:
-        side = self.protocol.size or ka.datasets.find(self.data).size
+        side = self.protocol.size or self.info.size
         return ka.applications.ClutteredCNN(
             input_shape=(side, side, 1), classifier_activation=activation, **self.row.options
         )
 
-    def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
+    def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
         """Returns SGD, with a lower learning rate for the localization of a transformer."""
-        plain = super().optimizer(learning_rate)
+        plain = super().optimizer(steps)
         if not self.row.options.get("spatial_transformer"):
             return plain
         return ka.training.LayerwiseOptimizer(plain, RATE_FACTORS)
 
     def scores(self, model: keras.Model) -> dict[str, float]:
         """Returns errors on the same images for every network, several per test digit."""
-        return {error_name(number): self._error(model, number) for number in self.test_distractors}
-
-    def _error(self, model: keras.Model, distractors: int) -> float:
-        draws = range(self.protocol.test_draws)
-        tests = [self._images("test", distractors, draw).batch(base.TEST_BATCH) for draw in draws]
-        return sum(training.error_percent(model, [images]) for images in tests) / len(tests)
+        errors, draws = {}, range(self.protocol.test_draws)
+        for number in self.test_distractors:
+            tests = [self._images("test", number, draw).batch(base.TEST_BATCH) for draw in draws]
+            found = [training.error_percent(model, [images]) for images in tests]
+            errors[error_name(number)] = sum(found) / len(found)
+        return errors
 
     def _images(self, split: str, distractors: int, seed: int) -> tf.data.Dataset:
-        return ka.datasets.load(
-            self.data,
-            split,
-            seed=seed,
-            size=self.protocol.size,
-            train_size=self.protocol.train_size,
-            distractors=distractors,
-        )
+        return super().load(split, seed=seed, distractors=distractors)
 
 
 def panels_of(options: Namespace) -> list[str]:
@@ -139,54 +129,61 @@ def panels_of(options: Namespace) -> list[str]:
     return list(PANELS) if options.part in (None, "all") else [options.part]
 
 
-def jobs_of(options: Namespace) -> list[ClutteredJob]:
-    """Returns the training jobs of the requested panels."""
-    data = options.data or DATA[:1]
-    if len(data) > 1 or data[0] not in DATA:
-        raise ValueError(
-            f"--data must be one of {', '.join(DATA)} with --figure 4. "
-            f"Received: --data={' '.join(data)}"
-        )
-    on_paper_data = ka.datasets.find(data[0]).needs_network
-    protocol = base.choose_protocol(base.CLUTTERED, base.CLUTTERED_SMALL, on_paper_data, options)
-    trained = DISTRACTORS if options.distractors is None else options.distractors
-    # The ablations are compared with the same number of distractors as in training.
-    tested = tuple(sorted({trained, *(options.test_distractors or TEST_DISTRACTORS)}))
-    return [
-        ClutteredJob(row, seed, protocol, data[0], trained, tested)
-        for row in rows_of(panels_of(options))
-        for seed in options.seeds
-    ]
+class Figure4(base.AttendExperiment):
+    """Ablations, and tests with more distractors."""
 
+    title = "figure 4 (Cluttered Translated MNIST)"
 
-def finish(
-    options: Namespace, jobs: Sequence[ClutteredJob], results: Sequence[TrainingResult]
-) -> str:
-    """Draws the figure; returns the errors and the comparison with the baseline."""
-    title, path = f"Figure 4 on {jobs[0].data}", options.output / "figure4.png"
-    draw(panels_of(options), results, title, path)
-    rows, tested = list(dict.fromkeys(job.row for job in jobs)), jobs[0].test_distractors
-    headings = ["network", "panels", "parameters", "MACs"]
-    headings += [f"error %, {number} distractors" for number in tested]
-    lines = []
-    for row in rows:
-        found = base.of_row(row, results)
-        panels = " ".join(panel for panel, members in PANELS.items() if row in members)
-        spreads = [reports.spread_of(found, error_name(number)) for number in tested]
-        lines.append([row.label, panels, *reports.size_cells(found[0]), *spreads])
-    tables = [reports.table(headings, lines)]
-    if {BASELINE, BEST} <= set(rows):
-        tables.append(verdict(tested, results))
-    return "\n\n".join(tables)
+    def jobs(self, options: Namespace) -> list[ClutteredJob]:
+        data = choose_data(options.data or (), DATA, "--figure 4")
+        on_paper_data = ka.datasets.find(data).needs_network
+        protocol = (base.CLUTTERED if on_paper_data else base.CLUTTERED_SMALL).override(options)
+        trained = DISTRACTORS if options.distractors is None else options.distractors
+        # The ablations are compared with the same number of distractors as in training.
+        tested = tuple(sorted({trained, *(options.test_distractors or TEST_DISTRACTORS)}))
+        return [
+            ClutteredJob(row, seed, protocol, data, trained, tested)
+            for row in rows_of(panels_of(options))
+            for seed in options.seeds
+        ]
+
+    def finish(self, run: Run) -> str:
+        """Draws the figure; returns the errors and the comparison with the baseline."""
+        title, path = f"Figure 4 on {run.jobs[0].data}", run.options.output / "figure4.png"
+        draw(panels_of(run.options), run.results, title, path)
+        by_row, tested = reports.grouped(run.results), run.jobs[0].test_distractors
+        headings = ["network", "panels", "parameters", "MACs"]
+        headings += [f"error %, {number} distractors" for number in tested]
+        lines = []
+        for row, found in by_row.items():
+            panels = " ".join(panel for panel, members in PANELS.items() if row in members)
+            spreads = [reports.spread_of(found, error_name(number)) for number in tested]
+            lines.append([row.label, panels, *reports.size_cells(found[0]), *spreads])
+        tables = [reports.table(headings, lines)]
+        if {BASELINE, BEST} <= set(by_row):
+            tables.append(verdict(tested, run.results))
+        return "\n\n".join(tables)
+
+    def notes(self, run: Run) -> list[str]:
+        job = run.jobs[0]
+        return [
+            *super().notes(run),
+            f"{job.data}: trained with {job.distractors} distractors, generated again in every "
+            f"epoch. From each test digit, {job.protocol.test_draws} images are generated for each "
+            "number of distractors, the same images for all networks. All networks are trained in "
+            "the same way, except that the localization of the STN has "
+            f"{RATE_FACTORS['transformer']:g} times the learning rate. The paper's best accuracy "
+            f"on Cluttered Translated MNIST with 8 distractors is {BEST_ACCURACY} %; its figure "
+            "gives no other numbers.",
+        ]
 
 
 def verdict(tested: Sequence[int], results: Sequence[TrainingResult]) -> str:
     """Compares the best attention network with the baseline for each number of distractors."""
-    lines = []
+    by_row, lines = reports.grouped(results), []
     for number in tested:
         plain, attention = (
-            reports.mean_of(base.of_row(row, results), error_name(number))
-            for row in (BASELINE, BEST)
+            reports.mean_of(by_row[row], error_name(number)) for row in (BASELINE, BEST)
         )
         if plain is None or attention is None:
             lines.append(f"- {number} distractors: no comparison, a network diverged.")
@@ -201,23 +198,18 @@ def verdict(tested: Sequence[int], results: Sequence[TrainingResult]) -> str:
 
 def draw(panels: Sequence[str], results: Sequence[TrainingResult], title: str, path: Path) -> None:
     """Draws the panels of the figure."""
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    figure.suptitle(title)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for panel, axes in zip(panels, all_axes, strict=True):
-        axes.set_title(TITLES[panel])
-        draw_row = _draw_distractors if panel == "e" else _draw_curve
-        for row in PANELS[panel]:
-            found = [one for one in base.of_row(row, results) if not one.diverged]
-            if found:
-                draw_row(axes, row.label, found)
-        axes.set_ylabel("test error %")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.legend()
-    reports.save_figure(figure, path)
+    trained = reports.grouped(one for one in results if not one.diverged)
+    with reports.figure(path, len(panels), (5, 4), title) as all_axes:
+        for panel, axes in zip(panels, all_axes, strict=True):
+            draw_row = _draw_distractors if panel == "e" else _draw_curve
+            for row in PANELS[panel]:
+                if row in trained:
+                    draw_row(axes, row.label, trained[row])
+            axes.set(title=TITLES[panel], ylabel="test error %", yscale="log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.legend()
 
 
 def _draw_curve(axes: Axes, label: str, found: Sequence[TrainingResult]) -> None:
@@ -231,25 +223,6 @@ def _draw_distractors(axes: Axes, label: str, found: Sequence[TrainingResult]) -
     """Draws mean and deviation over the seeds for each number of distractors."""
     numbers = found[0].job.test_distractors
     values = [reports.values_of(found, error_name(number)) for number in numbers]
-    means, bars = [np.mean(one) for one in values], [reports.deviation(one) for one in values]
-    axes.errorbar(range(len(numbers)), means, bars, marker="o", capsize=3, label=label)
+    reports.draw_spreads(axes, range(len(numbers)), values, label)
     axes.set_xticks(range(len(numbers)), numbers)
     axes.set_xlabel("distractors in the test")
-
-
-def notes(options: Namespace, jobs: Sequence[ClutteredJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    job = jobs[0]
-    return [
-        *reports.protocol_notes(jobs),
-        f"{job.data}: trained with {job.distractors} distractors, generated again in every epoch. "
-        f"From each test digit, {job.protocol.test_draws} images are generated for each number of "
-        "distractors, the same images for all networks. All networks are trained in the same way, "
-        "except that the localization of the STN has "
-        f"{RATE_FACTORS['transformer']:g} times the learning rate. The paper's best accuracy on "
-        f"Cluttered Translated MNIST with 8 distractors is {BEST_ACCURACY} %; its figure gives no "
-        "other numbers.",
-    ]
-
-
-FIGURE = Experiment("figure 4 (Cluttered Translated MNIST)", jobs_of, finish, notes)

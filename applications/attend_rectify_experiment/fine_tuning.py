@@ -1,18 +1,17 @@
-"""Table 3: fine-tuning of pretrained networks with and without attention modules.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 4.4 and table 3.
-"""
+"""Table 3, section 4.4: fine-tuning of pretrained networks without and with attention modules."""
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
-from harness import reports
-from harness.programs import Experiment
+from harness.options import check_image_data
+from harness.programs import Run
+from harness.published import read_tables
 
 import keras_attention as ka
 from attend_rectify_experiment import training as base
@@ -25,15 +24,7 @@ RATE_FACTOR = 10
 CLASSIFIER, ADDED_LAYERS = "classifier", ("rectify", "rectify_logits")
 # Part of the message of Keras if weights cannot be downloaded.
 DOWNLOAD_FAILED = "URL fetch failure"
-# Accuracies in percent of the backbone WRN-50-4 without and with attention modules.
-TABLE3 = {
-    "stanford_dogs": (89.6, 92.9),
-    "uec_food100": (84.3, 85.5),
-    "cars196": (88.5, 90.0),
-    "adience_gender": (93.9, 94.6),
-    "adience_age": (57.4, 59.7),
-    "caltech_birds2011": (84.3, 85.6),
-}
+TABLE3 = read_tables(Path(__file__).with_name("tables.txt"))[3]
 
 
 @dataclass(frozen=True)
@@ -60,28 +51,22 @@ class Row:
     def has_attention(self) -> bool:
         return self.depth > 0
 
+    @property
     def identity(self) -> dict[str, Any]:
         return {"network": self.name, "weights": self.weights, "data": self.data}
 
     def published(self) -> float | None:
         """Returns the paper's accuracy in percent, with its own backbone."""
-        return TABLE3[self.data][self.has_attention] if self.data in TABLE3 else None
+        return TABLE3.number(self.data, modules="with" if self.has_attention else "without")
 
 
 @dataclass(frozen=True)
 class FineTuningJob(base.Job):
     """A fine-tuning; the data set crops and flips the photographs."""
 
-    @property
-    def data(self) -> str:
-        """Data set, by its name in `ka.datasets`."""
-        return self.row.data
-
     def load(self, split: str) -> tf.data.Dataset:
         """Loads single color images with the preprocessing of the backbone."""
-        sizes = {"size": self.protocol.size, "train_size": self.protocol.train_size}
-        examples = ka.datasets.load(self.data, split, seed=self.seed, **sizes)
-        return examples.map(self._preprocess, num_parallel_calls=tf.data.AUTOTUNE)
+        return super().load(split).map(self._preprocess, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _preprocess(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         color = tf.image.grayscale_to_rgb(image) if image.shape[-1] == 1 else image
@@ -89,7 +74,7 @@ class FineTuningJob(base.Job):
 
     def network(self, activation: str | None) -> keras.Model:
         """Builds the backbone with a new classifier and, if the row has any, attention modules."""
-        row, info = self.row, ka.datasets.find(self.data)
+        row, info = self.row, self.info
         side = self.protocol.size or info.size
         backbone = build_backbone(row.backbone, row.weights, (side, side, 3))
         if not row.has_attention:
@@ -104,11 +89,11 @@ class FineTuningJob(base.Job):
             classifier_activation=activation,
         )
 
-    def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
+    def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
         """Returns SGD with a higher learning rate for all new layers."""
         new = ADDED_LAYERS if self.row.has_attention else (CLASSIFIER,)
         factors = dict.fromkeys(new, RATE_FACTOR)
-        return ka.training.LayerwiseOptimizer(super().optimizer(learning_rate), factors)
+        return ka.training.LayerwiseOptimizer(super().optimizer(steps), factors)
 
     def validation_data(self) -> None:
         """Returns None: the test split is measured once."""
@@ -157,44 +142,36 @@ def rows_of(options: Namespace) -> list[Row]:
     network = (options.backbone or BACKBONE, weights or None)
     return [
         Row(*network, modules, width, scale, data)
-        for data in options.data or TABLE3
+        for data in options.data or TABLE3.rows
         for modules in (0, depth)
     ]
 
 
-def jobs_of(options: Namespace) -> list[FineTuningJob]:
-    """Returns the training jobs of all rows with each seed."""
-    find_backbone(options.backbone or BACKBONE)
-    base.check_image_data(options.data or ())
-    return [
-        FineTuningJob(
-            row,
-            seed,
-            base.choose_protocol(
-                base.FINE_TUNING, base.FINE_TUNING_SMALL, row.data in TABLE3, options
-            ),
-        )
-        for row in rows_of(options)
-        for seed in options.seeds
-    ]
+class Table3(base.AttendExperiment):
+    """Fine-tuning of networks without and with attention modules."""
 
+    title = TABLE3.title
 
-def notes(options: Namespace, jobs: Sequence[FineTuningJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    weights = jobs[0].row.weights
-    pretrained = f"pretrained on {weights}" if weights else "not pretrained"
-    return [
-        *reports.protocol_notes(jobs),
-        f"{jobs[0].row.backbone}, {pretrained}; attention modules, gates and classifiers have "
-        f"{RATE_FACTOR} times the learning rate. The paper's accuracies are those of WRN-50-4 "
-        "without and with modules, on Adience over five folds; ours are those of the test fold of "
-        "`ka.datasets.load`.",
-    ]
+    def jobs(self, options: Namespace) -> list[FineTuningJob]:
+        find_backbone(options.backbone or BACKBONE)
+        check_image_data(options.data or ())
+        paper, small = base.FINE_TUNING.override(options), base.FINE_TUNING_SMALL.override(options)
+        return [
+            FineTuningJob(row, seed, paper if row.data in TABLE3.rows else small, row.data)
+            for row in rows_of(options)
+            for seed in options.seeds
+        ]
 
+    def finish(self, run: Run) -> str:
+        return base.comparison(run.results, "accuracy %", digits=1)
 
-TABLE_3 = Experiment(
-    "table 3 (fine-tuning)",
-    jobs_of,
-    lambda options, jobs, results: base.comparison(jobs, results, "accuracy %", digits=1),
-    notes,
-)
+    def notes(self, run: Run) -> list[str]:
+        row = run.jobs[0].row
+        pretrained = f"pretrained on {row.weights}" if row.weights else "not pretrained"
+        return [
+            *super().notes(run),
+            f"{row.backbone}, {pretrained}; attention modules, gates and classifiers have "
+            f"{RATE_FACTOR} times the learning rate. The paper's accuracies are those of WRN-50-4 "
+            "without and with modules, on Adience over five folds; ours are those of the test fold "
+            "of `ka.datasets.load`.",
+        ]

@@ -1,18 +1,14 @@
-"""Protocols, training jobs and records of networks with attention modules.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), sections 4.2 to 4.4.
-"""
+"""Protocols, training jobs and records of networks with attention modules, sections 4.2 to 4.4."""
 
 from abc import ABC, abstractmethod
-from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import keras
 import tensorflow as tf
 from harness import reports, training
-from harness.protocols import OVERRIDES, Protocol
+from harness.programs import Experiment
+from harness.protocols import Protocol
 from harness.training import TrainingResult
 
 import keras_attention as ka
@@ -63,34 +59,9 @@ FINE_TUNING = AttendProtocol(
 FINE_TUNING_SMALL = replace(FINE_TUNING, name="small", batch_size=32, epochs=20, train_size=300)
 
 
-def choose_protocol(
-    paper: AttendProtocol, small: AttendProtocol, on_paper_data: bool, options: Namespace
-) -> AttendProtocol:
-    """Returns the paper's protocol on its data, otherwise the short one, with the options."""
-    protocol = paper if on_paper_data else small
-    names = ("momentum", "train_size", "epoch_images", "test_draws", "size")
-    return protocol.override(options, (*OVERRIDES, *names))
-
-
 @dataclass(frozen=True)
-class Job(ABC):
-    """Settings of a training; subclasses exist for figure 4 and the tables, with their `data`."""
-
-    row: Any  # Network, with a `label`, an `identity` for CSV files, and `has_attention`
-    seed: int  # Random seed
-    protocol: AttendProtocol  # Training protocol
-
-    @property
-    def label(self) -> str:
-        return self.row.label
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {**self.row.identity(), "seed": self.seed}
-
-    @abstractmethod
-    def load(self, split: str) -> tf.data.Dataset:
-        """Loads single examples; the test split is the same for all seeds."""
+class Job(training.Job, ABC):
+    """Settings of a training, with `has_attention` in its row; subclasses build the networks."""
 
     @abstractmethod
     def network(self, activation: str | None) -> keras.Model:
@@ -100,10 +71,9 @@ class Job(ABC):
         """Builds the trained model: the network with its preprocessing."""
         return self.network(None)
 
-    def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
-        """Returns SGD with the same learning rate for all layers."""
-        momentum = self.protocol.momentum
-        return keras.optimizers.SGD(learning_rate, momentum, nesterov=momentum > 0)
+    def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
+        """Returns SGD with the same learning rate for all layers, for `steps` steps."""
+        return self.protocol.make_optimizer(steps)
 
     def validation_data(self) -> tf.data.Dataset | None:
         """Returns batches whose error is recorded after each epoch; None for none."""
@@ -112,6 +82,22 @@ class Job(ABC):
     def scores(self, model: keras.Model) -> dict[str, float]:
         """Returns the scores of the trained model on the test split, in percent."""
         return {"error %": training.error_percent(model, [self.load("test").batch(TEST_BATCH)])}
+
+
+class AttendExperiment(Experiment):
+    """A table or a figure of the paper."""
+
+    paper = "Attend and Rectify"
+    errors = (ValueError, OSError, ImportError)
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Checks that the networks can be built and the data sets that are needed be loaded."""
+        for job in {job.data: job for job in jobs}.values() if self.trains else ():
+            for split in ("train", "test"):
+                job.load(split)
+        for job in {job.row: job for job in reversed(jobs)}.values():
+            job.network("softmax")
+            job.optimizer(steps=job.protocol.epochs)
 
 
 def train(job: Job, threads: int) -> TrainingResult:
@@ -149,7 +135,7 @@ def compiled(job: Job, steps: int) -> keras.Model:
         loss: keras.losses.Loss = ka.losses.NegativeLogLikelihood()
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    optimizer = job.optimizer(protocol.schedule(steps * protocol.epochs))
+    optimizer = job.optimizer(steps * protocol.epochs)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     return model
 
@@ -171,37 +157,17 @@ def measure(job: Job, model: keras.Model) -> dict[str, float]:
     return job.scores(model) if training.is_finite(model) else {}
 
 
-def of_row(row: Any, results: Iterable[TrainingResult]) -> list[TrainingResult]:
-    """Returns the results of a row, one per seed."""
-    return [result for result in results if result.job.row == row]
-
-
-def comparison(
-    jobs: Sequence[Job], results: Sequence[TrainingResult], name: str, digits: int
-) -> str:
+def comparison(results: Sequence[TrainingResult], name: str, digits: int) -> str:
     """Returns a score of each row next to the paper's, as a markdown table.
 
     Args:
-        jobs: Jobs of all rows.
         results: Results of all jobs.
         name: Name of the score.
         digits: Number of decimals of the paper's scores.
     """
     lines = []
-    for row in dict.fromkeys(job.row for job in jobs):
-        found = of_row(row, results)
+    for row, found in reports.grouped(results).items():
         cells = [row.name, row.data, *reports.size_cells(found[0]), reports.spread_of(found, name)]
         lines.append([*cells, reports.number(row.published(), digits)])
     headings = ["network", "data", "parameters", "MACs", name, f"{name}, paper"]
     return reports.table(headings, lines)
-
-
-def check_image_data(names: Iterable[str]) -> None:
-    """Checks that data sets have images with one class label each."""
-    for name in names:
-        info = ka.datasets.find(name)
-        if not info.single_label or info.kind != "images":
-            raise ValueError(
-                "--data must be data sets of images with one class label each. "
-                f"Received: --data={name}"
-            )

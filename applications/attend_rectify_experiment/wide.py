@@ -1,7 +1,4 @@
-"""Tables 1 and 2: wide residual networks with and without attention modules.
-
-Reference: Rodriguez et al., Attend and Rectify (2018), section 4.3 and tables 1 and 2.
-"""
+"""Tables 1 and 2, section 4.3: wide residual networks with and without attention modules."""
 
 import csv
 import statistics
@@ -13,9 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from harness import reports, training
-from harness.programs import Experiment
+from harness.options import check_image_data
+from harness.programs import Run
+from harness.published import read_tables
 from harness.training import TrainingResult
 
 import keras_attention as ka
@@ -26,25 +24,7 @@ DATA = ("cifar10", "cifar100")
 PAPER_WIDTH = 10
 DEPTHS, DROPOUTS = (28, 40), (0.0, 0.3)
 FORWARD_BATCH, ROUNDS = 256, 9
-
-
-@dataclass(frozen=True)
-class Published:
-    """A row of the paper's table 2, with width 10."""
-
-    parameters: float  # Number of parameters
-    macs: float  # Multiply-accumulates per image, which the paper calls Flop
-    seconds: float  # Time to forward the 10,000 test images on the authors' GPU in batches of 256
-    errors: dict[str, float]  # Errors in percent by data set
-
-
-# By network and depth. It is not published if the networks have dropout. Table 1 of the paper is
-# not readable in the available text.
-TABLE2 = {
-    ("WRN", 40): Published(56e6, 8.1e9, 0.18, {"cifar10": 3.80, "cifar100": 18.30}),
-    ("WARN", 28): Published(37e6, 5.3e9, 0.17, {"cifar10": 3.44, "cifar100": 18.26}),
-    ("WARN", 40): Published(56e6, 8.2e9, 0.18, {"cifar10": 3.46, "cifar100": 17.82}),
-}
+TABLE2 = read_tables(Path(__file__).with_name("tables.txt"))[2]
 
 
 @dataclass(frozen=True)
@@ -71,15 +51,15 @@ class Row:
     def has_attention(self) -> bool:
         return self.network == "WARN"
 
+    @property
     def identity(self) -> dict[str, Any]:
         return {"network": self.name, "data": self.data}
 
-    def published(self) -> float | None:
-        """Returns the error in the paper's table 2, if it has the network."""
+    def published(self, column: str | None = None) -> float | None:
+        """Returns a number of the paper's table 2, if it has the network: by default, the error."""
         if self.width != PAPER_WIDTH or self.dropout:
             return None
-        line = TABLE2.get((self.network, self.depth))
-        return line.errors.get(self.data) if line else None
+        return TABLE2.number(f"{self.network}-{self.depth}", column=column or self.data)
 
 
 @dataclass(frozen=True)
@@ -87,20 +67,10 @@ class WideJob(base.Job):
     """A training on whole images; photographs are shifted and flipped."""
 
     @property
-    def data(self) -> str:
-        """Data set, by its name in `ka.datasets`."""
-        return self.row.data
-
-    @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of an image."""
-        info = ka.datasets.find(self.data)
-        side = self.protocol.size or info.size
-        return side, side, info.channels
-
-    def load(self, split: str) -> tf.data.Dataset:
-        sizes = {"size": self.protocol.size, "train_size": self.protocol.train_size}
-        return ka.datasets.load(self.data, split, seed=self.seed, **sizes)
+        side = self.protocol.size or self.info.size
+        return side, side, self.info.channels
 
     def network(self, activation: str | None) -> keras.Model:
         row = self.row
@@ -109,7 +79,7 @@ class WideJob(base.Job):
             depth=row.depth,
             width=row.width,
             input_shape=self.shape,
-            classes=ka.datasets.find(self.data).classes,
+            classes=self.info.classes,
             classifier_activation=activation,
             dropout=row.dropout,
         )
@@ -120,20 +90,14 @@ class WideJob(base.Job):
         # Flipped digits would not be digits.
         if self.shape[-1] == 3:
             x = ka.datasets.cifar_augmentation(self.shape[0], seed=self.seed)(x)
-        mean, variance = self._moments()
+        mean, variance = training.moments(self.load("train"))
         x = keras.layers.Normalization(mean=mean, variance=variance, name="standardized")(x)
         return keras.Model(images, self.network(None)(x))
-
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and variance of each channel over the training images."""
-        batches = [images for images, _ in self.load("train").batch(1024).as_numpy_iterator()]
-        pixels = np.concatenate(batches)
-        return pixels.mean((0, 1, 2)), pixels.var((0, 1, 2))
 
 
 def rows_of(options: Namespace) -> list[Row]:
     """Returns the rows of table 1, in which options replace its headings."""
-    base.check_image_data(options.data or ())
+    check_image_data(options.data or ())
     return [
         Row(network, depth, options.width or PAPER_WIDTH, dropout, data)
         for data in options.data or DATA
@@ -145,49 +109,94 @@ def rows_of(options: Namespace) -> list[Row]:
 
 def protocol_of(data: str, options: Namespace) -> base.AttendProtocol:
     """Returns the paper's protocol on CIFAR, otherwise the short one."""
-    return base.choose_protocol(base.WIDE, base.WIDE_SMALL, data in DATA, options)
+    return (base.WIDE if data in DATA else base.WIDE_SMALL).override(options)
 
 
-def jobs_of_table1(options: Namespace) -> list[WideJob]:
-    """Returns the training jobs of all rows with each seed."""
+def jobs_of(options: Namespace, rows: Sequence[Row], seeds: Sequence[int]) -> list[WideJob]:
+    """Returns the training jobs of rows with each seed."""
     return [
-        WideJob(row, seed, protocol_of(row.data, options))
-        for row in rows_of(options)
-        for seed in options.seeds
-    ]
-
-
-def table1_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        *reports.protocol_notes(jobs),
-        "Images are standardized with mean and deviation of the training images; photographs are "
-        "padded by 4 pixels of their reflection, cropped and flipped. The weight decay is 5e-4. "
-        "The paper's errors are those of its table 2, which does not state if the networks have "
-        "dropout, and gives no deviations.",
-    ]
-
-
-TABLE_1 = Experiment(
-    "table 1 (CIFAR-10 and CIFAR-100)",
-    jobs_of_table1,
-    lambda options, jobs, results: base.comparison(jobs, results, "error %", digits=2),
-    table1_notes,
-)
-
-
-def jobs_of_table2(options: Namespace) -> list[WideJob]:
-    """Returns the networks of table 1 on the first data set, without dropout."""
-    if options.errors:
-        read_errors(options.errors)
-    rows = [row for row in rows_of(options) if not row.dropout]
-    if not rows:
-        raise ValueError(f"--dropouts must have 0 with --table 2. Received: {options.dropouts}")
-    return [
-        WideJob(row, options.seeds[0], protocol_of(row.data, options))
+        WideJob(row, seed, protocol_of(row.data, options), row.data)
         for row in rows
-        if row.data == rows[0].data
+        for seed in seeds
     ]
+
+
+class Table1(base.AttendExperiment):
+    """Errors of wide residual networks without and with attention modules."""
+
+    title = "table 1 (CIFAR-10 and CIFAR-100)"
+
+    def jobs(self, options: Namespace) -> list[WideJob]:
+        return jobs_of(options, rows_of(options), options.seeds)
+
+    def finish(self, run: Run) -> str:
+        return base.comparison(run.results, "error %", digits=2)
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            *super().notes(run),
+            "Images are standardized with mean and deviation of the training images; photographs "
+            "are padded by 4 pixels of their reflection, cropped and flipped. The weight decay is "
+            "5e-4. The paper's errors are those of its table 2, which does not state if the "
+            "networks have dropout, and gives no deviations.",
+        ]
+
+
+class Table2(base.AttendExperiment):
+    """Sizes and times of the networks of table 1 on the first data set, without dropout."""
+
+    title = TABLE2.title
+    trains = False
+
+    def jobs(self, options: Namespace) -> list[WideJob]:
+        if options.errors:
+            read_errors(options.errors)
+        rows = [row for row in rows_of(options) if not row.dropout]
+        if not rows:
+            raise ValueError(f"--dropouts must have 0 with --table 2. Received: {options.dropouts}")
+        rows = [row for row in rows if row.data == rows[0].data]
+        return jobs_of(options, rows, options.seeds[:1])
+
+    def finish(self, run: Run) -> str:
+        """Times the networks; returns sizes, times and errors next to the paper's."""
+        options, timings = run.options, time_networks(run.options, run.jobs)
+        records = [
+            {
+                **one.job.row.identity,
+                "parameters": one.parameters,
+                "macs": one.macs,
+                "images": options.forward_batch or FORWARD_BATCH,
+                "ms_per_batch": round(1e3 * one.seconds, 3),
+            }
+            for one in timings
+        ]
+        reports.write_csv(options.output / "results.csv", records)
+        errors = read_errors(options.errors) if options.errors else {}
+        data = list(dict.fromkeys(row.data for row in rows_of(options)))
+        plain = {one.job.row.depth: one.seconds for one in timings if one.job.row.network == "WRN"}
+        lines = []
+        for one in timings:
+            row = one.job.row
+            cells = [row.name, *reports.size_cells(one), f"{1e3 * one.seconds:.1f}"]
+            cells.append(f"{one.seconds / plain[row.depth]:.3f}")
+            cells += [reports.number(errors.get((row.name, name))) for name in data]
+            macs, seconds = row.published("macs"), row.published("seconds")
+            cells += [reports.short_number(row.published("parameters"))]
+            cells += [reports.number(macs and macs / 1e9, 1), reports.number(seconds)]
+            lines.append(cells)
+        headings = ["network", "parameters", "MACs", "ms per batch", "ratio to WRN"]
+        headings += [f"error %, {name}" for name in data]
+        headings += ["parameters, paper", "GFlop, paper", "s for 10,000 images, paper"]
+        return reports.table(headings, lines)
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            f"Time to forward {run.options.forward_batch or FORWARD_BATCH} images: median of "
+            f"{run.options.rounds or ROUNDS} calls, interleaved in one process. The ratio is "
+            "relative to the WRN of the same depth. The paper counts multiply-accumulates, and its "
+            "time is that of 10,000 images in batches of 256 on a GPU. Errors are means of the "
+            "trainings of table 1, if --errors names its results.csv.",
+        ]
 
 
 def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[TrainingResult]:
@@ -205,42 +214,6 @@ def time_networks(options: Namespace, jobs: Sequence[WideJob]) -> list[TrainingR
     ]
 
 
-def finish_table2(
-    options: Namespace, jobs: Sequence[WideJob], results: Sequence[TrainingResult]
-) -> str:
-    """Times the networks; returns sizes, times and errors next to the paper's."""
-    timings = time_networks(options, jobs)
-    records = [
-        {
-            **one.job.row.identity(),
-            "parameters": one.parameters,
-            "macs": one.macs,
-            "images": options.forward_batch or FORWARD_BATCH,
-            "ms_per_batch": round(1e3 * one.seconds, 3),
-        }
-        for one in timings
-    ]
-    reports.write_csv(options.output / "results.csv", records)
-    errors = read_errors(options.errors) if options.errors else {}
-    data = list(dict.fromkeys(row.data for row in rows_of(options)))
-    plain = {one.job.row.depth: one.seconds for one in timings if one.job.row.network == "WRN"}
-    lines = []
-    for one in timings:
-        row = one.job.row
-        cells = [row.name, *reports.size_cells(one), f"{1e3 * one.seconds:.1f}"]
-        cells.append(f"{one.seconds / plain[row.depth]:.3f}")
-        cells += [reports.number(errors.get((row.name, name))) for name in data]
-        published = TABLE2.get((row.network, row.depth)) if row.width == PAPER_WIDTH else None
-        if published:
-            cells += [ka.inspect.short_number(published.parameters)]
-            cells += [f"{published.macs / 1e9:.1f}", f"{published.seconds:.2f}"]
-        lines.append(cells if published else [*cells, *[reports.NONE] * 3])
-    headings = ["network", "parameters", "MACs", "ms per batch", "ratio to WRN"]
-    headings += [f"error %, {name}" for name in data]
-    headings += ["parameters, paper", "GFlop, paper", "s for 10,000 images, paper"]
-    return reports.table(headings, lines)
-
-
 def read_errors(path: Path) -> dict[tuple[str, str], float]:
     """Reads the mean errors by network and data set from `results.csv` of table 1."""
     if not path.is_file():
@@ -255,19 +228,3 @@ def read_errors(path: Path) -> dict[tuple[str, str], float]:
         if line[column]:
             found.setdefault((line["network"], line["data"]), []).append(float(line[column]))
     return {key: statistics.mean(values) for key, values in found.items()}
-
-
-def table2_notes(options: Namespace, jobs: Sequence[WideJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        f"Time to forward {options.forward_batch or FORWARD_BATCH} images: median of "
-        f"{options.rounds or ROUNDS} calls, interleaved in one process. The ratio is relative to "
-        "the WRN of the same depth. The paper counts multiply-accumulates, and its time is that of "
-        "10,000 images in batches of 256 on a GPU. Errors are means of the trainings of table 1, "
-        "if --errors names its results.csv.",
-    ]
-
-
-TABLE_2 = Experiment(
-    "table 2 (sizes and times)", jobs_of_table2, finish_table2, table2_notes, trains=False
-)

@@ -1,1 +1,1 @@
-"""Modules of the program `attention_transfer.py`."""
+"""Modules of the program `attention_transfer.py`, which cites the paper."""

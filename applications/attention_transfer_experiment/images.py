@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from harness import training
+from harness.options import check_image_data
 
 import keras_attention as ka
 
@@ -40,15 +42,11 @@ class ImageSource:
     test_draws: int = 1  # Number of images generated from each test image, if images are generated
 
     def __post_init__(self) -> None:
-        info = self.info
-        if not info.single_label or info.kind != "images":
+        check_image_data([self.data])
+        classes = self.info.classes
+        if self.is_subset and self.train_size < classes:
             raise ValueError(
-                "--data must be data sets of images with one class label each. "
-                f"Received: --data={self.data}"
-            )
-        if self.is_subset and self.train_size < info.classes:
-            raise ValueError(
-                f"--train-size must be {info.classes} or more, so that it holds every class. "
+                f"--train-size must be {classes} or more, so that it holds every class. "
                 f"Received: --train-size={self.train_size}"
             )
         if self.is_subset and self.pool_size is not None and self.train_size > self.pool_size:
@@ -110,12 +108,7 @@ class ImageSource:
         """Returns mean and variance of each channel over the training images, not augmented."""
         if self.pretrained:
             return tuple(map(np.array, IMAGENET))
-        batches = self.training_data(seed).batch(1024)
-        pixels = [images.reshape(-1, images.shape[-1]) for images, _ in batches.as_numpy_iterator()]
-        count = sum(map(len, pixels))
-        mean = sum(part.sum(axis=0, dtype="float64") for part in pixels) / count
-        squares = sum(np.square(part - mean).sum(axis=0) for part in pixels) / count
-        return mean, squares
+        return training.moments(self.training_data(seed))
 
     def subset(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the selected images, before clutter is added, and their labels."""

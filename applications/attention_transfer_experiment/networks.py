@@ -80,16 +80,23 @@ def load_pretrained(model: keras.Model, path: str, source: Network) -> None:
         path: A `.keras` file, or weights of the network with 1000 classes.
         source: Network of the file.
     """
-    trained = _layers_with_weights(_read(path, source, model.inputs[0].shape[1:]))
-    layers = _layers_with_weights(model)
-    # Comparing shapes is not enough: the layers of ResNet-18 are a subset of those of ResNet-34.
-    if set(layers) != set(trained):
-        raise _wrong_file(path, source)
     try:
+        if path.endswith(".keras"):
+            trained = keras.models.load_model(path, compile=False)
+        else:
+            trained = source.build(keras.Input(model.inputs[0].shape[1:]), 1000, 0.0)
+            trained.load_weights(path)
+        layers, sources = _layers_with_weights(model), _layers_with_weights(trained)
+        # Comparing shapes is not enough: the layers of ResNet-18 are a subset of ResNet-34's.
+        if set(layers) != set(sources):
+            raise ValueError("The networks have different layers.")
         for name, layer in layers.items():
-            layer.set_weights(trained[name].get_weights())
-    except ValueError as error:
-        raise _wrong_file(path, source) from error
+            layer.set_weights(sources[name].get_weights())
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"Weights must be a .keras file of a trained {source.label}, or its .weights.h5 with "
+            f"1000 classes. Received: {path}"
+        ) from error
 
 
 def freeze_first_layers(model: keras.Model, last: str = "stage1") -> None:
@@ -109,21 +116,3 @@ def _layers_with_weights(model: keras.Model) -> dict[str, Any]:
     return {
         layer.name: layer for layer in model.layers if layer.weights and layer.name not in excluded
     }
-
-
-def _read(path: str, source: Network, shape: tuple[int, ...]) -> keras.Model:
-    try:
-        if path.endswith(".keras"):
-            return keras.models.load_model(path, compile=False)
-        model = source.build(keras.Input(shape), 1000, 0.0)
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise _wrong_file(path, source) from error
-    return model
-
-
-def _wrong_file(path: str, source: Network) -> ValueError:
-    return ValueError(
-        f"Weights must be a .keras file of a trained {source.label}, or its .weights.h5 with 1000 "
-        f"classes. Received: {path}"
-    )

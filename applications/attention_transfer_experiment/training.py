@@ -1,10 +1,5 @@
-"""Protocols, methods and training jobs of attention transfer.
+"""Protocols, methods and training jobs of sections 3 and 4 and of the authors' code."""
 
-Reference: Zagoruyko and Komodakis, Paying More Attention to Attention (2017), sections 3 and 4, and
-the authors' code.
-"""
-
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,9 +173,8 @@ class Job:
     @property
     def name(self) -> str:
         """File name of the checkpoint; different settings have different names."""
-        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
-        parts = (self.network.label, self.source.data, self.method.name, f"seed{self.seed}", digest)
-        return "_".join(parts)
+        parts = (self.network.label, self.source.data, self.method.name, f"seed{self.seed}")
+        return "_".join((*parts, training.digest(self)))
 
     def model(self) -> keras.Model:
         """Builds the untrained network; it maps images in `[0, 1]` to logits."""
@@ -257,18 +251,16 @@ def compiled(folder: Path, job: Job, student: keras.Model) -> tuple[keras.Model,
     distiller.compile(
         protocol.make_optimizer(total),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[_top_metric(top) for top in job.tops],
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy("top1")
+            if top == 1
+            else keras.metrics.SparseTopKCategoricalAccuracy(top, f"top{top}")
+            for top in job.tops
+        ],
         jit_compile=False,
         steps_per_execution=protocol.steps_per_execution,
     )
     return distiller, steps
-
-
-def _top_metric(top: int) -> keras.metrics.Metric:
-    name = f"top{top}"
-    if top == 1:
-        return keras.metrics.SparseCategoricalAccuracy(name)
-    return keras.metrics.SparseTopKCategoricalAccuracy(top, name)
 
 
 def errors_of(

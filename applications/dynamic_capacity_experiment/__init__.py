@@ -1,1 +1,1 @@
-"""Modules of the program `dynamic_capacity.py`."""
+"""Modules of the program `dynamic_capacity.py`, which cites the paper."""

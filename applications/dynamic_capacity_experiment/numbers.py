@@ -1,7 +1,4 @@
-"""Numbers in images of any size: training jobs and measurements of table 2.
-
-Reference: Almahairi et al., Dynamic Capacity Networks (2016), section 4.2 and table 2.
-"""
+"""Table 2, section 4.2: numbers in images of any size."""
 
 import json
 import time
@@ -15,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from harness import reports, training
-from harness.programs import Experiment
+from harness.options import choose_data
+from harness.programs import Run
 
 import keras_attention as ka
 from dynamic_capacity_experiment import training as base
@@ -30,21 +28,7 @@ PATCHES = {1: 6, 2: 3, 3: 3}
 TEST_BATCH = 16
 # Number and seed of the training crops whose error is recorded after each epoch.
 CURVE_IMAGES, CURVE_SEED = 512, 1000
-# Errors of whole numbers on SVHN without bounding boxes, in percent.
-TABLE2 = {
-    "coarse, 1 scale": 40.6,
-    "coarse, 2 scales": 40.0,
-    "coarse, 3 scales": 40.0,
-    "fine, 1 scale": 25.2,
-    "fine, 2 scales": 23.7,
-    "fine, 3 scales": 23.3,
-    "soft attention, 1 scale": 31.4,
-    "soft attention, 2 scales": 31.1,
-    "soft attention, 3 scales": 30.8,
-    "DCN, 6 patches, 1 scale": 20.0,
-    "DCN, 6 patches, 2 scales": 18.2,
-    "DCN, 9 patches, 3 scales": 16.6,
-}
+TABLE2 = base.PAPER[2]
 
 
 @dataclass(frozen=True)
@@ -135,24 +119,6 @@ class NumberJob(base.Job):
         return ka.datasets.load(self.data, split, train_size=self.train_size, **options)
 
 
-def jobs_of(options: Namespace) -> list[NumberJob]:
-    """Returns the training jobs of the coarse and the fine network with each seed."""
-    data = options.data or DATA[0]
-    if data not in DATA:
-        raise ValueError(
-            f"--data must be one of {', '.join(DATA)} with --table 2. Received: --data={data}"
-        )
-    if options.test_size and data != GENERATED:
-        raise ValueError(f"--test-size needs --data {GENERATED}. Received: --data={data}")
-    protocol = base.choose_protocol(base.NUMBERS, base.NUMBERS_SMALL, data != GENERATED, options)
-    sizes = (options.width or 1.0, options.train_size, options.test_size)
-    return [
-        NumberJob(label, data, seed, protocol, *sizes)
-        for label in BUILDERS
-        for seed in options.seeds
-    ]
-
-
 @dataclass(frozen=True)
 class Measurement:
     """Measurement of a row with a seed."""
@@ -198,56 +164,67 @@ def number_error(model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:
     return 100 * (1 - float(np.mean(np.concatenate(hits))))
 
 
-def finish(options: Namespace, jobs: Sequence[NumberJob], results: Sequence[base.DCNResult]) -> str:
-    """Measures every row on whole images; returns our errors next to the paper's."""
-    measurements = [
-        Measurement(row, coarse, fine)
-        for row in ROWS
-        for coarse, fine in pairs(results)
-        if not (coarse.diverged or fine.diverged)
-    ]
-    records: list[dict[str, Any]] = []
-    if measurements:
-        for record in training.run_in_processes(measure, measurements, options.processes):
+class Table2(base.DCNExperiment):
+    """Errors and times on whole images; every row combines the two trained networks."""
+
+    title = TABLE2.title
+
+    def jobs(self, options: Namespace) -> list[NumberJob]:
+        """Returns the training jobs of the coarse and the fine network with each seed."""
+        data = choose_data([options.data or DATA[0]], DATA, "--table 2")
+        if options.test_size and data != GENERATED:
+            raise ValueError(f"--test-size needs --data {GENERATED}. Received: --data={data}")
+        protocol = base.NUMBERS_SMALL if data == GENERATED else base.NUMBERS
+        protocol = protocol.override(options, "size", "train_size")
+        sizes = (options.width or 1.0, options.train_size, options.test_size)
+        return [
+            NumberJob(label, data, seed, protocol, *sizes)
+            for label in BUILDERS
+            for seed in options.seeds
+        ]
+
+    def finish(self, run: Run) -> str:
+        """Measures every row on whole images; returns our errors next to the paper's."""
+        measurements = [
+            Measurement(row, coarse, fine)
+            for row in ROWS
+            for coarse, fine in pairs(run.results)
+            if not (coarse.diverged or fine.diverged)
+        ]
+        records: list[dict[str, Any]] = []
+        for record in training.run_in_processes(measure, measurements, run.options.processes):
             records.append(record)
             print(f"{record['row']}, seed {record['seed']}: {record['error_percent']:.2f}")
-            reports.write_csv(options.output / "table2.csv", records)
-    lines = []
-    for row in ROWS:
-        found = [record for record in records if record["row"] == row.label]
-        errors = [record["error_percent"] for record in found]
-        spread = reports.mean_and_deviation(errors, len(options.seeds))
-        seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
-        lines.append([row.label, spread, f"{TABLE2[row.label]:.1f}", seconds])
-    return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
+            reports.write_csv(run.options.output / "table2.csv", records)
+        lines = []
+        for row in ROWS:
+            found = [record for record in records if record["row"] == row.label]
+            errors = [record["error_percent"] for record in found]
+            spread = reports.mean_and_deviation(errors, len(run.options.seeds))
+            published = reports.number(TABLE2.number(row.label, column="error"), 1)
+            seconds = f"{found[0]['seconds']:.0f}" if found else reports.NONE
+            lines.append([row.label, spread, published, seconds])
+        return reports.table(["network", base.ERROR, "paper", "s for all images"], lines)
+
+    def notes(self, run: Run) -> list[str]:
+        return [
+            *super().notes(run),
+            "A number counts as an error unless its length and all its digits are right. The "
+            "coarse and the fine network are trained separately and combined for the test; all "
+            "rows of a seed use the same two networks. The scales are 1, 0.75 and 0.5. The errors "
+            "in the list of trainings are those on crops. The paper's errors are those on SVHN.",
+        ]
+
+    def exported(self, results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
+        yield from super().exported(results)
+        if len(results) == 2:
+            coarse, fine = results
+            row = next(row for row in ROWS if row.kind == "DCN")
+            model = row.model(coarse.network(), fine.network(), coarse.job.width)
+            yield coarse.path.stem.replace("coarse", "DCN", 1), model
 
 
 def pairs(results: Sequence[base.DCNResult]) -> Iterator[tuple[base.DCNResult, base.DCNResult]]:
-    """Yields the coarse and the fine network of each seed."""
-    fine = {one.job.seed: one for one in base.of_label("fine", results)}
-    for coarse in base.of_label("coarse", results):
-        yield coarse, fine[coarse.job.seed]
-
-
-def table2_notes(options: Namespace, jobs: Sequence[NumberJob]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    return [
-        *base.notes(jobs),
-        "A number counts as an error unless its length and all its digits are right. The "
-        "coarse and the fine network are trained separately and combined for the test; all rows of "
-        "a seed use the same two networks. The scales are 1, 0.75 and 0.5. The errors in "
-        "the list of trainings are those on crops. The paper's errors are those on SVHN.",
-    ]
-
-
-def exported(results: Sequence[base.DCNResult]) -> Iterator[tuple[str, keras.Model]]:
-    """Yields names and models to export."""
-    yield from ((one.path.stem, one.network()) for one in results)
-    if len(results) == 2:
-        coarse, fine = results
-        row = next(row for row in ROWS if row.kind == "DCN")
-        model = row.model(coarse.network(), fine.network(), coarse.job.width)
-        yield coarse.path.stem.replace("coarse", "DCN", 1), model
-
-
-TABLE = Experiment("table 2", jobs_of, finish, table2_notes, exported=exported)
+    """Returns the coarse and the fine network of each seed."""
+    by_label = reports.grouped(results, "label")
+    return zip(by_label["coarse"], by_label["fine"], strict=True)

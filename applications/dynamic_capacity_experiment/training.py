@@ -1,11 +1,6 @@
-"""Protocols, training jobs and records of dynamic capacity networks.
+"""Protocols, training jobs and records of dynamic capacity networks, appendix 6."""
 
-Reference: Almahairi et al., Dynamic Capacity Networks (2016), appendix 6.
-"""
-
-import hashlib
 from abc import ABC, abstractmethod
-from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +8,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from harness import reports, training
-from harness.protocols import OVERRIDES, Protocol
+from harness import training
+from harness.programs import Experiment, Run
+from harness.protocols import Protocol
+from harness.published import read_tables
 from harness.training import CurveRecorder, TrainingResult
 
 import keras_attention as ka
@@ -29,14 +26,7 @@ NUMBERS = Protocol(
     "paper", batch_size=64, epochs=20, learning_rate=0.01, decay=0.01, weight_decay=0.0
 )
 NUMBERS_SMALL = replace(NUMBERS, name="small", epochs=10, steps=4000)
-
-
-def choose_protocol(
-    paper: Protocol, small: Protocol, on_paper_data: bool, options: Namespace
-) -> Protocol:
-    """Returns the paper's protocol on its data, otherwise the short one, with the options."""
-    protocol = paper if on_paper_data else small
-    return protocol.override(options, (*OVERRIDES, "steps", "momentum", "weight_decay"))
+PAPER = read_tables(Path(__file__).with_name("tables.txt"))
 
 
 @dataclass(frozen=True)
@@ -51,9 +41,8 @@ class Job(ABC):
     @property
     def name(self) -> str:
         """File name of the checkpoint; different settings have different names."""
-        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
         label = self.label.replace("/", "").replace(" ", "-")
-        return f"{label}_{self.data}_seed{self.seed}_{digest}"
+        return f"{label}_{self.data}_seed{self.seed}_{training.digest(self)}"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -100,6 +89,22 @@ class DCNResult(TrainingResult):
         return {**super().record(), "executed_macs": self.executed_macs}
 
 
+class DCNExperiment(Experiment):
+    """A table or a figure of the paper."""
+
+    paper = "Dynamic Capacity Networks"
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Checks that the data sets can be loaded and the networks built."""
+        for job in {job.label: job for job in jobs}.values():
+            job.protocol.steps_per_epoch(int(job.training_data().cardinality()))
+            job.model()
+
+    def notes(self, run: Run) -> list[str]:
+        images = dict.fromkeys(f"{job.describe()}." for job in run.jobs)
+        return [*images, *super().notes(run)]
+
+
 def train(folder: Path, job: Job, threads: int) -> DCNResult:
     """Trains a network, measures it and stores it in a folder, or loads an earlier result."""
     path = folder / f"{job.name}.keras"
@@ -144,14 +149,3 @@ def compiled(job: Job, examples: tf.data.Dataset) -> tuple[keras.Model, int]:
         jit_compile=False,
     )
     return model, steps
-
-
-def of_label(label: str, results: Iterable[DCNResult]) -> list[DCNResult]:
-    """Returns the results of a network, one per seed."""
-    return [result for result in results if result.job.label == label]
-
-
-def notes(jobs: Sequence[Job]) -> list[str]:
-    """Returns paragraphs that explain the results."""
-    images = dict.fromkeys(f"{job.describe()}." for job in jobs)
-    return [*images, *reports.protocol_notes(jobs)]

@@ -3,60 +3,61 @@
 import argparse
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-
-def positive_int(text: str) -> int:
-    """Parses a positive integer."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a positive integer. Received: {text!r}")
-    return int(text)
+import keras_attention as ka
 
 
-def non_negative_int(text: str) -> int:
-    """Parses an integer that may be 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be an integer, 0 or more. Received: {text!r}")
-    return int(text)
+def checked(
+    convert: Callable[[str], Any], allowed: Callable[[Any], bool], requirement: str
+) -> Callable[[str], Any]:
+    """Returns a type of options whose values must fulfill a requirement.
+
+    Args:
+        convert: Function that converts the text.
+        allowed: Function of the value that returns True if it is valid.
+        requirement: Requirement for the error message.
+    """
+
+    def parse_value(text: str) -> Any:
+        try:
+            if allowed(value := convert(text)):
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"must be {requirement}. Received: {text!r}")
+
+    return parse_value
 
 
-def seed(text: str) -> int:
-    """Parses a random seed."""
-    if not text.isdigit() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2**31 - 1. Received: {text!r}")
-    return int(text)
+positive_int = checked(int, lambda number: number > 0, "a positive integer")
+non_negative_int = checked(int, lambda number: number >= 0, "an integer, 0 or more")
+seed = checked(int, lambda number: 0 <= number < 2**31, "from 0 to 2**31 - 1")
+positive_float = checked(float, lambda number: 0 < number < math.inf, "a positive number")
+fraction = checked(float, lambda number: 0 <= number < 1, "a number from 0 to 1, without 1")
 
 
-def positive_float(text: str) -> float:
-    """Parses a positive number."""
-    number = _number(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text!r}")
-    return number
+def several(kind: Callable[[str], Any]) -> dict[str, Any]:
+    """Returns the settings of an option with several values of a type."""
+    return {"type": kind, "nargs": "+", "metavar": "VALUE"}
 
 
-def fraction(text: str) -> float:
-    """Parses a number from 0 to 1, without 1."""
-    number = _number(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a number from 0 to 1, without 1. Received: {text!r}"
-        )
-    return number
+def add_options(group: Any, **options: tuple[Any, str]) -> None:
+    """Adds options by their names: `train_size` becomes `--train-size`.
 
-
-def add_options(
-    group: Any, kind: Callable[[str], Any], nargs: str | None = None, **helps: str
-) -> None:
-    """Adds options of one type, each with its help text: `train_size` becomes `--train-size`."""
-    metavar = {} if nargs is None else {"metavar": "VALUE"}
-    for name, text in helps.items():
-        flag = f"--{name.replace('_', '-')}"
-        group.add_argument(flag, type=kind, nargs=nargs, help=text, **metavar)
+    Args:
+        group: Parser or group.
+        **options: For each option its type, its choices or a dictionary of its settings, and its
+            help text.
+    """
+    for name, (kind, text) in options.items():
+        settings = {"type": kind} if callable(kind) else {"choices": kind}
+        settings = kind if isinstance(kind, dict) else settings
+        group.add_argument(f"--{name.replace('_', '-')}", help=text, **settings)
 
 
 def add_run_options(
@@ -74,22 +75,21 @@ def add_run_options(
         note: Text that is added to the help of `--processes`.
     """
     shown = "depending on the table" if seeds is None else " ".join(map(str, seeds))
-    parser.add_argument(
-        "--seeds",
-        nargs="+",
-        type=seed,
-        default=None if seeds is None else list(seeds),
-        metavar="SEED",
-        help=f"random seeds; every network is trained once with each ({shown})",
+    default = None if seeds is None else list(seeds)
+    processes = 1 if tf.config.list_physical_devices("GPU") else os.cpu_count()
+    add_options(
+        parser,
+        seeds=(
+            {"nargs": "+", "type": seed, "default": default, "metavar": "SEED"},
+            f"random seeds; every network is trained once with each ({shown})",
+        ),
+        processes=(
+            {"type": positive_int, "default": processes},
+            f"number of trainings at the same time (%(default)s){note}",
+        ),
+        output=(Path, f"output folder ({folder}, ...)"),
+        markdown=(Path, "also write the report to this file"),
     )
-    parser.add_argument(
-        "--processes",
-        type=positive_int,
-        default=1 if tf.config.list_physical_devices("GPU") else os.cpu_count(),
-        help=f"number of trainings at the same time (%(default)s){note}",
-    )
-    parser.add_argument("--output", type=Path, help=f"output folder ({folder}, ...)")
-    parser.add_argument("--markdown", type=Path, help="also write the report to this file")
 
 
 PROTOCOL_OPTIONS = {
@@ -111,9 +111,7 @@ def add_protocol_options(
     """Adds options of `PROTOCOL_OPTIONS`, which override the settings of the protocol."""
     title = f"by default, the paper's settings on its data, {note}"
     group = parser.add_argument_group("protocol", title)
-    for name in names:
-        kind, text = PROTOCOL_OPTIONS[name]
-        add_options(group, kind, **{name: text})
+    add_options(group, **{name: PROTOCOL_OPTIONS[name] for name in names})
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -140,24 +138,61 @@ def experiment_name(options: argparse.Namespace) -> str:
     return ""
 
 
-def check_experiment_options(
+def parse(
     parser: argparse.ArgumentParser,
-    options: argparse.Namespace,
-    experiments: Mapping[str, Sequence[str]],
-) -> None:
-    """Exits with a message if an option does not apply to the requested table or figure.
+    base: Path,
+    arguments: Sequence[str] | None = None,
+    experiments: Mapping[Sequence[str], Sequence[str]] | None = None,
+) -> argparse.Namespace:
+    """Parses the command line, with default folders of the output and the checkpoints.
+
+    Exits with a message if an option does not apply to the requested table or figure.
 
     Args:
         parser: Parser of the program.
-        options: Parsed options.
-        experiments: For each option that does not apply to all, the names of those it applies to.
+        base: Default output folder, to which the table or figure is appended.
+        arguments: Command line; None for that of the process.
+        experiments: Options that only apply to some tables and figures, by the names of these.
     """
+    options = parser.parse_args(arguments)
     requested = experiment_name(options)
-    for name, allowed in experiments.items():
-        if getattr(options, name) is not None and requested not in allowed:
-            flag, *rest = f"--{name.replace('_', '-')}", *(f"--{one}" for one in allowed)
-            needed = " or ".join(filter(None, [", ".join(rest[:-1]), rest[-1]]))
-            parser.error(f"{flag} needs {needed}. Received: --{requested}")
+    for allowed, names in (experiments or {}).items():
+        for name in names:
+            if getattr(options, name) is not None and requested not in allowed:
+                flag, *rest = f"--{name.replace('_', '-')}", *(f"--{one}" for one in allowed)
+                needed = " or ".join(filter(None, [", ".join(rest[:-1]), rest[-1]]))
+                parser.error(f"{flag} needs {needed}. Received: --{requested}")
+    options.output = output_folder(options, base)
+    if "checkpoint_dir" in options:
+        options.checkpoint_dir = options.checkpoint_dir or options.output / "checkpoints"
+    return options
+
+
+def choose_data(names: Sequence[str], allowed: Sequence[str], where: str) -> str:
+    """Returns the only data set of an option, by default the first allowed one.
+
+    Args:
+        names: Requested data sets; empty if there are none.
+        allowed: Allowed data sets.
+        where: Table or figure for the error message.
+    """
+    data = " ".join(names) or allowed[0]
+    if data not in allowed:
+        raise ValueError(
+            f"--data must be one of {', '.join(allowed)} with {where}. Received: --data={data}"
+        )
+    return data
+
+
+def check_image_data(names: Iterable[str]) -> None:
+    """Checks that data sets have images with one class label each."""
+    for name in names:
+        info = ka.datasets.find(name)
+        if not info.single_label or info.kind != "images":
+            raise ValueError(
+                "--data must be data sets of images with one class label each. "
+                f"Received: --data={name}"
+            )
 
 
 def output_folder(options: argparse.Namespace, base: Path) -> Path:
@@ -166,10 +201,3 @@ def output_folder(options: argparse.Namespace, base: Path) -> Path:
         return options.output
     name = experiment_name(options).replace(" ", "")
     return base.with_name(f"{base.name}_{name}") if name else base
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -1,8 +1,9 @@
 """The course of a program: prepare, train every job, report."""
 
 import sys
+from abc import ABC, abstractmethod
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,54 +19,95 @@ Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Run:
+    """Options of the command line, training jobs and, unless nothing is trained, results."""
+
+    options: Namespace
+    jobs: Sequence[Any]
+    results: Sequence[TrainingResult]
+
+
+class Experiment(ABC):
     """A table or a figure of a paper.
 
     Attributes:
+        paper: Title of the paper.
         title: Title in the report.
-        jobs: Function of the options that returns the training jobs.
-        finish: Function of the options, jobs and results that draws the figures and returns the
-            text of the report.
-        notes: Function of the options and jobs that returns paragraphs explaining the results.
         trains: If False, the jobs are not trained.
-        exported: Function of the results of the first seed that returns names and models to export.
+        errors: Exceptions of `jobs` and `check` that are printed as one line.
     """
 
+    paper: str
     title: str
-    jobs: Callable[[Namespace], list[Any]]
-    finish: Callable[[Namespace, Sequence[Any], Sequence[TrainingResult]], str]
-    notes: Callable[[Namespace, Sequence[Any]], list[str]]
-    trains: bool = True
-    exported: Callable[[Sequence[TrainingResult]], Any] | None = None
+    trains = True
+    errors: tuple[type[Exception], ...] = (ValueError, OSError)
 
-    def run(
-        self, options: Namespace, paper: str, program: str, train: Callable, jobs: Sequence[Any]
-    ) -> None:
+    @abstractmethod
+    def jobs(self, options: Namespace) -> list[Any]:
+        """Returns the training jobs; checks the options."""
+
+    def check(self, jobs: Sequence[Any]) -> None:  # noqa: B027, not every experiment has one
+        """Checks that the jobs can be trained."""
+
+    @abstractmethod
+    def finish(self, run: Run) -> str:
+        """Draws the figures and returns the text of the report."""
+
+    def notes(self, run: Run) -> list[str]:
+        """Returns paragraphs that explain the results: by default, protocols and seeds."""
+        described = dict.fromkeys(f"Protocol {job.protocol.describe()}." for job in run.jobs)
+        seeds = ", ".join(dict.fromkeys(str(job.seed) for job in run.jobs))
+        return [
+            *described,
+            f"Seeds {seeds}; mean (+- standard deviation) of the error after the last epoch.",
+        ]
+
+    def trainings(self, results: Sequence[TrainingResult]) -> str:
+        """Returns a table with a line per training."""
+        return reports.all_trainings(results)
+
+    def exported(self, results: Sequence[TrainingResult]) -> Iterator[tuple[str, keras.Model]]:
+        """Yields names and models to export: by default, the networks of the first seed."""
+        return ((one.path.stem, one.network()) for one in results)
+
+    def main(self, options: Namespace, train: Callable[[Any, int], TrainingResult]) -> int:
         """Trains the jobs, prints and writes the report, and exports the networks if requested.
 
         Args:
             options: Options of the command line.
-            paper: Title of the paper.
-            program: File name of the program.
             train: Function of a job and a number of threads that returns a result.
-            jobs: Training jobs.
+
+        Returns:
+            Exit code.
         """
-        results = train_jobs(train, jobs if self.trains else [], options)
-        text = self.finish(options, jobs, results)
-        print(f"\n{text}\n")
-        data = ", ".join(dict.fromkeys(job.data for job in jobs))
+
+        def prepare() -> list[Any]:
+            jobs = self.jobs(options)
+            self.check(jobs)
+            return jobs
+
+        def execute(jobs: Sequence[Any]) -> None:
+            results = train_jobs(train, jobs if self.trains else [], options)
+            self._report(Run(options, jobs, results))
+
+        return run_program(options.output, prepare, execute, self.errors)
+
+    def _report(self, run: Run) -> None:
+        text, results = self.finish(run), run.results
+        if text:
+            print(f"\n{text}\n")
+        data = ", ".join(dict.fromkeys(job.data for job in run.jobs))
         reports.write_page(
-            options.markdown,
-            f"{paper}, {self.title}{f' on {data}' if data else ''}",
-            program,
-            self.notes(options, jobs),
+            run.options.markdown,
+            f"{self.paper}, {self.title}{f' on {data}' if data else ''}",
+            self.notes(run),
             text,
-            reports.all_trainings(results) if results else "",
+            self.trainings(results) if results else "",
         )
-        if getattr(options, "export", None):
+        if getattr(run.options, "export", None):
             first = [one for one in results if one.job.seed == results[0].job.seed]
             for name, model in self.exported([one for one in first if not one.diverged]):
-                export_model(model, options.output, name)
+                export_model(model, run.options.output, name)
 
 
 def run_program(
@@ -109,7 +151,7 @@ def train_jobs(
     results: list[TrainingResult] = []
     for result in training.run_in_processes(train, jobs, options.processes) if jobs else ():
         results.append(result)
-        print(reports.line_of(f"{result.job.label}, seed {result.job.seed}", result), flush=True)
+        print(result.line, flush=True)
         reports.write_csv(options.output / "results.csv", [one.record() for one in results])
         if result.curve:
             reports.write_csv(options.output / "curves.csv", reports.curves(results))

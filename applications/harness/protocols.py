@@ -1,14 +1,10 @@
 """Training protocols: optimizer, learning rate schedule and duration of a training."""
 
 from argparse import Namespace
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 import keras
-
-# Fields that the command line of every program can override.
-OVERRIDES = ("batch_size", "epochs", "learning_rate")
 
 AnyProtocol = TypeVar("AnyProtocol", bound="Protocol")
 
@@ -57,11 +53,10 @@ class Protocol:
                 f"Received: --steps={self.steps}"
             )
 
-    def override(
-        self: AnyProtocol, options: Namespace, names: Iterable[str] = OVERRIDES
-    ) -> AnyProtocol:
-        """Returns a copy in which options of the command line replace the named fields."""
-        values = {name: getattr(options, name) for name in names}
+    def override(self: AnyProtocol, options: Namespace, *excluded: str) -> AnyProtocol:
+        """Returns a copy in which options replace the fields of the same names, if not excluded."""
+        names = {field.name for field in fields(self)} - set(excluded)
+        values = {name: getattr(options, name, None) for name in names}
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
     def steps_per_epoch(self, examples: int) -> int:

@@ -8,11 +8,13 @@ import platform
 import shlex
 import statistics
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import keras_attention as ka
@@ -38,6 +40,34 @@ def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(records)
     write_text(path, text.getvalue())
+
+
+@contextlib.contextmanager
+def figure(
+    path: Path, panels: int = 1, size: tuple[float, float] = (6, 4), title: str = "", **shared: Any
+) -> Iterator[Sequence[Axes]]:
+    """Yields the axes of panels side by side to draw on, then writes the figure.
+
+    Args:
+        path: PNG file.
+        panels: Number of panels.
+        size: Width and height of a panel.
+        title: Title of the figure.
+        **shared: Further arguments of `Figure.subplots`.
+    """
+    drawn = Figure(figsize=(size[0] * panels, size[1]), layout="constrained")
+    if title:
+        drawn.suptitle(title)
+    yield drawn.subplots(1, panels, squeeze=False, **shared)[0]
+    save_figure(drawn, path)
+
+
+def draw_spreads(
+    axes: Axes, positions: Sequence[float], values: Sequence[Sequence[float]], label: str = ""
+) -> None:
+    """Draws a line of the mean values at each position, with bars of the standard deviation."""
+    means, bars = map(statistics.mean, values), map(deviation, values)
+    axes.errorbar(positions, list(means), list(bars), marker="o", capsize=3, label=label)
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 120) -> None:
@@ -67,36 +97,26 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write_page(
-    path: Path | None,
-    title: str,
-    program: str,
-    notes: Sequence[str],
-    text: str,
-    trainings: str = "",
+    path: Path | None, title: str, notes: Sequence[str], text: str, trainings: str = ""
 ) -> None:
-    """Writes a report, if a path is given, and prints the path.
+    """Writes a report, with the command and the versions, if a path is given, and prints the path.
 
     Args:
         path: File of the report.
         title: Heading.
-        program: File name of the program, for the command that is shown.
         notes: Paragraphs that explain the results.
         text: Results.
         trainings: Table with a line per training.
     """
     if path is None:
         return
-    command = shlex.join(["python", f"applications/{program}", *sys.argv[1:]])
-    parts = [f"# {title}", f"    {command}", *notes, machine(), text]
+    command = shlex.join(["python", f"applications/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow"))
+    machine = f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
+    parts = [f"# {title}", f"    {command}", *notes, machine, text]
     parts += ["## All trainings", trainings] if trainings else []
     write_text(path, "\n\n".join(parts) + "\n")
     print(f"wrote {path}")
-
-
-def machine() -> str:
-    """Returns the versions and the number of cores behind the results."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow"))
-    return f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -119,6 +139,16 @@ def mean_and_deviation(values: Sequence[float], trainings: int, digits: int = 2)
         text += f" +- {deviation(values):.{digits}f}"
     lost = trainings - len(values)
     return f"{text} ({lost} of {trainings} diverged)" if lost else text
+
+
+def grouped(
+    results: Iterable["TrainingResult"], attribute: str = "row"
+) -> dict[Any, list["TrainingResult"]]:
+    """Groups results by an attribute of their jobs; without results, a group is empty."""
+    groups: dict[Any, list[TrainingResult]] = defaultdict(list)
+    for result in results:
+        groups[getattr(result.job, attribute)].append(result)
+    return groups
 
 
 def values_of(results: Iterable["TrainingResult"], name: str) -> list[float]:
@@ -154,8 +184,12 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def size_cells(one: Any) -> list[str]:
     """Returns table cells of the parameters and multiply-accumulates of a result or timing."""
-    macs = NONE if one.macs is None else ka.inspect.short_number(one.macs)
-    return [f"{one.parameters:,}", macs]
+    return [f"{one.parameters:,}", short_number(one.macs)]
+
+
+def short_number(value: float | None) -> str:
+    """Returns a large number as text, such as "1.2M"; "-" for None."""
+    return NONE if value is None else ka.inspect.short_number(value)
 
 
 def column(name: str) -> str:
@@ -211,17 +245,6 @@ def all_trainings(results: Sequence["TrainingResult"]) -> str:
     """Returns a markdown table with a line per training."""
     cells = [([one.job.label, str(one.job.seed)], one) for one in results]
     return training_table(["network", "seed"], cells)
-
-
-def protocol_notes(jobs: Iterable[Any]) -> list[str]:
-    """Returns paragraphs that describe the protocols and the seeds of jobs."""
-    jobs = list(jobs)
-    described = dict.fromkeys(f"Protocol {job.protocol.describe()}." for job in jobs)
-    seeds = ", ".join(dict.fromkeys(str(job.seed) for job in jobs))
-    return [
-        *described,
-        f"Seeds {seeds}; mean (+- standard deviation) of the error after the last epoch.",
-    ]
 
 
 class _Tee(io.TextIOBase):

@@ -1,5 +1,6 @@
 """Training jobs: parallel processes, seeds, checkpoints, measurements."""
 
+import hashlib
 import json
 import os
 import time
@@ -19,10 +20,49 @@ import tensorflow as tf
 import keras_attention as ka
 from harness import reports
 from harness.protocols import Protocol
+from keras_attention.datasets import DatasetInfo
 from keras_attention.utils.io import write_atomically
 
-Job = TypeVar("Job")
+AnyJob = TypeVar("AnyJob")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Settings of a training.
+
+    Attributes:
+        row: Row of a table: a network, with a `label` and an `identity` for CSV files.
+        seed: Random seed.
+        protocol: Training protocol.
+        data: Data set, by its name in `ka.datasets`.
+    """
+
+    row: Any
+    seed: int
+    protocol: Any
+    data: str
+
+    @property
+    def label(self) -> str:
+        """Name in reports."""
+        return self.row.label
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """First columns of CSV files."""
+        return {**self.row.identity, "seed": self.seed}
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Description of the data set."""
+        return ka.datasets.find(self.data)
+
+    def load(self, split: str, **options: Any) -> tf.data.Dataset:
+        """Loads a split, by default as single examples; the test split is that of seed 0."""
+        options = {"seed": self.seed if split == "train" else 0, **options}
+        sizes = {"size": self.protocol.size, "train_size": self.protocol.train_size}
+        return ka.datasets.load(self.data, split, **sizes, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +96,11 @@ class TrainingResult:
         """True if the training ended with NaN or infinite weights."""
         return not self.scores
 
+    @property
+    def line(self) -> str:
+        """Line that is printed after the training."""
+        return reports.line_of(f"{self.job.label}, seed {self.job.seed}", self)
+
     def record(self) -> dict[str, Any]:
         """Returns the columns of `results.csv`: identity, scores and protocol."""
         file = {"file": self.path.name} if self.path else {}
@@ -71,11 +116,16 @@ class TrainingResult:
         return keras.models.load_model(self.path, compile=False)
 
 
+def digest(job: Any) -> str:
+    """Returns a text for file names that is different for different settings."""
+    return hashlib.sha256(repr(job).encode()).hexdigest()[:12]
+
+
 def run_in_processes(
-    function: Callable[[Job, int], Result], jobs: Sequence[Job], processes: int
+    function: Callable[[AnyJob, int], Result], jobs: Sequence[AnyJob], processes: int
 ) -> Iterator[Result]:
     """Calls `function(job, threads)` for each job in parallel; yields the results in order."""
-    processes = min(processes, len(jobs))
+    processes = max(1, min(processes, len(jobs)))
     threads = max(1, os.cpu_count() // processes)
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         futures = [pool.submit(function, job, threads) for job in jobs]
@@ -91,6 +141,26 @@ def prepare_process(seed: int, threads: int) -> None:
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+class EpochTimer(keras.callbacks.Callback):
+    """Records the times at which epochs end."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.ends = [time.perf_counter()]
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.ends.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """Time of all epochs."""
+        return self.ends[-1] - self.ends[0]
+
+    def step_seconds(self, steps: int) -> float:
+        """Returns the median time of a step, without the first epoch if there are more."""
+        epochs = np.diff(self.ends)
+        return float(np.median(epochs[1:] if len(epochs) > 1 else epochs)) / steps
 
 
 class CurveRecorder(keras.callbacks.Callback):
@@ -137,12 +207,27 @@ def is_finite(model: keras.Model) -> bool:
     return all(np.isfinite(values).all() for values in model.get_weights())
 
 
-def counts(model: keras.Model, shape: Sequence[int] | None = None) -> dict[str, int]:
-    """Returns the number of trainable parameters and of multiply-accumulates of a model."""
-    return {
-        "parameters": ka.inspect.trainable_parameters(model),
-        "macs": ka.inspect.count_macs(model, shape),
-    }
+def counts(model: keras.Model, shape: Sequence[int] | None = None) -> dict[str, int | None]:
+    """Returns the number of trainable parameters and of multiply-accumulates of a model.
+
+    The second is None if a layer cannot be counted.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            macs = ka.inspect.count_macs(model, shape)
+        except UserWarning:
+            macs = None
+    return {"parameters": ka.inspect.trainable_parameters(model), "macs": macs}
+
+
+def moments(examples: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and variance of each channel over single images with labels."""
+    batches = examples.batch(1024).as_numpy_iterator()
+    pixels = [images.reshape(-1, images.shape[-1]) for images, _ in batches]
+    count = sum(map(len, pixels))
+    mean = sum(part.sum(axis=0, dtype="float64") for part in pixels) / count
+    return mean, sum(np.square(part - mean).sum(axis=0) for part in pixels) / count
 
 
 def error_percent(model: keras.Model, tests: Iterable[tf.data.Dataset]) -> float:

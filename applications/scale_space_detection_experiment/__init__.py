@@ -1,1 +1,1 @@
-"""Modules of the program `scale_space_detection.py`."""
+"""Modules of the program `scale_space_detection.py`, which cites the paper."""

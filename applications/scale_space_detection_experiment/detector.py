@@ -30,7 +30,9 @@ class AttendedVGG16(keras_hub.models.FeaturePyramidBackbone):
     """
 
     def __init__(self, attention, placement, image_shape, **kwargs):
-        encoder = backbone(attention, placement, tuple(image_shape))
+        encoder = ka.applications.VGG16(
+            tuple(image_shape), include_top=False, attention=attention, placement=placement
+        )
         ends = {f"P{level}": encoder.get_layer(f"block{level}_pool").output for level in LEVELS}
         super().__init__(inputs=encoder.input, outputs=ends, **kwargs)
         self.pyramid_outputs = ends
@@ -40,15 +42,6 @@ class AttendedVGG16(keras_hub.models.FeaturePyramidBackbone):
     def get_config(self):
         names = ("attention", "placement", "image_shape")
         return super().get_config() | {name: getattr(self, name) for name in names}
-
-
-def backbone(
-    attention: str | None, placement: str, image_shape: tuple[int, int, int]
-) -> keras.Model:
-    """Builds VGG16 with random weights; its layers have the names of keras.applications."""
-    return ka.applications.VGG16(
-        image_shape, include_top=False, attention=attention, placement=placement
-    )
 
 
 def build(

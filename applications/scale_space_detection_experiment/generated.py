@@ -187,7 +187,12 @@ def draw_sign(
     _write(sign, digit, ink, low=corners == 3)
     sign = sign.rotate(random.uniform(-MAX_ROTATION, MAX_ROTATION), Image.Resampling.BICUBIC)
     sign = sign.resize((side, side), Image.Resampling.BOX)
-    return _brighten(sign.crop(_bounding_box(sign)), random.uniform(0.55, 1.1))
+    # The bounding box of the pixels that are at least half opaque.
+    opaque = sign.getchannel("A").point(lambda alpha: 255 * (alpha > 127))
+    sign, light = sign.crop(opaque.getbbox()), random.uniform(0.55, 1.1)
+    brighter = sign.convert("RGB").point(lambda value: min(255, int(value * light)))
+    brighter.putalpha(sign.getchannel("A"))
+    return brighter
 
 
 def _fill(draw: ImageDraw.ImageDraw, corners: int, whole: int, radius: float, color: tuple) -> None:
@@ -208,16 +213,3 @@ def _write(sign: Image.Image, digit: np.ndarray, ink: tuple, low: bool) -> None:
     mask = Image.fromarray(np.uint8(255 * digit)).resize((side, side), Image.Resampling.BICUBIC)
     left, top = (sign.width - side) // 2, (sign.height - side) // 2
     sign.paste(Image.new("RGBA", mask.size, ink), (left, top + low * side // 3), mask)
-
-
-def _bounding_box(sign: Image.Image) -> tuple[int, int, int, int]:
-    """Returns the bounding box of the pixels that are at least half opaque."""
-    return sign.getchannel("A").point(lambda alpha: 255 * (alpha > 127)).getbbox()
-
-
-def _brighten(sign: Image.Image, light: float) -> Image.Image:
-    """Multiplies the colors by a factor and keeps the transparency."""
-    alpha = sign.getchannel("A")
-    brighter = sign.convert("RGB").point(lambda value: min(255, int(value * light)))
-    brighter.putalpha(alpha)
-    return brighter

@@ -1,18 +1,17 @@
-"""Rows of table VIII, reports, and images with the detected boxes.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), table VIII: VGG-16, GTSDB.
-"""
+"""Rows of table VIII (VGG-16, GTSDB), reports, and images with the detected boxes."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 from harness import reports
+from harness.published import read_tables
+from harness.training import Job
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -20,23 +19,11 @@ from matplotlib.patches import Rectangle
 import keras_attention as ka
 
 if TYPE_CHECKING:  # needs the extra
-    from scale_space_detection_experiment.training import DetectionProtocol, DetectionResult
+    from scale_space_detection_experiment.training import DetectionResult
 
+TABLE8 = read_tables(Path(__file__).with_name("tables.txt"))[8]
 NONE = "none"
-ATTENTIONS = (NONE, "cbam", "bam", "san-c", "san-d")
-PLACEMENTS = ("bottleneck", "full")
-# "Detection accuracy" in percent; the paper names neither the detector nor the measure.
-ACCURACIES = {
-    (NONE, "bottleneck"): 86.79,
-    ("cbam", "bottleneck"): 88.25,
-    ("cbam", "full"): 90.67,
-    ("bam", "bottleneck"): 89.87,
-    ("bam", "full"): 91.71,
-    ("san-c", "bottleneck"): 92.45,
-    ("san-c", "full"): 93.01,
-    ("san-d", "bottleneck"): 93.88,
-    ("san-d", "full"): 95.63,
-}
+ATTENTIONS, PLACEMENTS = TABLE8.rows, TABLE8.headings("placement")
 # In the order of COCOeval: IoU thresholds 0.5 to 0.95, 0.5, and 0.75.
 METRICS = ("mAP", "AP50", "AP75")
 COLORS = ("tab:red", "tab:blue", "tab:orange", "tab:purple")
@@ -62,9 +49,14 @@ class Row:
         return NONE if self.modules is None else f"{self.attention}, {self.placement}"
 
     @property
+    def identity(self) -> dict[str, str]:
+        """First columns of CSV files."""
+        return {"attention": self.attention, "placement": self.placement}
+
+    @property
     def published(self) -> float:
         """Published accuracy."""
-        return ACCURACIES[self.attention, self.placement]
+        return TABLE8.number(self.attention, placement=self.placement)
 
 
 def rows_of(attentions: Sequence[str], placements: Sequence[str]) -> list[Row]:
@@ -77,18 +69,10 @@ def rows_of(attentions: Sequence[str], placements: Sequence[str]) -> list[Row]:
     return list(dict.fromkeys(pairs))
 
 
-def line_of(result: "DetectionResult") -> str:
-    """Returns the line that is printed after a training."""
-    scores = ", ".join(f"{name} {value:.2f} %" for name, value in result.scores.items())
-    times = f"{result.step:.3f} s/step, trained in {result.seconds:.0f} s"
-    return f"{result.job.label} seed {result.seed}: {scores or reports.DIVERGED}, {times}"
-
-
 def comparison(results: Sequence["DetectionResult"]) -> str:
     """Returns our scores next to the paper's as a markdown table, over the seeds of each row."""
     lines = []
-    for row in dict.fromkeys(result.job for result in results):
-        found = [one for one in results if one.job == row]
+    for row, found in reports.grouped(results).items():
         step = statistics.median(one.step for one in found)
         scores = [reports.spread_of(found, name) for name in METRICS]
         parameters = f"{found[0].parameters:,}"
@@ -102,7 +86,7 @@ def all_trainings(results: Sequence["DetectionResult"]) -> str:
     lines = [
         [
             one.job.label,
-            str(one.seed),
+            str(one.job.seed),
             *(reports.spread_of([one], name) for name in METRICS),
             f"{one.step:.3f}",
             f"{one.seconds:.0f}",
@@ -113,46 +97,25 @@ def all_trainings(results: Sequence["DetectionResult"]) -> str:
     return reports.table(headings, lines)
 
 
-def notes(data: str, protocol: "DetectionProtocol", truth: Sequence[Boxes]) -> list[str]:
+def notes(job: Job, truth: Sequence[Boxes]) -> list[str]:
     """Returns paragraphs that explain the table.
 
     Args:
-        data: Name or folder of the data set.
-        protocol: Training protocol.
+        job: A training job; all have the same data and protocol.
         truth: Annotated boxes of the test images.
     """
-    trained = len(protocol.annotations("train"))
+    protocol, trained = job.protocol, len(job.protocol.annotations("train"))
     signs = sum(int((boxes["labels"] >= 0).sum()) for boxes in truth)
     versions = ", ".join(f"{name} {version(name)}" for name in ("keras-hub", "pycocotools"))
     return [
-        f"{data}: {protocol.size} pixels, {protocol.classes} classes, {trained} training images, "
-        f"{len(truth)} test images with {signs} signs. KerasHub's RetinaNet on VGG16 with random "
-        f"initial weights: {protocol.epochs} epochs, batch size {protocol.batch_size}, Adam with "
-        f"learning rate {protocol.learning_rate:g}.",
+        f"{job.data}: {protocol.size} pixels, {protocol.classes} classes, {trained} training "
+        f"images, {len(truth)} test images with {signs} signs. KerasHub's RetinaNet on VGG16 with "
+        f"random initial weights: {protocol.epochs} epochs, batch size {protocol.batch_size}, Adam "
+        f"with learning rate {protocol.learning_rate:g}.",
         "mAP is that of COCO, the mean over IoU thresholds from 0.5 to 0.95; AP50 and AP75 are "
         "those at 0.5 and 0.75. The paper's column, table VIII, is the accuracy of another, "
         f"unspecified detector on GTSDB: compare rows, not columns. {versions}.",
     ]
-
-
-def record(result: "DetectionResult", data: str, protocol: "DetectionProtocol") -> dict[str, Any]:
-    """Returns a line of `results.csv`."""
-    return {
-        "attention": result.job.attention,
-        "placement": result.job.placement,
-        "seed": result.seed,
-        "data": data,
-        "size": protocol.size,
-        "classes": protocol.classes,
-        "train_size": protocol.train_size,
-        "epochs": protocol.epochs,
-        "batch_size": protocol.batch_size,
-        "learning_rate": protocol.learning_rate,
-        **{f"{name}_percent": result.scores.get(name) for name in METRICS},
-        "parameters": result.parameters,
-        "seconds_per_step": round(result.step, 4),
-        "seconds": round(result.seconds, 1),
-    }
 
 
 def examples_of(images: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:

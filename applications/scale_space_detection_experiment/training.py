@@ -1,20 +1,21 @@
 """Training of a detector."""
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from harness.training import TrainingResult
+from harness.reports import DIVERGED
+from harness.training import EpochTimer, Job, TrainingResult
 
 import keras_attention as ka
 from scale_space_detection_experiment import detector as detectors
 from scale_space_detection_experiment.average_precision import average_precision
-from scale_space_detection_experiment.report import Boxes, Row
+from scale_space_detection_experiment.report import METRICS, Boxes
 
 MAX_GRADIENT_NORM = 10.0
 DETECTED = ("boxes", "labels", "confidence")
@@ -62,42 +63,37 @@ class DetectionProtocol:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionResult(TrainingResult):
-    """Measurements of a trained detector; `job` is the row."""
+    """Measurements of a trained detector."""
 
-    seed: int  # Seed of the weights and of the order of the images
     step: float  # Median time of a step over the epochs, in seconds
 
+    @property
+    def line(self) -> str:
+        scores = ", ".join(f"{name} {value:.2f} %" for name, value in self.scores.items())
+        times = f"{self.step:.3f} s/step, trained in {self.seconds:.0f} s"
+        return f"{self.job.label} seed {self.job.seed}: {scores or DIVERGED}, {times}"
 
-class EpochTimer(keras.callbacks.Callback):
-    """Records the times at which epochs end."""
+    def record(self) -> dict[str, Any]:
+        """Returns the columns of `results.csv`."""
+        settings = asdict(self.job.protocol)
+        del settings["folder"]
+        return {
+            **self.job.identity,
+            "data": self.job.data,
+            **settings,
+            **{f"{name}_percent": self.scores.get(name) for name in METRICS},
+            "parameters": self.parameters,
+            "seconds_per_step": round(self.step, 4),
+            "seconds": round(self.seconds, 1),
+        }
 
-    def on_train_begin(self, logs=None):
-        self.ends = [time.perf_counter()]
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.ends.append(time.perf_counter())
-
-    def step(self, steps: int) -> float:
-        """Returns the median time of a step, without the first epoch if there are more."""
-        epochs = np.diff(self.ends)
-        return float(np.median(epochs[1:] if len(epochs) > 1 else epochs)) / steps
-
-
-def train(
-    row: Row, seed: int, protocol: DetectionProtocol, truth: Sequence[Boxes]
-) -> tuple[DetectionResult, keras.Model]:
-    """Trains and measures a detector.
-
-    Args:
-        row: Backbone.
-        seed: Random seed.
-        protocol: Training protocol.
-        truth: Annotated boxes of the test images.
-    """
+def train(job: Job, truth: Sequence[Boxes]) -> tuple[DetectionResult, keras.Model]:
+    """Trains and measures a detector; `truth` are the annotated boxes of the test images."""
     keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    images, timer = protocol.load("train", seed), EpochTimer()
-    detector = build(row, protocol)
+    keras.utils.set_random_seed(job.seed)
+    protocol, timer = job.protocol, EpochTimer()
+    images, detector = protocol.load("train", job.seed), build(job)
     optimizer = keras.optimizers.Adam(protocol.learning_rate, global_clipnorm=MAX_GRADIENT_NORM)
     detector.compile(optimizer, jit_compile=False)
     callbacks = [timer, keras.callbacks.TerminateOnNaN()]
@@ -109,19 +105,19 @@ def train(
         detected = detect(detector, protocol.load("test"), protocol.batch_size)
         scores = average_precision(truth, detected)
     result = DetectionResult(
-        job=row,
-        seed=seed,
+        job=job,
         parameters=ka.inspect.trainable_parameters(detector),
         macs=None,
         scores=scores,
-        step=timer.step(int(images.cardinality())),
-        seconds=timer.ends[-1] - timer.ends[0],
+        step=timer.step_seconds(int(images.cardinality())),
+        seconds=timer.seconds,
     )
     return result, detector
 
 
-def build(row: Row, protocol: DetectionProtocol) -> keras.Model:
-    """Builds the untrained detector of a row, with anchors for the sizes of the training signs."""
+def build(job: Job) -> keras.Model:
+    """Builds the untrained detector of a job, with anchors for the sizes of the training signs."""
+    row, protocol = job.row, job.protocol
     size = detectors.anchor_size(signs_of(protocol.annotations("train")))
     return detectors.build(row.modules, row.placement, protocol.size, protocol.classes, size)
 

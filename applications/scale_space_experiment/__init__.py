@@ -1,1 +1,1 @@
-"""Modules of the program `scale_space.py`."""
+"""Modules of the program `scale_space.py`, which cites the paper."""

@@ -1,17 +1,13 @@
-"""Rows of the paper's tables: networks with attention on data sets, with the published numbers.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), tables I to VII and IX, figures
-9 and 10.
-"""
+"""Rows of tables I to VII and IX and of figures 9 and 10, with the published numbers."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import keras
+from harness.published import Part, Table, read_tables
 
 import keras_attention as ka
 
@@ -55,68 +51,8 @@ def find_variant(name: str) -> Variant:
     )
 
 
-@dataclass(frozen=True)
-class Published:
-    """Numbers of a table, or of a part of it, whose columns are a product of headings."""
-
-    # Headings `network`, `data`, `placement` and `metric` in the order in which the columns iterate
-    # over them, the last one fastest.
-    axes: Mapping[str, tuple[str, ...]]
-    # One number per column for each variant; none for a row with "-" in the paper.
-    rows: dict[str, tuple[float, ...]] = field(default_factory=dict)
-
-    def number(self, variant: str, **where: str) -> float | None:
-        """Returns the published number of a variant, given a value for each of the axes."""
-        names = product(*self.axes.values())
-        columns = [dict(zip(self.axes, values, strict=True)) for values in names]
-        numbers = self.rows.get(variant, ())
-        return numbers[columns.index(where)] if numbers and where in columns else None
-
-
-@dataclass
-class Table:
-    """A table or a figure of the paper."""
-
-    title: str
-    parts: list[Published] = field(default_factory=list)
-
-    @property
-    def networks(self) -> list[str]:
-        """Networks of all parts."""
-        return [name for part in self.parts for name in part.axes["network"]]
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Metrics, which are the same in all parts; none for figures."""
-        return self.parts[0].axes.get("metric", ())
-
-    def part(self, network: str) -> Published:
-        """Returns the part of a network; the first part if the table does not have the network."""
-        found = (part for part in self.parts if network in part.axes["network"])
-        return next(found, self.parts[0])
-
-
-def read_tables(path: Path) -> dict[str, Table]:
-    """Reads tables and figures with the published numbers, by names such as `"table 4"`."""
-    tables: dict[str, Table] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            name, title = line[1:].split("] ")
-            tables[name] = table = Table(title)
-        elif "=" in line:
-            axes = dict(heading.split("=") for heading in line.split("; "))
-            part = Published({name: tuple(values.split(",")) for name, values in axes.items()})
-            table.parts.append(part)
-        elif line and not line.startswith("#"):
-            variant, *numbers = line.split()
-            part.rows[variant] = part.rows.get(variant, ()) + tuple(map(float, numbers))
-    return tables
-
-
-_ALL = read_tables(Path(__file__).with_suffix(".txt"))
 TABLES, FIGURES = (
-    {int(name.split()[1]): table for name, table in _ALL.items() if name.startswith(kind)}
-    for kind in ("table", "figure")
+    read_tables(Path(__file__).with_suffix(".txt"), kind) for kind in ("table", "figure")
 )
 
 
@@ -132,14 +68,23 @@ class Row:
     paper_data: str = ""  # Data set of the published numbers
 
     @property
+    def pair(self) -> str:
+        """Network and data set, of which the times are compared."""
+        return f"{self.network} on {self.data}"
+
+    @property
     def variant(self) -> Variant:
         """Attention module with its options."""
         return find_variant(self.attention)
 
     @property
+    def has_attention(self) -> bool:
+        return self.variant.attention is not None
+
+    @property
     def placement_text(self) -> str:
         """Placement in reports; "-" without attention."""
-        return "-" if self.variant.attention is None else self.placement
+        return self.placement if self.has_attention else "-"
 
     @property
     def name(self) -> str:
@@ -149,8 +94,18 @@ class Row:
 
     @property
     def label(self) -> str:
-        place = "" if self.variant.attention is None else f", {self.placement}"
-        return f"{self.network} on {self.data}, {self.name}{place}"
+        return f"{self.pair}, {self.name}" + (f", {self.placement}" if self.has_attention else "")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """First columns of CSV files."""
+        names = ("network", "data", "attention", "placement")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def cells(self) -> list[str]:
+        """First cells of a table in reports."""
+        return [self.network, self.data, self.name, self.placement_text]
 
     def build(self, input_shape: Sequence[int | None], outputs: int, **options: Any) -> keras.Model:
         """Builds the untrained network.
@@ -189,38 +144,38 @@ class Row:
 def choose_rows(table: Table, options: Namespace) -> list[Row]:
     """Returns the rows of a table, in which options replace its headings."""
     rows = []
-    for network in options.networks or table.networks:
+    for network in options.networks or table.headings("network"):
         ka.applications.builder(network)
-        part = table.part(network)
+        # A network that the paper does not have has the rows of the first part.
+        parts = [part for part in table.parts if network in part.axes["network"]]
+        part = (parts or table.parts)[0]
         for data in options.data or part.axes["data"]:
             if ka.datasets.find(data).detection:
                 raise ValueError(
                     f"--data must be a data set without boxes. Received: --data={data}"
                 )
-            rows += _rows_of_data(part, network, data, options)
+            rows += _rows_of_data(table, part, network, data, options)
     return list(dict.fromkeys(rows))
 
 
-def _rows_of_data(part: Published, network: str, data: str, options: Namespace) -> Iterator[Row]:
+def _rows_of_data(
+    table: Table, part: Part, network: str, data: str, options: Namespace
+) -> Iterator[Row]:
     """Yields the network without attention, then each attention at each placement."""
     placements = options.placements or part.axes["placement"]
     attentions = options.attentions or list(part.rows)
     plain = [name for name in attentions if find_variant(name).attention is None]
-    for attention in plain:
-        yield _row(part, network, data, attention, placements[0])
-    for placement in placements:
-        for attention in attentions:
-            if attention not in plain:
-                yield _row(part, network, data, attention, placement)
-
-
-def _row(part: Published, network: str, data: str, attention: str, placement: str) -> Row:
+    others = [name for name in attentions if name not in plain]
     # Rows on other data sets are compared with the numbers of the table's first data set.
     paper_data = data if data in part.axes["data"] else part.axes["data"][0]
-    where = {"network": network, "data": paper_data, "placement": placement}
-    numbers = {
-        metric: part.number(attention, metric=metric, **where)
-        for metric in part.axes.get("metric", ())
-    }
-    known = {metric: value for metric, value in numbers.items() if value is not None}
-    return Row(network, data, attention, placement, known, paper_data if known else "")
+    for attention, placement in [
+        *((attention, placements[0]) for attention in plain),
+        *((attention, placement) for placement in placements for attention in others),
+    ]:
+        where = {"network": network, "data": paper_data, "placement": placement}
+        known = {
+            metric: value
+            for metric in table.headings("metric")
+            if (value := table.number(attention, metric=metric, **where)) is not None
+        }
+        yield Row(network, data, attention, placement, known, paper_data if known else "")

@@ -2,14 +2,9 @@
 
 The paper gives no training settings. Learning rates and epochs of the short protocols were chosen
 with LeNet-5 and LSTM-4 without attention on held-out training examples; the others are the usual
-ones.
-
-Reference: Garg et al., SAN: Scale-Space Attention Networks (2020), section IV-E, figures 9 and 10.
+ones (section IV-E, figures 9 and 10).
 """
 
-import statistics
-import time
-import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 from harness import training
-from harness.protocols import OVERRIDES, Protocol
+from harness.protocols import Protocol
 from harness.training import TrainingResult
 
 import keras_attention as ka
 from keras_attention.datasets import DatasetInfo
-from scale_space_experiment.tables import Row
 
 TEST_BATCH = 64
 # VGG has no batch normalization and does not learn at the learning rate of ResNets.
@@ -68,42 +62,17 @@ def choose_protocol(network: str, data: str, options: Namespace) -> Protocol:
             learning_rate=VGG_RATE_FACTOR * protocol.learning_rate,
             size=None if protocol.name == "usual" else VGG_SIZE,
         )
-    return protocol.override(options, (*OVERRIDES, "size", "train_size"))
+    return protocol.override(options)
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(training.Job):
     """Settings of a training."""
 
-    row: Row  # Network and data set
-    seed: int  # Random seed
-    protocol: Protocol  # Training protocol
-
-    @property
-    def label(self) -> str:
-        return self.row.label
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        names = ("network", "data", "attention", "placement")
-        return {**{name: getattr(self.row, name) for name in names}, "seed": self.seed}
-
-    @property
-    def info(self) -> DatasetInfo:
-        """Description of the data set."""
-        return ka.datasets.find(self.row.data)
-
     def load(self, split: str) -> tf.data.Dataset:
-        """Loads a split in batches; the test split is the same for all seeds."""
-        is_training = split == "train"
-        return ka.datasets.load(
-            self.row.data,
-            split,
-            self.protocol.batch_size if is_training else TEST_BATCH,
-            seed=self.seed if is_training else 0,
-            size=self.protocol.size,
-            train_size=self.protocol.train_size,
-        )
+        """Loads a split in batches."""
+        batch_size = self.protocol.batch_size if split == "train" else TEST_BATCH
+        return super().load(split, batch_size=batch_size)
 
     def shapes(self, data: tf.data.Dataset) -> tuple[tuple[int, ...], int]:
         """Returns the shape of an example and the number of outputs."""
@@ -133,34 +102,19 @@ class TimedResult(TrainingResult):
         return {**super().record(), "ms_per_step": round(1e3 * self.step_seconds, 2)}
 
 
-class EpochTimer(keras.callbacks.Callback):
-    """Measures the time of each epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.seconds.append(time.perf_counter() - self.start)
-
-
 def train(job: Job, threads: int) -> TimedResult:
     """Trains a network and measures it."""
     training.prepare_process(job.seed, threads)
     data = job.load("train")
-    model, timer = job.compiled(data), EpochTimer()
+    model, timer = job.compiled(data), training.EpochTimer()
     training.fit(model, data, job.protocol, None, [timer])
     steps = int(data.cardinality())
     return TimedResult(
         job=job,
-        seconds=sum(timer.seconds),
+        seconds=timer.seconds,
         steps=job.protocol.epochs * steps,
-        step_seconds=statistics.median(timer.seconds[1:] or timer.seconds) / steps,
-        parameters=ka.inspect.trainable_parameters(model),
-        macs=macs_of(model),
+        step_seconds=timer.step_seconds(steps),
+        **training.counts(model),
         scores=evaluate(job, model),
     )
 
@@ -172,16 +126,6 @@ def evaluate(job: Job, model: keras.Model) -> dict[str, float]:
     if not (np.isfinite(predicted).all() and training.is_finite(model)):
         return {}
     return scores_of(job.info, predicted, labels)
-
-
-def macs_of(model: keras.Model) -> int | None:
-    """Returns the multiply-accumulates per example; None if a layer cannot be counted."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        try:
-            return ka.inspect.count_macs(model)
-        except UserWarning:
-            return None
 
 
 def metrics_of(info: DatasetInfo) -> tuple[str, ...]:
@@ -239,22 +183,21 @@ def time_steps(jobs: Sequence[Job], rounds: int, warm_up: int = 3) -> list[Timed
 
     The results have no scores, and their `seconds` are those of the whole training.
     """
-    calls, facts = {}, {}
+    calls, counts = {}, {}
     for job in jobs:
         data = job.load("train")
         model = job.compiled(data)
         calls[job] = training.training_step_call(model, next(iter(data)))
         steps = job.protocol.epochs * int(data.cardinality())
-        parameters = ka.inspect.trainable_parameters(model)
-        facts[job] = {"steps": steps, "parameters": parameters, "macs": macs_of(model)}
+        counts[job] = {"steps": steps, **training.counts(model)}
     times = ka.inspect.interleaved_timing(calls, rounds, warm_up)
     return [
         TimedResult(
             job=job,
-            seconds=times[job] * facts[job]["steps"],
+            seconds=times[job] * counts[job]["steps"],
             step_seconds=times[job],
             scores={},
-            **facts[job],
+            **counts[job],
         )
         for job in jobs
     ]

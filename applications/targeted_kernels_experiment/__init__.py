@@ -1,1 +1,1 @@
-"""Modules of the program `targeted_kernels.py`."""
+"""Modules of the program `targeted_kernels.py`, which cites the paper."""

@@ -1,16 +1,17 @@
-"""Rows of the paper's tables and points of its figure 5, with the published numbers.
-
-Reference: Chitta, Targeted Kernel Networks (2018), tables 2 to 6 and figure 5.
-"""
+"""Rows of tables 2 to 6 and points of figure 5, with the published numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+from harness import published
 
 BASELINES = {"TKN6": "CNN6", "TDN10": "DN10", "TDN40": "DN40", "TSTN": "STN"}
 # Number of ROIs per layer in our rows, in which kernels share ROIs.
 SHARED_ROIS = {"TKN6": 4, "TDN10": 3, "TDN40": 4, "TSTN": 8}
 PAPER_L2 = 1e-4
+FIGURE_5 = "figure 5 (TKN6 on MNIST)"
 # Values of the sweep of figure 5; the paper does not list its points.
 SWEEP_L2 = (0.5e-4, 1e-4, 2e-4, 4e-4)
 SWEEP_BETA = (1.0, 2.0, 4.0)
@@ -20,10 +21,10 @@ SWEEP_BETA = (1.0, 2.0, 4.0)
 class Published:
     """Numbers that the paper gives for a row."""
 
-    parameters: float  # Number of parameters
-    macs: float  # Multiply-accumulates per image
+    parameters: float | None  # Number of parameters
+    macs: float | None  # Multiply-accumulates per image
     # Error in percent; mean squared and mean absolute error for regression.
-    errors: tuple[float, ...]
+    errors: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -69,71 +70,28 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def _plain(model: str, parameters: float, macs: float, *errors: float) -> Row:
-    return Row(model, paper=Published(parameters, macs, errors))
-
-
-def _targeted(
-    model: str, window: str, scale_l2: float, beta: float, parameters: float, *numbers: float
-) -> Row:
-    macs, *errors = numbers
-    return Row(model, window, scale_l2, beta, paper=Published(parameters, macs, tuple(errors)))
-
-
-def _table(title: str, data: str, *rows: Row, metrics: tuple[str, ...] = ("error %",)) -> Table:
-    """Adds a row with shared ROIs after each family: its first row with Cauchy windows."""
-    result = list(rows)
-    for model in BASELINES:
+def _table(paper: published.Table) -> Table:
+    """Returns a table with a row with shared ROIs after each family: its first Cauchy row."""
+    (part,), rows = paper.parts, []
+    for name, (parameters, macs, *errors) in part.rows.items():
+        model, *options = name.split(", ")
+        row = Row(model, paper=Published(parameters, macs, tuple(errors)))
+        if options:
+            window, scale_l2, beta = options
+            row = replace(row, window=window, scale_l2=float(scale_l2), beta=float(beta))
+        rows.append(row)
+    for model, count in SHARED_ROIS.items():
         family = [row for row in rows if row.model == model]
         if family:
             first = next(row for row in family if row.window == "cauchy")
-            ours = replace(first, roi_groups=SHARED_ROIS[model], paper=None)
-            result.insert(result.index(family[-1]) + 1, ours)
-    return Table(title, data, metrics, tuple(result))
+            ours = replace(first, roi_groups=count, paper=None)
+            rows.insert(rows.index(family[-1]) + 1, ours)
+    metrics = tuple(name for name in part.axes["column"] if name not in ("parameters", "MACs"))
+    return Table(paper.title, part.axes["data"][0], metrics, tuple(rows))
 
 
-TABLES = {
-    2: _table(
-        "table 2 (MNIST)",
-        "mnist",
-        _plain("CNN6", 4.59e6, 368e6, 0.42),
-        _targeted("TKN6", "gaussian", 1e-4, 2, 4.59e6, 52.9e6, 0.48),
-        _targeted("TKN6", "cauchy", 1e-4, 4, 4.59e6, 28.6e6, 0.43),
-        _plain("DN10", 44.7e3, 11.3e6, 0.48),
-        _targeted("TDN10", "gaussian", 1e-4, 2, 45.0e3, 6.93e6, 0.42),
-        _targeted("TDN10", "cauchy", 1e-4, 4, 45.0e3, 6.26e6, 0.38),
-    ),
-    3: _table(
-        "table 3 (top-left MNIST)",
-        "top_left_mnist",
-        _plain("CNN6", 10.76e6, 1470e6, 0.83),
-        _targeted("TKN6", "gaussian", 1e-4, 2, 10.76e6, 145e6, 0.48),
-        _targeted("TKN6", "cauchy", 1e-4, 2, 10.76e6, 125e6, 0.48),
-        _targeted("TKN6", "cauchy", 1e-4, 4, 10.76e6, 68.3e6, 0.53),
-        _plain("DN10", 44.7e3, 45.2e6, 0.50),
-        _targeted("TDN10", "gaussian", 1e-4, 2, 45.0e3, 29.7e6, 0.41),
-        _targeted("TDN10", "cauchy", 1e-4, 2, 45.0e3, 25.6e6, 0.38),
-    ),
-    4: _table(
-        "table 4 (SVHN)",
-        "svhn_cropped",
-        _plain("DN40", 0.83e6, 357e6, 3.17),
-        _targeted("TDN40", "cauchy", 1e-4, 2, 0.83e6, 205e6, 3.11),
-    ),
-    5: _table(
-        "table 5 (GTSRB)",
-        "gtsrb",
-        _plain("STN", 1.18e6, 145e6, 1.52),
-        _targeted("TSTN", "cauchy", 1e-3, 2, 1.18e6, 55.7e6, 1.53),
-    ),
-    6: _table(
-        "table 6 (Pain Archive)",
-        "pain_archive",
-        _plain("DN40", 0.83e6, 802e6, 1.67, 0.51),
-        _targeted("TDN40", "cauchy", 1e-4, 4, 0.83e6, 391e6, 1.67, 0.50),
-        metrics=("MSE", "MAE"),
-    ),
-}
+_PAPER = published.read_tables(Path(__file__).with_suffix(".txt"))
+TABLES = {number: _table(paper) for number, paper in _PAPER.items()}
 
 
 def sweep(
@@ -154,7 +112,7 @@ def sweep(
     ]
     known = {row.label: row.paper for row in TABLES[2].rows}
     rows = [replace(row, paper=known.get(row.label)) for row in (Row(BASELINES[model]), *points)]
-    return Table("figure 5 (TKN6 on MNIST)", "mnist", ("error %",), tuple(rows))
+    return Table(FIGURE_5, TABLES[2].data, TABLES[2].metrics, tuple(rows))
 
 
 def with_options(table: Table, options: Mapping[str, Any]) -> Table:
@@ -180,9 +138,3 @@ def of_models(table: Table, models: Sequence[str] | None) -> Table:
     return replace(
         table, rows=tuple(row for row in table.rows if models is None or row.model in models)
     )
-
-
-def published_row(table: Table, model: str) -> Row | None:
-    """Returns the first published row of a network, with Cauchy windows if there is one."""
-    found = (row for row in table.rows if row.model == model and row.window in (None, "cauchy"))
-    return next(found, None)

@@ -1,12 +1,9 @@
-"""Protocols and training jobs of targeted kernel networks, and their wall-clock times.
+"""Protocols and training jobs of section 4.2, and the wall-clock times of the networks."""
 
-Reference: Chitta, Targeted Kernel Networks (2018), section 4.2.
-"""
-
+import functools
 import math
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from harness import training
-from harness.protocols import OVERRIDES, Protocol
+from harness import reports, training
+from harness.protocols import Protocol
 from harness.training import TrainingResult
 
 import keras_attention as ka
@@ -25,6 +22,8 @@ TEST_BATCH = TIMED_BATCH = 64
 # Networks without batch normalization and with large kernels: with 300 images and a learning rate
 # of 0.1 they diverge.
 SENSITIVE = {"CNN6", "TKN6", "STN", "TSTN"}
+# Protocol fields that results.csv does not repeat.
+INTERNAL = ("low_learning_rate", "l2_times_steps", "augment")
 
 
 @dataclass(frozen=True)
@@ -94,98 +93,116 @@ def choose_protocol(options: Namespace) -> TargetedProtocol:
     protocol = PAPER.get(options.data, SMALL)
     if options.learning_rate is not None and protocol.low_learning_rate is not None:
         protocol = replace(protocol, low_learning_rate=options.learning_rate)
-    return protocol.override(options, (*OVERRIDES, "size", "train_size"))
+    return protocol.override(options)
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(training.Job):
     """Settings of a training."""
 
-    row: Row  # Network
-    seed: int  # Random seed
-    data: str  # Name of the data set
-    protocol: TargetedProtocol  # Training protocol
     roi: str  # Computation of the target layers, see `TargetLayer`
     scale_l2: float  # L2 weight of the scales in the first block
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        row = self.row
+        options = {"window": row.window, "scale_l2": self.scale_l2, "beta": row.beta}
+        options |= {"roi": self.roi, "roi_groups": row.roi_groups}
+        return {
+            "network": row.label,
+            "model": row.model,
+            **{name: value if row.targeted else None for name, value in options.items()},
+            "seed": self.seed,
+            "data": self.data,
+        }
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the errors."""
+        return ("MSE", "MAE") if self.info.regression else ("error %",)
+
     def load(self, split: str) -> tf.data.Dataset:
-        """Loads a split in batches; the test split is the same for all seeds."""
-        is_training = split == "train"
-        return ka.datasets.load(
-            self.data,
-            split,
-            self.protocol.batch_size if is_training else TEST_BATCH,
-            seed=self.seed if is_training else 0,
-            size=self.protocol.size,
-            train_size=self.protocol.train_size,
-            augment=self.protocol.augment if is_training else None,
-        )
+        """Loads a split in batches."""
+        if split == "test":
+            return super().load(split, batch_size=TEST_BATCH)
+        options = {"batch_size": self.protocol.batch_size, "augment": self.protocol.augment}
+        return super().load(split, **options)
 
     def build(self, input_shape: Sequence[int], **changes: Any) -> keras.Model:
         """Builds the untrained network; `changes` override options of its builder."""
-        info = ka.datasets.find(self.data)
         options: dict[str, Any] = {"weight_decay": self.protocol.weight_decay}
-        if info.regression:
+        if self.info.regression:
             options["classifier_activation"] = None
         if self.row.targeted:
             options |= {name: getattr(self.row, name) for name in ("window", "beta", "roi_groups")}
             options |= {"roi": self.roi, "scale_l2": self.scale_l2}
         return ka.applications.build(
-            self.row.model, input_shape=input_shape, classes=info.classes, **options | changes
+            self.row.model, input_shape=input_shape, classes=self.info.classes, **options | changes
         )
 
 
-def train_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, keras.Model, float]]:
-    """Trains all jobs in parallel; yields each with its model and training time, in order."""
-    with tempfile.TemporaryDirectory() as folder:
-        tasks = [(job, Path(folder) / f"{number}.keras") for number, job in enumerate(jobs)]
-        times = training.run_in_processes(train, tasks, processes)
-        for (job, path), seconds in zip(tasks, times, strict=True):
-            yield job, keras.saving.load_model(path, compile=False), seconds
-            path.unlink()
+@dataclass(frozen=True, kw_only=True)
+class TargetedResult(TrainingResult):
+    """Measurements of a trained network."""
+
+    @property
+    def line(self) -> str:
+        return super().line + ("" if self.diverged else f", {self.macs / 1e6:.2f}M MACs")
+
+    def record(self) -> dict[str, Any]:
+        """Returns the columns of `results.csv`."""
+        protocol = self.job.protocol.record()
+        protocol["learning_rate"] = self.job.protocol.rate(self.job.row.model)
+        protocol = {name: value for name, value in protocol.items() if name not in INTERNAL}
+        return {**self.job.identity, **protocol, **reports.score_record(self)}
 
 
-def train(task: tuple[Job, Path], threads: int) -> float:
-    """Trains a network and saves it to the path of the task; returns the training time."""
-    job, path = task
+def train(folder: Path, job: Job, threads: int) -> TargetedResult:
+    """Trains a network, measures it and saves it to a folder."""
     training.prepare_process(job.seed, threads)
     data = job.load("train")
     model = job.build(data.element_spec[0].shape[1:])
-    regression = ka.datasets.find(job.data).regression
     steps = int(data.cardinality())
     model.compile(
         job.protocol.make_optimizer(job.protocol.epochs * steps, job.protocol.rate(job.row.model)),
-        "mean_squared_error" if regression else "sparse_categorical_crossentropy",
+        "mean_squared_error" if job.info.regression else "sparse_categorical_crossentropy",
     )
     callbacks = []
     if job.row.targeted and job.roi == "slice":
         callbacks.append(ka.training.RegroupROIs(batch_size=job.protocol.batch_size))
     _, seconds = training.fit(model, data, job.protocol, None, callbacks)
+    path = folder / f"{training.digest(job)}.keras"
     model.save(path)
-    return seconds
-
-
-def evaluate(
-    job: Job, model: keras.Model, seconds: float, images: np.ndarray, labels: np.ndarray
-) -> TrainingResult:
-    """Measures a trained network on the test images."""
-    predicted = model.predict(images, batch_size=TEST_BATCH, verbose=0)
-    parameters = ka.inspect.trainable_parameters(model)
-    if not (np.isfinite(predicted).all() and training.is_finite(model)):
-        return TrainingResult(job=job, seconds=seconds, parameters=parameters, macs=None, scores={})
-    if ka.datasets.find(job.data).regression:
-        difference = predicted[:, 0] - labels
-        squared, absolute = np.mean(difference**2), np.mean(np.abs(difference))
-        scores = {"MSE": float(squared), "MAE": float(absolute)}
-    else:
-        scores = {"error %": 100 * float(np.mean(predicted.argmax(axis=-1) != labels))}
-    return TrainingResult(
+    model = keras.saving.load_model(path, compile=False)
+    scores = evaluate(job, model)
+    return TargetedResult(
         job=job,
+        path=path,
         seconds=seconds,
-        parameters=parameters,
-        macs=ka.inspect.count_macs(model),
+        parameters=ka.inspect.trainable_parameters(model),
+        macs=ka.inspect.count_macs(model) if scores else None,
         scores=scores,
     )
+
+
+def evaluate(job: Job, model: keras.Model) -> dict[str, float]:
+    """Returns the errors on the test images; none if weights or outputs are not finite."""
+    images, labels = test_set(job)
+    predicted = model.predict(images, batch_size=TEST_BATCH, verbose=0)
+    if not (np.isfinite(predicted).all() and training.is_finite(model)):
+        return {}
+    if not job.info.regression:
+        return {"error %": 100 * float(np.mean(predicted.argmax(axis=-1) != labels))}
+    difference = predicted[:, 0] - labels
+    squared, absolute = np.mean(difference**2), np.mean(np.abs(difference))
+    return {"MSE": float(squared), "MAE": float(absolute)}
+
+
+@functools.lru_cache(maxsize=1)
+def test_set(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Returns all test images and their labels."""
+    images, labels = zip(*job.load("test").as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 @dataclass(frozen=True)
@@ -198,15 +215,26 @@ class Times:
     baseline: float  # The same network without target layers
 
 
-def time_rows(
-    models: Mapping[Row, tuple[Job, keras.Model]], images: np.ndarray
-) -> dict[Row, Times]:
+Models = dict[Row, tuple[Job, keras.Model]]
+
+
+def models_of(results: Sequence[TrainingResult]) -> Models:
+    """Loads the network of each row, that of the last seed that did not diverge."""
+    last = {one.job.row: one for one in results if not one.diverged}
+    return {row: (one.job, one.network()) for row, one in last.items()}
+
+
+def time_rows(models: Models, images: np.ndarray) -> dict[Row, Times]:
     """Times the network of each row, its compacted form and its baseline, interleaved."""
     forms: dict[tuple[str, str], keras.Model] = {}
     for row, (job, model) in models.items():
-        forms[row.label, "model"] = inference_form(job, model)
+        forms[row.label, "model"] = model
         if row.targeted:
             forms[row.label, "compact"] = ka.surgery.compact(model)
+            if job.roi == "mask":
+                # The outputs of sliced layers equal those of masked ones.
+                sliced = forms[row.label, "model"] = job.build(model.input_shape[1:], roi="slice")
+                sliced.set_weights(model.get_weights())
     for row, (_, model) in models.items():
         if (row.baseline, "model") not in forms:
             forms[row.baseline, "model"] = ka.applications.build(
@@ -228,12 +256,3 @@ def time_models(models: Mapping[Any, keras.Model], images: np.ndarray) -> dict[A
     batch = tf.constant(images[:TIMED_BATCH])
     calls = {name: training.inference_call(model, batch) for name, model in models.items()}
     return ka.inspect.interleaved_timing(calls, rounds=22)
-
-
-def inference_form(job: Job, model: keras.Model) -> keras.Model:
-    """Returns the network with sliced target layers, whose outputs equal those of masked ones."""
-    if not job.row.targeted or job.roi != "mask":
-        return model
-    sliced = job.build(model.input_shape[1:], roi="slice")
-    sliced.set_weights(model.get_weights())
-    return sliced

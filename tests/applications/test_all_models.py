@@ -10,9 +10,13 @@ import keras_attention as ka
 from tests import harness, model_cases
 
 CASES = {str(case): case for case in model_cases.MODEL_CASES}
-every_model = pytest.mark.parametrize("case", model_cases.MODEL_CASES, ids=str)
+every_model = pytest.mark.parametrize("case", model_cases.PARAMETERS, ids=str)
 every_image_model = pytest.mark.parametrize(
-    "case", [case for case in model_cases.MODEL_CASES if not case.is_sequence], ids=str
+    "case", [each for each in model_cases.PARAMETERS if not each.values[0].is_sequence], ids=str
+)
+
+every_targeted_model = pytest.mark.parametrize(
+    "name", harness.cross_section(["TKN6", "TDN10", "TDN40", "TSTN"], fast={"TKN6"})
 )
 
 
@@ -66,7 +70,9 @@ def test_returns_probabilities(case, rng):
 
 @harness.slow_on_jax
 @every_model
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", harness.cross_section(["mixed_float16", "mixed_bfloat16"], fast={"mixed_float16"})
+)
 def test_probabilities_are_float32_under_every_policy(case, policy, rng):
     keras.config.set_dtype_policy(policy)
     model = case.make()
@@ -145,13 +151,15 @@ def test_channels_first_equals_channels_last(case, rng):
 
 
 @every_model
-def test_step_lowers_loss_and_reaches_every_weight(case, rng):
+@harness.in_graphs_if_slow
+def test_step_lowers_loss_and_reaches_every_weight(case, eagerly, rng):
     model = harness.without_dropout(case.make(weight_decay=0.0))  # decay would change all kernels
     harness.jitter(model)
     labels = tuple(np.arange(4) % classes for classes in case.num_classes)
     y = labels if len(labels) > 1 else labels[0]
     loss = "sparse_categorical_crossentropy"
-    harness.check_training_step(model, images(case, rng), y, loss, case.rate, case.idle_weights)
+    x, idle = images(case, rng), case.idle_weights
+    harness.check_training_step(model, x, y, loss, case.rate, idle, eagerly)
 
 
 @every_model
@@ -175,7 +183,7 @@ def test_bad_arguments(case, arguments, message):
         case.make(**arguments)
 
 
-@pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
+@every_targeted_model
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -196,7 +204,7 @@ def test_bad_options_of_targeted_models(name, arguments):
 
 
 @harness.slow_on_jax
-@pytest.mark.parametrize("name", ["TKN6", "TDN10", "TDN40", "TSTN"])
+@every_targeted_model
 @pytest.mark.parametrize("roi", ["slice", "mask", "full"])
 def test_roi_modes_share_weights(name, roi, rng):
     case = model_cases.ModelCase(name)
@@ -213,17 +221,20 @@ def test_roi_modes_share_weights(name, roi, rng):
 @harness.slow_on_jax
 @pytest.mark.parametrize(
     ("name", "input_shape", "parameters"),
-    [
-        ("CNN6", (28, 28, 1), 4_586_642),
-        ("CNN6", (56, 56, 1), 10_758_290),
-        ("TKN6", (28, 28, 1), 4_589_202),
-        ("DN10", (28, 28, 1), 44_746),
-        ("TDN10", (56, 56, 1), 45_034),
-        ("DN40", (32, 32, 3), 832_474),
-        ("TDN40", (48, 48, 3), 835_066),
-        ("STN", (32, 32, 3), 1_197_473),
-        ("TSTN", (32, 32, 3), 1_199_521),
-    ],
+    harness.cross_section(
+        [
+            ("CNN6", (28, 28, 1), 4_586_642),
+            ("CNN6", (56, 56, 1), 10_758_290),
+            ("TKN6", (28, 28, 1), 4_589_202),
+            ("DN10", (28, 28, 1), 44_746),
+            ("TDN10", (56, 56, 1), 45_034),
+            ("DN40", (32, 32, 3), 832_474),
+            ("TDN40", (48, 48, 3), 835_066),
+            ("STN", (32, 32, 3), 1_197_473),
+            ("TSTN", (32, 32, 3), 1_199_521),
+        ],
+        fast={"CNN6", "TKN6"},
+    ),
 )
 def test_parameters_of_the_paper(name, input_shape, parameters):
     model = ka.applications.build(name, input_shape=input_shape)
@@ -245,7 +256,7 @@ def test_flattening_models_need_their_size():
 
 
 @harness.slow_on_jax
-@pytest.mark.parametrize("name", ["TDN10", "TDN40"])
+@pytest.mark.parametrize("name", harness.cross_section(["TDN10", "TDN40"], fast={"TDN10"}))
 def test_one_set_of_weights_serves_every_size(name, rng):
     """A model with unknown sizes gives the values of a model built for the size."""
     learned = model_cases.ModelCase(name).make(input_shape=(16, 12, 2))
@@ -260,7 +271,7 @@ def test_one_set_of_weights_serves_every_size(name, rng):
 
 
 def test_regions_scale_with_the_map(rng):
-    model = ka.applications.TDN40(input_shape=(32, 32, 1))
+    model = model_cases.ModelCase("TDN40", (32, 32, 1)).make()
     layer = model.get_layer("block1_target1")
     layer.center.assign(rng.integers(2, 7, layer.center.shape) / 8)
     layer.scale.assign(np.full(layer.scale.shape, 0.25 * 2**0.5))  # a quarter of the side each way

@@ -8,7 +8,7 @@ import pytest
 
 import keras_attention as ka
 from tests.golden import channels_last, golden
-from tests.harness import ON_TENSORFLOW, slow_on_jax
+from tests.harness import ON_TENSORFLOW, cross_section, slow_on_jax
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 KINDS = {
@@ -201,7 +201,7 @@ def test_a_patch_becomes_one_vector():
 
 
 @slow_on_jax
-@pytest.mark.parametrize("name", ["DCNCoarse", "DCNFine", "DCN"])
+@pytest.mark.parametrize("name", cross_section(["DCNCoarse", "DCNFine", "DCN"], fast={"DCNCoarse"}))
 def test_weights_serve_every_size(name, rng):
     every = ka.applications.build(name, input_shape=(None, None, 1))
     for sides in ((40, 52), (71, 33)):
@@ -255,6 +255,7 @@ def test_fine_vectors_alone(rng):
     assert features.output_shape == (None, 3, 1, 24)
 
 
+@pytest.mark.slow
 def test_all_training_options_together(rng):
     model = ka.applications.DCN(
         (40, 44, 1), convex=True, jitter=1, hint_weight=0.1, variant="code", patches=4

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.harness import ON_TENSORFLOW
+from tests.harness import ON_TENSORFLOW, cross_section
 
 SMALL = {"input_shape": (12, 10, 2), "classes": 3, "width": 0.1}
 
@@ -106,7 +106,7 @@ def test_dropout_follows_the_pools():
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="written for TensorFlow's tapes")
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", cross_section([False, True], fast=[False]))
 def test_gradients_have_gradients(jit, rng):
     """Section 4.1.3 learns from the gradient by the input: through convolutions and poolings."""
     import tensorflow as tf

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from tests.harness import cross_section
 
 SMALL = {"input_shape": (32, 32, 3), "classes": 10}
 
@@ -48,7 +49,14 @@ def test_vgg(name, last):
 
 @pytest.mark.parametrize(
     ("name", "convolutions", "blocks"),
-    [("ResNet18", 2, (2, 2, 2, 2)), ("ResNet34", 2, (3, 4, 6, 3)), ("ResNet50", 3, (3, 4, 6, 3))],
+    cross_section(
+        [
+            ("ResNet18", 2, (2, 2, 2, 2)),
+            ("ResNet34", 2, (3, 4, 6, 3)),
+            ("ResNet50", 3, (3, 4, 6, 3)),
+        ],
+        fast={"ResNet18"},
+    ),
 )
 def test_resnet(name, convolutions, blocks):
     options = {**SMALL, "attention": "san-c", "width": 4}
@@ -83,29 +91,32 @@ def test_lstm():
 
 @pytest.mark.parametrize(
     ("name", "options", "parameters"),
-    [
-        ("LeNet5", {}, 61_706),
-        # Without the three dense layers of 25,088 x 4096, 4096 x 4096 and 4096 x 1000.
-        ("VGG16", {"include_top": False}, 138_357_544 - 123_642_856),
-        ("VGG19", {"include_top": False}, 143_667_240 - 123_642_856),
-        ("ResNet18", {"classes": 1000, "input_shape": (224, 224, 3)}, 11_689_512),
-        ("ResNet18", SMALL, 11_173_962),
-        ("ResNet34", {"classes": 1000, "input_shape": (224, 224, 3)}, 21_797_672),
-        ("ResNet34", SMALL, 21_282_122),
-        ("ResNet50", {"classes": 1000, "input_shape": (224, 224, 3)}, 25_557_032),
-        ("ResNet50", SMALL, 23_520_842),
-        ("LSTM4", {}, 132_104),
-        # One smoothing convolution with bias after each of the two.
-        ("LeNet5", {"attention": "san-c"}, 61_706 + 25 * (6 * 6 + 16 * 16) + 22),
-        ("LeNet5", {"attention": "san-d"}, 61_706 + 25 * (6 * 6 + 16 * 16) + 22),
-    ],
+    cross_section(
+        [
+            ("LeNet5", {}, 61_706),
+            # Without the three dense layers of 25,088 x 4096, 4096 x 4096 and 4096 x 1000.
+            ("VGG16", {"include_top": False}, 138_357_544 - 123_642_856),
+            ("VGG19", {"include_top": False}, 143_667_240 - 123_642_856),
+            ("ResNet18", {"classes": 1000, "input_shape": (224, 224, 3)}, 11_689_512),
+            ("ResNet18", SMALL, 11_173_962),
+            ("ResNet34", {"classes": 1000, "input_shape": (224, 224, 3)}, 21_797_672),
+            ("ResNet34", SMALL, 21_282_122),
+            ("ResNet50", {"classes": 1000, "input_shape": (224, 224, 3)}, 25_557_032),
+            ("ResNet50", SMALL, 23_520_842),
+            ("LSTM4", {}, 132_104),
+            # One smoothing convolution with bias after each of the two.
+            ("LeNet5", {"attention": "san-c"}, 61_706 + 25 * (6 * 6 + 16 * 16) + 22),
+            ("LeNet5", {"attention": "san-d"}, 61_706 + 25 * (6 * 6 + 16 * 16) + 22),
+        ],
+        fast={"LSTM4", "LeNet5"},
+    ),
 )
 def test_parameters(name, options, parameters):
     model = ka.applications.build(name, **options)
     assert ka.inspect.trainable_parameters(model) == parameters
 
 
-@pytest.mark.parametrize("name", ["VGG16", "VGG19"])
+@pytest.mark.parametrize("name", cross_section(["VGG16", "VGG19"], fast={"VGG16"}))
 def test_weights_of_keras_applications_fit(name, rng):
     theirs = getattr(keras.applications, name)(
         weights=None, include_top=False, input_shape=(32, 32, 3)
@@ -116,7 +127,9 @@ def test_weights_of_keras_applications_fit(name, rng):
     np.testing.assert_allclose(ours(x), theirs(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["LeNet5", "VGG16", "ResNet18", "LSTM4"])
+@pytest.mark.parametrize(
+    "name", cross_section(["LeNet5", "VGG16", "ResNet18", "LSTM4"], fast={"LeNet5"})
+)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

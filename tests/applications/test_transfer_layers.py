@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from tests.harness import cross_section
 
 IMAGES = {"input_shape": (32, 32, 3), "classes": 10}
 NARROW = {**IMAGES, "width": 4}
@@ -32,7 +33,11 @@ def readers(layer):
     return [node.operation for node in layer._outbound_nodes]
 
 
-@pytest.mark.parametrize(("name", "arguments", "shapes"), TRANSFER_LAYERS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "arguments", "shapes"),
+    cross_section(TRANSFER_LAYERS, fast={"WideResNet", "NINThin", "WARN"}),
+    ids=str,
+)
 def test_transfer_layers_return_maps(name, arguments, shapes):
     model = ka.applications.build(name, **arguments)
     assert {layer: model.get_layer(layer).output.shape[1:] for layer in shapes} == shapes
@@ -61,6 +66,7 @@ def test_stages_end_with_relu(attention, reader):
         assert relu.input._keras_history.operation.name == f"stage{stage}_block{block}_add"
 
 
+@pytest.mark.slow
 def test_add_attention_comes_after_transfer_layers():
     model = ka.applications.ResNet18(**NARROW)
     attentive = ka.surgery.add_attention(model, "cbam")

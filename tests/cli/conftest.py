@@ -1,5 +1,7 @@
 import contextlib
 import io
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -35,10 +37,15 @@ def cnn6_run(tmp_path_factory):
     return SimpleNamespace(folder=folder, out=out.getvalue(), err=err.getvalue())
 
 
-@pytest.fixture
-def baseline(tmp_path):
-    """A .keras file of a model without attention."""
-    path = tmp_path / "baseline.keras"
+@pytest.fixture(scope="package")
+def saved_baseline(tmp_path_factory):
+    path = tmp_path_factory.mktemp("baseline") / "baseline.keras"
     layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     keras.Sequential(layers).save(path)
     return path
+
+
+@pytest.fixture
+def baseline(saved_baseline, tmp_path):
+    """A .keras file of a model without attention, in a folder for the files of a command."""
+    return Path(shutil.copy(saved_baseline, tmp_path))

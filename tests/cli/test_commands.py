@@ -11,6 +11,7 @@ from keras_attention import datasets, layers
 from keras_attention.cli import data, main
 from keras_attention.cli.commands import bench
 from tests.cli.small_runs import SIZE
+from tests.harness import cross_section
 
 
 def json_result(capsys, *arguments):
@@ -21,6 +22,7 @@ def json_result(capsys, *arguments):
     return json.loads(line)
 
 
+@pytest.mark.slow
 def test_evaluate(run, capsys):
     found = json_result(capsys, "evaluate", run)
     model = keras.saving.load_model(run / "model.keras")
@@ -49,7 +51,9 @@ def test_models(capsys):
     assert "368M" in printed
 
 
-@pytest.mark.parametrize(("suffix", "starts"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+@pytest.mark.parametrize(
+    ("suffix", "starts"), cross_section([("pdf", b"%PDF"), ("svg", b"<?xml")], fast={"pdf"})
+)
 def test_plot_writes_the_format_of_the_suffix(run, tmp_path, capsys, suffix, starts):
     path = tmp_path / f"a.{suffix}"
     found = json_result(capsys, "plot", run, "--images", 3, "--output", path)
@@ -57,6 +61,7 @@ def test_plot_writes_the_format_of_the_suffix(run, tmp_path, capsys, suffix, sta
     assert path.read_bytes().startswith(starts)
 
 
+@pytest.mark.slow
 def test_plot_shows_requested_images_and_layers(run, tmp_path):
     def figure(*options):
         path = tmp_path / "figure.png"
@@ -78,13 +83,13 @@ def test_plot_shows_requested_images_and_layers(run, tmp_path):
 @pytest.mark.parametrize(
     ("model", "data", "options"),
     [
-        ("TKN6", "digits", []),
         ("LeNet5", "digits", ["attention=cbam"]),
-        ("LSTM4", "digit_forecast", ["attention=san"]),
-        ("DCN", "digits", ["patches=2"]),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
+                ("TKN6", "digits", []),
+                ("LSTM4", "digit_forecast", ["attention=san"]),
+                ("DCN", "digits", ["patches=2"]),
                 ("LeNet5", "digits", ["attention=san-c"]),
                 ("LeNet5", "digits", ["attention=bam"]),
                 ("LSTM4", "digit_sequences", ["attention=ran"]),
@@ -115,7 +120,7 @@ def test_every_mechanism_is_plotted(tmp_path, capsys, model, data, options):
         assert (run / "figures" / "attention.png").read_bytes() == figure
 
 
-@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("compact", cross_section([False, True], [False]))
 def test_export_saved_model(run, tmp_path, capsys, reloads_here, compact):
     path = tmp_path / "served"
     options = ["--compact"] if compact else ["--attention"]
@@ -131,7 +136,10 @@ def test_export_saved_model(run, tmp_path, capsys, reloads_here, compact):
     assert compact or "target1_attention" in served
 
 
-@pytest.mark.parametrize(("kind", "file"), [("onnx", "model.onnx"), ("litert", "model.tflite")])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    cross_section([("onnx", "model.onnx"), ("litert", "model.tflite")], fast={"onnx"}),
+)
 def test_export_to_a_single_file(baseline, capsys, kind, file):
     found = json_result(capsys, "export", baseline, "--format", kind, "--compact")
     assert found["export"] == str((baseline.parent / file).resolve())
@@ -142,6 +150,7 @@ def test_export_to_a_single_file(baseline, capsys, kind, file):
     assert main([*again, "--overwrite"]) == 0
 
 
+@pytest.mark.slow
 def test_export_int8_reports_errors_before_and_after(run, tmp_path, capsys, monkeypatch):
     load = data.load_test
     monkeypatch.setattr(data, "load_test", lambda *arguments: load(*arguments).take(10))

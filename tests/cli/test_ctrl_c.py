@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from keras_attention.cli import main
 from tests.cli.small_runs import file_names
@@ -40,6 +41,7 @@ def rows(folder):
         return [[float(value) for value in row.values()] for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_ctrl_c(cnn6_run, tmp_path):
     folder = tmp_path / "run"
     child = subprocess.Popen(

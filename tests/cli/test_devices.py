@@ -38,12 +38,13 @@ def history_of(folder):
     return np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "options"),
     [
         ("LeNet5", ["--size", "20"]),
         # With batch normalization, which is synchronized.
-        pytest.param("NINThin", ["--model-option", "width=0.1"], marks=pytest.mark.slow),
+        ("NINThin", ["--model-option", "width=0.1"]),
     ],
 )
 def test_two_devices_train_and_resume(tmp_path, monkeypatch, model, options):

@@ -1,5 +1,6 @@
 """User errors are one line with exit code 2, and leave no partial files."""
 
+import shutil
 import zipfile
 
 import keras
@@ -7,6 +8,19 @@ import pytest
 
 from keras_attention.cli import main
 from tests.cli.small_runs import file_names
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A .keras file with a layer that is not registered."""
+
+    class Foreign(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    path = tmp_path_factory.mktemp("files") / "foreign.keras"
+    keras.Sequential([keras.Input((4,)), Foreign()]).save(path)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -38,7 +52,11 @@ from tests.cli.small_runs import file_names
         (["train", "TDN10", "--data", "gtsdb", "--output", "{new}"], "Received: --data=gtsdb"),
         (["train", "TDN10", "--data", "number_photographs", "--output", "{new}"], "has 6 labels"),
         (["evaluate", "{run}", "--data", "gtsdb"], "one label per image"),
-        (["evaluate", "{run}", "--data", "number_photographs"], "must match the model's input"),
+        pytest.param(
+            ["evaluate", "{run}", "--data", "number_photographs"],
+            "must match the model's input",
+            marks=pytest.mark.slow,
+        ),
         (["evaluate", "{run}", "--size", "20", "--data", "nothing"], "Received: name='nothing'"),
         (
             ["plot", "{baseline}", "--data", "digits", "--size", "8"],
@@ -70,7 +88,11 @@ from tests.cli.small_runs import file_names
         (["evaluate", "{run}", "--batch-size", "0"], "Received: --batch-size=0"),
         (["plot", "{run}", "--output", "a.gif"], "must be one of '.png', '.pdf', '.svg'"),
         (["plot", "{run}", "--images", "-1"], "must be 0 or more"),
-        (["plot", "{run}", "--images", "9999"], "must be indices of test images"),
+        pytest.param(
+            ["plot", "{run}", "--images", "9999"],
+            "must be indices of test images",
+            marks=pytest.mark.slow,
+        ),
         (["plot", "{run}", "--teacher", "{run}"], "`--layer` must name the layers"),
         (["bench", "TDN11"], "Did you mean 'TDN10'"),
         (["bench", "DN10", "--size", "8"], "`--size` requires --data"),
@@ -79,7 +101,9 @@ from tests.cli.small_runs import file_names
         (["bench", "DN10", "--rounds", "0"], "Received: --rounds=0"),
     ],
 )
-def test_errors_are_one_line_with_exit_code_2(run, baseline, tmp_path, capsys, arguments, message):
+def test_errors_are_one_line_with_exit_code_2(
+    run, baseline, foreign, tmp_path, capsys, arguments, message
+):
     paths = {name: tmp_path / name for name in ("new", "other", "foreign.keras")}
     paths |= {"run": run, "foreign": paths["foreign.keras"]}
     (tmp_path / "other").mkdir()
@@ -89,7 +113,7 @@ def test_errors_are_one_line_with_exit_code_2(run, baseline, tmp_path, capsys, a
     paths["torn"] = tmp_path / "torn.keras"
     with zipfile.ZipFile(paths["torn"], "w") as archive:
         archive.writestr("config.json", "{")
-    _write_foreign(paths["foreign"])
+    shutil.copy(foreign, paths["foreign"])
     paths["baseline"] = baseline
     before = file_names(tmp_path)
     capsys.readouterr()
@@ -100,13 +124,3 @@ def test_errors_are_one_line_with_exit_code_2(run, baseline, tmp_path, capsys, a
     assert message in error.splitlines()[-1]
     assert error.splitlines()[-1].startswith("keras-attention: ")
     assert file_names(tmp_path) == before, "no partial files"
-
-
-def _write_foreign(path):
-    """Writes a .keras file with a layer that is not registered."""
-
-    class Foreign(keras.layers.Layer):
-        def call(self, inputs):
-            return inputs
-
-    keras.Sequential([keras.Input((4,)), Foreign()]).save(path)

@@ -59,6 +59,7 @@ def resume(folder):
     return main(["train", "--resume", "--output", str(folder)])
 
 
+@pytest.mark.slow
 def test_resumes_after_sigterm_full_disk_and_flipped_bit(
     run, tmp_path, monkeypatch, capsys, file_size
 ):

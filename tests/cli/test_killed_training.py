@@ -42,6 +42,7 @@ def check_killed_training(folder, words, kinds, generator, backend="tensorflow")
     return Counter(interrupted)
 
 
+@pytest.mark.slow
 def test_survives_kills(tmp_path):
     check_killed_training(tmp_path, PLAIN, KINDS, random.Random(0))
 

@@ -9,6 +9,7 @@ import pytest
 from keras_attention import datasets, ops
 from keras_attention.cli import main
 
+pytestmark = pytest.mark.slow
 DATA = ["--data", "number_photographs", "--data-option", "test_size=3", "--train-size", "64"]
 WIDTH = ["--model-option", "width=0.05"]
 

@@ -16,6 +16,7 @@ def archive(tmp_path, monkeypatch):
     monkeypatch.setenv("PAIN_ARCHIVE_DIR", str(make_pain_archive(tmp_path / "archive")))
 
 
+@pytest.mark.slow
 def test_train_and_evaluate(archive, tmp_path, capsys):
     run = tmp_path / "run"
     options = ["--data", "pain_archive", "--size", "8", "--batch-size", "3"]

@@ -63,6 +63,7 @@ def test_evaluate_multivariate_regression(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_plot_a_layer_of_a_sequence_model(tmp_path, capsys):
     model = str(tmp_path / "model.keras")
     applications.LSTM4((8, 8), 10, attention="ran").save(model)

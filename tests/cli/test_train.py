@@ -66,12 +66,14 @@ def test_resuming_a_finished_run_changes_nothing(run, tmp_path):
     assert (folder / "history.csv").read_text() == history
 
 
+@pytest.mark.slow
 def test_nan_loss_stops_the_run(tmp_path, capsys):
     assert train(tmp_path / "run", "--learning-rate", "1e30") == 2
     assert "The loss is nan after step 2 of epoch 1" in capsys.readouterr().err
     assert file_names(tmp_path / "run") == ["config.json"]
 
 
+@pytest.mark.slow
 def test_attend_and_rectify_networks_are_trained_on_log_probabilities(tmp_path):
     """Training uses the loss of the paper; the saved model outputs probabilities."""
     sizes = ("depth=10", "width=0.25", "attention_depth=1", "attention_width=2")
@@ -92,6 +94,7 @@ def test_attend_and_rectify_networks_are_trained_on_log_probabilities(tmp_path):
     assert float(last.split(",")[-1]) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_animation_has_a_frame_per_epoch(tmp_path):
     options = ("--animate", "--model-option", "attention=cbam", "--size", "20")
     assert train(tmp_path / "run", *options, model="LeNet5", epochs=1) == 0

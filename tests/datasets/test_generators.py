@@ -25,6 +25,7 @@ def arrays(dataset):
     return next(dataset.batch(5000).as_numpy_iterator())
 
 
+@pytest.mark.slow
 def test_the_digit_is_anywhere_in_a_hundred_pixels():
     images, labels = arrays(datasets.load("cluttered_digits", "test", distractors=0))
     assert (images.shape, images.dtype) == ((359, 100, 100, 1), np.float32)
@@ -184,6 +185,7 @@ def test_distractors_are_squares_of_other_images():
     assert len(found) == 5 * 4
 
 
+@pytest.mark.slow
 def test_more_distractors_are_brighter():
     means = [
         np.mean([image.mean() for image, _ in _digits(distractors).as_numpy_iterator()])

@@ -22,6 +22,7 @@ from tests.datasets.image_dataset_files import (
     write_digit_struct,
 )
 from tests.datasets.sequence_files import make_flights, make_sensors
+from tests.harness import cross_section
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* numbers have more than 5 digits")
 # For each set: function that writes its folder, split to load, and its images or tables.
@@ -87,7 +88,7 @@ def test_files_that_link_out_of_the_folder(sets, name, tmp_path):
         first_example(name, folder, options)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", cross_section(SETS, fast={"gtsrb"}))
 def test_images_of_billions_of_pixels(name, tmp_path):
     folder, options, paths = made(SETS, name, tmp_path)
     for path in paths:

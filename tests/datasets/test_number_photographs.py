@@ -58,6 +58,7 @@ def test_crops_for_training():
     assert int(load("train", 64).cardinality()) == -(-20_000 // 64)
 
 
+@pytest.mark.slow
 def test_labels_are_numbers_of_one_to_five_digits():
     _, labels = arrays(load("train", 500, train_size=2000))
     lengths = labels[:, 0] + 1
@@ -78,6 +79,7 @@ def test_same_seed_gives_the_same_passes():
     assert not np.array_equal(passes[0][0][0], arrays(other)[0]), "every seed has its numbers"
 
 
+@pytest.mark.slow
 def test_without_augment_images_stay_whatever_the_order():
     kept = {"train_size": 12, "augment": False, "seed": 1}
     plain, labels = arrays(load("train", 5, shuffle=False, **kept))
@@ -86,6 +88,7 @@ def test_without_augment_images_stay_whatever_the_order():
     assert {image.tobytes() for image in plain} == {image.tobytes() for image in shuffled}
 
 
+@pytest.mark.slow
 def test_whole_images_are_the_same_one_by_one_and_in_batches():
     singles = list(load("test", test_size=20).as_numpy_iterator())
     assert {image.shape[0] for image, _ in singles} >= {60, 442}
@@ -104,6 +107,7 @@ def test_whole_images_are_the_same_one_by_one_and_in_batches():
     assert labels[1].numpy().tolist() == singles[1][1].tolist()
 
 
+@pytest.mark.slow
 def test_large_images_and_crops_for_testing():
     sides = [tuple(image.shape) for image, _ in load("test", test_size=8, sizes="large")]
     assert min(sides) >= (363, 735, 1)

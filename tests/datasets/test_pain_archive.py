@@ -100,6 +100,7 @@ def test_every_pass_redraws_noise_and_flips_and_seeds_repeat_them(made):
     assert np.abs(one[0] - arrays(other)[0]).mean() > 0.01
 
 
+@pytest.mark.slow
 def test_skipping_passes_gives_what_would_have_come(made):
     whole, rest = (load("train", made, batch_size=3, seed=1, size=12).repeat() for _ in range(2))
     whole = list(whole.take(9).as_numpy_iterator())[6:]
@@ -117,6 +118,7 @@ def test_without_noise_faces_are_mirrored_or_as_they_are(made, plain_faces):
     assert 0 < same.sum() < len(same)
 
 
+@pytest.mark.slow
 def test_small_noise_changes_faces_little(made, plain_faces):
     plain = plain_faces
     changes = []
@@ -127,6 +129,7 @@ def test_small_noise_changes_faces_little(made, plain_faces):
     assert changes[0] < 0.005 < changes[1] < 0.15
 
 
+@pytest.mark.slow
 def test_train_size_draws_frames_and_the_test_part_stays(made):
     options = {"train_size": 5, "shuffle": False, "augment": False, "size": 12}
     labels = [arrays(load("train", made, **options))[1] for _ in range(2)]
@@ -141,6 +144,7 @@ def test_the_environment_variable_leads_to_the_folder(made, monkeypatch):
     assert int(datasets.load("pain_archive", "test").cardinality()) == TEST_FRAMES
 
 
+@pytest.mark.slow
 def test_frames_without_label_are_left_out_with_a_warning(folder):
     next(folder.glob("Frame_Labels/PSPI/042*/*/*001_facs.txt")).unlink()
     with pytest.warns(UserWarning, match=r"1 of 13 frames.*ll042t1aaaff001.png"):

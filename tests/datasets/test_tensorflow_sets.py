@@ -343,6 +343,7 @@ def test_birds_are_cropped_to_their_boxes(boxed):
         np.testing.assert_array_equal(found[label], bird(box)[1])
 
 
+@pytest.mark.slow
 def test_cropped_birds_are_resized_afterwards(boxed):
     def arrays(split, **arguments):
         images, labels = next(

@@ -3,6 +3,7 @@
 import keras
 
 import keras_attention as ka
+from tests.harness import EAGERLY
 
 GradientAttention = ka.training.GradientAttention
 layers = keras.layers
@@ -37,7 +38,8 @@ def batch(rng, count=8):
 
 
 def ready(distiller, rate=0.1, loss=TASK, **options):
-    distiller.compile(keras.optimizers.SGD(rate), loss, **{"jit_compile": False, **options})
+    options = {"jit_compile": False, "run_eagerly": EAGERLY, **options}
+    distiller.compile(keras.optimizers.SGD(rate), loss, **options)
     return distiller
 
 

@@ -14,7 +14,7 @@ from tests.distillation.models import (
     student_of,
     teacher_of,
 )
-from tests.harness import slow_on_jax
+from tests.harness import ON_TENSORFLOW, cross_section, in_graphs_if_slow
 
 AttentionDistiller = ka.training.AttentionDistiller
 GradientAttention = ka.training.GradientAttention
@@ -56,15 +56,14 @@ def test_loss_is_the_sum_of_its_terms(rng):
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=[slow_on_jax] * (kind not in ("attention", "all")))
-        for kind in KINDS
-    ],
+    cross_section(KINDS, fast={"attention", "all"}) if ON_TENSORFLOW else ["attention", "all"],
 )
-def test_training_changes_only_the_student(rng, kind):
+@in_graphs_if_slow
+def test_training_changes_only_the_student(rng, kind, eagerly):
     student, teacher = student_of(), teacher_of()
     x, y = batch(rng)
-    distiller = ready(AttentionDistiller(student, teacher, **KINDS[kind]), rate=1e-3)
+    distiller = AttentionDistiller(student, teacher, **KINDS[kind])
+    ready(distiller, rate=1e-3, run_eagerly=eagerly)
     teacher_weights = [weight.copy() for weight in teacher.get_weights()]
     first = distiller.evaluate(x, y, verbose=0, return_dict=True)["loss"]
     state = [weight.copy() for weight in distiller.get_weights()]

@@ -12,7 +12,7 @@ from tests.distillation.models import (
     student_of,
     teacher_of,
 )
-from tests.harness import ON_TENSORFLOW, slow_on_jax
+from tests.harness import EAGERLY, ON_TENSORFLOW, slow, slow_on_jax
 
 AttentionDistiller = ka.training.AttentionDistiller
 GradientAttention = ka.training.GradientAttention
@@ -64,14 +64,15 @@ def test_exports_contain_the_student(rng, tmp_path):
 def test_training_resumes_from_saved_weights(rng, tmp_path):
     """Momentum, regressors and the step of schedules are restored, the teacher is not."""
     x, y = batch(rng)
-    options = {
+    terms = {
         "beta": keras.optimizers.schedules.PolynomialDecay(100.0, 4, 0.0),
         "hints": ["first"],
     }
 
     def made(teacher):
-        distiller = AttentionDistiller(student_of(), teacher, PAIRS, **options)
-        distiller.compile(keras.optimizers.SGD(0.01, 0.9), TASK, jit_compile=False)
+        distiller = AttentionDistiller(student_of(), teacher, PAIRS, **terms)
+        options = {"jit_compile": False, "run_eagerly": EAGERLY}
+        distiller.compile(keras.optimizers.SGD(0.01, 0.9), TASK, **options)
         return distiller
 
     whole = made(teacher_of())
@@ -91,6 +92,7 @@ def test_training_resumes_from_saved_weights(rng, tmp_path):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
 
 
+@slow
 def test_callbacks_that_keep_weights(rng, tmp_path):
     x, y = batch(rng)
     distiller = ready(AttentionDistiller(student_of(), teacher_of(), PAIRS))
@@ -104,18 +106,27 @@ def test_callbacks_that_keep_weights(rng, tmp_path):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX always compiles")
-@pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"jit_compile": True}, id="compiled", marks=pytest.mark.slow),
+        pytest.param({"run_eagerly": True}, id="eager"),
+    ],
+)
 def test_graph_and_eager_mode_give_the_same_losses(rng, options):
     x, y = batch(rng)
     found = []
     for more in ({}, options):
         distiller = AttentionDistiller(student_of(), teacher_of(), **SEVERAL)
-        ready(distiller, **more).fit(x, y, epochs=2, shuffle=False, verbose=0)
+        ready(distiller, **{"run_eagerly": False, **more}).fit(
+            x, y, epochs=2, shuffle=False, verbose=0
+        )
         found.append(distiller.get_weights())
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
+@slow
 @slow_on_jax
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_learns(rng, policy):
@@ -124,7 +135,7 @@ def test_half_precision_learns(rng, policy):
     try:
         student, teacher = student_of(), teacher_of()
         distiller = AttentionDistiller(student, teacher, **SEVERAL)
-        distiller.compile("adam", TASK, jit_compile=False)
+        distiller.compile("adam", TASK, jit_compile=False, run_eagerly=EAGERLY)
     finally:
         keras.config.set_dtype_policy("float32")
     assert ("LossScale" in type(distiller.optimizer).__name__) is (policy == "mixed_float16")
@@ -134,6 +145,7 @@ def test_half_precision_learns(rng, policy):
     assert all(weight.dtype == "float32" for weight in student.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="strategies are TensorFlow's")
 def test_replicas_train_like_one_device(rng):
     import tensorflow as tf
@@ -148,13 +160,15 @@ def test_replicas_train_like_one_device(rng):
                 for make in (student_of, teacher_of)
             ]
             options = {"hints": ["first"], "alpha": 0.5, "gradient": "min_l2"}
-            distiller = ready(AttentionDistiller(*networks, PAIRS, **options), metrics=["accuracy"])
+            distiller = AttentionDistiller(*networks, PAIRS, **options)
+            ready(distiller, metrics=["accuracy"], run_eagerly=False)
         history = distiller.fit(x, y, epochs=2, shuffle=False, verbose=0).history
         found.append([*history.values(), *distiller.get_weights()])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @slow_on_jax
 def test_networks_of_keras_of_different_sizes(rng):
     options = {"weights": None, "input_shape": (64, 64, 3), "classes": 4}
@@ -168,6 +182,7 @@ def test_networks_of_keras_of_different_sizes(rng):
     assert np.isfinite([values[0] for values in history.values()]).all()
 
 
+@slow
 @pytest.mark.skipif(not hasattr(keras, "distillation"), reason="of Keras 3.13")
 @pytest.mark.filterwarnings("ignore:.*structure of `inputs`:UserWarning")
 def test_the_loss_works_in_keras_own_distiller(rng):
@@ -198,6 +213,7 @@ class SubclassedNetwork(keras.Model):
         return top(keras.ops.mean(x, axis=(1, 2)))
 
 
+@slow
 def test_subclassed_models_train_like_functional_ones(rng):
     x, y = batch(rng)
     found = []

@@ -42,6 +42,7 @@ def finish(command, timeout):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@slow_here
 def test_most_of_the_package_needs_no_tensorflow(tmp_path):
     run("packages", tmp_path)
 

@@ -8,7 +8,7 @@ from tests.distribution import training_cases
 from tests.harness import ON_TENSORFLOW
 
 pytestmark = pytest.mark.skipif(not ON_TENSORFLOW, reason="strategies are TensorFlow's")
-QUICK = ("san-c", "cbam")
+QUICK = ("cbam",)
 DEVICES = 2
 every_learner = pytest.mark.parametrize(
     "name",

@@ -16,10 +16,12 @@ from tests.graph.models import (
     inputs_of,
     model_of,
 )
+from tests.harness import cross_section
 
 slow_networks = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 every_model = pytest.mark.parametrize("name", [*WITH_IMAGES, *WITHOUT_IMAGES, *slow_networks])
-every_image_model = pytest.mark.parametrize("name", [*WITH_IMAGES, *slow_networks])
+some_image_models = cross_section(WITH_IMAGES, fast={"arguments", "across_levels"})
+every_image_model = pytest.mark.parametrize("name", [*some_image_models, *slow_networks])
 
 
 def values(model, name):
@@ -81,7 +83,7 @@ def test_attention_that_starts_as_an_identity(name):
 
 
 # ConvNeXtTiny has strided and grouped convolutions only.
-@pytest.mark.parametrize("name", [*WITH_IMAGES, *slow_networks[:2]])
+@pytest.mark.parametrize("name", [*some_image_models, *slow_networks[:2]])
 def test_windows_that_pass_everything(name):
     new_model = ka.surgery.to_targeted(model_of(name), roi="full")
     targets = [x for x in new_model._flatten_layers() if isinstance(x, ka.layers.TargetLayer)]
@@ -110,7 +112,10 @@ def test_the_model_does_not_change(name):
 
 # Keras cannot save `across_levels` itself. The layer `Scale` has no `build`.
 @pytest.mark.filterwarnings("ignore:.*build.* was called on layer")
-@pytest.mark.parametrize("name", ["shared", "across_levels", "structures", "arguments"])
+@pytest.mark.parametrize(
+    "name",
+    cross_section(["shared", "across_levels", "structures", "arguments"], fast={"across_levels"}),
+)
 def test_ordinary_models_come_out(name, tmp_path):
     """The new model is saved, loaded, cloned, copied, changed again and trained."""
     model = ka.surgery.add_attention(model_of(name), "san-d", "full", identity=True)

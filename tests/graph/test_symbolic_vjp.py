@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention import backend
 from keras_attention.graph.symbolic_vjp import SymbolicVJP, UnusualLayerError
 from keras_attention.graph.vjp_rules import GRADIENTS_WITH_NORMS
+from tests.harness import cross_section
 
 layers = keras.layers
 
@@ -120,7 +121,7 @@ def test_gradients_without_fused_operations(top, rng):
 
 
 @pytest.mark.parametrize("top", [name for name in TOPS if name != "a model inside"])
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("fused", cross_section([True, False], fast=[True]))
 @pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="sizes are known in tracing")
 def test_dynamic_sizes(top, fused, rng):
     import tensorflow as tf

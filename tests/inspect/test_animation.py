@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 import keras_attention as ka
-from tests.harness import slow_on_jax
+from tests.harness import EAGERLY, cross_section, slow_on_jax
 
 
 def network(layer):
@@ -21,13 +21,13 @@ MODELS = {
 
 def fit(model, rng, callbacks=(), epochs=3):
     x, y = rng.uniform(size=(4, *model.input_shape[1:])), np.arange(4) % 3
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=EAGERLY)
     model.fit(x, y, batch_size=2, epochs=epochs, verbose=0, shuffle=False, callbacks=[*callbacks])
     return model
 
 
 @slow_on_jax
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", cross_section(MODELS, fast={"windows"}))
 def test_frames_of_training(kind, rng, tmp_path):
     model, path = MODELS[kind](), tmp_path / "new" / "attention.gif"
     images = rng.uniform(size=(1, *model.input_shape[1:]))
@@ -62,6 +62,7 @@ def test_training_gives_the_same_weights(rng, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_one_file_for_each_fit(rng, tmp_path):
     model = MODELS["windows"]()
     animation = ka.inspect.AttentionAnimation(rng.uniform(size=(1, 8, 8, 1)), tmp_path / "a.webp")
@@ -70,6 +71,7 @@ def test_one_file_for_each_fit(rng, tmp_path):
         assert len(animation.frames) == 1 + epochs
 
 
+@pytest.mark.slow
 def test_resumes_in_another_process(rng, tmp_path):
     """The animation keeps its frames, and the windows before training."""
     model, images = MODELS["windows"](), rng.uniform(size=(1, 8, 8, 1))

@@ -11,15 +11,18 @@ LARGE = [("WideResNet", 40, 8.1), ("WARN", 40, 8.2)]
 
 @pytest.mark.parametrize(
     ("name", "input_shape", "millions"),
-    [
-        ("CNN6", (28, 28, 1), 368.4),
-        ("CNN6", (56, 56, 1), 1470),
-        ("DN10", (28, 28, 1), 11.3),
-        ("DN10", (56, 56, 1), 45.2),
-        ("DN40", (32, 32, 3), 357),
-        ("TDN40", (48, 48, 3), 802),
-        ("STN", (32, 32, 3), 145),
-    ],
+    harness.cross_section(
+        [
+            ("CNN6", (28, 28, 1), 368.4),
+            ("CNN6", (56, 56, 1), 1470),
+            ("DN10", (28, 28, 1), 11.3),
+            ("DN10", (56, 56, 1), 45.2),
+            ("DN40", (32, 32, 3), 357),
+            ("TDN40", (48, 48, 3), 802),
+            ("STN", (32, 32, 3), 145),
+        ],
+        fast={"CNN6", "DN10"},
+    ),
 )
 def test_counts_of_targeted_kernel_networks(name, input_shape, millions):
     model = ka.applications.build(name, input_shape=input_shape)
@@ -28,10 +31,7 @@ def test_counts_of_targeted_kernel_networks(name, input_shape, millions):
 
 @pytest.mark.parametrize(
     ("name", "depth", "billions"),
-    [
-        ("WARN", 28, 5.3),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in LARGE),
-    ],
+    [pytest.param(*case, marks=pytest.mark.slow) for case in [("WARN", 28, 5.3), *LARGE]],
 )
 def test_counts_of_attend_and_rectify(name, depth, billions):
     keras.config.set_dtype_policy("bfloat16")  # less memory
@@ -121,7 +121,7 @@ def test_spatial_transformers():
 
 
 @pytest.mark.parametrize(
-    "name", ["TKN6", "TDN10", "TSTN", pytest.param("TDN40", marks=pytest.mark.slow)]
+    "name", harness.cross_section(["TKN6", "TDN10", "TSTN", "TDN40"], fast={"TKN6"})
 )
 def test_targeted_models_count_their_regions(name):
     model = model_cases.ModelCase(name).make(input_shape=(16, 16, 1))

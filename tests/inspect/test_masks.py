@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from tests.harness import cross_section
 
 L = keras.layers
 
@@ -200,7 +201,7 @@ def model_and_states(sequences, cell, bias, **options):
     return model, keras.ops.convert_to_numpy(every(sequences))
 
 
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", cross_section(CELLS, fast={"lstm"}))
 def test_masks_of_recurrent_cells(kind, rng):
     sequences = rng.normal(size=(2, T, FEATURES)).astype("float32")
     model, states = model_and_states(sequences, CELLS[kind](), rng.normal(size=FEATURES))

@@ -6,7 +6,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention.layers.attention_by_name import IMAGE_ATTENTIONS
-from tests.harness import ON_TENSORFLOW
+from tests.harness import ON_TENSORFLOW, cross_section
 
 SEQUENCE_MODELS = ("LSTM4",)
 # One model of each family; JAX compiles each operation of a wide network by itself, in minutes.
@@ -15,8 +15,7 @@ NAMES = ["LeNet5", "LSTM4", *(NARROW if ON_TENSORFLOW else ())]
 # The positions of attention are tested in tests/applications.
 ONE_OF_EACH = {"VGG16": ["san-c"], "ResNet18": ["cbam"], "ResNet50": ["bam"]}
 CASES = [
-    # ResNet18 remains in the fast tests.
-    pytest.param(name, attention, marks=pytest.mark.slow if name == "ResNet50" else ())
+    (name, attention)
     for name in NAMES
     for attention in ONE_OF_EACH.get(
         name, ("ran", "san") if name in SEQUENCE_MODELS else IMAGE_ATTENTIONS
@@ -35,7 +34,9 @@ def windows_and_transformer():
     return ka.applications.TSTN(input_shape=(16, 16, 3))
 
 
-@pytest.mark.parametrize(("name", "attention"), CASES)
+@pytest.mark.parametrize(
+    ("name", "attention"), cross_section(CASES, fast=[("LeNet5", "cbam"), ("LSTM4", "san")])
+)
 def test_attention_of_applications(name, attention, rng):
     shape = (8, 5) if name in SEQUENCE_MODELS else (32, 32, 3)
     # A network without its top has the same attention and is built faster.
@@ -69,7 +70,7 @@ def test_writes_an_image_file(targeted, rng, tmp_path):
     assert len(figure.axes) == 2 * 3 + 1
 
 
-@pytest.mark.parametrize("attention", ["san", "ran"])
+@pytest.mark.parametrize("attention", cross_section(["san", "ran"], fast={"san"}))
 def test_writes_image_files_of_sequences(attention, rng, tmp_path):
     model = ka.applications.LSTM4((None, 4), 3, attention=attention)
     path = tmp_path / "figures" / "attention.png"

@@ -42,17 +42,7 @@ rois = st.tuples(
 )
 
 
-@given(
-    rois,
-    partitions(FILTERS),
-    st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    st.sampled_from([1, 2, (1, 3)]),
-    st.booleans(),
-)
-@settings(deadline=None, max_examples=40 if harness.ON_TENSORFLOW else 10)
-def test_slice_equals_mask(roi, groups, sides, kernel_size, dilation, use_bias):
-    """Values and all gradients, for random regions, groups and sizes."""
+def check_slice_equals_mask(roi, groups, sides, kernel_size, dilation, use_bias):
     rng = np.random.default_rng(0)
     center, scale = (np.array(values, "float32").reshape(2, FILTERS) for values in roi)
     masked, sliced = layers_alike(
@@ -76,6 +66,17 @@ def test_slice_equals_mask(roi, groups, sides, kernel_size, dilation, use_bias):
         np.testing.assert_allclose(actual, desired, atol=1e-5 * max(1.0, np.abs(desired).max()))
 
 
+@pytest.mark.parametrize("count", harness.cross_section([8, 40], fast={8}))
+def test_slice_equals_mask(count):
+    """Values and all gradients, for random regions, groups and sizes."""
+    sides, kernel_size = (st.tuples(*[st.integers(1, most)] * 2) for most in (9, 4))
+    dilation, use_bias = st.sampled_from([1, 2, (1, 3)]), st.booleans()
+    strategies = rois, partitions(FILTERS), sides, kernel_size, dilation, use_bias
+    with_settings = settings(deadline=None, max_examples=count)
+    with_settings(given(*strategies)(check_slice_equals_mask))()
+
+
+@harness.slow
 @pytest.mark.parametrize("jit", [False, True])
 def test_slice_equals_mask_in_compiled_training(jit, rng):
     """Also with fixed rectangles, and if the regions leave them during training."""

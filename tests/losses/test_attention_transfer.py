@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from keras import ops
 
 import keras_attention as ka
 from tests.golden import TOLERANCE, channels_last, golden
-from tests.harness import examples
+from tests.harness import cross_section, examples
 
 AttentionTransferLoss = ka.losses.AttentionTransferLoss
 LOSSES = (AttentionTransferLoss, ka.losses.KnowledgeDistillationLoss, ka.losses.HintLoss)
@@ -73,9 +75,18 @@ def test_both_forms_equal_the_equations(reduce, p):
     np.testing.assert_allclose(2 * half, expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 3, 4, 1), (2, 1, 1, 5)], ids=str)
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+SHAPES = [(2, 1, 1, 1), (2, 3, 4, 1), (2, 1, 1, 5)]
+DTYPES = ["float32", "float16", "bfloat16"]
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "dtype"),
+    cross_section(
+        itertools.product(OPTIONS, SHAPES, DTYPES),
+        fast=[(options, SHAPES[0], "float16") for options in OPTIONS],
+    ),
+    ids=str,
+)
 def test_loss_and_gradient_are_finite(options, shape, dtype):
     loss = AttentionTransferLoss(**options)
     for value in (0.0, 1.0, 6e4):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from attend_rectify_experiment import cluttered, fine_tuning, training, wide
 from attend_rectify_experiment.cluttered import BASELINE, BEST, ClutteredJob
+from harness import training as harness_training
 
 import keras_attention as ka
 from tests.programs.in_process import run_in_this_process
@@ -122,6 +123,7 @@ def test_localization_has_a_lower_learning_rate():
     assert type(training.compiled(cluttered_job(BEST), steps=50).optimizer) is keras.optimizers.SGD
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_have_no_score():
     job = cluttered_job(BASELINE)
     model = job.model()
@@ -135,7 +137,7 @@ def test_protocols():
     assert (paper.batch_size, paper.epochs, paper.learning_rate) == (128, 200, 0.1)
     assert [round(share * paper.epochs) for share in paper.drops] == [60, 120, 160]
     given = ("--table", 3, "--data", "cars196", "--seeds", 0)
-    fine = fine_tuning.jobs_of(read(*given))[0].protocol
+    fine = fine_tuning.Table3().jobs(read(*given))[0].protocol
     assert (fine.batch_size, fine.learning_rate, fine.patience) == (64, 1e-3, 10)
     assert [round(share * fine.epochs) for share in fine.drops] == [30, 60, 90]
     small = wide.protocol_of("digits", read("--table", 1, "--epochs", 7))
@@ -163,16 +165,17 @@ def test_published_numbers():
 def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
     given = read("--table", 1, "--depths", 10, "--width", 0.5, "--train-size", 20)
     (row, *_) = wide.rows_of(Namespace(**{**vars(given), "data": ["digits"]}))
-    job = wide.WideJob(row, 0, wide.protocol_of("digits", given))
+    job = wide.WideJob(row, 0, wide.protocol_of("digits", given), "digits")
     names = [layer.name for layer in job.model().layers]
     assert "standardized" in names
     assert "cifar_augmentation" not in names
-    mean, variance = job._moments()
+    mean, variance = harness_training.moments(job.load("train"))
     assert mean.shape == variance.shape == (1,)
     photographs = ka.datasets.load("digits", "train", train_size=20, size=32)
     colored = photographs.map(lambda image, label: (np.ones(3, "float32") * image, label))
     monkeypatch.setattr(wide.WideJob, "load", lambda self, split: colored)
-    color = wide.WideJob(wide.rows_of(given)[0], 0, wide.protocol_of("cifar10", given))
+    protocol = wide.protocol_of("cifar10", given)
+    color = wide.WideJob(wide.rows_of(given)[0], 0, protocol, "cifar10")
     assert "cifar_augmentation" in [layer.name for layer in color.model().layers]
 
 
@@ -180,7 +183,7 @@ def test_photographs_are_augmented_and_digits_are_not(monkeypatch):
 def test_new_layers_have_a_higher_learning_rate():
     tiny = ("--backbone", "MobileNet", "--weights", "none", "--size", 32, "--data", "digits")
     options = read("--table", 3, *tiny, "--attention-depth", 2, "--seeds", 0)
-    plain, attention = fine_tuning.jobs_of(options)
+    plain, attention = fine_tuning.Table3().jobs(options)
     image, _ = next(iter(plain.load("train")))
     assert image.shape == (32, 32, 3)
     assert image.numpy().min() == -1.0
@@ -202,6 +205,7 @@ def test_weights_that_cannot_be_downloaded(monkeypatch, capsys, tmp_path):
     assert "--weights none" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_short_run_of_the_figure(monkeypatch, tmp_path, in_this_process, without_graphs):
     # The third row takes as long and checks nothing else.
     monkeypatch.setitem(cluttered.PANELS, "e", (BASELINE, BEST))
@@ -229,6 +233,7 @@ def test_short_run_of_the_figure(monkeypatch, tmp_path, in_this_process, without
     assert log.rstrip().endswith(f"wrote {page}")
 
 
+@pytest.mark.slow
 def test_short_runs_of_tables_1_and_2(monkeypatch, tmp_path, in_this_process, without_graphs):
     wide = ("--data", "digits", "--depths", 10, "--width", 0.5)
     given = ("--table", 1, *wide, "--seeds", 0, "--dropouts", 0.3, "--batch-size", 8)

@@ -2,10 +2,11 @@
 
 import re
 
+import attention_transfer
 import keras
 import numpy as np
 import pytest
-from attention_transfer_experiment import networks, report, tables
+from attention_transfer_experiment import networks, tables
 from attention_transfer_experiment.training import LABELS_ONLY, LossWeight, Method
 from harness import reports
 
@@ -13,6 +14,7 @@ import keras_attention as ka
 from tests.programs.attention_transfer_helpers import cells_of, job_of, main, read, result_of
 
 
+@pytest.mark.slow
 def test_networks_of_labels():
     counts = {"WRN-16-1": 175_066, "WRN-16-2": 691_674, "NIN-thin": 201_682, "NIN-wide": 994_290}
     for label, count in counts.items():
@@ -91,13 +93,13 @@ def test_photographs_are_augmented_and_digits_are_not():
 
 
 def test_methods_of_the_columns():
-    methods = tables.TABLES[1].methods(read("--table", 1))
+    methods = tables.methods_of(read("--table", 1))
     assert methods["student"] == LABELS_ONLY
     assert methods["AT"].attention == LossWeight(1e3)
     assert (methods["KD"].distillation, methods["KD"].temperature) == (0.9, 4.0)
     assert methods["AT+KD"] == Method(LossWeight(1e3, "linear"), distillation=0.9)
     assert methods["F-ActT"].hints.schedule == "linear"
-    maps = tables.TABLES[2].methods(read("--table", 2))
+    maps = tables.methods_of(read("--table", 2))
     assert {name: (one.power, one.reduce) for name, one in maps.items() if one != LABELS_ONLY} == {
         "F_sum": (1, "mean"),
         "F_sum^2": (2, "mean"),
@@ -105,7 +107,7 @@ def test_methods_of_the_columns():
         "F_max^1": (1, "max"),
     }
     weights = ("--gradient-weights", "symmetry=3", "min_l2=0.5")
-    gradients = tables.TABLES[3].methods(read("--table", 3, *weights))
+    gradients = tables.methods_of(read("--table", 3, *weights))
     assert gradients["symmetry norm"] == Method(gradient="symmetry", gradient_weight=3)
     assert gradients["min-l2"].gradient_weight == 0.5
     with_teacher = [name for name, method in gradients.items() if method.needs_teacher]
@@ -124,9 +126,9 @@ def test_schedules_of_loss_weights():
 
 def test_medians_leave_out_diverged_trainings():
     made = [result_of(job_of(seed=seed), error) for seed, error in enumerate((4.0, None, 9.0, 5.0))]
-    assert report.median(made, "error %") == "5.00 [1 of 4 diverged]"
-    assert report.median(made[2:], "error %") == "7.00"
-    assert report.median(made[1:2], "error %") == "diverged"
+    assert attention_transfer.median(made, "error %") == "5.00 [1 of 4 diverged]"
+    assert attention_transfer.median(made[2:], "error %") == "7.00"
+    assert attention_transfer.median(made[1:2], "error %") == "diverged"
     assert reports.line_of("x", made[1]) == "x: diverged, trained in 1 s"
 
 
@@ -134,7 +136,7 @@ def test_comparison_with_the_paper():
     given = read("--table", 1, "--data", "digits", "--seeds", 1, 2)
     cells = tables.cells_of(given)
     done = {cell.job: result_of(cell.job, 2.0 + cell.job.seed) for cell in cells}
-    text = report.comparison(given, cells, done)
+    text = attention_transfer.comparison(given, cells, done)
     assert "| WRN-16-1/WRN-16-2 | digits | 3.50 (8.77) | 3.50 (7.93) |" in text
     assert text.endswith("In brackets: the paper's errors on cifar10.")
 

@@ -9,7 +9,7 @@ import dynamic_capacity
 import keras
 import numpy as np
 import pytest
-from dynamic_capacity_experiment import cluttered, figures, numbers, training
+from dynamic_capacity_experiment import cluttered, numbers, training
 from dynamic_capacity_experiment.cluttered import ClutteredImages, ClutteredJob
 from dynamic_capacity_experiment.training import DCNResult
 from harness import reports
@@ -81,9 +81,10 @@ def trained(in_this_process, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_table_1_writes_results_curves_and_report(trained):
     records = records_of(trained / "results.csv")
-    assert [record["network"] for record in records] == list(cluttered.TABLE1)
+    assert [record["network"] for record in records] == cluttered.TABLE1.rows
     assert all(0 <= float(record["error_percent"]) <= 100 for record in records)
     curves = records_of(trained / "curves.csv")
     assert [line["epoch"] for line in curves] == ["1", "2"] * 4
@@ -101,6 +102,7 @@ def training_of(folder, row=cluttered.WITH_HINTS):
     return training.train(folder / "checkpoints", job, 1)
 
 
+@pytest.mark.slow
 def test_figures_load_the_networks_of_table_1(trained, monkeypatch, tmp_path, capsys):
     shared = (*IMAGES, *SHORT, "--checkpoint-dir", trained / "checkpoints")
     assert main(monkeypatch, "--figure", 2, *shared, "--output", tmp_path) == 0
@@ -110,6 +112,7 @@ def test_figures_load_the_networks_of_table_1(trained, monkeypatch, tmp_path, ca
     assert (tmp_path / "figure2.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_figure_3_changes_only_the_number_of_patches(
     trained, monkeypatch, tmp_path, in_this_process
 ):
@@ -128,9 +131,10 @@ def test_figure_3_changes_only_the_number_of_patches(
         assert (tmp_path / name).stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_patch_positions_are_those_of_the_refiner(trained):
-    records = figures.patch_positions(training_of(trained))
-    assert len(records) == figures.SHOWN_IMAGES * 8
+    records = cluttered.patch_positions(training_of(trained))
+    assert len(records) == cluttered.SHOWN_IMAGES * 8
     assert [record["rank"] for record in records[:8]] == list(range(1, 9))
     assert {(record["top"] + 1) % 4 for record in records} == {0}, "stride 4, offset 1"
     assert {(record["height"], record["width"]) for record in records} == {(14, 14)}
@@ -200,7 +204,7 @@ def test_reports_leave_out_diverged_trainings():
         reports.line_of("DCN w/o hints, seed 1", done[1])
         == "DCN w/o hints, seed 1: diverged, trained in 1 s"
     )
-    points = figures.distances(done)
+    points = cluttered.distances(done)
     assert [point["distance"] for point in points] == [4.0, 2.0]
 
 
@@ -218,7 +222,7 @@ def test_protocols():
 
 
 def test_rows_of_table_2_are_those_of_the_paper():
-    assert [row.label for row in numbers.ROWS] == list(numbers.TABLE2)
+    assert [row.label for row in numbers.ROWS] == numbers.TABLE2.rows
 
 
 @pytest.mark.slow
@@ -247,7 +251,9 @@ def test_short_run_of_table_2(monkeypatch, tmp_path, in_this_process):
 
 def trained_by(given):
     options = read(*given)
-    return [training.train(options.checkpoint_dir, job, 1) for job in numbers.jobs_of(options)]
+    return [
+        training.train(options.checkpoint_dir, job, 1) for job in numbers.Table2().jobs(options)
+    ]
 
 
 def test_number_error_counts_whole_numbers():
@@ -264,8 +270,8 @@ def test_number_error_counts_whole_numbers():
 
 def test_figure_5_needs_no_training(monkeypatch, tmp_path):
     shown = {"numbers": slice(1), "digits in clutter": slice(2, 3)}
-    panels = {name: (sizes[shown[name]], rows) for name, (sizes, rows) in figures.PANELS.items()}
-    monkeypatch.setattr(figures, "PANELS", panels)
+    panels = {name: (sizes[shown[name]], rows) for name, (sizes, rows) in cluttered.PANELS.items()}
+    monkeypatch.setattr(cluttered, "PANELS", panels)
     page = tmp_path / "page.md"
     given = ("--figure", 5, "--width", 0.25, "--output", tmp_path, "--markdown", page)
     assert main(monkeypatch, *given) == 0
@@ -283,7 +289,7 @@ def test_figure_5_needs_no_training(monkeypatch, tmp_path):
         (("--table", 2, "--data", "digits"), "svhn_numbers, number_photographs"),
         (("--table", 2, "--test-size", 5), "--test-size needs --data number_photographs"),
         (("--table", 1, *IMAGES, "--steps", 7), "multiple of the epochs, 20"),
-        (("--table", 2, *NUMBERS, "--width", 0.01), "width"),
+        pytest.param(("--table", 2, *NUMBERS, "--width", 0.01), "width", marks=pytest.mark.slow),
     ],
 )
 def test_errors_are_one_line(monkeypatch, capsys, given, message, tmp_path):

@@ -51,6 +51,7 @@ def test_signs_have_their_sizes_and_do_not_overlap(folder):
         assert (image.format, image.size) == ("PPM", (64, 48))
 
 
+@pytest.mark.slow
 def test_sets_depend_on_the_seed(folder, tmp_path):
     def contents(path):
         return {file.name: file.read_bytes() for file in path.iterdir()}

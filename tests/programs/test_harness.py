@@ -1,13 +1,31 @@
-"""Harness of the programs: numbers in reports and options of every run."""
+"""Harness of the programs: published numbers, numbers in reports and options of every run."""
 
 import argparse
 from pathlib import Path
 
 import pytest
 from harness.options import add_run_options, output_folder
+from harness.published import read_tables
 from harness.reports import mean_and_deviation
 
 BASE = Path("runs/program")
+
+
+def test_published_numbers_are_read_by_their_headings(tmp_path):
+    path = tmp_path / "tables.txt"
+    path.write_text(
+        "# A comment.\n[table 1] table I\ndata=mnist,gtsrb; column=error %,MACs\n"
+        "a, b: 1.5 2e6 -\na, b: 4\nempty:\n[figure 2] figure 2\ndata=mnist\na: 1\n"
+    )
+    (table,) = read_tables(path).values()
+    assert (table.title, table.rows) == ("table I", ["a, b", "empty"])
+    assert table.headings("column") == ["error %", "MACs"]
+    assert table.number("a, b", data="mnist", column="MACs") == 2e6
+    assert table.number("a, b", data="gtsrb", column="error %") is None
+    assert table.number("a, b", data="gtsrb", column="MACs") == 4
+    assert table.number("empty", data="mnist", column="MACs") is None
+    assert table.number("a, b", data="cifar10", column="MACs") is None
+    assert list(read_tables(path, "figure")) == [2]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import scale_space
-from scale_space_experiment import report, tables, training
+from scale_space_experiment import tables, training
 from scale_space_experiment.training import Job, TimedResult, evaluate
 
 import keras_attention as ka
+from tests.harness import cross_section
 
 EXAMPLES = {"LSTM4": (28, 6), "LeNet5": (28, 28, 1)}
 ROWS = {1: 18, 2: 36, 3: 36, 4: 10, 5: 10, 6: 5, 7: 5, 9: 60}
@@ -25,7 +26,7 @@ def chosen(table, **given):
 def small_job(network, data, attention, **changes):
     given = {**dict.fromkeys(PROTOCOL), "epochs": 1, "train_size": 32, **changes}
     protocol = training.choose_protocol(network, data, Namespace(**given))
-    return Job(tables.Row(network, data, attention, "bottleneck"), 0, protocol)
+    return Job(tables.Row(network, data, attention, "bottleneck"), 0, protocol, data)
 
 
 def main(monkeypatch, *arguments):
@@ -68,9 +69,8 @@ def without_graphs(monkeypatch):
     ],
 )
 def test_published_numbers(number, variant, network, data, placement, metric, expected):
-    part = tables.TABLES[number].part(network)
     where = {"network": network, "data": data, "placement": placement, "metric": metric}
-    assert part.number(variant, **where) == expected
+    assert tables.TABLES[number].number(variant, **where) == expected
 
 
 @pytest.mark.parametrize("number", tables.TABLES)
@@ -96,7 +96,7 @@ def test_ablation_contains_san_c_of_the_other_tables():
     assert different == [("ResNet18", "cifar100"), ("ResNet18", "gtsrb")]
 
 
-@pytest.mark.parametrize("number", tables.TABLES)
+@pytest.mark.parametrize("number", cross_section(tables.TABLES, fast={4, 6}))
 def test_every_table_has_its_rows_and_builds_the_last(number):
     found = chosen(tables.TABLES[number])
     assert len(found) == ROWS[number]
@@ -144,6 +144,7 @@ def test_scores_of_forecasts():
     assert found == {"cosine": pytest.approx(0.6), "MAE": 2.0}
 
 
+@pytest.mark.slow
 def test_forecasts_are_evaluated():
     job = small_job("LSTM4", "digit_forecast", "san")
     model = job.compiled(job.load("train"))
@@ -161,7 +162,7 @@ def test_forecasts_are_evaluated():
         scores=evaluate(job, model),
     )
     assert lost.diverged
-    text = report.comparison([job.row], [lost], ["MAE"], [])
+    text = scale_space.comparison([job.row], [lost], [])
     assert "| diverged " in text
 
 
@@ -174,6 +175,7 @@ def test_protocols():
     assert (small.size, small.epochs, small.train_size) == (32, 1, 32)
 
 
+@pytest.mark.slow
 def test_short_run_of_a_table_in_processes(monkeypatch, tmp_path):
     markdown = tmp_path / "table.md"
     arguments = ("--table", 9, "--data", "digits", "--networks", "LeNet5", "--seeds", 0)

@@ -30,7 +30,8 @@ def run(*arguments, **environment):
 
 def test_rows_of_table_8():
     rows = report.rows_of(report.ATTENTIONS, report.PLACEMENTS)
-    assert [row.published for row in rows] == list(report.ACCURACIES.values())
+    published = [86.79, 88.25, 90.67, 89.87, 91.71, 92.45, 93.01, 93.88, 95.63]
+    assert [row.published for row in rows] == published
     assert [row.label for row in rows][:3] == ["none", "cbam, bottleneck", "cbam, full"]
 
 

@@ -12,6 +12,7 @@ import targeted_kernels
 from targeted_kernels_experiment import tables, training
 
 import keras_attention as ka
+from tests.harness import cross_section
 from tests.programs.in_process import run_in_this_process
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ def main(monkeypatch, *arguments):
     return targeted_kernels.main()
 
 
-@pytest.mark.parametrize("number", tables.TABLES)
+@pytest.mark.parametrize("number", cross_section(tables.TABLES, fast={2}))
 def test_rows_have_the_published_number_of_parameters(number):
     """Up to rounding; STN and TSTN up to 2 %."""
     classes = {5: 43, 6: 1}.get(number, 10)
@@ -57,6 +58,7 @@ def test_short_protocol_scales_l2_with_learning_rate_and_steps():
     assert training.PAPER["mnist"].scale_l2(row) == row.scale_l2
 
 
+@pytest.mark.slow
 def test_short_run_of_a_table(monkeypatch, tmp_path):
     run_in_this_process(monkeypatch)
     # Few layers and test images: tracing TDN10 takes a minute.
@@ -97,6 +99,7 @@ def test_errors_are_one_line(monkeypatch, capsys, arguments, message, tmp_path):
     assert message in line
 
 
+@pytest.mark.slow
 def test_program_runs_in_its_own_process(tmp_path):
     """Started from the root of the repository."""
     command = [sys.executable, "applications/targeted_kernels.py", "--table", "6"]

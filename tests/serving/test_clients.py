@@ -60,10 +60,8 @@ def saved_model_cli(path, folder, signature, name, array):
     return {file.stem: np.load(file) for file in (folder / "received").iterdir()}
 
 
-SIGNATURES = ["serve_bytes", pytest.param("serving_default", marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("signature", SIGNATURES)
+@pytest.mark.slow
+@pytest.mark.parametrize("signature", ["serve_bytes", "serving_default"])
 def test_saved_model_cli(served, tmp_path, signature):
     model, path = served
     images, predictions = expected(model)

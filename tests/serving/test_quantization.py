@@ -27,6 +27,7 @@ def images(rng):
     return rng.uniform(size=(20, 10, 10, 1)).astype("float32")
 
 
+@pytest.mark.slow
 def test_int8_outputs_are_close_and_the_file_is_smaller(model, images, tmp_path):
     plain = ka.export.export_litert(model, tmp_path / "plain.tflite", inputs=images)
     path = ka.export.export_litert(
@@ -53,6 +54,7 @@ def test_int8_requires_inputs_and_outputs_within_tolerance(model, images, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @here
 def test_models_that_keras_quantized(model, images, tmp_path):
     with warnings.catch_warnings():

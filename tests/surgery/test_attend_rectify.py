@@ -4,7 +4,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention.graph.functional import flatten_nested
-from tests.harness import slow_on_jax
+from tests.harness import EAGERLY, cross_section, in_graphs_if_slow, slow_on_jax
 
 L = keras.layers
 numpy = keras.ops.convert_to_numpy
@@ -54,7 +54,9 @@ def nested():
 
 
 MODELS = {"plain": plain, "on_means": on_means, "nested": nested}
-every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+every_model = pytest.mark.parametrize(
+    "make", cross_section(MODELS.values(), fast=[plain]), ids=MODELS
+)
 
 
 def head_of(model):
@@ -105,10 +107,12 @@ def test_new_classes_for_a_model_without_its_top(rng):
 
 
 @every_model
-def test_trains_saves_and_loads(make, rng, tmp_path):
+@in_graphs_if_slow
+def test_trains_saves_and_loads(make, eagerly, rng, tmp_path):
     augmented = ka.surgery.add_attend_rectify(make(), 1, 3, 2, classifier_activation=None)
     x, y = images(augmented, rng), np.array([0, 1, 2, 0])
-    augmented.compile(keras.optimizers.SGD(0.01), ka.losses.NegativeLogLikelihood())
+    loss = ka.losses.NegativeLogLikelihood()
+    augmented.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=eagerly)
     first = augmented.train_on_batch(x, y)
     assert augmented.train_on_batch(x, y) < first
     augmented.save(tmp_path / "model.keras")
@@ -143,10 +147,13 @@ def test_without_a_top(rng):
 @slow_on_jax
 @pytest.mark.parametrize(
     ("name", "depth", "maps"),
-    [
-        ("ResNet50", 3, ["conv5_block3_out", "conv4_block6_out", "conv3_block4_out"]),
-        ("MobileNet", 2, ["conv_pw_13_relu", "conv_pw_11_relu"]),
-    ],
+    cross_section(
+        [
+            ("ResNet50", 3, ["conv5_block3_out", "conv4_block6_out", "conv3_block4_out"]),
+            ("MobileNet", 2, ["conv_pw_13_relu", "conv_pw_11_relu"]),
+        ],
+        fast={"MobileNet"},
+    ),
 )
 def test_networks_of_keras(name, depth, maps, rng):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classes=4)
@@ -178,7 +185,7 @@ def test_one_map_a_resolution_where_branches_meet():
     assert names_read(ka.surgery.add_attend_rectify(model, 2, 3))[:2] == ["joined", "inner"]
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.1, 0.0])
+@pytest.mark.parametrize("scale", cross_section([1.0, 0.1, 0.0], fast=[0.1]))
 def test_gradients_into_the_backbone_are_scaled(scale, rng):
     """What the classifier alone sends back, and the factor times the rest."""
 
@@ -190,7 +197,8 @@ def test_gradients_into_the_backbone_are_scaled(scale, rng):
         kernel = augmented.get_layer("a").kernel
         before = numpy(kernel)
         next(layer for layer in augmented.layers if isinstance(layer, L.Dropout)).rate = 0.0
-        augmented.compile(keras.optimizers.SGD(1.0), ka.losses.NegativeLogLikelihood())
+        loss = ka.losses.NegativeLogLikelihood()
+        augmented.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=EAGERLY)
         augmented.train_on_batch(x, np.array([0, 1, 2, 0]))
         return numpy(kernel) - before
 

@@ -1,9 +1,11 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
 
 import keras_attention as ka
-from tests.harness import ON_TENSORFLOW, slow_on_jax
+from tests.harness import EAGERLY, ON_TENSORFLOW, cross_section, slow_on_jax
 
 L = keras.layers
 numpy = keras.ops.convert_to_numpy
@@ -82,12 +84,21 @@ def test_insertion_points_in_a_residual_network():
     }
 
 
+KINDS = ["san-c", "san-d", "cbam", "bam"] if ON_TENSORFLOW else ["san-c"]
+FAST = [
+    (plain, "full", "san-c"),
+    (residual, "bottleneck", "san-d"),
+    (nested, "full", "cbam"),
+    (plain, "bottleneck", "bam"),
+]
+
+
 @pytest.mark.parametrize(
-    "kind",
-    ["san-c", "san-d", "cbam", "bam"] if ON_TENSORFLOW else ["san-c"],
+    ("make", "placement", "kind"),
+    cross_section(
+        itertools.product([plain, residual, nested], ["bottleneck", "full"], KINDS), FAST
+    ),
 )
-@pytest.mark.parametrize("placement", ["bottleneck", "full"])
-@pytest.mark.parametrize("make", [plain, residual, nested])
 def test_old_weights_and_their_order_are_kept(make, placement, kind, rng):
     model = make()
     before = [weight.copy() for weight in model.get_weights()]
@@ -106,7 +117,8 @@ def test_old_weights_and_their_order_are_kept(make, placement, kind, rng):
 
 def test_an_identity_learns(rng):
     model = ka.surgery.add_attention(plain(), "san-c", identity=True)
-    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    loss = "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.SGD(0.05), loss, run_eagerly=EAGERLY)
     x, y = rng.uniform(size=(8, 12, 10, 2)), np.arange(8) % 3
     layer = model.get_layer("b_attention")
     kernel = numpy(layer.kernel).copy()
@@ -137,6 +149,7 @@ def test_a_sequential_model_and_a_shared_layer(rng):
     assert "shared_attention_2" in [layer.name for layer in new.layers]
 
 
+@pytest.mark.slow
 def test_twice_in_the_same_model():
     once = ka.surgery.add_attention(plain(), "cbam", "full")
     twice = ka.surgery.add_attention(once, "bam", "full")
@@ -156,12 +169,9 @@ def test_mixed_precision_and_channels_first(rng):
     assert (layer.data_format, layer.compute_dtype) == ("channels_first", "bfloat16")
 
 
-# A residual network, and two of inverted bottlenecks, of which one is enough for every change.
-BACKBONES = ["ResNet50", "MobileNetV2", pytest.param("EfficientNetB0", marks=pytest.mark.slow)]
-
-
 @slow_on_jax
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2", "EfficientNetB0"])
 def test_models_of_keras_applications(name, rng):
     builder = getattr(keras.applications, name)
     model = builder(weights=None, input_shape=(32, 32, 3), classes=4)

@@ -9,13 +9,13 @@ from keras_attention.layers import TargetLayer
 from keras_attention.layers.compacted import AssembleRegions
 from keras_attention.surgery import compact
 from keras_attention.surgery.compaction import regions
-from tests.harness import examples, slow_on_jax
+from tests.harness import cross_section, examples, slow_on_jax
 
 L = keras.layers
 FORMS = ("groups", "matrix", "cheapest")
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(params=cross_section(FORMS, fast={"groups"}))
 def form(request, monkeypatch):
     """Each way to compute regions, whether or not it is the cheaper one."""
     choose(request.param, monkeypatch)
@@ -76,18 +76,7 @@ region_lists = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", FORMS)
-@given(
-    region_lists,
-    region_lists,
-    st.booleans(),
-    st.sampled_from([1, 2, 3, (2, 4)]),
-    st.sampled_from([1, 2]),
-    st.integers(3, 9),
-)
-@examples(12)
-def test_compact_equals_mask(name, first, second, equal, kernel_size, dilation, side):
-    """Regions at borders, of one pixel, of the whole map, all equal or all different."""
+def check_compact_equals_mask(name, first, second, equal, kernel_size, dilation, side):
     rng = np.random.default_rng(0)
     layers = [
         TargetLayer(6, kernel_size, roi="mask", dilation_rate=dilation, activation="relu")
@@ -101,6 +90,18 @@ def test_compact_equals_mask(name, first, second, equal, kernel_size, dilation, 
     with pytest.MonkeyPatch.context() as patch:
         choose(name, patch)
         check(model, rng)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    cross_section([("matrix", 4), *((form, 12) for form in FORMS)], fast=[("matrix", 4)]),
+)
+def test_compact_equals_mask(name, count):
+    """Regions at borders, of one pixel, of the whole map, all equal or all different."""
+    kernel_sizes = st.sampled_from([1, 2, 3, (2, 4)])
+    strategies = st.just(name), region_lists, region_lists, st.booleans(), kernel_sizes
+    strategies += st.sampled_from([1, 2]), st.integers(3, 9)
+    examples(count)(given(*strategies)(check_compact_equals_mask))()
 
 
 MIDDLES = {
@@ -142,6 +143,7 @@ def test_dense_blocks(form, rng):
     check(randomize(ka.applications.TDN10(input_shape=(12, 16, 2), classes=3), rng), rng)
 
 
+@pytest.mark.slow
 def test_tkn6(form, rng):
     model = randomize(ka.applications.TKN6(input_shape=(12, 12, 1), roi_groups=4), rng)
     fast = check(model, rng)
@@ -149,6 +151,7 @@ def test_tkn6(form, rng):
     assert fast.name == model.name
 
 
+@pytest.mark.slow
 @slow_on_jax
 def test_a_backbone_of_keras(rng):
     """Additions, strides, padding layers: whole maps where there is no rule."""
@@ -220,6 +223,7 @@ def test_both_data_formats(model_format, form, rng):
     check(randomize(model, rng), rng)
 
 
+@pytest.mark.slow
 def test_open_sizes_are_fixed_by_input_shape(rng):
     model = randomize(ka.applications.TDN10(input_shape=(None, None, 1), classes=2), rng)
     assert check(model, rng, input_shape=(8, 12, 1)).input_shape == (None, 8, 12, 1)
@@ -229,6 +233,7 @@ def test_open_sizes_are_fixed_by_input_shape(rng):
         compact(model, (8, 8, 3))
 
 
+@pytest.mark.slow
 def test_half_precision_stays(rng):
     model = ka.applications.TKN6(input_shape=(8, 8, 1), classes=3)
     keras.config.set_dtype_policy("mixed_float16")
@@ -267,7 +272,7 @@ def test_computes_less(rng):
 
 
 def test_the_model_stays_as_it_was(rng):
-    model = randomize(ka.applications.TDN10(input_shape=(8, 8, 1), classes=2), rng)
+    model = randomize(ka.applications.TKN6(input_shape=(8, 8, 1), classes=2), rng)
     before = [weight.copy() for weight in model.get_weights()]
     nodes = len(model.layers[2]._inbound_nodes)
     compact(model)

@@ -6,6 +6,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention.surgery.attention import ReZero
+from tests.harness import cross_section
 
 
 def small_model():
@@ -22,7 +23,9 @@ def test_identity_at_first_then_a_weighted_mean(rng):
     np.testing.assert_allclose(layer([before, after]), 0.75 * before + 0.25 * after, atol=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", cross_section(["float32", "mixed_float16"], fast={"mixed_float16"})
+)
 def test_files_clones_and_copies(policy, rng, tmp_path):
     keras.config.set_dtype_policy(policy)
     model = ka.surgery.add_attention(small_model(), "bam", identity=True)

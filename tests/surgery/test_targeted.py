@@ -4,7 +4,7 @@ import pytest
 
 import keras_attention as ka
 from keras_attention.surgery import to_targeted
-from tests.harness import slow_on_jax
+from tests.harness import cross_section, slow_on_jax
 
 L = keras.layers
 BACKBONES = {
@@ -14,6 +14,7 @@ BACKBONES = {
 }
 
 
+@pytest.mark.slow
 @slow_on_jax
 @pytest.mark.parametrize(("name", "layer"), BACKBONES.items())
 def test_backbones_compute_window_times_the_original(name, layer, rng):
@@ -32,7 +33,7 @@ def test_backbones_compute_window_times_the_original(name, layer, rng):
 
 
 @slow_on_jax
-@pytest.mark.parametrize("name", ["CNN6", "DN10"])
+@pytest.mark.parametrize("name", cross_section(["CNN6", "DN10"], fast={"CNN6"}))
 def test_every_convolution_keeps_its_weights(name, rng):
     model = ka.applications.build(name, input_shape=(12, 12, 1))
     before = [weight.copy() for weight in model.get_weights()]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_attention as ka
+from tests.harness import cross_section
 
 LayerwiseOptimizer = ka.training.LayerwiseOptimizer
 OPTIMIZERS = {
@@ -26,7 +27,7 @@ def weights_after(optimizer, rng, steps=4):
     return model
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", cross_section(OPTIMIZERS, fast={"sgd"}))
 def test_factor_of_one_is_the_optimizer_itself(name):
     plain = weights_after(OPTIMIZERS[name](0.01), np.random.default_rng(0))
     optimizer = LayerwiseOptimizer(OPTIMIZERS[name](0.01), {"top": 1.0})
@@ -35,7 +36,7 @@ def test_factor_of_one_is_the_optimizer_itself(name):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", cross_section(OPTIMIZERS, fast={"sgd"}))
 def test_first_step_is_scaled_by_the_factor(name, rng):
     """The first step of each layer, with weight decay, corresponds to its own rate."""
     slow = weights_after(OPTIMIZERS[name](0.01), np.random.default_rng(0), steps=1)

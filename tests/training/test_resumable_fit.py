@@ -11,6 +11,7 @@ import tensorflow as tf
 import keras_attention as ka
 from keras_attention.training.training_state import DivergenceError, Terminated
 from keras_attention.utils.io import folder_lock
+from tests.harness import cross_section
 
 STEPS, EPOCHS = 4, 4
 FEATURES = np.random.default_rng(1).normal(size=(8, 6)).astype("float32")
@@ -88,11 +89,14 @@ def stopping():
 
 @pytest.mark.parametrize(
     ("optimizer", "callbacks", "stops", "policy"),
-    [
-        (averaged, stopping, (6, 10), "float32"),
-        (falling, list, (1, 3, 12), "mixed_bfloat16"),
-        (scaled, list, (7,), "bfloat16"),
-    ],
+    cross_section(
+        [
+            (averaged, stopping, (6, 10), "float32"),
+            (falling, list, (1, 3, 12), "mixed_bfloat16"),
+            (scaled, list, (7,), "bfloat16"),
+        ],
+        fast=[averaged],
+    ),
 )
 def test_resumes_bit_for_bit(tmp_path, optimizer, callbacks, stops, policy):
     keras.config.set_dtype_policy(policy)
@@ -148,7 +152,13 @@ def test_sigterm_writes_a_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(
     ("every_steps", "message"),
-    [(5, "dense/kernel is not finite after step 1 of epoch 2"), (6, "loss is nan after step 2")],
+    cross_section(
+        [
+            (5, "dense/kernel is not finite after step 1 of epoch 2"),
+            (6, "loss is nan after step 2"),
+        ],
+        fast=[6],
+    ),
 )
 def test_nonfinite_values_are_not_saved(tmp_path, every_steps, message):
     model = network()
