@@ -196,7 +196,7 @@ class AttentionDistiller(keras.Model):
         is_plain = not (hints or terms or self.precomputed)
         if not is_plain or not _have_same_sides(student, teachers, self.pairs, mean_squares):
             loss, mean_squares = self.attention, None
-        kinds = [()] * (1 + len(teachers))
+        kinds: list[tuple[str, ...]] = [()] * (1 + len(teachers))
         needs_kinds = with_outputs or bool(terms)
         if needs_kinds:
             compared = teachers if with_outputs or _transfers(terms) else []
@@ -478,9 +478,10 @@ def _resized(inputs: Any, shapes: Sequence[tuple[int | None, ...]]) -> Any:
         return inputs
     images = keras.tree.flatten(inputs)[0]
     sides = slice(1, 3) if keras.config.image_data_format() == "channels_last" else slice(2, 4)
-    if None in shapes[0][sides] or tuple(images.shape)[sides] == shapes[0][sides]:
+    wanted: Any = shapes[0][sides]
+    if None in wanted or tuple(images.shape)[sides] == wanted:
         return inputs
-    return ops.image.resize(images, shapes[0][sides])
+    return ops.image.resize(images, wanted)
 
 
 def _example_weights(sample_weight: Any) -> Tensor | None:
