@@ -16,7 +16,8 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(PYTEST) --ignore=tests/test_docs.py
 
-# The long test matrices: all models in all precisions and formats, fifty killed trainings.
+# The long test matrices, of which `make test` runs one or two cases each, and tests that take long: all
+# models in all precisions and formats, tables of programs, killed trainings.
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow --timeout=3600 --ignore=tests/test_docs.py
 
