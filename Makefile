@@ -16,23 +16,24 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(PYTEST) --ignore=tests/test_docs.py
 
-# The long test matrices: all models in all precisions and formats, fifty killed trainings.
+# The long test matrices, of which `make test` runs one or two cases each, and tests that take long: all
+# models in all precisions and formats, tables of programs, killed trainings.
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow --timeout=3600 --ignore=tests/test_docs.py
 
-# With the JAX backend: all operations, layers and losses, and a training step of one model per mechanism.
+# With the JAX backend: operations, layers and losses, and a training step of one model per mechanism.
 # Datasets, export and figures need TensorFlow. JAX compiles each operation separately, which takes most of
 # the time of the first run, so its optimizations are disabled there; models are compiled as for users.
 JAX = KERAS_BACKEND=jax $(PYTEST)
 test-jax: $(VENV)/.dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(JAX) tests/ops tests/layers/test_all_layers.py tests/losses \
 		tests/distillation/test_distiller.py
-	$(JAX) tests/applications/test_all_models.py -k "step and (TDN10 or WARN or DCN-3 or san-c)"
+	$(JAX) tests/applications/test_all_models.py -k "step and (TKN6 or WARN or DCN-3 or LeNet5-san-c)"
 	$(JAX) tests/distribution/test_jax.py
 
 # Everything that runs with JAX, about 15 minutes; for changes of keras_attention/backend.
 test-jax-all: $(VENV)/.dev
-	$(JAX) tests/graph tests/ops tests/layers tests/losses tests/distillation tests/training \
+	$(JAX) -m "" tests/graph tests/ops tests/layers tests/losses tests/distillation tests/training \
 		tests/surgery/test_targeted.py tests/applications/test_all_models.py
 
 # With KerasHub, which downloads 250 MB; `make test` skips these tests without it.

@@ -15,8 +15,7 @@ from keras_attention import backend
 ON_TENSORFLOW = backend.BACKEND == "tensorflow"
 slow_on_jax = pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
 
-# Not with JAX, where `make test-jax-all` runs all tests.
-slow = pytest.mark.slow if ON_TENSORFLOW else lambda test: test
+slow = pytest.mark.slow
 # Tracing a graph takes longer than a few eager steps; other backends always compile.
 EAGERLY = ON_TENSORFLOW
 in_graphs_if_slow = pytest.mark.parametrize(
@@ -32,7 +31,7 @@ def cross_section(cases, fast):
     parameters, fast = [], list(fast)  # cases may be unhashable
     for case in cases:
         values = case if isinstance(case, tuple) else (case,)
-        is_fast = not ON_TENSORFLOW or case in fast or values[0] in fast
+        is_fast = case in fast or values[0] in fast
         parameters.append(pytest.param(*values, marks=() if is_fast else pytest.mark.slow))
     return parameters
 

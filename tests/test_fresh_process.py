@@ -127,6 +127,7 @@ def test_import_is_light(loaded):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loaded", [cases], indirect=True, ids=["all"])
 def test_import_is_fast(loaded):
     *_, (seconds, _) = loaded
     assert seconds < 0.3
