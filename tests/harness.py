@@ -15,7 +15,6 @@ from keras_attention import backend
 ON_TENSORFLOW = backend.BACKEND == "tensorflow"
 slow_on_jax = pytest.mark.skipif(not ON_TENSORFLOW, reason="minutes of compilation")
 
-slow = pytest.mark.slow
 # Tracing a graph takes longer than a few eager steps; other backends always compile.
 EAGERLY = ON_TENSORFLOW
 in_graphs_if_slow = pytest.mark.parametrize(

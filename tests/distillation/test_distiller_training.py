@@ -13,7 +13,7 @@ from tests.distillation.models import (
     student_of,
     teacher_of,
 )
-from tests.harness import EAGERLY, ON_TENSORFLOW, slow, slow_on_jax
+from tests.harness import EAGERLY, ON_TENSORFLOW, slow_on_jax
 
 AttentionDistiller = ka.training.AttentionDistiller
 GradientAttention = ka.training.GradientAttention
@@ -93,7 +93,7 @@ def test_training_resumes_from_saved_weights(rng, tmp_path):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
 
 
-@slow
+@pytest.mark.slow
 def test_callbacks_that_keep_weights(rng, tmp_path):
     x, y = batch(rng)
     distiller = ready(AttentionDistiller(student_of(), teacher_of(), PAIRS))
@@ -127,7 +127,7 @@ def test_graph_and_eager_mode_give_the_same_losses(rng, options):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
-@slow
+@pytest.mark.slow
 @slow_on_jax
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_learns(rng, policy):
@@ -181,7 +181,7 @@ def test_networks_of_keras_of_different_sizes(rng):
     assert np.isfinite([values[0] for values in history.values()]).all()
 
 
-@slow
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(keras, "distillation"), reason="of Keras 3.13")
 @pytest.mark.filterwarnings("ignore:.*structure of `inputs`:UserWarning")
 def test_the_loss_works_in_keras_own_distiller(rng):
@@ -212,7 +212,7 @@ class SubclassedNetwork(keras.Model):
         return top(keras.ops.mean(x, axis=(1, 2)))
 
 
-@slow
+@pytest.mark.slow
 def test_subclassed_models_train_like_functional_ones(rng):
     x, y = batch(rng)
     found = []

@@ -4,7 +4,6 @@ import pytest
 
 from keras_attention.layers import SpatialTransformer
 from tests import harness
-from tests.harness import slow
 
 
 def layer_with(transform, shape, **options):
@@ -52,7 +51,7 @@ def test_gradients_are_those_of_differences(rng):
         assert by_bias[index] == pytest.approx(slope, rel=2e-2, abs=2e-2)
 
 
-@slow
+@pytest.mark.slow
 def test_learns_to_center_squares(rng):
     """Trains on squares at random positions whose target is the center."""
     x = np.zeros((16, 12, 12, 1), "float32")

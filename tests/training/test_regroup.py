@@ -7,7 +7,7 @@ import pytest
 import keras_attention as ka
 from keras_attention.ops.roi_grouping import ConvolutionCost
 from keras_attention.training import RegroupROIs
-from tests.harness import ON_TENSORFLOW, cross_section, slow, slow_on_jax
+from tests.harness import ON_TENSORFLOW, cross_section, slow_on_jax
 
 # Groups have no overhead in this cost model, so every saved pixel counts.
 FREE = ConvolutionCost(start=0.0, assembly=0.0, half_kernels=0.0, half_pixels=0.0)
@@ -65,7 +65,7 @@ def test_regrouping_does_not_change_training(jit, rng):
     assert len(callback.seen[-1]) > 1
 
 
-@slow
+@pytest.mark.slow
 @slow_on_jax
 def test_groups_follow_the_regions(rng):
     """Kernels with the same ROI are grouped, also after their ROIs have moved."""
@@ -84,7 +84,7 @@ def test_groups_follow_the_regions(rng):
     assert callback.seen[-1] == ((0, 1), (2, 3))
 
 
-@slow
+@pytest.mark.slow
 def test_no_regrouping_if_little_time_remains(rng):
     """A short training does not justify another trace."""
     model = network()
@@ -107,7 +107,7 @@ def test_a_second_fit_does_not_trace_again(rng):
     assert model.train_function is traced
 
 
-@slow
+@pytest.mark.slow
 @slow_on_jax
 def test_groups_are_restored_in_another_process(rng):
     """With XLA the rectangles are restored too; the state is JSON-compatible."""
@@ -129,7 +129,7 @@ def test_groups_are_restored_in_another_process(rng):
     assert json.loads(json.dumps(again.get_state())) == state
 
 
-@slow
+@pytest.mark.slow
 def test_every(rng):
     callback = RegroupROIs(every=3, min_gain=1.0)  # never regroups
     checks = []
@@ -139,7 +139,7 @@ def test_every(rng):
     assert len(checks) == 3  # at the start, after epochs 3 and 6
 
 
-@slow
+@pytest.mark.slow
 @slow_on_jax
 def test_half_precision(rng):
     x, y = data(rng)
@@ -149,7 +149,7 @@ def test_half_precision(rng):
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
 
 
-@slow
+@pytest.mark.slow
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="tf.distribute")
 def test_under_a_mirrored_strategy(rng):
     import tensorflow as tf
