@@ -167,7 +167,9 @@ def _write(
 ) -> None:
     """Writes a SavedModel; its inputs have the names and the structure of the signature."""
     archive = keras.export.ExportArchive()
-    serve = archive.track_and_add_endpoint(SERVE, model, [signature])
+    archive.track(model)
+    # Without `training`, layers for augmentation would augment.
+    serve = archive.add_endpoint(SERVE, lambda *inputs: model(*inputs, training=False), [signature])
     if image_shape is not None:
         decode = image_decoder(image_shape, _is_channels_first(model))
         dtype = keras.tree.flatten(signature)[0].dtype
