@@ -167,6 +167,9 @@ def _litert_conversion(model: keras.Model) -> Iterator[None]:
             f"LiteRT. Received: model={model.name!r} with inputs {shapes}"
         )
     with backend.fusion_disabled(), ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        # The interpreter, which calibrates int8, is deprecated in favor of a separate package.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter", UserWarning)
         for layer in recurrent:
             stack.enter_context(replaced_attribute(layer, "unroll", True))
         yield

@@ -61,6 +61,7 @@ def export_file(
     with temporary_export(path, f"model{SUFFIXES[kind]}") as temporary:
         with conversion(model):
             exported = with_float32_outputs(model, examples)
+            exported(examples, training=False)  # Keras's ONNX exporter requires a call
             named = _by_input_name(exported, examples)
             _convert(exported, temporary, kind, converter(named) if converter else {})
         try:
@@ -177,8 +178,11 @@ def example_inputs(model: keras.Model, inputs: Any, image_range: Range | None) -
 def _converted_inputs(model: keras.Model, known: Any, inputs: Any) -> Any:
     """Converts examples to the dtypes of a model's inputs, in their structure."""
     tensors, arrays = keras.tree.flatten(known), keras.tree.flatten(inputs)
-    is_dictionary = isinstance(known, dict) or isinstance(inputs, dict)
-    if is_dictionary and set(known) != set(inputs) or len(tensors) != len(arrays):
+    is_dictionary = isinstance(known, dict)
+    has_other_keys = is_dictionary != isinstance(inputs, dict) or (
+        is_dictionary and set(known) != set(inputs)
+    )
+    if has_other_keys or len(tensors) != len(arrays):
         raise ValueError(
             "`inputs` must have the structure of the model's inputs. Received: "
             f"{_structure(inputs)} for {model.name!r} with {_structure(known)}"

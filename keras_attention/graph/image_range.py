@@ -116,7 +116,7 @@ def resolve_image_range(
     if not _contains(found, low, high):
         warnings.warn(
             f"The images must be in [{found[0]:g}, {found[1]:g}], the range of {source}. Received: "
-            f"images from {low:g} to {high:g}. Values outside are drawn as its ends.",
+            f"images from {low:g} to {high:g}. Pass the `image_range` of these images.",
             stacklevel=3,
         )
     elif requested is None and found[1] > 2 * LARGEST_UNIT_VALUE and 0 < high <= 1.0 and low < high:
