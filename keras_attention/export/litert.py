@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_attention import backend
-from keras_attention.export.verification import export_file, replaced_attribute
+from keras_attention.export.verification import NamedArrays, export_file, replaced_attribute
 from keras_attention.utils.validation import one_of
 
 # Largest root mean square difference of an int8 output, relative to the output. A wrong scale
@@ -28,6 +28,7 @@ def export_litert(
     overwrite: bool = False,
     attention: bool = False,
     quantize: str | None = None,
+    image_range: Any = None,
 ) -> Path:
     """Exports a model to a LiteRT (TensorFlow Lite) file, runs it and compares the outputs.
 
@@ -37,12 +38,13 @@ def export_litert(
 
     With `quantize="int8"`, weights and activations are quantized to 8-bit integers, with ranges
     that are calibrated on `inputs`; the file is about a quarter of the size. Inputs, outputs and
-    operations without an integer kernel stay float32. Measure the effect on accuracy with your own
+    operations without an integer kernel stay float32. The examples must have the value range of
+    the training data: a warning says so if `image_range` or the model shows another one. Measure the effect on accuracy with your own
     data: `keras-attention export --quantize int8` prints the test error before and after.
 
     Args:
         model: A built Keras model, on the TensorFlow backend.
-        path: The file to write, usually with the suffix `.tflite`.
+        path: The file to write. The suffix `.tflite` is appended if there is none.
         inputs: See `export_saved_model`. Required for int8, for the calibration: a hundred or more
             examples of the training data, preprocessed as for the model.
         tolerance: See `export_saved_model`. For int8, the largest root mean square difference of an
@@ -50,15 +52,17 @@ def export_litert(
         overwrite: If True, an existing file is replaced.
         attention: See `export_saved_model`.
         quantize: None or `"int8"`.
+        image_range: `(low, high)`, the value range of the model's images, from which examples are
+            drawn. See `export_saved_model`.
 
     Returns:
         The path of the file.
 
     Raises:
         FileExistsError: If `path` exists and must not be replaced.
-        ValueError: If the model is not built, the inputs do not match, `attention` is requested for
-            a model without attention, a recurrent model accepts sequences of any length, or
-            `quantize` is requested without inputs.
+        ValueError: If the path has another suffix, the model is not built, the inputs do not match,
+            `attention` is requested for a model without attention, a recurrent model accepts
+            sequences of any length, or `quantize` is requested without inputs.
         RuntimeError: If the model cannot be converted, or the outputs of the file differ.
 
     Example:
@@ -70,7 +74,12 @@ def export_litert(
     """
     quantization: dict[str, Any] = {}
     if one_of("quantize", quantize, (None, "int8")):
-        quantization = {"converter": _int8_converter_options(inputs), "quantized": True}
+        if inputs is None:
+            raise ValueError(
+                '`inputs` must be given with quantize="int8": examples of the data, on which the '
+                "ranges of the activations are calibrated. Received: inputs=None"
+            )
+        quantization = {"converter": _int8_converter_options, "quantized": True}
         tolerance = INT8_TOLERANCE if tolerance is None else tolerance
     return export_file(
         model,
@@ -82,12 +91,16 @@ def export_litert(
         tolerance=tolerance,
         overwrite=overwrite,
         attention=attention,
+        image_range=image_range,
         **quantization,
     )
 
 
 class LiteRTFile:
-    """LiteRT file, called on the flat list of a model's inputs, of any batch size."""
+    """LiteRT file, called on arrays of any batch size.
+
+    `inputs` is a dictionary by the names of the model's inputs, or a list with the only input.
+    """
 
     def __init__(self, path: Path):
         import tensorflow as tf
@@ -96,19 +109,29 @@ class LiteRTFile:
             # The interpreter is deprecated in favor of a separate package.
             warnings.simplefilter("ignore", UserWarning)
             self._interpreter = tf.lite.Interpreter(str(path))
-        self._input_indices = [each["index"] for each in self._interpreter.get_input_details()]
+        details = self._interpreter.get_input_details()
+        self._input_indices = {_input_name(each): each["index"] for each in details}
 
-    def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    def __call__(self, inputs: NamedArrays | list[np.ndarray]) -> list[np.ndarray]:
         """Returns the outputs in the order of the model's outputs."""
-        interpreter = self._interpreter
-        for index, array in zip(self._input_indices, inputs, strict=True):
-            interpreter.resize_tensor_input(index, array.shape)
+        interpreter, indices = self._interpreter, self._input_indices
+        if not isinstance(inputs, dict):
+            inputs = dict(zip(indices, inputs, strict=True))
+        # An input that no output depends on is missing in the file.
+        inputs = {name: array for name, array in inputs.items() if name in indices}
+        for name, array in inputs.items():
+            interpreter.resize_tensor_input(indices[name], array.shape)
         interpreter.allocate_tensors()
-        for index, array in zip(self._input_indices, inputs, strict=True):
-            interpreter.set_tensor(index, array)
+        for name, array in inputs.items():
+            interpreter.set_tensor(indices[name], array)
         interpreter.invoke()
         outputs = sorted(interpreter.get_output_details(), key=_output_number)
         return [interpreter.get_tensor(each["index"]) for each in outputs]
+
+
+def _input_name(details: dict[str, Any]) -> str:
+    """Parses the name of a model's input from one such as `"serving_default_images:0"`."""
+    return details["name"].removeprefix("serving_default_").rpartition(":")[0]
 
 
 def _output_number(output: dict[str, Any]) -> int:
@@ -117,19 +140,15 @@ def _output_number(output: dict[str, Any]) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _int8_converter_options(inputs: Any) -> dict[str, Any]:
+def _int8_converter_options(inputs: NamedArrays) -> dict[str, Any]:
     import tensorflow as tf
 
-    if inputs is None:
-        raise ValueError(
-            '`inputs` must be given with quantize="int8": examples of the data, on which the '
-            "ranges of the activations are calibrated. Received: inputs=None"
-        )
-    arrays = [np.asarray(array) for array in keras.tree.flatten(inputs)]
+    count = min(map(len, inputs.values()))
     return {
         "optimizations": [tf.lite.Optimize.DEFAULT],
         "representative_dataset": lambda: (
-            [array[index : index + 1] for array in arrays] for index in range(len(arrays[0]))
+            {name: array[index : index + 1] for name, array in inputs.items()}
+            for index in range(count)
         ),
         "target_spec": {
             "supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -148,6 +167,9 @@ def _litert_conversion(model: keras.Model) -> Iterator[None]:
             f"LiteRT. Received: model={model.name!r} with inputs {shapes}"
         )
     with backend.fusion_disabled(), ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        # The interpreter, which calibrates int8, is deprecated in favor of a separate package.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter", UserWarning)
         for layer in recurrent:
             stack.enter_context(replaced_attribute(layer, "unroll", True))
         yield

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_attention import backend
-from keras_attention.export.verification import export_file, replaced_attribute
+from keras_attention.export.verification import NamedArrays, export_file, replaced_attribute
 
 REQUIRED_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
@@ -25,6 +25,7 @@ def export_onnx(
     tolerance: float | None = None,
     overwrite: bool = False,
     attention: bool = False,
+    image_range: Any = None,
 ) -> Path:
     """Exports a model to an ONNX file, runs it with ONNX Runtime and compares the outputs.
 
@@ -36,11 +37,13 @@ def export_onnx(
 
     Args:
         model: A built Keras model.
-        path: The file to write, usually with the suffix `.onnx`.
+        path: The file to write. The suffix `.onnx` is appended if there is none.
         inputs: See `export_saved_model`.
         tolerance: See `export_saved_model`.
         overwrite: If True, an existing file is replaced.
         attention: See `export_saved_model`.
+        image_range: `(low, high)`, the value range of the model's images, from which examples are
+            drawn. See `export_saved_model`.
 
     Returns:
         The path of the file.
@@ -48,8 +51,8 @@ def export_onnx(
     Raises:
         ImportError: If the packages of the extra `export` are not installed.
         FileExistsError: If `path` exists and must not be replaced.
-        ValueError: If the model is not built, the inputs do not match, or `attention` is requested
-            for a model without attention.
+        ValueError: If the path has another suffix, the model is not built, the inputs do not match,
+            or `attention` is requested for a model without attention.
         RuntimeError: If the model cannot be converted, or the outputs of the file differ.
 
     Example:
@@ -75,15 +78,17 @@ def export_onnx(
         tolerance=tolerance,
         overwrite=overwrite,
         attention=attention,
+        image_range=image_range,
     )
 
 
-def _run_onnx(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def _run_onnx(path: Path, inputs: NamedArrays) -> list[np.ndarray]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path))
-    names = [tensor.name for tensor in session.get_inputs()]
-    return list(session.run(None, dict(zip(names, inputs, strict=True))))
+    # An input that no output depends on is missing in the file.
+    names = {tensor.name for tensor in session.get_inputs()}
+    return list(session.run(None, {name: inputs[name] for name in inputs if name in names}))
 
 
 @contextmanager

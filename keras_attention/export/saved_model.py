@@ -15,6 +15,13 @@ import tensorflow as tf
 
 from keras_attention import backend
 from keras_attention.export import verification
+from keras_attention.graph.image_range import (
+    BYTES,
+    UNIT,
+    Range,
+    scale_images,
+    validate_image_range,
+)
 from keras_attention.inspect.with_attention import with_attention
 from keras_attention.utils.validation import boolean
 
@@ -43,6 +50,7 @@ def export_saved_model(
     fused: bool = True,
     attention: bool = False,
     image_bytes: bool | None = None,
+    image_range: Any = None,
 ) -> Path:
     """Exports a model to a SavedModel, loads it in a new process and compares the outputs.
 
@@ -54,10 +62,11 @@ def export_saved_model(
 
     `serve_bytes` takes `image_bytes`, a string tensor `(B,)` of PNG and JPEG files. Images are
     decoded, converted to grayscale for models with one channel, resized to the input size of the
-    model (bilinear with antialiasing, ignoring the aspect ratio) and scaled to `[0, 1]`, like the
-    data sets of `ka.datasets`. A model that expects another range must contain a rescaling layer.
-    If the model accepts any size, images are not resized, and those of a batch must have the same
-    size. Alpha channels and EXIF orientation are ignored. If a file is incomplete, has another
+    model (bilinear with antialiasing, ignoring the aspect ratio) and scaled to the range of values
+    that the model expects, `image_range`. By default, this is the range that the first layers of
+    the model rescale, such as `[0, 255]` for `Rescaling(1 / 255)`, otherwise the one that `inputs`
+    show, otherwise `[0, 1]`, like the data sets of `ka.datasets`. If the model accepts any size,
+    images are not resized, and those of a batch must have the same size. Alpha channels and EXIF orientation are ignored. If a file is incomplete, has another
     format or more than 67 million pixels, the request for the whole batch fails with an error.
 
     The export has the outputs of the model. To serve probabilities from a model that outputs
@@ -82,6 +91,8 @@ def export_saved_model(
             maps and gates, with the names of `inspect.with_attention`.
         image_bytes: If True, the export has the endpoint `serve_bytes`. None adds it if the model
             has one input of floating-point images with 1 or 3 channels.
+        image_range: `(low, high)`, the value range of the images on which the model was trained:
+            the values of black and white. None infers it, see above.
 
     Returns:
         The path of the SavedModel.
@@ -89,7 +100,8 @@ def export_saved_model(
     Raises:
         FileExistsError: If `path` exists and must not be replaced.
         ValueError: If the model is not built, the inputs do not match, `attention` is requested for
-            a model without attention, or `image_bytes=True` for a model without image input.
+            a model without attention, `image_bytes=True` for a model without image input, or
+            `image_range` is no pair of increasing numbers.
         RuntimeError: If the export does not load, or its outputs differ.
 
     Example:
@@ -101,17 +113,20 @@ def export_saved_model(
     ['fingerprint.pb', 'saved_model.pb']
     """
     path = Path(path).resolve()
+    validate_image_range(image_range)
     model = with_attention(model) if boolean("attention", attention) else model
     tolerance = verification.resolve_tolerance(model, tolerance)
     _validate_path(path, overwrite)
-    examples = verification.example_inputs(model, inputs)
+    values = verification.example_range(model, image_range, inputs)
+    examples = verification.example_inputs(model, inputs, values)
     with verification.temporary_export(path, "saved_model") as temporary:
         with contextlib.nullcontext() if boolean("fused", fused) else backend.fusion_disabled():
             exported = verification.with_float32_outputs(model, examples)
             image_shape = _image_shape_to_serve(exported, image_bytes)
             signature = verification.symbolic_inputs_and_outputs(exported, examples)[0]
-            _write(exported, signature, temporary, image_shape)
-        calls = _verification_calls(exported, examples, image_shape)
+            images = None if image_shape is None else (image_shape, values or UNIT)
+            _write(exported, signature, temporary, images)
+        calls = _verification_calls(exported, examples, images)
         inputs = {endpoint: served for endpoint, (served, _) in calls.items()}
         outputs = outputs_in_new_process(temporary, inputs, temporary.parent)
         for endpoint, received in outputs.items():
@@ -163,19 +178,22 @@ def _is_channels_first(model: keras.Model) -> bool:
 
 
 def _write(
-    model: keras.Model, signature: Any, folder: Path, image_shape: ImageShape | None
+    model: keras.Model, signature: Any, folder: Path, images: tuple[ImageShape, Range] | None
 ) -> None:
     """Writes a SavedModel; its inputs have the names and the structure of the signature."""
     archive = keras.export.ExportArchive()
-    serve = archive.track_and_add_endpoint(SERVE, model, [signature])
-    if image_shape is not None:
-        decode = image_decoder(image_shape, _is_channels_first(model))
+    archive.track(model)
+    # Without `training`, layers for augmentation would augment.
+    serve = archive.add_endpoint(SERVE, lambda *inputs: model(*inputs, training=False), [signature])
+    if images is not None:
+        shape, image_range = images
+        decode = image_decoder(shape, _is_channels_first(model), image_range)
         dtype = keras.tree.flatten(signature)[0].dtype
 
         def serve_bytes(image_bytes: tf.Tensor) -> Any:
             with tf.device("cpu"):  # there are no GPU kernels for decoding
-                images = tf.cast(decode(image_bytes), dtype)
-            return serve(images)
+                decoded = tf.cast(decode(image_bytes), dtype)
+            return serve(keras.tree.pack_sequence_as(signature, [decoded]))
 
         files = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
         traced = tf.function(serve_bytes, input_signature=[files], autograph=False)
@@ -185,17 +203,19 @@ def _write(
 
 
 def _verification_calls(
-    model: keras.Model, examples: Any, image_shape: ImageShape | None
+    model: keras.Model, examples: Any, images: tuple[ImageShape, Range] | None
 ) -> dict[str, tuple[Any, Any]]:
     """Returns the inputs of each endpoint, and the corresponding inputs of the model."""
     calls = {SERVE: (examples, examples)}
-    if image_shape is not None:
+    if images is not None:
+        shape, image_range = images
+        example = keras.tree.flatten(examples)[0]
         channels_first = _is_channels_first(model)
-        files = _example_files(keras.tree.flatten(examples)[0].shape, image_shape, channels_first)
-        images = image_decoder(image_shape, channels_first)(files).numpy()
+        files = _example_files(example.shape, shape, channels_first)
+        decoded = _model_images(files, shape, image_range, channels_first).astype(example.dtype)
         calls[SERVE_BYTES] = (
             files.numpy().astype("S"),
-            keras.tree.pack_sequence_as(examples, [images]),
+            keras.tree.pack_sequence_as(examples, [decoded]),
         )
     return calls
 
@@ -213,6 +233,19 @@ def _example_files(
     size = (2, height + extra[0], width + extra[1], image_shape[2])
     noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     return tf.stack([tf.io.encode_png(noise[0]), tf.io.encode_jpeg(noise[1])])
+
+
+def _model_images(
+    files: tf.Tensor, shape: ImageShape, image_range: Range, channels_first: bool
+) -> np.ndarray:
+    """Converts files to the images that the model expects, without the code of the endpoint."""
+    pixels = np.stack([tf.io.decode_png(files[0], 3), tf.io.decode_jpeg(files[1], 3)])
+    if shape[2] == 1:
+        pixels = pixels @ np.array([[0.2989], [0.587], [0.114]])  # BT.601 luma
+    images = scale_images(pixels.astype("float32"), BYTES, image_range)
+    sides = [side or own for side, own in zip(shape[:2], images.shape[1:3], strict=True)]
+    images = tf.image.resize(images, sides, antialias=True).numpy()
+    return np.moveaxis(images, -1, 1) if channels_first else images
 
 
 # Run by a new process, which has TensorFlow but not this package, like a server.
@@ -268,9 +301,9 @@ def outputs_in_new_process(
 
 
 def image_decoder(
-    shape: ImageShape, channels_first: bool = False
+    shape: ImageShape, channels_first: bool = False, image_range: Range = UNIT
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Creates a function from PNG and JPEG files, `(B,)`, to float32 images in `[0, 1]`.
+    """Creates a function from PNG and JPEG files, `(B,)`, to float32 images in `image_range`.
 
     Where height or width is None, images are not resized and must have the same size. The function
     consists of TensorFlow operations, which fail for incomplete files and other formats.
@@ -293,6 +326,7 @@ def image_decoder(
             files,
             fn_output_signature=tf.TensorSpec((height, width, channels), tf.float32),
         )
+        images = scale_images(images, UNIT, image_range)
         return tf.transpose(images, (0, 3, 1, 2)) if channels_first else images
 
     return decode
