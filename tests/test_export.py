@@ -181,6 +181,26 @@ def test_regrouped_layers_go_to_onnx(tmp_path):
     assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
 
 
+@pytest.mark.parametrize("kind", ["adapted", "given", "function", "padding"])
+def test_onnx_of_constants_and_padding(kind, rng, tmp_path):
+    """Tensors that the graph captures, and padding before a convolution with its own padding."""
+    layers = keras.layers
+    adapted = layers.Normalization()
+    adapted.adapt(rng.uniform(0, 255, (4, 12, 10, 3)))
+    offset = keras.ops.convert_to_tensor([0.5, 1.0, 2.0])
+    first = {
+        "adapted": adapted,
+        "given": layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0]),
+        "function": lambda x: keras.ops.subtract(x, offset),
+        "padding": lambda x: keras.ops.pad(x, [[0, 0], [2, 1], [1, 3], [0, 0]]),
+    }[kind]
+    inputs = keras.Input((12, 10, 3))
+    x = layers.Conv2D(6, 3, padding="same")(first(inputs))
+    network = keras.Model(inputs, layers.BatchNormalization()(x))
+    compact = ka.surgery.compact(ka.surgery.to_targeted(network))
+    assert ka.export.export_onnx(compact, tmp_path / "compact.onnx").is_file()
+
+
 def test_onnx_names_missing_packages(model, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="keras-cnn-attention"):

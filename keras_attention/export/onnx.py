@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,21 +93,45 @@ def _run_onnx(path: Path, inputs: NamedArrays) -> list[np.ndarray]:
 
 @contextmanager
 def _onnx_conversion() -> Iterator[None]:
-    """Disables fusion and shapes that depend on weights, and works around a TensorFlow crash.
+    """Disables fusion and shapes that depend on weights, and works around faults of converters.
+
+    tf2onnx 1.17 declares the tensors that a function captures, such as the statistics of
+    Normalization, as inputs of the file. It merges padding into a subsequent convolution whose own
+    explicit padding is then lost.
 
     TensorFlow's graph optimizer, called by tf2onnx, merges convolution kernels with subsequent
     multiplications; if the shape of the multiplier is unknown, this ends the process (TensorFlow
     2.21, a failed check in `MulConvPushDown`). The optimizer does not modify output nodes, so the
     convolutions are declared as outputs.
     """
-    from tf2onnx import tf_loader
+    from tf2onnx import tf_loader, tfonnx
 
-    optimize = tf_loader.tf_optimize_grappler
+    load, optimize = tf_loader.from_function, tf_loader.tf_optimize_grappler
+    merge_padding = tfonnx.rewrite_conv2d_with_pad
+
+    def load_without_captures(function: Any, inputs: list[str], *args: Any, **kwargs: Any) -> Any:
+        captured = {tensor.name for tensor in function.graph.internal_captures}
+        inputs[:] = [name for name in inputs if name not in captured]  # a list of the caller
+        return load(function, inputs, *args, **kwargs)
 
     def optimize_without_convolutions(inputs: list[str], outputs: list[str], graph: Any) -> Any:
         kept = [f"{node.name}:0" for node in graph.node if node.op in CONVOLUTIONS]
         return optimize([*inputs, *kept], outputs, graph)
 
-    replaced = replaced_attribute(tf_loader, "tf_optimize_grappler", optimize_without_convolutions)
-    with backend.fusion_disabled(), backend.fixed_shapes(), replaced:
+    def merge_into_unpadded(graph: Any, nodes: list[Any]) -> list[Any]:
+        merge_padding(graph, [node for node in nodes if not _has_explicit_padding(node)])
+        return nodes
+
+    replacements = (
+        (tf_loader, "from_function", load_without_captures),
+        (tf_loader, "tf_optimize_grappler", optimize_without_convolutions),
+        (tfonnx, "rewrite_conv2d_with_pad", merge_into_unpadded),
+    )
+    with backend.fusion_disabled(), backend.fixed_shapes(), ExitStack() as stack:
+        for replacement in replacements:
+            stack.enter_context(replaced_attribute(*replacement))
         yield
+
+
+def _has_explicit_padding(node: Any) -> bool:
+    return node.type == "Conv2D" and node.get_attr_value("padding") == b"EXPLICIT"

@@ -8,7 +8,13 @@ from typing import Any
 
 import keras
 
-from keras_attention.graph.classifier import Classifier, find_classifier
+from keras_attention.graph.classifier import (
+    SIGMOID,
+    SOFTMAX,
+    Classifier,
+    find_classifier,
+    output_kind,
+)
 from keras_attention.graph.features import layer_path
 from keras_attention.graph.functional import Node, flatten_nested
 from keras_attention.graph.structure import Graph
@@ -58,7 +64,7 @@ def add_attend_rectify(
 
     Raises:
         ValueError: If a layer is unknown, the depth is too large, `model` has no feature maps, or
-            its top has another number of classes.
+            its top has another number of classes, has sigmoid outputs, or classifies each pixel.
 
     Example:
     >>> import keras_attention as ka
@@ -71,6 +77,7 @@ def add_attend_rectify(
     flat = flatten_nested(model)
     graph, classifier = Graph(flat), find_classifier(flat)
     _validate_names(flat)
+    _validate_output(flat, classifier)
     if classifier.classes not in (None, classes):
         raise ValueError(
             f"`classes` must be {classifier.classes}, the number of classes of `model`. "
@@ -89,6 +96,21 @@ def add_attend_rectify(
         outputs, head.space, classifier_activation, "rectify_predictions"
     )
     return keras.Model(flat.input, outputs, name=model.name)
+
+
+def _validate_output(model: keras.Model, classifier: Classifier) -> None:
+    kind, shape = output_kind(model), model.output_shape
+    if classifier.kernel is not None and kind == SIGMOID:
+        received = "with sigmoid outputs"
+    elif classifier.kernel is None and len(shape) > 2 and kind == SOFTMAX:
+        received = f"with a softmax over each position of a map of shape {shape}"
+    else:
+        return
+    raise ValueError(
+        "`model` must be a classifier of images into classes of which one is right (softmax or "
+        "logits), or a model without its top: the gates combine log-probabilities of such classes. "
+        f"Received: model={model.name!r} {received}. Pass the model without its top."
+    )
 
 
 def _attended_nodes(graph: Graph, layers: Any) -> list[Node]:

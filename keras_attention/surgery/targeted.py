@@ -148,13 +148,15 @@ def _blocks(model: keras.Model) -> dict[int, int]:
     def call(node: Node, /, *args: Any, **kwargs: Any) -> Any:
         layer = node.operation
         if is_functional(layer):
-            return replay(layer, args[0] if args else kwargs["inputs"], call)
+            inputs = args[0] if args else kwargs["inputs"]
+            return replay(functional_graph(layer), inputs, call)
         values = keras.tree.flatten((args, kwargs))
         block = max((value for value in values if isinstance(value, _Block)), default=0)
         found[id(layer)] = min(block, found.get(id(layer), block))
         return [_Block(block + reduces(node)) for _ in node.outputs]
 
-    replay(model, keras.tree.map_structure(lambda tensor: _Block(0), model.input), call)
+    graph = functional_graph(model)
+    replay(graph, keras.tree.map_structure(lambda tensor: _Block(0), graph.input), call)
     return found
 
 

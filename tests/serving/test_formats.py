@@ -4,13 +4,13 @@ import pytest
 
 import keras_attention as ka
 from tests.serving.format_cases import format_cases
-from tests.serving.formats import FORMATS, cell, cells, committed
+from tests.serving.formats import FORMATS, TABLE, cell
 
 FEW = [("LeNet5", "onnx")]
 
 
 def test_every_model_has_a_row():
-    found = committed()
+    found = TABLE.committed()
     assert list(found) == [(case.name, kind) for case in format_cases() for kind in FORMATS]
     assert {name.partition(",")[0] for name, _ in found} == set(ka.applications.list_models())
     assert all(value == "yes" or value.startswith("no: ") for value in found.values())
@@ -19,10 +19,10 @@ def test_every_model_has_a_row():
 @pytest.mark.parametrize(("name", "kind"), FEW)
 def test_a_few_cells_are_correct(name, kind, tmp_path):
     case = next(case for case in format_cases() if case.name == name)
-    assert cell(case, kind, tmp_path) == committed()[name, kind]
+    assert cell(case, kind, tmp_path) == TABLE.committed()[name, kind]
 
 
 @pytest.mark.slow
 def test_all_cells_are_correct():
-    expected = committed()
-    assert cells(list(expected)) == expected
+    expected = TABLE.committed()
+    assert TABLE.compute(list(expected)) == expected

@@ -255,3 +255,20 @@ def test_bad_models():
     augmented = ka.surgery.add_attend_rectify(plain(), 1, 3)
     with pytest.raises(ValueError, match="must not contain attention modules"):
         ka.surgery.add_attend_rectify(augmented, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: L.Dense(1, activation="sigmoid")(L.GlobalAveragePooling2D()(x)),
+        lambda x: L.Activation("sigmoid")(L.Dense(3)(L.Flatten()(x))),
+        lambda x: keras.ops.sigmoid(L.Dense(3)(L.GlobalMaxPooling2D()(x))),
+        lambda x: L.Conv2D(3, 1, activation="softmax")(x),
+        lambda x: L.Softmax()(L.Conv2D(3, 1)(x)),
+    ],
+)
+def test_outputs_that_are_not_one_of_several_classes_are_refused(make):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, make(L.MaxPooling2D()(L.Conv2D(4, 3)(inputs))))
+    with pytest.raises(ValueError, match=r"of which one is right.*Received: .*(sigmoid|position)"):
+        ka.surgery.add_attend_rectify(model, 1, 3)

@@ -198,3 +198,16 @@ def test_a_path_to_a_nested_layer():
     targeted = to_targeted(two_blocks(), ["inner/third"])
     kinds = [isinstance(layer, ka.layers.TargetLayer) for layer in targeted._flatten_layers()]
     assert sum(kinds) == 1
+
+
+def test_nested_models_that_were_never_called_otherwise(rng):
+    """A model in a Sequential model in a Sequential model."""
+    deepest = keras.Sequential([keras.Input((6, 6, 4)), L.Conv2D(4, 3, padding="same")])
+    middle = keras.Sequential([keras.Input((12, 12, 4)), L.MaxPooling2D(), deepest])
+    first = L.Conv2D(4, 3, padding="same")
+    model = keras.Sequential([keras.Input((12, 12, 3)), first, middle, L.GlobalMaxPooling2D()])
+    x = rng.uniform(size=(2, 12, 12, 3)).astype("float32")
+    targeted = ka.surgery.to_targeted(model, identity=True, scale_regularizer="l2", beta=4.0)
+    np.testing.assert_array_equal(targeted(x), model(x))
+    targets = [each for each in targeted._flatten_layers() if hasattr(each, "rois")]
+    assert [float(each.scale_regularizer.l2) for each in targets] == pytest.approx([0.01, 0.04])
