@@ -81,7 +81,8 @@ def find_classifier(model: keras.Model) -> Classifier:
     graph = Graph(model)
     node: Any = graph.producer(model.outputs[0])
     last = node
-    while node is not None and isinstance(node.operation, _CLASSIFIER_FOLLOWERS):
+    is_activated = output_kind(model) in (SOFTMAX, SIGMOID)
+    while node is not None and _may_follow(node, is_activated):
         node = graph.predecessor(node)
     layer = node.operation if node is not None else None
     if isinstance(layer, keras.layers.Dense) and len(node.outputs[0].shape) == 2:
@@ -94,6 +95,23 @@ def find_classifier(model: keras.Model) -> Classifier:
     map_node = _last_map(graph, last, model)
     is_vector = len(model.outputs[0].shape) == 2
     return Classifier(map_node, model.outputs[0] if is_vector else None)
+
+
+def _may_follow(node: Node, is_activated: bool) -> bool:
+    """Returns True for what may come after the matrix product of a classifier.
+
+    Args:
+        node: Node of the graph.
+        is_activated: If True, the model returns probabilities, so an operation from one tensor to
+            another of its shape may be the activation, unless it is arithmetic, such as a division
+            by a temperature.
+    """
+    if isinstance(node.operation, _CLASSIFIER_FOLLOWERS):
+        return True
+    shapes = [tensor.shape for tensor in (*node.input_tensors, *node.outputs)]
+    has_weights = bool(getattr(node.operation, "weights", ()))
+    is_function = len(shapes) == 2 and shapes[0] == shapes[1] and not has_weights
+    return is_activated and is_function and type(node.operation).__name__ not in _ARITHMETIC
 
 
 def classifier_layer(model: keras.Model, output: int = 0) -> keras.Layer | None:

@@ -99,11 +99,13 @@ def add_attend_rectify(
 
 
 def _validate_output(model: keras.Model, classifier: Classifier) -> None:
-    kind, shape = output_kind(model), model.output_shape
+    kind, rank = output_kind(model), len(model.output_shape)
     if classifier.kernel is not None and kind == SIGMOID:
         received = "with sigmoid outputs"
-    elif classifier.kernel is None and len(shape) > 2 and kind == SOFTMAX:
-        received = f"with a softmax over each position of a map of shape {shape}"
+    elif classifier.kernel is None and rank > 2 and kind == SOFTMAX:
+        received = f"with a softmax over each position of a map of shape {model.output_shape}"
+    elif classifier.kernel is None and rank == 2 and kind in (SOFTMAX, SIGMOID):
+        received = "with probabilities that are not those of one dense layer"
     else:
         return
     raise ValueError(

@@ -200,11 +200,25 @@ def test_unusual_layers_are_left_to_the_backend(layer):
         SymbolicVJP(keras.Sequential([keras.Input((4, 4, 2)), layer]))
 
 
-def test_quantized_layers_are_left_to_the_backend():
+def test_quantized_layers(rng):
+    """int8 kernels are dequantized; other types are left to the backend."""
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    kernel = model.layers[-1].get_weights()[0]
     model.layers[-1].quantize("int8")
+    x, gradient = rng.normal(size=(2, 4)), rng.normal(size=(2, 3))
+    vjp = SymbolicVJP(model)
+    values = vjp.forward(x.astype("float32"))
+    step = np.max(np.abs(kernel)) / 127
+    np.testing.assert_allclose(
+        vjp.outputs(values)[0], x @ kernel, atol=step * np.abs(x).sum(axis=1).max()
+    )
+    found = vjp.backward(values, [gradient.astype("float32")])
+    bound = step * np.abs(gradient).sum(axis=1).max()
+    np.testing.assert_allclose(found, gradient @ kernel.T, atol=bound)
+    other = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    other.layers[-1].quantize("int4")
     with pytest.raises(UnusualLayerError, match="is quantized"):
-        SymbolicVJP(model)
+        SymbolicVJP(other)
 
 
 def test_merging_layers_are_left_to_the_backend():

@@ -263,6 +263,13 @@ def test_bad_models():
         lambda x: L.Dense(1, activation="sigmoid")(L.GlobalAveragePooling2D()(x)),
         lambda x: L.Activation("sigmoid")(L.Dense(3)(L.Flatten()(x))),
         lambda x: keras.ops.sigmoid(L.Dense(3)(L.GlobalMaxPooling2D()(x))),
+        lambda x: L.Average()(
+            [
+                L.Dense(3, activation="softmax")(L.Flatten()(x)),
+                L.Softmax()(L.Dense(3)(L.Flatten()(x))),
+            ]
+        ),
+        lambda x: keras.ops.softmax(L.Dense(3)(L.Flatten()(x)) / 2.0),
         lambda x: L.Conv2D(3, 1, activation="softmax")(x),
         lambda x: L.Softmax()(L.Conv2D(3, 1)(x)),
     ],
@@ -270,5 +277,43 @@ def test_bad_models():
 def test_outputs_that_are_not_one_of_several_classes_are_refused(make):
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, make(L.MaxPooling2D()(L.Conv2D(4, 3)(inputs))))
-    with pytest.raises(ValueError, match=r"of which one is right.*Received: .*(sigmoid|position)"):
+    with pytest.raises(
+        ValueError, match=r"of which one is right.*Received: .*(sigmoid|position|dense)"
+    ):
         ka.surgery.add_attend_rectify(model, 1, 3)
+
+
+@pytest.mark.parametrize("mode", ["int8", "lora"])
+def test_classifiers_that_were_changed_after_their_construction(mode, rng):
+    model = plain()
+    layer = model.layers[-1]
+    kernel = numpy(layer.kernel).copy()
+    if mode == "int8":
+        layer.quantize("int8")
+        tolerance = np.max(np.abs(kernel)) / 127  # half a step of the largest column, and rounding
+    else:
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(rng.normal(size=layer.lora_kernel_b.shape))
+        scale = layer.lora_alpha / layer.lora_rank
+        kernel = kernel + scale * numpy(layer.lora_kernel_a) @ numpy(layer.lora_kernel_b)
+        tolerance = 1e-5
+    augmented = ka.surgery.add_attend_rectify(model, 1, 3)
+    found = augmented.get_layer("rectify_logits").get_weights()[0]
+    np.testing.assert_allclose(found, kernel, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "activate",
+    [
+        keras.ops.softmax,
+        L.Lambda(lambda x: keras.ops.softmax(x)),
+        lambda x: L.Identity()(keras.ops.softmax(x)),
+    ],
+)
+def test_weights_of_a_classifier_behind_a_function_are_kept(activate):
+    inputs = keras.Input((8, 8, 3))
+    x = L.Flatten()(L.MaxPooling2D()(L.Conv2D(4, 3)(inputs)))
+    model = keras.Model(inputs, activate(L.Dense(3, name="top")(x)))
+    augmented = ka.surgery.add_attend_rectify(model, 1, 3)
+    found = augmented.get_layer("rectify_logits").kernel
+    np.testing.assert_array_equal(found, model.get_layer("top").kernel)
