@@ -270,6 +270,33 @@ def test_one_set_of_weights_serves_every_size(name, rng):
     assert ka.inspect.count_macs(every, (24, 36, 2)) == ka.inspect.count_macs(there)
 
 
+ATTENDED = {"width": 4, "stem": "imagenet", "attention": "san-c"}
+FLATTENING = ("CNN6", "ClutteredCNN", "LeNet5", "STN", "TKN6", "TSTN", "VGG16", "VGG19")
+ANY_SIZE = [model_cases.ModelCase("ResNet18", (40, 40, 3), ATTENDED)] + [
+    case for case in model_cases.EVERY_CASE if not case.is_sequence and case.name not in FLATTENING
+]
+
+
+@harness.slow_on_jax
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+@pytest.mark.parametrize("case", harness.cross_section(ANY_SIZE, fast=ANY_SIZE[:1]), ids=str)
+def test_xla_with_unknown_sizes(case, rng):
+    height, width, channels = case.input_shape
+    model = case.make(input_shape=(None, None, channels))
+    sizes = [(height, width), (height + 9, width + 4), (height + 3, width)]
+    batches = [rng.uniform(size=(2, *size, channels)).astype("float32") for size in sizes]
+    labels = [np.zeros((2, *output.shape[1:]), "float32") for output in model.outputs]
+    labels = labels if len(labels) > 1 else labels[0]
+    model.compile(keras.optimizers.SGD(1e-6), "mse", jit_compile=True)
+    pairs = ((x, labels) for x in batches)
+    history = model.fit(pairs, shuffle=False, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    for x in batches:
+        compiled = keras.tree.flatten(model.predict_on_batch(x))
+        for one, other in zip(compiled, keras.tree.flatten(model(x, training=False)), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_regions_scale_with_the_map(rng):
     model = model_cases.ModelCase("TDN40", (32, 32, 1)).make()
     layer = model.get_layer("block1_target1")

@@ -68,44 +68,42 @@ np.save(f"{folder}/outputs.npy", model.predict_on_batch(inputs if len(inputs) > 
 def cell(row: UserModel, surgery: str, folder: Path) -> str:
     """Changes a model and checks the new one.
 
+    Exports and XLA are checked on the first stages of the networks of keras.applications.
+
     Returns:
         `"yes"`, `"no: message"` if the model is refused, or `"yes, but check: message; ..."`.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     model = row.make()
-    inputs, labels = row.data(model)
-    if surgery == "distillation":
-        return _distillation(row, model, inputs, labels)
+    data = row.data(model)
+    change = _distilled if surgery == "distillation" else CHANGES[surgery]
     try:
-        changed = CHANGES[surgery](model)
+        changed, small = change(model), change(row.small())
     except ValueError as error:
         return f"no: {_short(error)}"
     checks = {
-        "outputs": lambda: _check_reference(surgery, model, changed, inputs),
-        "file": lambda: _check_file(changed, inputs, folder),
-        "SavedModel": lambda: _export("saved_model", changed, inputs, folder),
-        "ONNX": lambda: _export("onnx", changed, inputs, folder),
-        "LiteRT": lambda: _export("litert", changed, inputs, folder),
-        "fit": lambda: _check_fit(changed, inputs, labels, jit_compile=False),
-        "fit with XLA": lambda: _check_fit(changed, inputs, labels, jit_compile=True),
+        "outputs": lambda: _check_reference(surgery, model, changed, data[0]),
+        "fit": lambda: _check_fit(changed, *data, jit_compile=False),
+        "fit with XLA": lambda: _check_fit(small, *data, jit_compile=True),
     }
-    return _value({name: _failure(check) for name, check in checks.items()})
+    if surgery != "distillation":  # the student is not changed
+        checks |= {
+            "file": lambda: _check_file(changed, data[0], folder),
+            "SavedModel": lambda: _export("saved_model", small, data[0], folder),
+            "ONNX": lambda: _export("onnx", small, data[0], folder),
+            "LiteRT": lambda: _export("litert", small, data[0], folder),
+        }
+    failures = {name: _failure(check) for name, check in checks.items()}
+    failed = [f"{name}: {message}" for name, message in failures.items() if message]
+    return f"yes, but {'; '.join(failed)}" if failed else "yes"
 
 
-def _distillation(row: UserModel, student: keras.Model, inputs: Any, labels: Any) -> str:
-    """Distills a model from another one of its kind, by the map before its last reduction."""
-    teacher = row.make()
-    pairs = [(last_map(student), last_map(teacher))]
-    try:
-        distiller = ka.training.AttentionDistiller(student, teacher, pairs, alpha=0.5)
-    except ValueError as error:
-        return f"no: {_short(error)}"
-    checks = {
-        "fit": lambda: _check_fit(distiller, inputs, labels, jit_compile=False),
-        "fit with XLA": lambda: _check_fit(distiller, inputs, labels, jit_compile=True),
-    }
-    return _value({name: _failure(check) for name, check in checks.items()})
+def _distilled(student: keras.Model) -> keras.Model:
+    """Distills a model from a copy of it, by the map before its last reduction."""
+    teacher = keras.models.clone_model(student)
+    pairs = [last_map(student)]
+    return ka.training.AttentionDistiller(student, teacher, pairs, alpha=0.5)
 
 
 def last_map(model: keras.Model, path: str = "") -> str:
@@ -161,11 +159,6 @@ def _failure(check: Callable[[], None]) -> str:
     except Exception as error:  # any failure belongs in the table
         return _short(error)
     return ""
-
-
-def _value(failures: dict[str, str]) -> str:
-    failed = [f"{check}: {message}" for check, message in failures.items() if message]
-    return f"yes, but {'; '.join(failed)}" if failed else "yes"
 
 
 def _short(error: Exception) -> str:

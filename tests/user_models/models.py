@@ -9,29 +9,41 @@ import numpy as np
 L = keras.layers
 CLASSES, IMAGE = 4, (16, 16, 3)
 SIDES = {"InceptionV3": 75, "Xception": 71}
-FAMILIES = (
-    "ResNet50",
-    "ResNet50V2",
-    "VGG16",
-    "MobileNetV2",
-    "MobileNetV3Small",
-    "EfficientNetB0",
-    "EfficientNetV2B0",
-    "DenseNet121",
-    "InceptionV3",
-    "Xception",
-    "NASNetMobile",
-    "ConvNeXtTiny",
-)
+# Networks of keras.applications, and a layer behind their first stages, with all kinds of blocks.
+FAMILIES = {
+    "ResNet50": "conv3_block2_out",
+    "ResNet50V2": "conv3_block2_out",
+    "VGG16": "block3_pool",
+    "MobileNetV2": "block_4_add",
+    "MobileNetV3Small": "expanded_conv_4_add",
+    "EfficientNetB0": "block3b_add",
+    "EfficientNetV2B0": "block4b_add",
+    "DenseNet121": "conv3_block2_concat",
+    "InceptionV3": "mixed3",
+    "Xception": "block5_sepconv1_act",
+    "NASNetMobile": "normal_concat_1",
+    "ConvNeXtTiny": "convnext_tiny_stage_1_block_1_depthwise_conv",
+}
 
 
 @dataclass(frozen=True)
 class UserModel:
-    """A row of the matrix, with inputs from `[0, largest)`."""
+    """A row of the matrix, with inputs from `[0, largest)`.
+
+    If `last` names a layer, `small` returns the network up to this layer with a classifier.
+    """
 
     name: str
     make: Callable[[], keras.Model]
     largest: float = 1.0
+    last: str = ""
+
+    def small(self) -> keras.Model:
+        """The first stages of the model; small models as they are."""
+        model = self.make()
+        if not self.last:
+            return model
+        return keras.Model(model.inputs, top(model.get_layer(self.last).output), name=model.name)
 
     def data(self, model: keras.Model, count: int = 2):
         """Inputs and labels of a batch."""
@@ -47,7 +59,10 @@ class UserModel:
 
 def user_models() -> dict[str, UserModel]:
     """All rows of the matrix by name."""
-    rows = [UserModel(name, lambda name=name: family(name), 255.0) for name in FAMILIES]
+    rows = [
+        UserModel(name, lambda name=name: family(name), 255.0, last)
+        for name, last in FAMILIES.items()
+    ]
     rows += [
         UserModel("operations and Rescaling inside", operations, 255.0),
         UserModel("augmentation inside", augmentation),
