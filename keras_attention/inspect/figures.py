@@ -2,12 +2,15 @@
 
 import itertools
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+
+from keras_attention.inspect.examples import Examples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +25,10 @@ GRAY = "gray"
 FRAME_COLOR, POINT_COLOR = "#d55e00", "#56b4e9"
 # Font sizes in points.
 TITLE_SIZE, HEADING_SIZE, NAME_SIZE, LABEL_SIZE, TICK_SIZE = 12, 10, 9, 8, 7
+# Smallest font size, to which text shrinks in narrow figures.
+SMALLEST_SIZE = 4.5
+# Mean width of a character, as a share of the font size.
+CHARACTER_WIDTH = 0.55
 # Number of examples in a figure.
 ROWS_SHOWN = 3
 # Size of a panel in inches, and the height that a line of notes below it adds.
@@ -49,6 +56,7 @@ class Column:
         color_scale: Neighboring columns with the same name share the colors and a color bar.
         quantity: Label of the color bar.
         notes: A line below each panel.
+        row_names: Names of the rows, in the first column.
     """
 
     title: str
@@ -58,20 +66,41 @@ class Column:
     color_scale: str = ""
     quantity: str = ""
     notes: Sequence[str] = ()
+    row_names: Sequence[str] = ()
 
 
-def input_column(inputs: np.ndarray, layer: Any) -> Column:
+def input_column(examples: Examples, layer: Any) -> Column:
     """Column of images in the data format of `layer`, or of sequences `(B, T, features)`."""
-    if inputs.ndim == 3:
-        axis_names = ("step", "feature")
-        return Column("sequence", inputs.swapaxes(1, 2), axis_names, quantity="value")
-    return Column("image", display_images(inputs, layer), is_image=True)
+    images, options = examples.images, {"notes": examples.notes(), "row_names": examples.titles}
+    if images.ndim == 3:
+        values, axis_names = images.swapaxes(1, 2), ("step", "feature")
+        return Column("sequence", values, axis_names, quantity="value", **options)
+    return Column("image", display_images(images, layer), is_image=True, **options)
+
+
+def grad_cam_columns(examples: Examples, layer: Any) -> list[Column]:
+    """Column of Grad-CAM heat maps over the images; none if they are not to be shown."""
+    if examples.heat_maps is None:
+        return []
+    colors = overlays(display_images(examples.images, layer), examples.heat_maps)
+    return [Column("Grad-CAM\nover the image", colors, is_image=True)]
+
+
+def overlays(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Colors `(B, H, W, 3)`: each map, relative to its maximum, over the darkened gray image."""
+    from matplotlib import colormaps
+
+    shares = np.stack([resize_to_image(one[..., None], images.shape[1:3])[..., 0] for one in maps])
+    gray = images.mean(axis=-1) if images.ndim == 4 else images
+    opacity = (OPACITY[0] + (OPACITY[1] - OPACITY[0]) * shares)[..., None]
+    colors = colormaps[COLORMAP](shares)[..., :3]
+    return opacity * colors + (1.0 - opacity) * BACKGROUND_BRIGHTNESS * gray[..., None]
 
 
 def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     """Draws columns of panels with a color bar below each column, or below each shared scale.
 
-    All columns have the same number of rows. The title of the first one names the rows.
+    All columns have the same number of rows. The first one has the names of the rows.
     """
     from matplotlib.figure import Figure
 
@@ -86,10 +115,9 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     for _, group in itertools.groupby(range(len(columns)), key=scales.__getitem__):
         indices = list(group)
         _draw_columns(figure, [columns[index] for index in indices], grid[:, indices])
-    for index, axes in enumerate(grid[:, 0], start=1):
+    for row_name, axes in zip(columns[0].row_names, grid[:, 0], strict=True):
         label = axes.get_ylabel()
-        row = f"{columns[0].title} {index}"
-        axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=NAME_SIZE)
+        axes.set_ylabel(f"{row_name}\n{label}" if label else row_name, fontsize=NAME_SIZE)
     figure.suptitle(title, fontsize=TITLE_SIZE)
     return figure
 
@@ -150,6 +178,40 @@ def _color_bar_ticks(scale: "Normalize") -> dict[float, str]:
     return {tick: f"{round(tick, digits) + 0.0:.{digits}f}" for tick in ticks}
 
 
+def write_below(figure: "Figure", text: str) -> None:
+    """Writes a line of text at the bottom of a figure, or several lines if it is long."""
+    if text:
+        length = _characters(figure.get_figwidth() - 0.2, LABEL_SIZE)
+        figure.supxlabel(textwrap.fill(text, length), fontsize=LABEL_SIZE)
+
+
+def fit_to_width(figure: "Figure", width: float) -> None:
+    """Scales a figure to a width in inches, with its fonts, lines and markers.
+
+    Fonts keep a legible size, and titles that become wider than their panel are wrapped.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+    from matplotlib.text import Text
+
+    natural = figure.get_figwidth()
+    factor = width / natural
+    panels = max((axes.get_subplotspec().get_gridspec().ncols for axes in figure.axes[:1]))
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize() * factor, min(SMALLEST_SIZE, text.get_fontsize())))
+    for line in (*figure.findobj(Line2D), *figure.findobj(Rectangle)):
+        line.set_linewidth(line.get_linewidth() * factor)
+    for axes in figure.axes:
+        axes.tick_params(pad=3.5 * factor, length=3.5 * factor)
+        axes.titlepad = 6.0 * factor
+    figure.set_size_inches(width, figure.get_figheight() * factor)
+
+
+def _characters(width: float, size: float) -> int:
+    """Number of characters of a font size that fit a width in inches."""
+    return max(6, int(width * 72 / (CHARACTER_WIDTH * size)))
+
+
 def show_image(axes: "Axes", image: Any, **options: Any) -> Any:
     """Draws an image `(H, W)` or `(H, W, 3)` in `[0, 1]`, without rescaling its values."""
     scale: dict[str, Any] = {"cmap": GRAY, "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"}
@@ -179,9 +241,12 @@ def to_channels_last(array: Any, layer: Any) -> np.ndarray:
 
 
 def display_images(inputs: np.ndarray, layer: Any) -> np.ndarray:
-    """Converts a model's input to images `(B, H, W)` or `(B, H, W, 3)` in `[0, 1]`."""
+    """Converts examples to images `(B, H, W)` or `(B, H, W, 3)` in `[0, 1]`."""
     if inputs.ndim == 3:  # sequences, with time on the horizontal axis
-        return np.clip(inputs.swapaxes(1, 2), 0.0, 1.0)
+        low, high = float(inputs.min()), float(inputs.max())
+        if low >= 0.0 and high <= 1.0:
+            low, high = 0.0, 1.0
+        return (inputs.swapaxes(1, 2) - low) / (high - low)
     return np.stack([display_image(image) for image in to_channels_last(inputs, layer)])
 
 
