@@ -3,6 +3,7 @@
 import itertools
 import math
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ TITLE_SIZE, HEADING_SIZE, NAME_SIZE, LABEL_SIZE, TICK_SIZE = 12, 10, 9, 8, 7
 SMALLEST_SIZE = 4.5
 # Mean width of a character, as a share of the font size.
 CHARACTER_WIDTH = 0.55
+# Smallest width of a panel in inches, and number of layouts until the panels have their height.
+SMALLEST_PANEL, LAYOUT_STEPS = 0.2, 6
 # Number of examples in a figure.
 ROWS_SHOWN = 3
 # Size of a panel in inches, and the height that a line of notes below it adds.
@@ -188,23 +191,90 @@ def write_below(figure: "Figure", text: str) -> None:
 def fit_to_width(figure: "Figure", width: float) -> None:
     """Scales a figure to a width in inches, with its fonts, lines and markers.
 
-    Fonts keep a legible size, and titles that become wider than their panel are wrapped.
+    Fonts keep a legible size, text that becomes wider than its panel is wrapped, and the figure
+    becomes as high as that requires.
     """
+    figure.draw_without_rendering()
+    factor = width / figure.get_figwidth()
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    heights = [factor * _size(axes)[1] for axes in panels]
+    figure.set_size_inches(width, figure.get_figheight() * max(factor, 0.6))
+    _scale_style(figure, min(factor, 1.0))
+    for text in (figure._suptitle, figure._supxlabel):
+        if text is not None:
+            _wrap(text, width - 0.1)
+    for axes in panels:
+        _wrap(axes.title, _panel_width(axes, width))
+        _wrap(axes.xaxis.label, _panel_width(axes, width))
+    rows = panels[0].get_subplotspec().get_gridspec().nrows
+    with warnings.catch_warnings():
+        # Panels may have no height at first.
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        for _ in range(LAYOUT_STEPS):
+            figure.draw_without_rendering()
+            for axes in figure.axes:
+                if axes not in panels and axes.xaxis.label.get_text():
+                    _wrap(axes.xaxis.label, 1.2 * _size(axes)[0])
+            sizes = [_size(axes) for axes in panels]
+            missing = max(h - s[1] for h, s in zip(heights, sizes, strict=True))
+            figure.set_figheight(max(figure.get_figheight() + rows * missing, 0.3 * width))
+    if min(size[0] for size in sizes) < SMALLEST_PANEL:
+        raise ValueError(
+            f"`width` must be large enough for {len(panels) // rows} panels side by side. Received: "
+            f"width={width}. Pass a larger width, or fewer layers."
+        )
+
+
+def _scale_style(figure: "Figure", factor: float) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
     from matplotlib.text import Text
 
-    natural = figure.get_figwidth()
-    factor = width / natural
-    panels = max((axes.get_subplotspec().get_gridspec().ncols for axes in figure.axes[:1]))
     for text in figure.findobj(Text):
-        text.set_fontsize(max(text.get_fontsize() * factor, min(SMALLEST_SIZE, text.get_fontsize())))
+        size = text.get_fontsize()
+        text.set_fontsize(max(size * factor, min(size, SMALLEST_SIZE)))
     for line in (*figure.findobj(Line2D), *figure.findobj(Rectangle)):
         line.set_linewidth(line.get_linewidth() * factor)
+    for line in figure.findobj(Line2D):
+        line.set_markersize(line.get_markersize() * factor)
+    figure.get_layout_engine().set(w_pad=0.04 * factor, h_pad=0.04 * factor)
     for axes in figure.axes:
-        axes.tick_params(pad=3.5 * factor, length=3.5 * factor)
-        axes.titlepad = 6.0 * factor
-    figure.set_size_inches(width, figure.get_figheight() * factor)
+        axes.set_title(axes.get_title(), fontsize=axes.title.get_fontsize(), pad=6.0 * factor)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.labelpad *= factor
+        for spine in axes.spines.values():
+            spine.set_linewidth(spine.get_linewidth() * factor)
+        axes.tick_params(pad=3.5 * factor, length=3.5 * factor, width=0.8 * factor)
+        for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+            labels = axis.get_ticklabels()
+            if labels:  # also of ticks that another size of the figure adds
+                axes.tick_params(axis=name, labelsize=labels[0].get_fontsize())
+        ticks, labels = axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()]
+        if axes.get_subplotspec() is None and len(ticks) == 3 and factor < 1.0:
+            axes.set_xticks(ticks[::2], labels=labels[::2])  # the middle one would overlap
+
+
+def _size(axes: "Axes") -> tuple[float, float]:
+    """Width and height in inches of the space that the layout gives to axes."""
+    box, figure = axes.get_position(original=True), axes.figure
+    return box.width * figure.get_figwidth(), box.height * figure.get_figheight()
+
+
+def _panel_width(axes: "Axes", width: float) -> float:
+    """Width in inches of the column of a panel in a figure."""
+    spec: Any = axes.get_subplotspec()
+    grid = spec.get_gridspec()
+    shares = np.broadcast_to(np.asarray(grid.get_width_ratios() or 1.0, float), (grid.ncols,))
+    return 0.92 * width * float(shares[spec.colspan.start : spec.colspan.stop].sum() / shares.sum())
+
+
+def _wrap(text: Any, width: float) -> None:
+    """Breaks each line of a text that is wider than a width in inches."""
+    length = _characters(width, text.get_fontsize())
+    lines = (
+        textwrap.fill(line, length, break_long_words=False) for line in text.get_text().splitlines()
+    )
+    text.set_text("\n".join(lines))
 
 
 def _characters(width: float, size: float) -> int:

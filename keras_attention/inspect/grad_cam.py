@@ -78,9 +78,9 @@ def grad_cam(
         RuntimeError: On backends other than TensorFlow and JAX.
 
     Example:
-    >>> import keras_attention as ka
-    >>> network = ka.applications.LeNet5((16, 16, 1))
-    >>> grad_cam(network, np.zeros((2, 16, 16, 1)), layer="conv1", class_index=3).shape
+    >>> import numpy as np, keras_attention as ka
+    >>> network, images = ka.applications.LeNet5((16, 16, 1)), np.zeros((2, 16, 16, 1))
+    >>> ka.inspect.grad_cam(network, images, layer="conv1", class_index=3).shape
     (2, 16, 16)
 
     Reference:
@@ -142,11 +142,11 @@ def _output_index(graph: keras.Model, output: Any) -> int:
 
 
 def _score_function(graph: keras.Model, from_logits: bool | None) -> _Score:
-    kind = require_output_kind("model", graph, from_logits)
-    if kind == LOGITS:
-        return _Score(frozenset(), LOGITS)
-    end = _activation_node(graph, 0, kind)
-    return _Score(frozenset(), kind) if end is None else _Score(frozenset([id(end)]), LOGITS)
+    ends = [_activation_node(graph, 0, kind) for kind in (SOFTMAX, SIGMOID)]
+    end = next((node for node in ends if node is not None), None)
+    if end is not None and from_logits is not True:
+        return _Score(frozenset([id(end)]), LOGITS)
+    return _Score(frozenset(), require_output_kind("model", graph, from_logits))
 
 
 def _activation_node(graph: keras.Model, index: int, kind: str) -> Node | None:

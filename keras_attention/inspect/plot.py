@@ -151,12 +151,12 @@ def plot_attention(
             or if `class_names`, `labels` or `indices` have a wrong length.
 
     Example:
-    >>> import keras_attention as ka
-    >>> figure = plot_attention(ka.applications.TDN10(), np.zeros((1, 28, 28, 1)))
+    >>> import numpy as np, keras_attention as ka
+    >>> figure = ka.inspect.plot_attention(ka.applications.TDN10(), np.zeros((1, 28, 28, 1)))
     >>> len(figure.axes) > 6
     True
     >>> network = ka.applications.WideResNet(10, 1, "at")
-    >>> figure = plot_attention(network, layer="group3")
+    >>> figure = ka.inspect.plot_attention(network, layer="group3")
     >>> [axes.get_title().splitlines()[-1] for axes in figure.axes[:3]]
     ['image', '8 x 8', 'over the image']
     """

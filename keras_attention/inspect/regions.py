@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_attention.graph.functional import is_functional
 from keras_attention.inspect import figures
 from keras_attention.inspect.calls import Call, record_call, trace_calls
 from keras_attention.inspect.examples import Examples, display_limits, join_notes
@@ -62,7 +63,10 @@ def draw_windows(
         current = _windows(layer, sides)
         shown = _widest_to_narrowest(current)
         mesh = _show_windows(middle, current[..., shown])
-        _show_windows(left, _windows(earlier_layers[call.path], sides)[..., shown])
+        if earlier_layers:
+            _show_windows(left, _windows(earlier_layers[call.path], sides)[..., shown])
+        else:
+            hide_ticks(left)
         share = _show_regions(right, layer, sides, gray)
         left.set_ylabel(f"{layer.name}\n{sides[0]} x {sides[1]}", fontsize=figures.NAME_SIZE)
         right.set_xlabel(f"mean area: {share:.0%} of the map", fontsize=figures.LABEL_SIZE)
@@ -73,8 +77,8 @@ def draw_windows(
         show_image(axes, column.images[0])
         hide_ticks(axes)
     titles = [
-        f"before training, {KERNELS_SHOWN} kernels per layer",
-        "current, the same kernels",
+        f"before training, {KERNELS_SHOWN} kernels per layer" if earlier_layers else "",
+        "current, the same kernels" if earlier_layers else f"{KERNELS_SHOWN} kernels per layer",
         _title_of_regions(examples),
         *(column.title for column in cam),
     ]
@@ -91,7 +95,9 @@ def _layers_before(
     examples: Examples,
     before: keras.Model | None,
 ) -> dict[str, keras.Layer]:
-    """Layers with windows before training, by their paths."""
+    """Layers with windows before training, by their paths; none if they are unknown."""
+    if before is None and not is_functional(model):
+        return {}  # a subclassed model cannot be initialized again
     earlier = keras.models.clone_model(model) if before is None else before
     earlier_calls = trace_calls(earlier, inputs=examples.inputs)
     found = {call.path: call.layer for call in earlier_calls if has_windows(call)}
