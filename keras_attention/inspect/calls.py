@@ -113,6 +113,8 @@ class LayerNames:
 
     def shortest(self, layer: keras.Layer) -> str | None:
         """Returns the shortest name by which only this layer is found; None if there is none."""
+        if id(layer) not in self._paths:
+            return None
         parts = self._paths[id(layer)].split("/")
         ends = ("/".join(parts[start:]) for start in reversed(range(len(parts))))
         return next((end for end in ends if self.find(end) == [layer]), None)

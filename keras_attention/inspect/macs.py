@@ -187,11 +187,16 @@ def _warn_about_unknown_layers(model: keras.Layer, counted: dict[int, int]) -> N
     for layer in model._flatten_layers():
         if id(layer) in counted:
             inside.update(id(part) for part in layer._flatten_layers())
+            # Wrappers such as SpectralNormalization also track the kernel of their layer.
+            inside.update(id(weight) for weight in layer.weights)
     unknown = sorted(
         f"{type(layer).__name__} {layer.name!r}"
         for layer in model._flatten_layers()
         if id(layer) not in inside
-        and any(len(weight.shape) > 1 for weight in layer._trainable_variables)
+        and any(
+            len(weight.shape) > 1 and id(weight) not in inside
+            for weight in layer._trainable_variables
+        )
     )
     if unknown:
         warnings.warn(
