@@ -29,7 +29,7 @@ TITLE_SIZE, HEADING_SIZE, NAME_SIZE, LABEL_SIZE, TICK_SIZE = 12, 10, 9, 8, 7
 # Smallest font size, to which text shrinks in narrow figures.
 SMALLEST_SIZE = 4.5
 # Mean width of a character, as a share of the font size.
-CHARACTER_WIDTH = 0.55
+CHARACTER_WIDTH = 0.62
 # Smallest width of a panel in inches, and number of layouts until the panels have their height.
 SMALLEST_PANEL, LAYOUT_STEPS = 0.2, 6
 # Number of examples in a figure.
