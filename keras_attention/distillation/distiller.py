@@ -278,9 +278,7 @@ class AttentionDistiller(keras.Model):
     def _call_teachers(self, inputs: Any) -> list[ModelOutputs]:
         return [
             teacher(own_inputs, training=False).stop_gradient()
-            for teacher, own_inputs in zip(
-                self._teachers, self.teacher_inputs(inputs), strict=True
-            )
+            for teacher, own_inputs in zip(self._teachers, self.teacher_inputs(inputs), strict=True)
         ]
 
     def _teachers_of_batch(self, x: Any, y: Any) -> list[ModelOutputs]:

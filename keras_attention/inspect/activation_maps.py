@@ -137,7 +137,11 @@ class _Outputs(NamedTuple):
 
 
 def _run(
-    argument: str, network: keras.Model, names: Sequence[str], examples: Examples, inputs: Any = None
+    argument: str,
+    network: keras.Model,
+    names: Sequence[str],
+    examples: Examples,
+    inputs: Any = None,
 ) -> _Outputs:
     """Runs the network that was passed as `argument`, which must call all layers."""
     inputs = examples.inputs if inputs is None else inputs
@@ -243,7 +247,7 @@ def _pair_columns(
     options = {name: getattr(attention, name) for name in MAP_OPTIONS if hasattr(attention, name)}
     own, others = pair
     targets = [one.features[name] for one, name in zip(teachers, others, strict=True)]
-    parts = []
+    parts: list[tuple[str, Any, tuple[int, ...], _Outputs | None]] = []
     for title, student in students.items():
         source = student.features[own]
         maps = [paired_attention_maps(target, source, **options) for target in targets]
@@ -289,9 +293,9 @@ def _gradient_columns(
     student, teachers = distiller.input_gradients(examples.inputs, examples.classes)
     maps = {"student": _attention_maps(student, data_format)}
     if teachers:
-        mean = sum(_attention_maps(one, data_format) for one in teachers) / len(teachers)
+        of_teachers = [_attention_maps(one, data_format) for one in teachers]
         title = "teacher" if len(teachers) == 1 else f"mean of {len(teachers)} teachers"
-        maps[title] = mean
+        maps[title] = np.mean(of_teachers, axis=0)
     predictions = {"student": distiller.student(examples.inputs, training=False)}
     if len(teachers) == 1:
         teacher, [inputs] = _teachers(distiller)[0], distiller.teacher_inputs(examples.inputs)

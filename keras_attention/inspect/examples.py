@@ -21,7 +21,7 @@ from keras_attention.utils.validation import is_integer
 
 # Largest number of characters of a note with several parts in one line.
 NOTE_LENGTH = 30
-# Error up to which a feature map is an image with another scale and offset, as a share of the scale.
+# Error, as a share of the scale, up to which a feature map is an image with other values.
 LINEAR_TOLERANCE = 1e-3
 
 
@@ -163,7 +163,7 @@ def display_limits(inputs: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, 
         images: The images in `[0, 1]`, in the same data format.
     """
     if inputs.shape == images.shape:
-        x, y = (array.reshape(-1, array.shape[-1]).astype("float64") for array in (images, inputs))
+        x, y = _pixels_by_channel(images), _pixels_by_channel(inputs)
         offset_x, offset_y = x.mean(axis=0), y.mean(axis=0)
         variance = np.mean((x - offset_x) ** 2, axis=0)
         covariance = np.mean((x - offset_x) * (y - offset_y), axis=0)
@@ -175,6 +175,10 @@ def display_limits(inputs: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, 
             return (np.zeros(1), np.ones(1)) if is_equal else (low, low + scale)
     low, high = np.array([inputs.min()]), np.array([inputs.max()])
     return low, np.where(high > low, high, low + 1.0)
+
+
+def _pixels_by_channel(images: np.ndarray) -> np.ndarray:
+    return images.reshape(-1, images.shape[-1]).astype("float64")
 
 
 def make_inputs(model: keras.Model, images: Any) -> Any:

@@ -74,7 +74,8 @@ class Column:
 
 def input_column(examples: Examples, layer: Any) -> Column:
     """Column of images in the data format of `layer`, or of sequences `(B, T, features)`."""
-    images, options = examples.images, {"notes": examples.notes(), "row_names": examples.titles}
+    images = examples.images
+    options: dict[str, Any] = {"notes": examples.notes(), "row_names": examples.titles}
     if images.ndim == 3:
         values, axis_names = images.swapaxes(1, 2), ("step", "feature")
         return Column("sequence", values, axis_names, quantity="value", **options)
@@ -188,7 +189,7 @@ def write_below(figure: "Figure", text: str) -> None:
         figure.supxlabel(textwrap.fill(text, length), fontsize=LABEL_SIZE)
 
 
-def fit_to_width(figure: "Figure", width: float) -> None:
+def fit_to_width(figure: Any, width: float) -> None:
     """Scales a figure to a width in inches, with its fonts, lines and markers.
 
     Fonts keep a legible size, text that becomes wider than its panel is wrapped, and the figure
@@ -220,20 +221,22 @@ def fit_to_width(figure: "Figure", width: float) -> None:
             figure.set_figheight(max(figure.get_figheight() + rows * missing, 0.3 * width))
     if min(size[0] for size in sizes) < SMALLEST_PANEL:
         raise ValueError(
-            f"`width` must be large enough for {len(panels) // rows} panels side by side. Received: "
-            f"width={width}. Pass a larger width, or fewer layers."
+            f"`width` must be large enough for {len(panels) // rows} panels side by side. "
+            f"Received: width={width}. Pass a larger width, or fewer layers."
         )
 
 
-def _scale_style(figure: "Figure", factor: float) -> None:
+def _scale_style(figure: Any, factor: float) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
     from matplotlib.text import Text
 
-    for text in figure.findobj(Text):
+    texts: Any = figure.findobj(Text)
+    lines: Any = [*figure.findobj(Line2D), *figure.findobj(Rectangle)]
+    for text in texts:
         size = text.get_fontsize()
         text.set_fontsize(max(size * factor, min(size, SMALLEST_SIZE)))
-    for line in (*figure.findobj(Line2D), *figure.findobj(Rectangle)):
+    for line in lines:
         line.set_linewidth(line.get_linewidth() * factor)
     for line in figure.findobj(Line2D):
         line.set_markersize(line.get_markersize() * factor)
@@ -245,16 +248,16 @@ def _scale_style(figure: "Figure", factor: float) -> None:
         for spine in axes.spines.values():
             spine.set_linewidth(spine.get_linewidth() * factor)
         axes.tick_params(pad=3.5 * factor, length=3.5 * factor, width=0.8 * factor)
-        for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+        for axis in (axes.xaxis, axes.yaxis):
             labels = axis.get_ticklabels()
             if labels:  # also of ticks that another size of the figure adds
-                axes.tick_params(axis=name, labelsize=labels[0].get_fontsize())
-        ticks, labels = axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()]
+                axis.set_tick_params(labelsize=labels[0].get_fontsize())
+        ticks, names = axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()]
         if axes.get_subplotspec() is None and len(ticks) == 3 and factor < 1.0:
-            axes.set_xticks(ticks[::2], labels=labels[::2])  # the middle one would overlap
+            axes.set_xticks(ticks[::2], labels=names[::2])  # the middle one would overlap
 
 
-def _size(axes: "Axes") -> tuple[float, float]:
+def _size(axes: Any) -> tuple[float, float]:
     """Width and height in inches of the space that the layout gives to axes."""
     box, figure = axes.get_position(original=True), axes.figure
     return box.width * figure.get_figwidth(), box.height * figure.get_figheight()

@@ -272,9 +272,7 @@ class _Visit:
 
 def _layer_path(graph: keras.Model, name: Any) -> Path:
     if not isinstance(name, str):
-        raise ValueError(
-            f"`layer` must be the name of a layer or None. Received: layer={name!r}"
-        )
+        raise ValueError(f"`layer` must be the name of a layer or None. Received: layer={name!r}")
     try:
         return layer_path(graph, name, calls=None)
     except ValueError as error:

@@ -24,7 +24,7 @@ from keras_attention.inspect.calls import (
     trace_calls,
 )
 from keras_attention.inspect.examples import Examples, make_examples, predicted_classes
-from keras_attention.inspect.figures import ROWS_SHOWN, TITLE_SIZE, fit_to_width, write_below
+from keras_attention.inspect.figures import TITLE_SIZE, fit_to_width, write_below
 from keras_attention.inspect.grad_cam import grad_cam as compute_grad_cam
 from keras_attention.utils.io import write_atomically
 from keras_attention.utils.validation import boolean, positive_integer, positive_number
@@ -123,7 +123,8 @@ def plot_attention(
         path: Path of a file to write. The suffix selects the format, PNG without a suffix. Default:
             no file.
         layer: Name of the layer to show, or its path in nested models, such as `"encoder/conv"`, or
-            a list of these. For a distiller: names of student layers in `pairs`. Default: the first mechanism, or all pairs.
+            a list of these. For a distiller: names of student layers in `pairs`. Default: the first
+            mechanism, or all pairs.
         before: Model before training (for a distiller: the student), shown beside `model`. Default:
             for attention windows a newly initialized copy of `model`, otherwise none.
         title: Title of the figure.

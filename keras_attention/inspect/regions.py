@@ -28,7 +28,7 @@ from keras_attention.inspect.figures import (
     show_image,
     to_channels_last,
 )
-from keras_attention.utils.data_format import channel_axis, spatial_shape
+from keras_attention.utils.data_format import spatial_shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

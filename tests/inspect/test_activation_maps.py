@@ -274,7 +274,9 @@ def test_the_mean_of_several_teachers(rng):
     assert figure.get_suptitle() == "Attention of small and its teachers"
     assert figure.axes[2].get_title() == "mean of 2 teachers\ntop, end"
     assert figure.axes[0].get_xlabel() == "true: 1"
-    maps = [attention(one, name, images) for one, name in zip(teachers, ("top", "end"), strict=True)]
+    maps = [
+        attention(one, name, images) for one, name in zip(teachers, ("top", "end"), strict=True)
+    ]
     np.testing.assert_allclose(drawn(figure.axes[2]).ravel(), np.mean(maps, axis=0)[0], atol=1e-6)
 
 
@@ -338,7 +340,11 @@ def test_gradients_of_a_layer_and_of_several_teachers(rng):
     )
     figure = ka.inspect.plot_attention(distiller, images, labels=[2], grad_cam=True)
     titles = [axes.get_title() for axes in figure.axes[1:4]]
-    assert titles == ["student\ngradient", "mean of 2 teachers\ngradient", "Grad-CAM\nover the image"]
+    assert titles == [
+        "student\ngradient",
+        "mean of 2 teachers\ngradient",
+        "Grad-CAM\nover the image",
+    ]
     assert drawn(figure.axes[2]).shape == (4, 6)
 
 

@@ -111,8 +111,13 @@ def test_resumes_in_another_process(rng, tmp_path):
 
 def stack(*layers):
     return keras.Sequential(
-        [keras.Input((6, 6, 1)), *layers, keras.layers.GlobalAveragePooling2D()]
-        + [keras.layers.Dropout(0.5), keras.layers.Dense(3, activation="softmax")]
+        [
+            keras.Input((6, 6, 1)),
+            *layers,
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
     )
 
 

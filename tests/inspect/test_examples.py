@@ -123,7 +123,10 @@ MECHANISMS = {
 
 def model_of_two(structure, kind="masks", order=("image", "more")):
     """A model of an image of 0..255 and five numbers; `structure` is list, tuple or dict."""
-    inputs = {"image": keras.Input((16, 12, 3), name="image"), "more": keras.Input((5,), name="more")}
+    inputs = {
+        "image": keras.Input((16, 12, 3), name="image"),
+        "more": keras.Input((5,), name="more"),
+    }
     x = MECHANISMS[kind]()(L.Conv2D(4, 3, name="conv")(L.Rescaling(1 / 255)(inputs["image"])))
     x = L.GlobalAveragePooling2D()(x) if len(x.shape) == 4 else x
     outputs = L.Dense(3, "softmax")(L.Concatenate()([x, inputs["more"]]))
@@ -179,10 +182,11 @@ def test_one_input_in_a_structure(rng):
         np.testing.assert_array_equal(
             drawn(ka.inspect.plot_attention(model, nested).axes[0]), expected
         )
+    inputs = {"a": keras.Input((None, 4, 3), name="a"), "b": keras.Input((2,), name="b")}
+    outputs = [ka.layers.CBAM(reduction=1)(inputs["a"]), inputs["b"]]
+    of_any_size = keras.Model(inputs, outputs)
     with pytest.raises(ValueError, match="images=None"):
-        inputs = {"a": keras.Input((None, 4, 3), name="a"), "b": keras.Input((2,), name="b")}
-        outputs = [ka.layers.CBAM(reduction=1)(inputs["a"]), inputs["b"]]
-        ka.inspect.plot_attention(keras.Model(inputs, outputs))
+        ka.inspect.plot_attention(of_any_size)
 
 
 def test_distillers_of_several_inputs(rng):

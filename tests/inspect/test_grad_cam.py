@@ -109,7 +109,9 @@ def test_earlier_layers_have_the_gradients_of_finite_differences(rng, float64):
     inputs = keras.Input((8, 6, 3))
     x = L.Conv2D(2, 3, activation="tanh", name="first")(inputs)
     rest_inputs = keras.Input((6, 4, 2))
-    rest = keras.Model(rest_inputs, L.Dense(3)(L.Flatten()(L.Conv2D(4, 3, activation="tanh")(rest_inputs))))
+    rest = keras.Model(
+        rest_inputs, L.Dense(3)(L.Flatten()(L.Conv2D(4, 3, activation="tanh")(rest_inputs)))
+    )
     model = keras.Model(inputs, rest(x))
     maps = keras.ops.convert_to_numpy(keras.Model(inputs, x)(images))
     gradient = np.zeros_like(maps)
@@ -138,10 +140,8 @@ def test_nested_layers_and_paths(rng):
     kernel = to_numpy(model.get_layer("top").kernel)
     for name, factor, part in (("left/conv", 1.0, left), ("right/conv", 2.0, right)):
         expected = closed_form(to_numpy(part(images)), factor * kernel, [1, 1])
-        np.testing.assert_allclose(
-            ka.inspect.grad_cam(model, images, name, 1), expected, atol=1e-6
-        )
-    with pytest.raises(ValueError, match="name of '.*/conv', '.*/conv'. Use one of these paths"):
+        np.testing.assert_allclose(ka.inspect.grad_cam(model, images, name, 1), expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"name of '.*/conv', '.*/conv'. Use one of these paths"):
         ka.inspect.grad_cam(model, images, "conv")
 
 
@@ -183,7 +183,9 @@ def test_channels_first(rng):
     model = network("softmax", shape=(3, 8, 6), data_format="channels_first")
     maps, kernel = maps_and_kernel(model, images)
     expected = closed_form(np.moveaxis(maps, 1, -1), kernel, [1, 1])
-    np.testing.assert_allclose(ka.inspect.grad_cam(model, images, class_index=1), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        ka.inspect.grad_cam(model, images, class_index=1), expected, atol=1e-6
+    )
 
 
 def test_maps_of_logits_are_summed(rng):
@@ -195,7 +197,9 @@ def test_maps_of_logits_are_summed(rng):
     maps = to_numpy(keras.Model(inputs, x)(images))
     kernel = to_numpy(model.get_layer("top").kernel)[0, 0]
     expected = np.maximum(maps @ kernel[:, 2], 0.0)
-    np.testing.assert_allclose(ka.inspect.grad_cam(model, images, class_index=2), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        ka.inspect.grad_cam(model, images, class_index=2), expected, atol=1e-5
+    )
 
 
 def test_the_last_call_of_a_shared_layer(rng):

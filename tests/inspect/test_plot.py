@@ -225,11 +225,11 @@ def test_names_of_several_layers(rng):
         if count == 1:
             assert ka.inspect.plot_attention(model, images, layer=name).axes
             continue
-        with pytest.raises(ValueError, match="name of 3 layers.*Use one of") as error:
+        with pytest.raises(ValueError, match=r"name of 3 layers.*Use one of") as error:
             ka.inspect.plot_attention(model, images, layer=name)
         for path in re.findall(r"'([^']+)'", str(error.value).split("Use one of")[1]):
             assert ka.inspect.plot_attention(model, images, layer=path).axes
-    with pytest.raises(ValueError, match="'two/conv'. Rename these layers"):
+    with pytest.raises(ValueError, match=r"'two/conv'. Rename these layers"):
         ka.inspect.plot_attention(equal_paths(), images, layer="two/conv")
 
 
@@ -247,7 +247,7 @@ def test_mechanisms_of_the_same_name(rng):
     assert right.get_supxlabel() == ""
     maps = [np.asarray(one.axes[3].images[0].get_array()) for one in (figure, right)]
     assert np.abs(maps[0] - maps[1]).max() > 0.01
-    with pytest.raises(ValueError, match="name of 2 layers.*'left/mask', 'right/mask'"):
+    with pytest.raises(ValueError, match=r"name of 2 layers.*'left/mask', 'right/mask'"):
         ka.inspect.plot_attention(model, images, layer="mask")
     windows = [keras.Input((8, 6, 3))]
     windows += [
@@ -282,7 +282,12 @@ def test_grad_cam_beside_attention_and_alone(rng):
     images = rng.uniform(size=(2, 16, 16, 1))
     model = ka.applications.DN10((16, 16, 1), classes=3)
     figure = ka.inspect.plot_attention(model, images, grad_cam=True)
-    assert [axes.get_title() for axes in figure.axes] == ["image", "Grad-CAM\nover the image", "", ""]
+    assert [axes.get_title() for axes in figure.axes] == [
+        "image",
+        "Grad-CAM\nover the image",
+        "",
+        "",
+    ]
     heat = ka.inspect.grad_cam(model, images)
     overlay = np.asarray(figure.axes[3].images[0].get_array())
     assert overlay.shape == (16, 16, 3)
