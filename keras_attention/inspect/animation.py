@@ -111,7 +111,7 @@ class AttentionLogger(_AttentionCallback):
         image_range: Any = None,
         class_names: Any = None,
         labels: Any = None,
-        grad_cam: bool = False,
+        grad_cam: Any = False,
         dpi: int = DPI,
     ):
         options = {"layer": layer, "image_range": image_range, "class_names": class_names}

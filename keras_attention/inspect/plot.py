@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from keras_attention.inspect import masks, regions
 from keras_attention.inspect.activation_maps import (
@@ -67,7 +68,7 @@ def plot_attention(
     class_names: Sequence[str] | None = None,
     labels: Sequence[Any] | None = None,
     indices: Sequence[Any] | None = None,
-    grad_cam: bool = False,
+    grad_cam: Any = False,
     dpi: int = DPI,
     width: float | None = None,
 ) -> "Figure":
@@ -138,7 +139,8 @@ def plot_attention(
             Default: 1, 2 and so on.
         grad_cam: If True, the Grad-CAM heat map of the predicted class at the last feature map is
             shown beside the attention, see `inspect.grad_cam`. For a distiller: that of the
-            student. A model without attention is shown by its heat map alone.
+            student. A model without attention is shown by its heat map alone. For another class,
+            layer or output: heat maps `(B, h, w)` that `inspect.grad_cam` returned.
         dpi: Resolution of the file in dots per inch; 120 by default.
         width: Width of the figure in inches, such as 3.4 for a column of a paper. Fonts and panels
             shrink with it. Default: a width that fits the number of panels.
@@ -166,7 +168,7 @@ def plot_attention(
         positive_number("width", width)
     network = model.student if is_distiller(model) else model
     examples = make_examples(network, images, image_range, labels, class_names, indices)
-    examples = _with_predictions(examples, network, boolean("grad_cam", grad_cam))
+    examples = _with_predictions(examples, network, grad_cam)
     figure = _draw(model, examples, layer, before)
     if title:
         figure.suptitle(title, fontsize=TITLE_SIZE)
@@ -198,16 +200,33 @@ def has_attention(model: keras.Model, input_shape: Any = None) -> bool:
     return any(matches(call) for matches, _ in _MECHANISMS for call in calls)
 
 
-def _with_predictions(examples: Examples, network: keras.Model, grad_cam: bool) -> Examples:
+def _with_predictions(examples: Examples, network: keras.Model, grad_cam: Any) -> Examples:
     """Adds the predicted classes, if names or labels are requested, and the heat maps."""
     shown = examples.first(regions.IMAGES_SHOWN)
     found: dict[str, Any] = {}
     if examples.class_names is not None or examples.labels is not None:
         outputs = network(shown.inputs, training=False)
         found["predictions"] = predicted_classes(network, outputs, examples.class_names)
-    if grad_cam:
-        found["heat_maps"] = compute_grad_cam(network, shown.inputs)
+    if np.ndim(grad_cam) == 3 and len(grad_cam) == len(examples.images):
+        found["heat_maps"] = keras.ops.convert_to_numpy(grad_cam)[: len(shown.images)]
+    elif np.ndim(grad_cam) > 0 or boolean("grad_cam", grad_cam):
+        found["heat_maps"] = _heat_maps(network, shown, grad_cam)
     return dataclasses.replace(shown, **found)
+
+
+def _heat_maps(network: keras.Model, examples: Examples, grad_cam: Any) -> np.ndarray:
+    if grad_cam is not True:
+        raise ValueError(
+            "`grad_cam` must be True, False, or heat maps (B, h, w), one for each image. Received: "
+            f"grad_cam of shape {np.shape(grad_cam)}"
+        )
+    try:
+        return compute_grad_cam(network, examples.inputs)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} To set options of Grad-CAM, pass the result of `inspect.grad_cam` as "
+            "`grad_cam`."
+        ) from error
 
 
 def _draw(model: Any, examples: Examples, layer: Any, before: keras.Model | None) -> "Figure":

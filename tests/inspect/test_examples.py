@@ -256,6 +256,7 @@ def test_names_in_figures_of_heads_windows_and_frames(rng):
         ({"width": 0}, "`width` must be a finite number above 0"),
         ({"width": 0.5}, "`width` must be large enough for 6 panels.*width=0.5"),
         ({"grad_cam": 1}, "`grad_cam` must be True or False"),
+        ({"grad_cam": np.zeros((1, 4, 4))}, r"one for each image.*shape \(1, 4, 4\)"),
     ],
 )
 def test_bad_options(options, message, rng):

@@ -300,6 +300,20 @@ def test_grad_cam_beside_attention_and_alone(rng):
     assert titles[6] == "Grad-CAM\nover the image"
 
 
+def test_heat_maps_of_another_output(rng):
+    """An error about an option of `grad_cam` says how to set it in a plot."""
+    images = rng.uniform(size=(2, 16, 16, 1))
+    model = ka.applications.LeNet5((16, 16, 1), classes=3, attention="cbam")
+    model = keras.Model(model.input, [model.output, keras.layers.Dense(2)(model.output)])
+    with pytest.raises(
+        ValueError, match=r"`output` must be.*pass the result of `inspect.grad_cam`"
+    ):
+        ka.inspect.plot_attention(model, images, grad_cam=True)
+    heat = ka.inspect.grad_cam(model, images, output=1, class_index=0)
+    figure = ka.inspect.plot_attention(model, images, grad_cam=heat)
+    assert figure.axes[6].get_title() == "Grad-CAM\nover the image"
+
+
 def test_windows_of_subclassed_models(rng):
     class Model(keras.Model):
         def __init__(self):
