@@ -224,8 +224,8 @@ def _heat_maps(network: keras.Model, examples: Examples, grad_cam: Any) -> np.nd
         return compute_grad_cam(network, examples.inputs)
     except ValueError as error:
         raise ValueError(
-            f"{str(error).rstrip('.')}. To set options of Grad-CAM, pass the result of `inspect.grad_cam` as "
-            "`grad_cam`."
+            f"{str(error).rstrip('.')}. To set options of Grad-CAM, pass the result of "
+            "`inspect.grad_cam` as `grad_cam`."
         ) from error
 
 
