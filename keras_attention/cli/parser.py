@@ -261,6 +261,16 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
         help="also plot the feature maps of this model, in the same layers",
     )
     add(
+        "--image-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values of black and white in the images (default: inferred from the model)",
+    )
+    add("--grad-cam", action="store_true", help="also plot the Grad-CAM heat map")
+    add("--dpi", type=int, default=120, help="dots per inch of a .png file (default: 120)")
+    add("--width", type=float, metavar="INCHES", help="width of the figure, such as 3.4")
+    add(
         "--output",
         type=Path,
         help=".png, .pdf or .svg file to write (default: RUN/figures/attention.png)",

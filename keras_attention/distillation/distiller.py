@@ -244,10 +244,41 @@ class AttentionDistiller(keras.Model):
         self._last_outputs[threading.get_ident()] = student, teachers
         return student.outputs
 
+    def teacher_inputs(self, inputs: Any) -> list[Any]:
+        """Returns the inputs of each teacher: images are resized to its input size."""
+        return [_resized(inputs, teacher.input_shapes) for teacher in self._teachers]
+
+    @property
+    def uses_gradients(self) -> bool:
+        """True if the loss contains terms of `gradient`."""
+        return "gradient_loss" in self._terms
+
+    def input_gradients(self, x: Any, y: Any = None) -> tuple[Tensor, list[Tensor]]:
+        """Computes J (equation 3) of the student and of the teachers, in inference mode.
+
+        Args:
+            x: Images.
+            y: Labels, or one class for each image. Default: the classes that the student predicts.
+
+        Returns:
+            The gradient of the student, and those of the teachers that `gradient` compares with it,
+            in the shape of the images, or of the layer's output of the `GradientAttention`.
+        """
+        student = self._student(x, training=False)
+        multi_label = self._multi_label[0]
+        if y is None:
+            logits = student.logits[0]
+            y = ops.cast(logits > 0.0, "float32") if multi_label else ops.argmax(logits, axis=-1)
+        elif multi_label and len(ops.shape(y)) == 1 and student.logits[0].shape[-1] > 1:
+            y = ops.one_hot(y, student.logits[0].shape[-1])
+        teachers = self._call_teachers(x)
+        gradients = [one.gradient(y, multi_label) for one in teachers if one.vjp is not None]
+        return student.gradient(y, multi_label), gradients
+
     def _call_teachers(self, inputs: Any) -> list[ModelOutputs]:
         return [
-            teacher(_resized(inputs, teacher.input_shapes), training=False).stop_gradient()
-            for teacher in self._teachers
+            teacher(own_inputs, training=False).stop_gradient()
+            for teacher, own_inputs in zip(self._teachers, self.teacher_inputs(inputs), strict=True)
         ]
 
     def _teachers_of_batch(self, x: Any, y: Any) -> list[ModelOutputs]:

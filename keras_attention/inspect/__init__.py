@@ -1,6 +1,7 @@
 """Inspection of models: multiply-accumulates, figures of attention, tables and timing."""
 
 from keras_attention.inspect.animation import AttentionAnimation
+from keras_attention.inspect.grad_cam import grad_cam
 from keras_attention.inspect.macs import (
     count_macs,
     short_number,
@@ -14,6 +15,7 @@ from keras_attention.inspect.with_attention import with_attention
 __all__ = [
     "AttentionAnimation",
     "count_macs",
+    "grad_cam",
     "has_attention",
     "interleaved_timing",
     "plot_attention",

@@ -30,6 +30,11 @@ class Call:
     output_shape: Any
     callers: tuple[keras.Layer, ...]
 
+    @property
+    def path(self) -> str:
+        """Names of the layers around this one, without the model, and its own, with slashes."""
+        return _path(self.layer, self.callers)
+
 
 class RecordedCall(NamedTuple):
     """Arguments and outputs of a layer."""
@@ -48,14 +53,20 @@ class RecordedCall(NamedTuple):
 OnCall = Callable[[keras.Layer, RecordedCall, list[keras.Layer]], None]
 
 
-def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
-    """Runs a model on one image of zeros and lists the calls of its layers.
+def trace_calls(model: keras.Model, input_shape: Any = None, inputs: Any = None) -> list[Call]:
+    """Runs a model on one example and lists the calls of its layers.
 
     Calls are listed in the order in which they return: layers before those that contain them.
-    Layers that a call creates without storing them in the model are not listed. `input_shape` is
-    that of `count_macs`.
+    Layers that a call creates without storing them in the model are not listed.
+
+    Args:
+        model: Keras model.
+        input_shape: See `count_macs`.
+        inputs: Inputs of the model, of which the first example is used. Default: an image of zeros.
     """
-    inputs = _zero_inputs(keras_model("model", model), input_shape)
+    if inputs is None:
+        inputs = _zero_inputs(keras_model("model", model), input_shape)
+    inputs = keras.tree.map_structure(lambda array: array[:1], inputs)
     layers = _layers_and_built(model)
     calls = _recorded_calls(model, inputs)
     # A first call may create layers, which are not observed yet, and building layers calls them
@@ -63,8 +74,74 @@ def trace_calls(model: keras.Model, input_shape: Any = None) -> list[Call]:
     return calls if _layers_and_built(model) == layers else _recorded_calls(model, inputs)
 
 
-def record_call(model: keras.Model, layer: keras.Layer, images: Any) -> RecordedCall:
-    """Runs a model on images and returns the last call of a layer, with its first output."""
+def trace_layer(layer: keras.Layer, input_shape: tuple[int, ...], dtype: Any) -> list[Call]:
+    """Runs a built layer on zeros and lists its call and those of the layers inside it."""
+    return _recorded_calls(layer, keras.ops.zeros(input_shape, dtype=dtype))
+
+
+class LayerNames:
+    """Finds the layers of a model by names and paths.
+
+    A path contains the names of the nested models and layers around a layer, such as
+    `"encoder/conv"`. A part of it at the end is enough if no other layer has it.
+
+    Args:
+        calls: Calls of the layers of a model.
+
+    Example:
+    >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="relu")], name="inner")
+    >>> names = LayerNames(trace_calls(keras.Sequential([keras.Input((4,)), inner])))
+    >>> [names.shortest(layer) for layer in names.find("inner/relu")]
+    ['relu']
+    """
+
+    def __init__(self, calls: Sequence[Call]):
+        self._by_path: dict[str, dict[int, keras.Layer]] = {}
+        self._by_end: dict[str, dict[int, keras.Layer]] = {}
+        self._paths: dict[int, str] = {}
+        for call in calls:
+            if call.callers:
+                self._add(call.layer, call.path)
+        for call in calls:  # a model, which is the outermost layer, may be named like one inside it
+            if not call.callers and call.path not in self._by_end:
+                self._add(call.layer, call.path)
+
+    def find(self, name: str) -> list[keras.Layer]:
+        """Returns the layers with a path, or else those with this name or end of a path."""
+        found = self._by_path.get(name) or self._by_end.get(name, {})
+        return list(found.values())
+
+    def shortest(self, layer: keras.Layer) -> str | None:
+        """Returns the shortest name by which only this layer is found; None if there is none."""
+        if id(layer) not in self._paths:
+            return None
+        parts = self._paths[id(layer)].split("/")
+        ends = ("/".join(parts[start:]) for start in reversed(range(len(parts))))
+        return next((end for end in ends if self.find(end) == [layer]), None)
+
+    def known(self, layers: Sequence[keras.Layer]) -> list[str]:
+        """Returns the shortest names of layers, without those that cannot be found by a name."""
+        names = dict.fromkeys(self.shortest(layer) for layer in layers)
+        return [name for name in names if name is not None]
+
+    def paths(self, layers: Sequence[keras.Layer]) -> list[str]:
+        """Returns the paths of layers."""
+        return list(dict.fromkeys(self._paths[id(layer)] for layer in layers))
+
+    def _add(self, layer: keras.Layer, path: str) -> None:
+        parts = path.split("/")
+        self._paths[id(layer)] = path
+        self._by_path.setdefault(path, {})[id(layer)] = layer
+        for start in range(len(parts)):
+            self._by_end.setdefault("/".join(parts[start:]), {})[id(layer)] = layer
+
+
+def _path(layer: keras.Layer, callers: Sequence[keras.Layer]) -> str:
+    return "/".join([*(caller.name for caller in callers[1:]), layer.name])
+
+
+def record_call(model: keras.Model, layer: keras.Layer, inputs: Any) -> RecordedCall:
+    """Runs a model and returns the last call of a layer, with its first output."""
     recorded: list[RecordedCall] = []
 
     def record(called: keras.Layer, call: RecordedCall, callers: Any) -> None:
@@ -72,18 +149,26 @@ def record_call(model: keras.Model, layer: keras.Layer, images: Any) -> Recorded
             recorded[:] = [call]
 
     with _observe_calls(model, record):
-        model(images, training=False)
+        model(inputs, training=False)
     outputs = recorded[0].outputs
     return recorded[0]._replace(outputs=outputs[0] if isinstance(outputs, tuple) else outputs)
 
 
 def layer_outputs(
-    model: keras.Model, names: Sequence[str], images: Any
+    model: keras.Model, names: Sequence[str], inputs: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """Runs a model on images and returns its predictions and the outputs of some of its layers.
+    """Runs a model and returns its predictions and the outputs of some of its layers.
 
-    The layers may be in nested models. The last call of a name counts if there are several. Names
-    that the model does not call are missing from the outputs.
+    The last call of a layer counts if there are several. Names that the model does not call are
+    missing from the outputs.
+
+    Args:
+        model: Keras model.
+        names: Names or paths of layers, see `LayerNames`.
+        inputs: Inputs of the model.
+
+    Raises:
+        ValueError: If several layers have one of the names.
 
     Example:
     >>> import keras_attention as ka
@@ -93,15 +178,33 @@ def layer_outputs(
     >>> tuple(predictions.shape), tuple(outputs["group3"].shape)
     ((1, 10), (1, 8, 8, 64))
     """
-    outputs: dict[str, Any] = {}
+    calls: list[Call] = []
+    outputs: dict[int, Any] = {}
+    own_names = {name.rsplit("/", maxsplit=1)[-1] for name in names}
 
-    def record(called: keras.Layer, call: RecordedCall, callers: Any) -> None:
-        if called.name in names:
-            outputs[called.name] = call.outputs
+    def record(called: keras.Layer, call: RecordedCall, callers: list[keras.Layer]) -> None:
+        if called.name in own_names:
+            calls.append(Call(called, None, None, tuple(callers)))
+            outputs[id(called)] = call.outputs
 
     with _observe_calls(model, record):
-        predictions = model(images, training=False)
-    return predictions, outputs
+        predictions = model(inputs, training=False)
+    index = LayerNames(calls)
+    layers = {name: index.find(name) for name in names}
+    for name, found in layers.items():
+        if len(found) > 1:
+            refuse_ambiguous_name(name, found, index)
+    return predictions, {name: outputs[id(found[0])] for name, found in layers.items() if found}
+
+
+def refuse_ambiguous_name(name: str, layers: Sequence[keras.Layer], index: LayerNames) -> None:
+    """Raises a ValueError with the paths of the layers that have a name."""
+    known = index.known(layers)
+    advice = f"Use one of {', '.join(map(repr, known))}." if known else "Rename these layers."
+    raise ValueError(
+        f"`layer` must be the name of one layer. Received: layer={name!r}, the name of "
+        f"{len(layers)} layers with the paths {', '.join(map(repr, index.paths(layers)))}. {advice}"
+    )
 
 
 def _recorded_calls(model: keras.Model, inputs: Any) -> list[Call]:

@@ -2,12 +2,16 @@
 
 import itertools
 import math
+import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+
+from keras_attention.inspect.examples import Examples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +26,12 @@ GRAY = "gray"
 FRAME_COLOR, POINT_COLOR = "#d55e00", "#56b4e9"
 # Font sizes in points.
 TITLE_SIZE, HEADING_SIZE, NAME_SIZE, LABEL_SIZE, TICK_SIZE = 12, 10, 9, 8, 7
+# Smallest font size, to which text shrinks in narrow figures.
+SMALLEST_SIZE = 4.5
+# Mean width of a character, as a share of the font size.
+CHARACTER_WIDTH = 0.62
+# Smallest width of a panel in inches, and number of layouts until the panels have their height.
+SMALLEST_PANEL, LAYOUT_STEPS = 0.2, 6
 # Number of examples in a figure.
 ROWS_SHOWN = 3
 # Size of a panel in inches, and the height that a line of notes below it adds.
@@ -49,6 +59,7 @@ class Column:
         color_scale: Neighboring columns with the same name share the colors and a color bar.
         quantity: Label of the color bar.
         notes: A line below each panel.
+        row_names: Names of the rows, in the first column.
     """
 
     title: str
@@ -58,20 +69,42 @@ class Column:
     color_scale: str = ""
     quantity: str = ""
     notes: Sequence[str] = ()
+    row_names: Sequence[str] = ()
 
 
-def input_column(inputs: np.ndarray, layer: Any) -> Column:
+def input_column(examples: Examples, layer: Any) -> Column:
     """Column of images in the data format of `layer`, or of sequences `(B, T, features)`."""
-    if inputs.ndim == 3:
-        axis_names = ("step", "feature")
-        return Column("sequence", inputs.swapaxes(1, 2), axis_names, quantity="value")
-    return Column("image", display_images(inputs, layer), is_image=True)
+    images = examples.images
+    options: dict[str, Any] = {"notes": examples.notes(), "row_names": examples.titles}
+    if images.ndim == 3:
+        values, axis_names = images.swapaxes(1, 2), ("step", "feature")
+        return Column("sequence", values, axis_names, quantity="value", **options)
+    return Column("image", display_images(images, layer), is_image=True, **options)
+
+
+def grad_cam_columns(examples: Examples, layer: Any) -> list[Column]:
+    """Column of Grad-CAM heat maps over the images; none if they are not to be shown."""
+    if examples.heat_maps is None:
+        return []
+    colors = overlays(display_images(examples.images, layer), examples.heat_maps)
+    return [Column("Grad-CAM\nover the image", colors, is_image=True)]
+
+
+def overlays(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Colors `(B, H, W, 3)`: each map, relative to its maximum, over the darkened gray image."""
+    from matplotlib import colormaps
+
+    shares = np.stack([resize_to_image(one[..., None], images.shape[1:3])[..., 0] for one in maps])
+    gray = images.mean(axis=-1) if images.ndim == 4 else images
+    opacity = (OPACITY[0] + (OPACITY[1] - OPACITY[0]) * shares)[..., None]
+    colors = colormaps[COLORMAP](shares)[..., :3]
+    return opacity * colors + (1.0 - opacity) * BACKGROUND_BRIGHTNESS * gray[..., None]
 
 
 def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     """Draws columns of panels with a color bar below each column, or below each shared scale.
 
-    All columns have the same number of rows. The title of the first one names the rows.
+    All columns have the same number of rows. The first one has the names of the rows.
     """
     from matplotlib.figure import Figure
 
@@ -86,10 +119,9 @@ def draw_panels(columns: Sequence[Column], title: str) -> "Figure":
     for _, group in itertools.groupby(range(len(columns)), key=scales.__getitem__):
         indices = list(group)
         _draw_columns(figure, [columns[index] for index in indices], grid[:, indices])
-    for index, axes in enumerate(grid[:, 0], start=1):
+    for row_name, axes in zip(columns[0].row_names, grid[:, 0], strict=True):
         label = axes.get_ylabel()
-        row = f"{columns[0].title} {index}"
-        axes.set_ylabel(f"{row}\n{label}" if label else row, fontsize=NAME_SIZE)
+        axes.set_ylabel(f"{row_name}\n{label}" if label else row_name, fontsize=NAME_SIZE)
     figure.suptitle(title, fontsize=TITLE_SIZE)
     return figure
 
@@ -150,6 +182,109 @@ def _color_bar_ticks(scale: "Normalize") -> dict[float, str]:
     return {tick: f"{round(tick, digits) + 0.0:.{digits}f}" for tick in ticks}
 
 
+def write_below(figure: "Figure", text: str) -> None:
+    """Writes a line of text at the bottom of a figure, or several lines if it is long."""
+    if text:
+        length = _characters(figure.get_figwidth() - 0.2, LABEL_SIZE)
+        figure.supxlabel(textwrap.fill(text, length), fontsize=LABEL_SIZE)
+
+
+def fit_to_width(figure: Any, width: float) -> None:
+    """Scales a figure to a width in inches, with its fonts, lines and markers.
+
+    Fonts keep a legible size, text that becomes wider than its panel is wrapped, and the figure
+    becomes as high as that requires.
+    """
+    figure.draw_without_rendering()
+    factor = width / figure.get_figwidth()
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    heights = [factor * _size(axes)[1] for axes in panels]
+    figure.set_size_inches(width, figure.get_figheight() * max(factor, 0.6))
+    _scale_style(figure, min(factor, 1.0))
+    for text in (figure._suptitle, figure._supxlabel):
+        if text is not None:
+            _wrap(text, width - 0.1)
+    for axes in panels:
+        _wrap(axes.title, _panel_width(axes, width))
+        _wrap(axes.xaxis.label, _panel_width(axes, width))
+    rows = panels[0].get_subplotspec().get_gridspec().nrows
+    with warnings.catch_warnings():
+        # Panels may have no height at first.
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        for _ in range(LAYOUT_STEPS):
+            figure.draw_without_rendering()
+            for axes in figure.axes:
+                if axes not in panels and axes.xaxis.label.get_text():
+                    _wrap(axes.xaxis.label, 1.2 * _size(axes)[0])
+            sizes = [_size(axes) for axes in panels]
+            missing = max(h - s[1] for h, s in zip(heights, sizes, strict=True))
+            figure.set_figheight(max(figure.get_figheight() + rows * missing, 0.3 * width))
+    if min(size[0] for size in sizes) < SMALLEST_PANEL:
+        raise ValueError(
+            f"`width` must be large enough for {len(panels) // rows} panels side by side. "
+            f"Received: width={width}. Pass a larger width, or fewer layers."
+        )
+
+
+def _scale_style(figure: Any, factor: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+    from matplotlib.text import Text
+
+    texts: Any = figure.findobj(Text)
+    lines: Any = [*figure.findobj(Line2D), *figure.findobj(Rectangle)]
+    for text in texts:
+        size = text.get_fontsize()
+        text.set_fontsize(max(size * factor, min(size, SMALLEST_SIZE)))
+    for line in lines:
+        line.set_linewidth(line.get_linewidth() * factor)
+    for line in figure.findobj(Line2D):
+        line.set_markersize(line.get_markersize() * factor)
+    figure.get_layout_engine().set(w_pad=0.04 * factor, h_pad=0.04 * factor)
+    for axes in figure.axes:
+        axes.set_title(axes.get_title(), fontsize=axes.title.get_fontsize(), pad=6.0 * factor)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.labelpad *= factor
+        for spine in axes.spines.values():
+            spine.set_linewidth(spine.get_linewidth() * factor)
+        axes.tick_params(pad=3.5 * factor, length=3.5 * factor, width=0.8 * factor)
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = axis.get_ticklabels()
+            if labels:  # also of ticks that another size of the figure adds
+                axis.set_tick_params(labelsize=labels[0].get_fontsize())
+        ticks, names = axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()]
+        if axes.get_subplotspec() is None and len(ticks) == 3 and factor < 1.0:
+            axes.set_xticks(ticks[::2], labels=names[::2])  # the middle one would overlap
+
+
+def _size(axes: Any) -> tuple[float, float]:
+    """Width and height in inches of the space that the layout gives to axes."""
+    box, figure = axes.get_position(original=True), axes.figure
+    return box.width * figure.get_figwidth(), box.height * figure.get_figheight()
+
+
+def _panel_width(axes: "Axes", width: float) -> float:
+    """Width in inches of the column of a panel in a figure."""
+    spec: Any = axes.get_subplotspec()
+    grid = spec.get_gridspec()
+    shares = np.broadcast_to(np.asarray(grid.get_width_ratios() or 1.0, float), (grid.ncols,))
+    return 0.92 * width * float(shares[spec.colspan.start : spec.colspan.stop].sum() / shares.sum())
+
+
+def _wrap(text: Any, width: float) -> None:
+    """Breaks each line of a text that is wider than a width in inches."""
+    length = _characters(width, text.get_fontsize())
+    lines = (
+        textwrap.fill(line, length, break_long_words=False) for line in text.get_text().splitlines()
+    )
+    text.set_text("\n".join(lines))
+
+
+def _characters(width: float, size: float) -> int:
+    """Number of characters of a font size that fit a width in inches."""
+    return max(6, int(width * 72 / (CHARACTER_WIDTH * size)))
+
+
 def show_image(axes: "Axes", image: Any, **options: Any) -> Any:
     """Draws an image `(H, W)` or `(H, W, 3)` in `[0, 1]`, without rescaling its values."""
     scale: dict[str, Any] = {"cmap": GRAY, "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest"}
@@ -179,9 +314,12 @@ def to_channels_last(array: Any, layer: Any) -> np.ndarray:
 
 
 def display_images(inputs: np.ndarray, layer: Any) -> np.ndarray:
-    """Converts a model's input to images `(B, H, W)` or `(B, H, W, 3)` in `[0, 1]`."""
+    """Converts examples to images `(B, H, W)` or `(B, H, W, 3)` in `[0, 1]`."""
     if inputs.ndim == 3:  # sequences, with time on the horizontal axis
-        return np.clip(inputs.swapaxes(1, 2), 0.0, 1.0)
+        low, high = float(inputs.min()), float(inputs.max())
+        if low >= 0.0 and high <= 1.0:
+            low, high = 0.0, 1.0
+        return (inputs.swapaxes(1, 2) - low) / (high - low)
     return np.stack([display_image(image) for image in to_channels_last(inputs, layer)])
 
 

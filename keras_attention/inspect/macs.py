@@ -14,7 +14,7 @@ import keras
 from keras import layers
 from rich.table import Table
 
-from keras_attention.inspect.calls import Call, trace_calls
+from keras_attention.inspect.calls import Call, trace_calls, trace_layer
 from keras_attention.utils.data_format import spatial_shape
 from keras_attention.utils.validation import dictionary, keras_model, non_negative_number
 
@@ -53,9 +53,23 @@ def count_macs(
     >>> count_macs(ka.applications.CNN6(), input_shape=(28, 28, 1))
     368407442
     """
+    counts, names = _counts_by_layer(model, trace_calls(model, input_shape), executed)
+    counts = {key: macs for key, macs in counts.items() if macs}
+    if not per_layer:
+        return sum(counts.values())
+    return _by_unique_name(counts, names)
+
+
+def _counts_by_layer(
+    model: keras.Layer, calls: Sequence[Call], executed: bool
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Returns the count and the name of each layer by its identity, and warns about unknown ones.
+
+    Layers inside the calls of layers whose count includes them are left out.
+    """
     counts: dict[int, int] = {}
     names: dict[int, str] = {}
-    for call in trace_calls(model, input_shape):
+    for call in calls:
         if any(_includes_sublayers(caller) for caller in call.callers):
             continue
         macs, key = _macs(call, executed), id(call.layer)
@@ -63,10 +77,7 @@ def count_macs(
             counts[key] = counts.get(key, 0) + macs
             names[key] = call.layer.name
     _warn_about_unknown_layers(model, counts)
-    counts = {key: macs for key, macs in counts.items() if macs}
-    if not per_layer:
-        return sum(counts.values())
-    return _by_unique_name(counts, names)
+    return counts, names
 
 
 def summary_table(
@@ -152,6 +163,11 @@ def _macs(call: Call, executed: bool) -> int | None:
             times * count_macs(part, shape, executed=executed) for part, shape, times in inner
         )
         return int(sum(counts)) + more
+    if isinstance(layer, layers.TimeDistributed):
+        # The layer is called for each step, which no rule of its own knows.
+        steps, shape = call.input_shape[1], (call.input_shape[0], *call.input_shape[2:])
+        inner_calls = trace_layer(layer.layer, shape, layer.compute_dtype)
+        return int(steps * sum(_counts_by_layer(layer.layer, inner_calls, executed)[0].values()))
     return next((rule(call) for classes, rule in _RULES if isinstance(layer, classes)), None)
 
 
@@ -162,20 +178,25 @@ def _has_method(layer: keras.Layer, name: str) -> bool:
 def _includes_sublayers(layer: keras.Layer) -> bool:
     """Returns True if the count of a layer contains that of the layers inside it."""
     own_rule = _has_method(layer, "macs") or _has_method(layer, "inner_calls")
-    return own_rule or isinstance(layer, layers.RNN)
+    return own_rule or isinstance(layer, (layers.RNN, layers.TimeDistributed))
 
 
-def _warn_about_unknown_layers(model: keras.Model, counted: dict[int, int]) -> None:
+def _warn_about_unknown_layers(model: keras.Layer, counted: dict[int, int]) -> None:
     """Warns about layers with kernels that no rule has counted."""
     inside: set[int] = set()
     for layer in model._flatten_layers():
         if id(layer) in counted:
             inside.update(id(part) for part in layer._flatten_layers())
+            # Wrappers such as SpectralNormalization also track the kernel of their layer.
+            inside.update(id(weight) for weight in layer.weights)
     unknown = sorted(
         f"{type(layer).__name__} {layer.name!r}"
         for layer in model._flatten_layers()
         if id(layer) not in inside
-        and any(len(weight.shape) > 1 for weight in layer._trainable_variables)
+        and any(
+            len(weight.shape) > 1 and id(weight) not in inside
+            for weight in layer._trainable_variables
+        )
     )
     if unknown:
         warnings.warn(
@@ -221,9 +242,15 @@ def _dense(call: Call) -> int:
 
 
 def _recurrent(call: Call) -> int:
-    """Counts each weight of the cell's kernels once per time step."""
-    weights = (weight for weight in call.layer.cell.weights if "bias" not in weight.name)
-    return call.input_shape[1] * sum(math.prod(weight.shape) for weight in weights)
+    """Counts each weight of the cell's kernels once per time step; of convolutions, per pixel."""
+    layer = call.layer
+    weights = (weight for weight in layer.cell.weights if "bias" not in weight.name)
+    macs = call.input_shape[1] * sum(math.prod(weight.shape) for weight in weights)
+    if not hasattr(layer.cell, "kernel_size"):
+        return macs
+    shape = call.output_shape[0] if layer.return_state else call.output_shape
+    shape = (shape[0], *shape[2:]) if layer.return_sequences else shape
+    return macs * math.prod(spatial_shape(shape, layer.cell.data_format))
 
 
 def _elements(call: Call) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_attention.inspect import figures
 from keras_attention.inspect.calls import Call, RecordedCall, record_call
+from keras_attention.inspect.examples import Examples
 from keras_attention.inspect.figures import (
     BACKGROUND_BRIGHTNESS,
     OPACITY,
@@ -24,6 +25,7 @@ from keras_attention.inspect.figures import (
     channel_count,
     display_images,
     draw_panels,
+    grad_cam_columns,
     hide_ticks,
     input_column,
     mosaic,
@@ -53,14 +55,14 @@ def draw_first_layer(
     make_columns: Callable[[Any, RecordedCall], list[Column]],
     calls: Sequence[Call],
     model: keras.Model,
-    images: np.ndarray,
+    examples: Examples,
     before: keras.Model | None,
 ) -> "Figure":
     """Draws a row for each image: the image, and the columns of the first layer's call."""
-    layer, images = calls[0].layer, images[:ROWS_SHOWN]
-    columns = make_columns(layer, record_call(model, layer, images))
-    title = f"Attention of {model.name}: {layer.name}"
-    return draw_panels([input_column(images, layer), *columns], title)
+    layer, examples = calls[0].layer, examples.first(ROWS_SHOWN)
+    columns = make_columns(layer, record_call(model, layer, examples.inputs))
+    columns = [input_column(examples, layer), *columns, *grad_cam_columns(examples, layer)]
+    return draw_panels(columns, f"Attention of {model.name}: {layer.name}")
 
 
 def returns_attention(call: Call) -> bool:
@@ -219,12 +221,12 @@ def returns_gates(call: Call) -> bool:
 
 
 def draw_heads(
-    calls: Sequence[Call], model: keras.Model, images: np.ndarray, before: keras.Model | None
+    calls: Sequence[Call], model: keras.Model, examples: Examples, before: keras.Model | None
 ) -> "Figure":
     """Draws the first layer, a row for each image: heads of each module, gates, and classes."""
     layer: Any = calls[0].layer
-    images = images[:ROWS_SHOWN]
-    call = record_call(model, layer, images)
+    examples = examples.first(ROWS_SHOWN)
+    call = record_call(model, layer, examples.inputs)
     arguments = inspect.signature(layer.call).bind(*call.args, **call.kwargs).arguments
     options = {"training": False, "return_attention": True, "return_gates": True}
     arguments = {name: value for name, value in arguments.items() if name not in options}
@@ -239,8 +241,7 @@ def draw_heads(
         _, masks, gates = layer(**arguments, **options)
         modules = _modules(layer, [masks], [gates])
         names = [f"head {number}" for number in range(1, gates.shape[1] + 1)]
-    shown, gates = display_images(images, layer), to_float32(gates)
-    figure = _draw_modules(shown, modules, gates, names, probabilities)
+    figure = _draw_modules(layer, examples, modules, to_float32(gates), names, probabilities)
     figure.suptitle(f"Attention of {model.name}: {layer.name}", fontsize=figures.TITLE_SIZE)
     return figure
 
@@ -270,7 +271,8 @@ def _probabilities(layer: Any, tensors: dict[str, Any]) -> np.ndarray:
 
 
 def _draw_modules(
-    images: np.ndarray,
+    layer: Any,
+    examples: Examples,
     modules: Sequence[_Module],
     gates: np.ndarray,
     names: Sequence[str],
@@ -285,18 +287,27 @@ def _draw_modules(
     titles = ["image", *(module.title for module in modules), f"gates\nweights of the {weighted}"]
     if probabilities is not None:
         titles.append("class (probability)\nstriped: differs from prediction")
+    cam = grad_cam_columns(examples, layer)
+    titles += [column.title for column in cam]
+    images = display_images(examples.images, layer)
+    # With hypotheses, the predicted classes are in a column of their own.
+    notes = examples.notes(predicted=probabilities is None) or [""] * len(images)
     size = (2.1 * len(titles) + 0.4, 2.1 * len(images) + 1.3)
     figure = Figure(figsize=size, layout="constrained")
     grid: Any = figure.subplots(len(images), len(titles), squeeze=False)
     for row, axes in enumerate(grid):
         show_image(axes[0], images[row])
         hide_ticks(axes[0])
-        axes[0].set_ylabel(f"image {row + 1}", fontsize=figures.NAME_SIZE)
+        axes[0].set_ylabel(examples.titles[row], fontsize=figures.NAME_SIZE)
+        axes[0].set_xlabel(notes[row], fontsize=figures.LABEL_SIZE)
         for module, module_axes in zip(modules, axes[1:], strict=False):
             _show_heads(module_axes, images[row], module.masks[row], module.gates[row])
         _show_gates(axes[len(modules) + 1], gates[row], names)
         if probabilities is not None:
-            _show_classes(axes[-1], probabilities[row])
+            _show_classes(axes[len(modules) + 2], probabilities[row], examples)
+        for column in cam:
+            show_image(axes[-1], column.images[row])
+            hide_ticks(axes[-1])
     for axes, title in zip(grid[0], titles, strict=True):
         longest = max(map(len, title.splitlines()))
         axes.set_title(title, fontsize=figures.HEADING_SIZE * min(1.0, TITLE_LENGTH / longest))
@@ -337,7 +348,7 @@ def _show_gates(axes: "Axes", gates: np.ndarray, names: Sequence[str]) -> None:
     _finish_bars(axes, names, max(float(gates.max()), 1e-6))
 
 
-def _show_classes(axes: "Axes", probabilities: np.ndarray) -> None:
+def _show_classes(axes: "Axes", probabilities: np.ndarray, examples: Examples) -> None:
     """Draws a bar for the predicted class of each hypothesis, striped if the output's differs.
 
     The last row of `probabilities` is that of the layer's output.
@@ -346,7 +357,7 @@ def _show_classes(axes: "Axes", probabilities: np.ndarray) -> None:
     for row, (index, hypothesis) in enumerate(zip(best, probabilities, strict=True)):
         style = BAR if index == best[-1] else STRIPED_BAR
         value = hypothesis[index]
-        _draw_bar(axes, row, value, f"{index} ({value:.2f})", style)
+        _draw_bar(axes, row, value, f"{examples.class_name(index)} ({value:.2f})", style)
     _finish_bars(axes, [""] * len(probabilities), 1.0)
 
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_attention import datasets, layers
 from keras_attention.cli import data, main
@@ -59,6 +60,14 @@ def test_plot_writes_the_format_of_the_suffix(run, tmp_path, capsys, suffix, sta
     found = json_result(capsys, "plot", run, "--images", 3, "--output", path)
     assert found == {"figure": str(path)}
     assert path.read_bytes().startswith(starts)
+
+
+def test_plot_has_the_requested_width_and_resolution(run, tmp_path):
+    path = tmp_path / "figure.png"
+    options = ["--images", "5", "--image-range", "0", "1", "--grad-cam", "--width", "5"]
+    assert main(["plot", str(run), "--output", str(path), *options, "--dpi", "60"]) == 0
+    with Image.open(path) as image:
+        assert image.width == 300
 
 
 @pytest.mark.slow

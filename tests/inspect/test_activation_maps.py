@@ -264,6 +264,90 @@ def test_arguments_that_do_not_fit_a_distiller():
         ka.inspect.plot_attention(distiller, np.zeros((8, 12, 1)))
 
 
+def test_the_mean_of_several_teachers(rng):
+    images = rng.uniform(size=(2, 8, 12, 1)).astype("float32")
+    student = make_network((8, 12, 1), 3, name="small")
+    teachers = [make_network((8, 12, 1), 5, "top"), make_network((8, 12, 1), 4, "end")]
+    pairs = [("high", ["top", "end"])]
+    distiller = ka.training.AttentionDistiller(student, teachers, pairs)
+    figure = ka.inspect.plot_attention(distiller, images, labels=[1, 2])
+    assert figure.get_suptitle() == "Attention of small and its teachers"
+    assert figure.axes[2].get_title() == "mean of 2 teachers\ntop, end"
+    assert figure.axes[0].get_xlabel() == "true: 1"
+    maps = [
+        attention(one, name, images) for one, name in zip(teachers, ("top", "end"), strict=True)
+    ]
+    np.testing.assert_allclose(drawn(figure.axes[2]).ravel(), np.mean(maps, axis=0)[0], atol=1e-6)
+
+
+def test_teachers_of_another_image_size(rng):
+    images = rng.uniform(size=(1, 8, 12, 1)).astype("float32")
+    student, teacher = make_network((8, 12, 1), 3), make_network((16, 24, 1), 5, "top")
+    distiller = ka.training.AttentionDistiller(student, teacher, [("high", "top")])
+    figure = ka.inspect.plot_attention(distiller, images)
+    assert [drawn(axes).shape for axes in figure.axes[1:3]] == [(4, 6), (4, 6)]
+
+
+def test_teachers_in_the_dataset():
+    student = make_network((8, 12, 1), 3)
+    distiller = ka.training.AttentionDistiller(student, None, ["high"], precomputed=True)
+    assert not ka.inspect.has_attention(distiller)
+    with pytest.raises(ValueError, match=r"precomputed=True.*`distiller.student`.*layer='high'"):
+        ka.inspect.plot_attention(distiller)
+    assert ka.inspect.plot_attention(distiller.student, layer="high").axes
+
+
+def gradient_map(network, images, labels, step=1e-2):
+    """Attention map of the gradient of the cross-entropy, by finite differences."""
+    rows = []
+    for image, label in zip(images, labels, strict=True):
+        changes = step * np.eye(image.size, dtype="float32").reshape(-1, *image.shape)
+        pair = [keras.ops.convert_to_numpy(network(image + sign * changes)) for sign in (1, -1)]
+        losses = [np.log(np.exp(z - z.max()).sum(-1)) + z.max() - z[:, label] for z in pair]
+        squares = np.square((losses[0] - losses[1]) / (2 * step)).reshape(image.shape[:2])
+        rows.append(squares / np.linalg.norm(squares))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("kind", ["transfer", "symmetry", "min_l2"])
+@pytest.mark.parametrize("labels", [None, [3, 0]])
+def test_distillers_of_gradients(kind, labels, rng, tmp_path):
+    images = rng.uniform(size=(2, 8, 12, 1)).astype("float32")
+    student, teacher = make_network((8, 12, 1), 3, name="small"), make_network((8, 12, 1), 5)
+    teacher = teacher if kind == "transfer" else None
+    distiller = ka.training.AttentionDistiller(student, teacher, gradient=kind, from_logits=True)
+    assert ka.inspect.has_attention(distiller)
+    figure = ka.inspect.plot_attention(distiller, images, tmp_path / "a.png", labels=labels)
+    networks = {"student": student, **({"teacher": teacher} if teacher else {})}
+    titles = [axes.get_title() for axes in figure.axes[1 : 1 + len(networks)]]
+    assert titles == [f"{name}\ngradient" for name in networks]
+    predicted = keras.ops.convert_to_numpy(student(images)).argmax(axis=-1)
+    for column, network in enumerate(networks.values(), start=1):
+        expected = gradient_map(network, images, predicted if labels is None else labels)
+        np.testing.assert_allclose(drawn(figure.axes[column]), expected[0], rtol=0.02, atol=2e-3)
+        assert figure.axes[column].get_xlabel() == classes(network, images)[0]
+    for option in ({"layer": "high"}, {"before": student}):
+        with pytest.raises(ValueError, match="`layer` and `before` must be None"):
+            ka.inspect.plot_attention(distiller, images, **option)
+
+
+def test_gradients_of_a_layer_and_of_several_teachers(rng):
+    images = rng.uniform(size=(1, 8, 12, 1)).astype("float32")
+    student, *teachers = (make_network((8, 12, 1), 3) for _ in range(3))
+    term = ka.training.GradientAttention("transfer", layer="high")
+    distiller = ka.training.AttentionDistiller(
+        student, teachers, gradient=term, from_logits=True, multi_label=True
+    )
+    figure = ka.inspect.plot_attention(distiller, images, labels=[2], grad_cam=True)
+    titles = [axes.get_title() for axes in figure.axes[1:4]]
+    assert titles == [
+        "student\ngradient",
+        "mean of 2 teachers\ngradient",
+        "Grad-CAM\nover the image",
+    ]
+    assert drawn(figure.axes[2]).shape == (4, 6)
+
+
 def test_distillers_without_pairs():
     networks = [make_network((8, 12, 1), channels) for channels in (3, 5)]
     distiller = ka.training.AttentionDistiller(*networks, alpha=0.9)

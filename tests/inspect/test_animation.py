@@ -1,3 +1,5 @@
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -102,6 +104,94 @@ def test_resumes_in_another_process(rng, tmp_path):
     resumed.set_state(state)
     finish(resumed, 1)
     assert (tmp_path / "resumed.gif").read_bytes() == (tmp_path / "whole.gif").read_bytes()
+
+
+# Files of each epoch
+
+
+def stack(*layers):
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 1)),
+            *layers,
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def distiller():
+    student, teacher = (stack(keras.layers.Conv2D(3, 3, name="conv")) for _ in range(2))
+    return ka.training.AttentionDistiller(student, teacher, ["conv"])
+
+
+class NoiseInInference(keras.layers.Layer):
+    """Layer that draws random numbers in inference, too, and counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed = keras.random.SeedGenerator(1)
+        self.calls = self.add_weight(shape=(), trainable=False)
+
+    def call(self, inputs):
+        self.calls.assign_add(1.0)
+        return inputs + 0.1 * keras.random.normal(keras.ops.shape(inputs), seed=self.seed)
+
+
+LOGGED = {
+    "windows": lambda: stack(ka.layers.TargetLayer(3, 3)),
+    "masks": lambda: stack(ka.layers.CBAM(reduction=1)),
+    "state": lambda: stack(NoiseInInference(), ka.layers.CBAM(reduction=1)),
+    "distiller": distiller,
+}
+
+
+@slow_on_jax
+@pytest.mark.parametrize("kind", LOGGED)
+def test_logging_does_not_change_the_training(kind, rng, tmp_path):
+    """The weights, the random numbers of Python and NumPy, and the order of the data are equal."""
+    x, y = rng.uniform(size=(6, 6, 6, 1)), np.arange(6) % 3
+
+    def train(*callbacks):
+        keras.utils.set_random_seed(3)
+        model = LOGGED[kind]()
+        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=EAGERLY)
+        model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=[*callbacks])
+        model.fit(x, y, batch_size=2, epochs=1, verbose=0)
+        weights = [keras.ops.convert_to_numpy(weight) for weight in model.variables]
+        return [*weights, random.random(), np.random.uniform(), keras.layers.Dropout(0.5).seed]
+
+    logger = ka.training.AttentionLogger(x[:2], tmp_path / "new", frequency=2, dpi=60)
+    logged, plain = train(logger), train()
+    for one, other in zip(logged, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["epoch-002.png"]
+    assert (tmp_path / "new" / "epoch-002.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_logged_options(rng, tmp_path):
+    model = MODELS["masks"]()
+    images = rng.uniform(0, 255, size=(1, 8, 8, 1))
+    options = {"image_range": (0, 255), "labels": [1], "class_names": ["a", "b", "c"]}
+    logger = ka.training.AttentionLogger(images, tmp_path, grad_cam=True, **options)
+    fit(model, rng, [logger], epochs=2)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["epoch-001.png", "epoch-002.png"]
+    state = logger.get_state()
+    logger.set_state(state)
+    for arguments, message in (({"frequency": 0}, "frequency=0"), ({"dpi": 0.5}, "dpi=0.5")):
+        with pytest.raises(ValueError, match=message):
+            ka.training.AttentionLogger(images, tmp_path, **arguments)
+
+
+def test_animations_in_the_range_of_the_model(rng, tmp_path):
+    layers = [keras.layers.Rescaling(1 / 255), ka.layers.CBAM(reduction=1)]
+    model = stack(*layers)
+    images = rng.uniform(0, 255, size=(1, 6, 6, 1))
+    animation = ka.inspect.AttentionAnimation(images, tmp_path / "a.gif", dpi=40)
+    fit(model, rng, [animation], epochs=1)
+    assert len(animation.frames) == 2
 
 
 @pytest.mark.parametrize(

@@ -247,3 +247,75 @@ def test_short_numbers(value, text):
 )
 def test_short_numbers_close_to_the_next_unit(value, text):
     assert ka.inspect.short_number(value) == text
+
+
+def td(layer, shape):
+    """MACs of a layer in TimeDistributed, on input without batch axis."""
+    model = keras.Sequential([keras.Input(shape), L.TimeDistributed(layer)])
+    return ka.inspect.count_macs(model)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "macs"),
+    [
+        (L.Conv2D(6, 3, padding="same"), (7, 5, 4, 3), 7 * 5 * 4 * 9 * 3 * 6),
+        (L.Conv1D(6, 3), (7, 5, 3), 7 * 3 * 3 * 3 * 6),
+        (L.DepthwiseConv2D(3), (7, 5, 4, 3), 7 * 3 * 2 * 9 * 3),
+        (L.SeparableConv2D(6, 3), (7, 5, 4, 3), 7 * 3 * 2 * (9 * 3 + 3 * 6)),
+        (L.Conv2DTranspose(6, 2, strides=2), (7, 5, 4, 3), 7 * 5 * 4 * 4 * 3 * 6),
+        (L.Dense(6), (7, 3), 7 * (3 + 1) * 6),
+        (L.Dense(6), (7, 5, 3), 7 * 5 * (3 + 1) * 6),
+        (L.TimeDistributed(L.Conv2D(6, 3)), (7, 2, 5, 4, 3), 7 * 2 * 3 * 2 * 9 * 3 * 6),
+        (L.LSTM(4), (7, 5, 3), 7 * 5 * 4 * (3 * 4 + 4 * 4)),
+        (L.Bidirectional(L.SimpleRNN(4)), (7, 5, 3), 7 * 2 * 5 * (3 * 4 + 4 * 4)),
+        (L.BatchNormalization(), (7, 5, 4, 3), 7 * 5 * 4 * 3),
+        (L.ReLU(), (7, 5, 4, 3), 0),
+        (L.SpectralNormalization(L.Conv2D(6, 3)), (7, 5, 4, 3), 7 * 3 * 2 * 9 * 3 * 6),
+    ],
+)
+def test_time_distributed_layers(layer, shape, macs):
+    assert td(layer, shape) == macs
+
+
+def test_time_distributed_mechanisms():
+    """Layers with a rule of their own count their current regions in each step."""
+    layer = ka.layers.TargetLayer(4, 3)
+    model = keras.Sequential([keras.Input((5, 8, 6, 3)), L.TimeDistributed(layer)])
+    layer.scale.assign(np.full(layer.scale.shape, 0.2))
+    assert ka.inspect.count_macs(model) == 5 * layer.macs((1, 8, 6, 3)) < 5 * 48 * 27 * 4
+    executed = ka.inspect.count_macs(model, executed=True)
+    assert executed == 5 * layer.macs((1, 8, 6, 3), executed=True)
+
+
+def test_time_distributed_models():
+    inner = keras.Sequential([keras.Input((6, 5, 3)), L.Conv2D(4, 3, name="conv")], name="inner")
+    inner.add(L.Flatten())
+    inner.add(L.Dense(2, name="dense"))
+    per_step = 4 * 3 * 9 * 3 * 4 + (4 * 3 * 4 + 1) * 2
+    inputs = keras.Input((7, 6, 5, 3))
+    model = keras.Model(inputs, L.TimeDistributed(inner, name="steps")(inputs))
+    assert ka.inspect.count_macs(model, per_layer=True) == {"steps": 7 * per_step}
+    both = keras.Model(inputs, [model.output, inner(inputs[:, 0])])
+    assert ka.inspect.count_macs(both) == 8 * per_step, "the layers inside count elsewhere, too"
+
+
+def test_time_distributed_over_an_unknown_number_of_steps():
+    inputs = keras.Input((None, 6, 5, 3))
+    model = keras.Model(inputs, L.TimeDistributed(L.Conv2D(4, 3))(inputs))
+    assert ka.inspect.count_macs(model, (9, 6, 5, 3)) == 9 * 4 * 3 * 9 * 3 * 4
+    with pytest.raises(ValueError, match=r"must give all sizes and fit \(None, 6, 5, 3\)"):
+        ka.inspect.count_macs(model)
+
+
+def test_time_distributed_layers_without_a_rule():
+    layer = L.TimeDistributed(L.EinsumDense("abc,cd->abd", (None, 4)))
+    model = keras.Sequential([keras.Input((6, 5, 3)), layer])
+    with pytest.warns(UserWarning, match=r"count as 0 MACs.*EinsumDense"):
+        assert ka.inspect.count_macs(model) == 0
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_convolutional_recurrent_layers(return_sequences):
+    layer = L.ConvLSTM2D(4, 3, padding="same", return_sequences=return_sequences)
+    model = keras.Sequential([keras.Input((7, 6, 5, 3)), layer])
+    assert ka.inspect.count_macs(model) == 7 * 6 * 5 * 9 * (3 + 4) * 4 * 4

@@ -23,12 +23,19 @@ def run(options: Namespace) -> CommandResult:
     model = run_folder.load_model(options.model)
     images = data.images_to_plot(data.data_config(options), options.images)
     data.validate_input(model, images.shape[1:])
+    arguments: dict[str, Any] = {
+        "image_range": options.image_range,
+        "indices": options.images,
+        "grad_cam": options.grad_cam,
+        "dpi": options.dpi,
+        "width": options.width,
+    }
     if options.teacher is None:
         layers = options.layer
         layer: Any = layers[0] if layers is not None and len(layers) == 1 else layers
-        inspect.plot_attention(model, images, path, layer=layer)
+        inspect.plot_attention(model, images, path, layer=layer, **arguments)
     else:
-        inspect.plot_attention(_distiller(model, options), images, path)
+        inspect.plot_attention(_distiller(model, options), images, path, **arguments)
     return CommandResult({"figure": path}, [f"wrote {path}"])
 
 
