@@ -67,6 +67,7 @@ setup(
             "tf2onnx",
             "onnx",
             "onnxruntime",
+            "tensorboard",
         ],
     },
     entry_points={"console_scripts": ["keras-attention=keras_attention.cli:main"]},

@@ -152,6 +152,14 @@ def test_suffixes(kind, tmp_path, monkeypatch):
     assert [item.name for item in tmp_path.iterdir()] == [f"model{FILES[kind]}"]
 
 
+@pytest.mark.parametrize("suffix", ["onnx", "pb", "tflite", "keras", "h5"])
+def test_saved_models_are_folders(suffix, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+    with pytest.raises(ValueError, match=f"must be a folder.*x.{suffix}.*export_onnx"):
+        ka.export.export_saved_model(model, tmp_path / f"x.{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
 def rescaled(first):
     layers = [keras.Input((8, 9, 3), name="images"), first, L.Conv2D(4, 3, activation="relu")]
     return keras.Sequential([*layers, L.GlobalAveragePooling2D(), L.Dense(3)])

@@ -260,13 +260,7 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="also plot the feature maps of this model, in the same layers",
     )
-    add(
-        "--image-range",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="values of black and white in the images (default: inferred from the model)",
-    )
+    _add_image_range(parser)
     add("--grad-cam", action="store_true", help="also plot the Grad-CAM heat map")
     add("--dpi", type=int, default=120, help="dots per inch of a .png file (default: 120)")
     add("--width", type=float, metavar="INCHES", help="width of the figure, such as 3.4")
@@ -274,6 +268,16 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         help=".png, .pdf or .svg file to write (default: RUN/figures/attention.png)",
+    )
+
+
+def _add_image_range(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--image-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values of black and white in the images (default: inferred from the model)",
     )
 
 
@@ -294,6 +298,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     flag("--attention", help="also output the attention maps")
     flag("--no-image-bytes", help="omit the endpoint that takes PNG and JPEG files")
+    _add_image_range(parser)
     add(
         "--quantize",
         choices=("int8",),

@@ -39,8 +39,9 @@ def export_litert(
     With `quantize="int8"`, weights and activations are quantized to 8-bit integers, with ranges
     that are calibrated on `inputs`; the file is about a quarter of the size. Inputs, outputs and
     operations without an integer kernel stay float32. The examples must have the value range of
-    the training data: a warning says so if `image_range` or the model shows another one. Measure the effect on accuracy with your own
-    data: `keras-attention export --quantize int8` prints the test error before and after.
+    the training data; if `image_range` or the model shows another one, a warning is issued. Measure
+    the effect on accuracy with your own data: `keras-attention export --quantize int8` prints the
+    test error before and after.
 
     Args:
         model: A built Keras model, on the TensorFlow backend.

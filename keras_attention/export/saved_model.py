@@ -36,6 +36,8 @@ PNG_SIZE_OFFSET = 16
 # Limit for one image: a small file can expand to more than the memory of a server.
 MAX_PIXELS = 2**26
 IMAGE_CHANNELS = (1, 3)
+# Suffixes of files in other formats, which are no names of folders.
+OTHER_SUFFIXES = (".h5", ".keras", ".onnx", ".pb", ".tflite")
 # Height and width, None for any, and channels.
 ImageShape = tuple[int | None, int | None, int]
 
@@ -66,8 +68,9 @@ def export_saved_model(
     that the model expects, `image_range`. By default, this is the range that the first layers of
     the model rescale, such as `[0, 255]` for `Rescaling(1 / 255)`, otherwise the one that `inputs`
     show, otherwise `[0, 1]`, like the data sets of `ka.datasets`. If the model accepts any size,
-    images are not resized, and those of a batch must have the same size. Alpha channels and EXIF orientation are ignored. If a file is incomplete, has another
-    format or more than 67 million pixels, the request for the whole batch fails with an error.
+    images are not resized, and those of a batch must have the same size. Alpha channels and EXIF
+    orientation are ignored. If a file is incomplete, has another format or more than 67 million
+    pixels, the request for the whole batch fails with an error.
 
     The export has the outputs of the model. To serve probabilities from a model that outputs
     logits or log-probabilities, such as `WARN(classifier_activation=None)`, append the activation:
@@ -99,9 +102,10 @@ def export_saved_model(
 
     Raises:
         FileExistsError: If `path` exists and must not be replaced.
-        ValueError: If the model is not built, the inputs do not match, `attention` is requested for
-            a model without attention, `image_bytes=True` for a model without image input, or
-            `image_range` is no pair of increasing numbers.
+        ValueError: If the path has the suffix of another format, the model is not built, the inputs
+            do not match, `attention` is requested for a model without attention,
+            `image_bytes=True` for a model without image input, or `image_range` is no pair of
+            increasing numbers.
         RuntimeError: If the export does not load, or its outputs differ.
 
     Example:
@@ -136,6 +140,12 @@ def export_saved_model(
 
 
 def _validate_path(path: Path, overwrite: bool) -> None:
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        raise ValueError(
+            "`path` must be a folder, without the suffix of a file. "
+            f"Received: path={str(path)!r}. For other formats use `export_onnx`, `export_litert` "
+            "or `model.save`."
+        )
     if path.exists() and not (path / "saved_model.pb").is_file():
         raise FileExistsError(
             "`path` must be new, or an existing SavedModel with overwrite=True. "

@@ -163,12 +163,12 @@ def example_inputs(model: keras.Model, inputs: Any, image_range: Range | None) -
         return _converted_inputs(model, known, inputs)
     generator = np.random.default_rng(0)
     index = image_input_index(model.inputs)
-    images = None if index is None or image_range is None else model.inputs[index]
+    images = None if index is None else model.inputs[index]
 
     def random_array(tensor: Any) -> np.ndarray:
         shape = (2, *(EXAMPLE_SIDE if size is None else size for size in tensor.shape[1:]))
         values = generator.normal(size=shape)
-        if tensor is images:
+        if tensor is images and image_range is not None:
             values = generator.uniform(*image_range, size=shape)
         return values.astype(keras.backend.standardize_dtype(tensor.dtype))
 

@@ -183,7 +183,8 @@ class _Images:
 
     def scale_and_offset(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns scale and offset of the elements that depend on the images."""
-        first, _, last = (np.ravel(value).astype("float64") for value in self.values)
+        first: np.ndarray = np.ravel(self.values[0]).astype("float64")
+        last: np.ndarray = np.ravel(self.values[-1]).astype("float64")
         scale = (last - first) / (PROBES[-1] - PROBES[0])
         depends = np.abs(scale) > 1e-12
         pairs = np.stack([scale[depends], first[depends]], axis=-1)
@@ -191,10 +192,11 @@ class _Images:
         return unique[:, 0], unique[:, 1]
 
     def is_linear(self) -> bool:
-        first, middle, last = (value.astype("float64") for value in self.values)
-        if not first.shape == middle.shape == last.shape:
+        if len({value.shape for value in self.values}) > 1:
             return False
-        size = np.max(np.abs(np.stack([first, middle, last])), initial=0.0)
+        values = np.stack(self.values).astype("float64")
+        first, middle, last = values[0], values[1], values[2]
+        size: float = np.max(np.abs(values), initial=0.0)
         depends = np.any(first != last)
         return bool(depends and np.allclose(first + last, 2 * middle, rtol=0.0, atol=1e-4 * size))
 

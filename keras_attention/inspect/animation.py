@@ -1,8 +1,10 @@
 """Callbacks that draw attention during training: an animation, or a file for each epoch."""
 
 import contextlib
+import importlib.util
 import io
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +70,10 @@ class AttentionLogger(_AttentionCallback):
     """Callback that writes a `plot_attention` figure as a PNG file after each epoch.
 
     The files are `epoch-001.png` and so on in a folder, which is created. Each file is complete or
-    missing, also after a kill. Training itself gives the same weights as without the callback. It
-    works with an `AttentionDistiller`, too, whose student and teacher are shown.
+    missing, also after a kill. If TensorBoard is installed, the figures are also written there for
+    `tensorboard --logdir directory`, as the image `"attention"`. Training itself gives the same
+    weights as without the callback. It works with an `AttentionDistiller`, too, whose student and
+    teacher are shown.
 
     Args:
         images: Images `(B, H, W, channels)` in the model's value range, or sequences
@@ -97,7 +101,7 @@ class AttentionLogger(_AttentionCallback):
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     logger = ka.training.AttentionLogger(x, folder)
     ...     history = model.fit(x, y, epochs=2, verbose=0, callbacks=[logger])
-    ...     sorted(path.name for path in Path(folder).iterdir())
+    ...     sorted(path.name for path in Path(folder).glob("*.png"))
     ['epoch-001.png', 'epoch-002.png']
     """
 
@@ -123,6 +127,26 @@ class AttentionLogger(_AttentionCallback):
         if (epoch + 1) % self.frequency == 0:
             path = self.directory / f"epoch-{epoch + 1:03d}.png"
             self._plot(f"after epoch {epoch + 1}", path)
+            if importlib.util.find_spec("tensorboard") is not None:
+                _write_to_tensorboard(self.directory, path, epoch + 1)
+
+
+def _write_to_tensorboard(directory: Path, picture: Path, step: int) -> None:
+    """Writes a PNG file as an image of TensorBoard; each figure has an event file of its own."""
+    from PIL import Image
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    with Image.open(picture) as opened:
+        width, height = opened.size
+    image = Summary.Image(
+        height=height, width=width, colorspace=4, encoded_image_string=picture.read_bytes()
+    )
+    writer = EventFileWriter(str(directory), filename_suffix=f".{step}")
+    summary = Summary(value=[Summary.Value(tag="attention", image=image)])
+    writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+    writer.close()
 
 
 class AttentionAnimation(_AttentionCallback):

@@ -114,6 +114,11 @@ class AttentiveRegularization(WindowedLayer):
     an image or a volume. Center and scale are relative to the side, so the weights fit any input
     size. The center stays in `[0, 1]`; the scale stays between one pixel, `1 / (2 * side)`, and 1.
 
+    The weight decay of an optimizer such as AdamW would move the centers to the upper left corner
+    and shrink the windows. Exclude them before the optimizer is built:
+    `optimizer.exclude_from_weight_decay(var_list=[weight for weight in model.trainable_weights if
+    weight.name in ("center", "scale")])`.
+
     Args:
         window: `"cauchy"` (default; the paper found it easier to tune, section 4.4) or
             `"gaussian"`.

@@ -47,6 +47,11 @@ class TargetLayer(WindowedLayer):
     Computes `F * activation(conv(inputs) + bias)`, stride 1 and "same" padding, where `F` is each
     kernel's attention window (eq. 13), clipped to its region of interest (eq. 15 to 17).
 
+    The weight decay of an optimizer such as AdamW would move the centers to the upper left corner
+    and shrink the windows. Exclude them before the optimizer is built:
+    `optimizer.exclude_from_weight_decay(var_list=[weight for weight in model.trainable_weights if
+    weight.name in ("center", "scale")])`.
+
     Args:
         filters: Number of kernels, C.
         kernel_size: Kernel size, one integer or `(rows, columns)`.
@@ -498,7 +503,8 @@ class _KernelGroups:
         if backend.supports_dynamic_shapes():
             return True
         # Other export formats do not support the condition that selects a rectangle or the map.
-        return backend.fusion_enabled() and tuple(sides) in self._fixed
+        is_known = all(isinstance(side, int) for side in sides)
+        return backend.fusion_enabled() and is_known and tuple(sides) in self._fixed
 
     def static_rectangles(self, sides: Sequence[Any]) -> Any:
         """Returns the fixed rectangles; None if rectangles follow the regions in each step."""

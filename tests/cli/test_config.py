@@ -2,8 +2,10 @@
 
 import json
 
+import keras
 import pytest
 
+import keras_attention as ka
 from keras_attention.cli.commands.train import build_optimizer
 from keras_attention.cli.config import CONFIG_KEYS, complete_config, requested_config
 from keras_attention.cli.parser import command_parser
@@ -132,3 +134,19 @@ def test_optimizers():
     for name in ("adam", "adamw", "rmsprop"):
         optimizer = build_optimizer(config_of("CNN6", "--optimizer", name), 10)
         assert type(optimizer).__name__.lower() == name
+
+
+def test_weight_decay_does_not_move_windows():
+    optimizer = build_optimizer(config_of("TKN6", "--optimizer", "adamw"), 10)
+    layer = ka.layers.TargetLayer(2, 3, use_bias=True)
+    layer.build((None, 8, 8, 1))
+    optimizer.build(layer.trainable_variables)
+    before = {weight.name: keras.ops.copy(weight.value) for weight in layer.trainable_variables}
+    zeros = [keras.ops.zeros_like(weight) for weight in layer.trainable_variables]
+    optimizer.apply(zeros, layer.trainable_variables)
+    changed = {
+        weight.name
+        for weight in layer.trainable_variables
+        if bool(keras.ops.any(weight.value != before[weight.name]))
+    }
+    assert changed == {"kernel"}  # the bias is 0

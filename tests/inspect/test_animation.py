@@ -1,4 +1,5 @@
 import random
+import warnings
 
 import keras
 import numpy as np
@@ -166,7 +167,7 @@ def test_logging_does_not_change_the_training(kind, rng, tmp_path):
     logged, plain = train(logger), train()
     for one, other in zip(logged, plain, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["epoch-002.png"]
+    assert [path.name for path in (tmp_path / "new").glob("*.png")] == ["epoch-002.png"]
     assert (tmp_path / "new" / "epoch-002.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -176,13 +177,26 @@ def test_logged_options(rng, tmp_path):
     options = {"image_range": (0, 255), "labels": [1], "class_names": ["a", "b", "c"]}
     logger = ka.training.AttentionLogger(images, tmp_path, grad_cam=True, **options)
     fit(model, rng, [logger], epochs=2)
-    names = sorted(path.name for path in tmp_path.iterdir())
+    names = sorted(path.name for path in tmp_path.glob("*.png"))
     assert names == ["epoch-001.png", "epoch-002.png"]
+    _check_tensorboard(tmp_path, names)
     state = logger.get_state()
     logger.set_state(state)
     for arguments, message in (({"frequency": 0}, "frequency=0"), ({"dpi": 0.5}, "dpi=0.5")):
         with pytest.raises(ValueError, match=message):
             ka.training.AttentionLogger(images, tmp_path, **arguments)
+
+
+def _check_tensorboard(folder, names):
+    """TensorBoard's own reader finds the pictures of both epochs."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of protobuf
+        events = accumulator.EventAccumulator(str(folder)).Reload().Images("attention")
+    written = {event.step: event.encoded_image_string for event in events}
+    assert set(written) <= {1, 2}
+    for step, name in enumerate(names, 1):
+        assert written[step] == (folder / name).read_bytes()
 
 
 def test_animations_in_the_range_of_the_model(rng, tmp_path):

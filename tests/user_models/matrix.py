@@ -61,7 +61,8 @@ folder = sys.argv[1]
 model = keras.saving.load_model(f"{folder}/model.keras")
 with np.load(f"{folder}/inputs.npz") as arrays:
     inputs = [arrays[name] for name in arrays.files]
-np.save(f"{folder}/outputs.npy", model.predict_on_batch(inputs if len(inputs) > 1 else inputs[0]))
+outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
+np.save(f"{folder}/outputs.npy", keras.ops.convert_to_numpy(outputs))
 """
 
 
@@ -130,7 +131,7 @@ def _check_file(model: keras.Model, inputs: Any, folder: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", READER, str(folder)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr.splitlines()[-1]
-    _check_close(np.load(folder / "outputs.npy"), model.predict_on_batch(inputs))
+    _check_close(np.load(folder / "outputs.npy"), model(inputs, training=False))
 
 
 def _export(kind: str, model: keras.Model, inputs: Any, folder: Path) -> None:

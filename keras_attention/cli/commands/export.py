@@ -67,7 +67,9 @@ def _quantization_data(options: Namespace) -> DataConfig | None:
 def _export_arguments(
     options: Namespace, model: keras.Model, config: DataConfig | None
 ) -> dict[str, Any]:
-    arguments = {"overwrite": options.overwrite, "attention": options.attention}
+    arguments: dict[str, Any] = {
+        name: getattr(options, name) for name in ("overwrite", "attention", "image_range")
+    }
     if config is not None:
         examples = next(iter(data.load(config, "train", CALIBRATION_EXAMPLES)))[0].numpy()
         data.validate_input(model, examples.shape[1:])

@@ -162,13 +162,22 @@ def _summed_log_probabilities(model: keras.Model) -> Any:
     return None
 
 
+# Weight decay would move attention windows to the upper left corner and shrink them. Keras matches
+# names such as "center", and on TensorFlow "conv1/center:0".
+WINDOW_WEIGHTS = r"(^|/)(center|scale)(:\d+)?$"
+
+
 def build_optimizer(config: RunConfig, steps: int) -> keras.optimizers.Optimizer:
     """Creates the optimizer and the learning rate schedule for a number of training steps."""
     learning_rate = _learning_rate(config.schedule, config.learning_rate, steps)
     if config.optimizer == "sgd":
         momentum = config.momentum or 0.0
         return keras.optimizers.SGD(learning_rate, momentum=momentum, nesterov=momentum > 0)
-    classes = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+    if config.optimizer == "adamw":
+        adamw = keras.optimizers.AdamW(learning_rate)
+        adamw.exclude_from_weight_decay(var_names=[WINDOW_WEIGHTS])
+        return adamw
+    classes = {"adam": "Adam", "rmsprop": "RMSprop"}
     return getattr(keras.optimizers, classes[config.optimizer])(learning_rate)
 
 
