@@ -286,7 +286,7 @@ def test_fused_inference_equals_plain_inference(rng):
     np.testing.assert_allclose(model.predict(x[:1], verbose=0), expected[:1], atol=1e-6)
 
 
-@harness.slow
+@pytest.mark.slow
 def test_fused_inference_with_batches_of_different_sizes(rng):
     x = random_images(rng)
     fused = refiner(fused=True)
@@ -298,7 +298,7 @@ def test_fused_inference_with_batches_of_different_sizes(rng):
         np.testing.assert_allclose(outputs, expected[:count], atol=1e-6)
 
 
-@harness.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "litert"])
 @pytest.mark.skipif(backend.BACKEND != "tensorflow", reason="exports need TensorFlow")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -78,7 +78,7 @@ def test_slice_equals_mask(count):
     with_settings(given(*strategies)(check_slice_equals_mask))()
 
 
-@harness.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("jit", [False, True])
 def test_slice_equals_mask_in_compiled_training(jit, rng):
     """Also with fixed rectangles, and if the regions leave them during training."""

@@ -54,7 +54,7 @@ every_surgery = pytest.mark.parametrize(
 @every_surgery
 def test_unknown_sizes(name, surgery, rng):
     if name == "compact":  # computes the regions of one size
-        with pytest.raises(ValueError, match="requires the size of the map.*Pass `input_shape`"):
+        with pytest.raises(ValueError, match=r"requires the size of the map.*Pass `input_shape`"):
             surgery(residual(None, None))
         return
     check(surgery(residual(None, None)), SIZES, rng, maps=name == "with_attention")
