@@ -201,6 +201,24 @@ def test_onnx_of_constants_and_padding(kind, rng, tmp_path):
     assert ka.export.export_onnx(compact, tmp_path / "compact.onnx").is_file()
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Activation("gelu"),
+        keras.layers.Conv2D(4, 3, groups=2, padding="same"),
+        keras.layers.Conv2D(8, (2, 3), groups=4, strides=2, activation="gelu"),
+        keras.layers.DepthwiseConv2D(3, depth_multiplier=2),
+        keras.layers.SeparableConv2D(6, 3, padding="same"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_onnx_of_layers_without_conversion_in_tf2onnx(layer, tmp_path):
+    model = keras.Sequential(
+        [keras.Input((9, 8, 4)), keras.layers.Conv2D(4, 1, name="first"), layer]
+    )
+    assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
+
+
 def test_onnx_names_missing_packages(model, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="keras-cnn-attention"):

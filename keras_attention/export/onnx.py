@@ -1,5 +1,6 @@
 """Export to ONNX."""
 
+import functools
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -97,15 +98,18 @@ def _onnx_conversion() -> Iterator[None]:
 
     tf2onnx 1.17 declares the tensors that a function captures, such as the statistics of
     Normalization, as inputs of the file. It merges padding into a subsequent convolution whose own
-    explicit padding is then lost.
+    explicit padding is then lost. It has no conversion of `Erfc`, of which Keras's GELU consists,
+    and of functions compiled by XLA, such as Keras's grouped convolutions.
 
     TensorFlow's graph optimizer, called by tf2onnx, merges convolution kernels with subsequent
     multiplications; if the shape of the multiplier is unknown, this ends the process (TensorFlow
     2.21, a failed check in `MulConvPushDown`). The optimizer does not modify output nodes, so the
     convolutions are declared as outputs.
     """
+    from keras.src.backend.tensorflow import nn
     from tf2onnx import tf_loader, tfonnx
 
+    _register_erfc()
     load, optimize = tf_loader.from_function, tf_loader.tf_optimize_grappler
     merge_padding = tfonnx.rewrite_conv2d_with_pad
 
@@ -126,6 +130,7 @@ def _onnx_conversion() -> Iterator[None]:
         (tf_loader, "from_function", load_without_captures),
         (tf_loader, "tf_optimize_grappler", optimize_without_convolutions),
         (tfonnx, "rewrite_conv2d_with_pad", merge_into_unpadded),
+        (nn, "tf", _WithoutXLA(nn.tf)),
     )
     with backend.fusion_disabled(), backend.fixed_shapes(), ExitStack() as stack:
         for replacement in replacements:
@@ -135,3 +140,35 @@ def _onnx_conversion() -> Iterator[None]:
 
 def _has_explicit_padding(node: Any) -> bool:
     return node.type == "Conv2D" and node.get_attr_value("padding") == b"EXPLICIT"
+
+
+class _WithoutXLA:
+    """The module `tensorflow` for Keras's operations, with functions that XLA does not compile."""
+
+    def __init__(self, module: Any):
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def function(self, *arguments: Any, **options: Any) -> Any:
+        """Replaces `tf.function`."""
+        return self._module.function(*arguments, **{**options, "jit_compile": False})
+
+
+@functools.cache
+def _register_erfc() -> None:
+    """Registers the conversion `erfc(x) = 1 - erf(x)`."""
+    from tf2onnx import utils
+    from tf2onnx.handler import tf_op
+
+    def convert(context: Any, node: Any, **_: Any) -> None:
+        dtype, shape = context.get_dtype(node.output[0]), context.get_shape(node.output[0])
+        error = context.make_node("Erf", node.input, dtypes=[dtype], shapes=[shape])
+        name = f"{node.name}_one"
+        one = context.make_const(name, np.ones((), utils.map_onnx_to_numpy_type(dtype)))
+        outputs = list(node.output)
+        context.remove_node(node.name)
+        context.make_node("Sub", [one.output[0], error.output[0]], outputs=outputs)
+
+    tf_op.register_handler(convert, 9, ["Erfc"], "", {})

@@ -116,7 +116,7 @@ def half(parts):
         (
             (lambda x: half([L.Softmax()(x), L.Softmax()(x)]), L.Dense(4)),
             {},
-            "Set `from_logits` to True or False",
+            "`from_logits` must be True or False",
         ),
         ((L.Dense(3, activation="softmax"), L.Dense(3, activation="sigmoid")), {}, "both"),
         ((L.Dense(1, activation="softmax"),) * 2, {}, "does not show"),

@@ -279,7 +279,7 @@ def test_models_without_maps_or_with_unknown_outputs():
     x = L.GlobalAveragePooling2D()(L.Conv2D(3, 3)(inputs))
 
     unknown = keras.Model(inputs, keras.ops.softmax(x) * keras.ops.sigmoid(x))
-    with pytest.raises(ValueError, match="Set `from_logits` to True or False"):
+    with pytest.raises(ValueError, match="`from_logits` must be True or False"):
         ka.inspect.grad_cam(unknown, np.zeros((1, 8, 6, 3)))
     found = ka.inspect.grad_cam(unknown, np.zeros((1, 8, 6, 3)), from_logits=False)
     assert found.shape == (1, 6, 4)

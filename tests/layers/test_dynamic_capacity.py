@@ -348,9 +348,8 @@ def test_incompatible_models():
     flat = keras.Sequential([layers.Flatten(), layers.Dense(6)])
     with pytest.raises(ValueError, match="`stride` must be set"):
         ka.layers.PatchRefiner(flat, fine_model(), top_model()).build((None, *SHAPE))
-    one = top_model(layers.GlobalMaxPooling2D(), layers.Dense(1))
-    one = keras.Sequential([one, layers.Dense(1)])
-    with pytest.raises(ValueError, match="at least two classes"):
+    one = keras.Sequential([top_model(), layers.Dense(1, activation="softmax")])
+    with pytest.raises(ValueError, match="`from_logits` must be True or False"):
         ka.layers.PatchRefiner(coarse_model(), fine_model(), one).build((None, *SHAPE))
     gated = top_model(layers.GlobalMaxPooling2D(), layers.LayerNormalization())
     with pytest.raises(ValueError, match="`saliency` is 'derived'"):
@@ -460,7 +459,7 @@ def test_unknown_outputs_need_from_logits():
             layers.Dense(5, activation="softmax")(x) + layers.Dense(5, activation="softmax")(x)
         ) / 2.0
 
-    with pytest.raises(ValueError, match="Set `from_logits` to True or False"):
+    with pytest.raises(ValueError, match="`from_logits` must be True or False"):
         refiner_of(halves)(np.ones((1, 16, 16, 3)))
     refiner_of(halves, from_logits=False)(np.ones((1, 16, 16, 3)))
 
