@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_attention as ka
 from keras_attention.export import onnx, saved_model, verification
 from keras_attention.export.litert import LiteRTFile
+from tests.harness import cross_section
 
 L = keras.layers
 here = pytest.mark.usefixtures("reloads_here")
@@ -40,7 +41,7 @@ class Subclassed(keras.Model):
 
 
 @here
-@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("nested", cross_section([False, True], fast={True}))
 def test_layers_for_training_only_are_left_out(nested, rng, tmp_path):
     model = augmented(*random_layers(), nested=nested)
     x = rng.uniform(size=(2, 12, 10, 3)).astype("float32")

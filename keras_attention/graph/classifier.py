@@ -208,8 +208,9 @@ def require_output_kind(
         return SIGMOID if kind == SIGMOID or units == 1 else SOFTMAX
     if kind is None:
         raise ValueError(
-            "`from_logits` must be True or False for a model whose graph does not show if it returns "
-            f"logits or probabilities. Received: {argument}={model.name!r}, from_logits=None"
+            "`from_logits` must be True or False for a model whose graph does not show if it "
+            "returns logits or probabilities. "
+            f"Received: {argument}={model.name!r}, from_logits=None"
         )
     return kind
 

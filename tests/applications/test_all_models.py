@@ -279,7 +279,7 @@ ANY_SIZE = [model_cases.ModelCase("ResNet18", (40, 40, 3), ATTENDED)] + [
 
 @harness.slow_on_jax
 @pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
-@pytest.mark.parametrize("case", harness.cross_section(ANY_SIZE, fast=ANY_SIZE[:1]), ids=str)
+@pytest.mark.parametrize("case", harness.cross_section(ANY_SIZE, fast=[]), ids=str)
 def test_xla_with_unknown_sizes(case, rng):
     height, width, channels = case.input_shape
     model = case.make(input_shape=(None, None, channels))

@@ -149,7 +149,7 @@ LOGGED = {
 
 
 @slow_on_jax
-@pytest.mark.parametrize("kind", LOGGED)
+@pytest.mark.parametrize("kind", cross_section(LOGGED, fast={"windows", "distiller"}))
 def test_logging_does_not_change_the_training(kind, rng, tmp_path):
     """The weights, the random numbers of Python and NumPy, and the order of the data are equal."""
     x, y = rng.uniform(size=(6, 6, 6, 1)), np.arange(6) % 3

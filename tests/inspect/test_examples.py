@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import keras_attention as ka
 from keras_attention.inspect.examples import display_limits
+from tests.harness import cross_section
 
 L = keras.layers
 NAMES = ["cat", "dog", "cow"]
@@ -277,7 +278,7 @@ def test_resolution_and_width_of_a_file(rng, tmp_path):
     _check_no_overlap(figure)
 
 
-@pytest.mark.parametrize("name", ["TSTN", "STN"])
+@pytest.mark.parametrize("name", cross_section(["TSTN", "STN"], fast={"STN"}))
 def test_narrow_figures_of_regions(name, rng):
     model = ka.applications.build(name, input_shape=(16, 16, 3))
     figure = ka.inspect.plot_attention(model, rng.uniform(size=(2, 16, 16, 3)), width=3.4)

@@ -132,7 +132,14 @@ def test_float64(case, rng):
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
-@every_layer
+@pytest.mark.parametrize(
+    "case",
+    harness.cross_section(
+        layer_cases.LAYER_CASES,
+        fast=[case for case in FIRST if case.name in ("SANBlock", "TargetLayer")],
+    ),
+    ids=str,
+)
 @harness.slow_on_jax
 def test_jit_compiled_with_unknown_sizes(case, rng):
     """XLA compiles the graph again for each size."""

@@ -225,6 +225,7 @@ def test_chosen_layers(rng):
     assert model(x).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_once_per_residual_block(rng):
     model = ka.applications.ResNet18(input_shape=(16, 16, 3), classes=3, width=4, stem="cifar")
     for name, kind in (("cbam", ka.layers.CBAM), ("san-c", ka.layers.SANBlock)):
@@ -337,6 +338,7 @@ def test_volumes(rng):
     np.testing.assert_allclose(numpy(new(x)), numpy(model(x)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_last_map_of_a_model_without_its_top_counts_as_reduced():
     def backbone(pooling):
         return ka.applications.ResNet18(

@@ -44,7 +44,7 @@ SURGERIES = {
     "fold": ka.surgery.fold_batch_normalization,
     "distiller": distilled,
 }
-FAST = {"san-c, full", "to_targeted", "compact"}
+FAST = {"to_targeted", "compact"}
 every_surgery = pytest.mark.parametrize(
     ("name", "surgery"), cross_section(SURGERIES.items(), fast=FAST), ids=SURGERIES
 )
