@@ -89,9 +89,10 @@ def test_guide_gives_a_layer_that_passes(tmp_path):
     assert " SKIPPED" not in printed
     files = re.findall(r"^(\S+?)::.* PASSED", printed, re.MULTILINE)
     passed = {file: files.count(file) for file in files}
-    # 10 checks of all layers, two of them twice; every layer has a row; 4 fuzz tests; 1 example.
+    # 10 checks of all layers, two of them twice; every layer has a row; 4 fuzz tests with few
+    # and with many examples; 1 example.
     assert passed["tests/layers/test_all_layers.py"] == 13
-    assert passed["tests/fuzz/test_layers.py"] == 4
+    assert passed["tests/fuzz/test_layers.py"] == 8
     assert passed[layer] == 1
     assert passed[own_tests] == 4
     assert passed["tests/test_docs.py"] == len(PACKAGES)

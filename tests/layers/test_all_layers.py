@@ -113,6 +113,7 @@ def test_jit_compiled_training(case, rng):
     assert model.train_on_batch(x, y) < first
 
 
+@pytest.mark.skipif(not harness.ON_TENSORFLOW, reason="JAX needs jax_enable_x64 for float64")
 @every_layer
 def test_float64(case, rng):
     x = case.data(rng)
