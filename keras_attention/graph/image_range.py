@@ -88,7 +88,7 @@ def resolve_image_range(
         model: Keras model.
         image_range: The user's argument, `(low, high)` or None.
         images: Images that are passed to the model. If they show that the range is wrong, or if the
-            range is inferred from them and could be another, a UserWarning says so.
+            range is inferred from them and could be another, a UserWarning is issued.
         input_index: See `infer_image_range`.
         check: If False, images outside a requested range do not warn.
 

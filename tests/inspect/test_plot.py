@@ -301,7 +301,7 @@ def test_grad_cam_beside_attention_and_alone(rng):
 
 
 def test_heat_maps_of_another_output(rng):
-    """An error about an option of `grad_cam` says how to set it in a plot."""
+    """An error about an option of `grad_cam` explains how to set it in a plot."""
     images = rng.uniform(size=(2, 16, 16, 1))
     model = ka.applications.LeNet5((16, 16, 1), classes=3, attention="cbam")
     model = keras.Model(model.input, [model.output, keras.layers.Dense(2)(model.output)])
