@@ -219,6 +219,16 @@ def test_onnx_of_layers_without_conversion_in_tf2onnx(layer, tmp_path):
     assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
 
 
+@pytest.mark.parametrize("sides", [(20, 18), (37, 35), (9, 7), (10, 3)], ids=str)
+def test_onnx_of_bilinear_resizing(sides, tmp_path):
+    """18 / 20 in float32, times 20, is less than 18."""
+    old, new = sides
+    inputs = keras.Input((old, 8, 3))
+    y = keras.layers.Conv2D(4, (old - new + 1, 1))(inputs)
+    model = keras.Model(inputs, ka.layers.SANBlock(smoothing="depthwise")([inputs, y]))
+    assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
+
+
 def test_onnx_names_missing_packages(model, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="keras-cnn-attention"):

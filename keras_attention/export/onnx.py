@@ -99,7 +99,8 @@ def _onnx_conversion() -> Iterator[None]:
     tf2onnx 1.17 declares the tensors that a function captures, such as the statistics of
     Normalization, as inputs of the file. It merges padding into a subsequent convolution whose own
     explicit padding is then lost. It has no conversion of `Erfc`, of which Keras's GELU consists,
-    and of functions compiled by XLA, such as Keras's grouped convolutions.
+    and of functions compiled by XLA, such as Keras's grouped convolutions. It rounds the scales of
+    resized images so that the size may be a pixel too small.
 
     TensorFlow's graph optimizer, called by tf2onnx, merges convolution kernels with subsequent
     multiplications; if the shape of the multiplier is unknown, this ends the process (TensorFlow
@@ -109,7 +110,7 @@ def _onnx_conversion() -> Iterator[None]:
     from keras.src.backend.tensorflow import nn
     from tf2onnx import tf_loader, tfonnx
 
-    _register_erfc()
+    _register_conversions()
     load, optimize = tf_loader.from_function, tf_loader.tf_optimize_grappler
     merge_padding = tfonnx.rewrite_conv2d_with_pad
 
@@ -157,18 +158,39 @@ class _WithoutXLA:
 
 
 @functools.cache
-def _register_erfc() -> None:
-    """Registers the conversion `erfc(x) = 1 - erf(x)`."""
-    from tf2onnx import utils
+def _register_conversions() -> None:
+    """Registers conversions that tf2onnx does not have, or in which it makes a mistake."""
     from tf2onnx.handler import tf_op
 
-    def convert(context: Any, node: Any, **_: Any) -> None:
-        dtype, shape = context.get_dtype(node.output[0]), context.get_shape(node.output[0])
-        error = context.make_node("Erf", node.input, dtypes=[dtype], shapes=[shape])
-        name = f"{node.name}_one"
-        one = context.make_const(name, np.ones((), utils.map_onnx_to_numpy_type(dtype)))
-        outputs = list(node.output)
-        context.remove_node(node.name)
-        context.make_node("Sub", [one.output[0], error.output[0]], outputs=outputs)
+    tf_op.register_handler(_convert_erfc, 9, ["Erfc"], "", {})
+    tf_op.register_handler(_convert_resize, 11, ["ResizeBilinear"], "", {})
 
-    tf_op.register_handler(convert, 9, ["Erfc"], "", {})
+
+def _convert_erfc(context: Any, node: Any, **_: Any) -> None:
+    """Converts `erfc(x)` to `1 - erf(x)`."""
+    from tf2onnx import utils
+
+    dtype, shape = context.get_dtype(node.output[0]), context.get_shape(node.output[0])
+    error = context.make_node("Erf", node.input, dtypes=[dtype], shapes=[shape])
+    name = f"{node.name}_one"
+    one = context.make_const(name, np.ones((), utils.map_onnx_to_numpy_type(dtype)))
+    outputs = list(node.output)
+    context.remove_node(node.name)
+    context.make_node("Sub", [one.output[0], error.output[0]], outputs=outputs)
+
+
+def _convert_resize(context: Any, node: Any, **options: Any) -> None:
+    """Converts bilinear resizing, with scales that do not lose a pixel by rounding."""
+    from tf2onnx.onnx_opset.nn import Resize
+
+    old, new = (context.get_shape(name) for name in (node.input[0], node.output[0]))
+    output = node.output[0]
+    Resize.version_11(context, node, **options)
+    scales = context.get_node_by_output(output).inputs[0].inputs[2]
+    if not (scales.is_const() and old and new):
+        return
+    values = scales.get_tensor_value(as_list=False).copy()
+    for axis, (before, after) in enumerate(zip(old[1:3], new[1:3], strict=True), start=2):
+        while np.floor(float(values[axis]) * before) < after:
+            values[axis] = np.nextafter(values[axis], np.float32(np.inf))
+    scales.set_tensor_value(values)

@@ -12,9 +12,7 @@ CASES = [(name, surgery) for name in user_models() for surgery in SURGERIES]
 
 def test_rows_are_complete():
     found = TABLE.committed()
-    assert list(found) == [case for case in CASES if case in found]
-    rows = {name for name, _ in found}
-    assert len(found) == len(rows) * len(SURGERIES)
+    assert list(found) == CASES
     assert all(value == "yes" or value.startswith("no: ") for value in found.values())
 
 
@@ -23,5 +21,4 @@ def test_rows_are_complete():
 @pytest.mark.parametrize(("name", "surgery"), cross_section(CASES, FAST))
 def test_table_is_correct(name, surgery, tmp_path):
     value = cell(user_models()[name], surgery, tmp_path)
-    assert value == "yes" or value.startswith("no: ")
-    assert value == TABLE.committed().get((name, surgery), value)
+    assert value == TABLE.committed()[name, surgery]
