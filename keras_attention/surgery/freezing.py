@@ -31,8 +31,8 @@ def freeze_backbone(model: keras.Model, *, frozen: bool = True) -> keras.Model:
 
     Example:
     >>> import keras_attention as ka
-    >>> backbone = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=5)
-    >>> model = freeze_backbone(ka.surgery.add_attention(backbone, "cbam", identity=True))
+    >>> network = ka.applications.LeNet5(classes=5)
+    >>> model = freeze_backbone(ka.surgery.add_attention(network, "cbam", identity=True))
     >>> sorted({weight.path.split("/")[0] for weight in model.trainable_weights})[-1]
     'predictions'
     """

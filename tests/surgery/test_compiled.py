@@ -44,7 +44,7 @@ SURGERIES = {
     "fold": ka.surgery.fold_batch_normalization,
     "distiller": distilled,
 }
-FAST = {"to_targeted", "compact"}
+FAST = {"fold", "compact"}  # target layers themselves: tests/layers/test_all_layers.py
 every_surgery = pytest.mark.parametrize(
     ("name", "surgery"), cross_section(SURGERIES.items(), fast=FAST), ids=SURGERIES
 )
