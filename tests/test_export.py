@@ -219,9 +219,35 @@ def test_onnx_of_layers_without_conversion_in_tf2onnx(layer, tmp_path):
     assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
 
 
-@pytest.mark.parametrize("sides", [(20, 18), (37, 35), (9, 7), (10, 3)], ids=str)
-def test_onnx_of_bilinear_resizing(sides, tmp_path):
+def resizing(sides, interpolation):
+    inputs = keras.Input((sides[0], 8, 3))
+    x = keras.ops.image.resize(inputs, (sides[1], 8), interpolation=interpolation)
+    return keras.Model(inputs, keras.layers.Conv2D(4, 1)(x))
+
+
+@pytest.mark.parametrize(
+    ("sides", "interpolation"),
+    [
+        *(((old, new), "bilinear") for old, new in ((20, 18), (37, 35), (9, 7), (3, 7), (8, 16))),
+        *(((old, new), "nearest") for old, new in ((37, 35), (9, 7), (3, 7), (8, 16))),
+    ],
+    ids=str,
+)
+def test_onnx_of_resizing(sides, interpolation, tmp_path):
     """18 / 20 in float32, times 20, is less than 18."""
+    model = resizing(sides, interpolation)
+    assert ka.export.export_onnx(model, tmp_path / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bicubic"])
+def test_onnx_of_resizing_that_the_runtime_computes_otherwise(interpolation, tmp_path):
+    with pytest.raises(RuntimeError, match="differ from the model's"):
+        ka.export.export_onnx(resizing((20, 18), interpolation), tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("sides", [(20, 18), (37, 35), (9, 7), (10, 3)], ids=str)
+def test_onnx_of_maps_that_shrink_between_layers(sides, tmp_path):
     old, new = sides
     inputs = keras.Input((old, 8, 3))
     y = keras.layers.Conv2D(4, (old - new + 1, 1))(inputs)

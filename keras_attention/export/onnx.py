@@ -15,6 +15,8 @@ from keras_attention import backend
 from keras_attention.export.verification import NamedArrays, export_file, replaced_attribute
 
 REQUIRED_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
+# Bicubic interpolation of TensorFlow and of ONNX Runtime differ: the export raises an error.
+RESIZING = ["ResizeBilinear", "ResizeNearestNeighbor"]
 CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 
 
@@ -163,7 +165,7 @@ def _register_conversions() -> None:
     from tf2onnx.handler import tf_op
 
     tf_op.register_handler(_convert_erfc, 9, ["Erfc"], "", {})
-    tf_op.register_handler(_convert_resize, 11, ["ResizeBilinear"], "", {})
+    tf_op.register_handler(_convert_resize, 11, RESIZING, "", {})
 
 
 def _convert_erfc(context: Any, node: Any, **_: Any) -> None:
@@ -180,7 +182,7 @@ def _convert_erfc(context: Any, node: Any, **_: Any) -> None:
 
 
 def _convert_resize(context: Any, node: Any, **options: Any) -> None:
-    """Converts bilinear resizing, with scales that do not lose a pixel by rounding."""
+    """Converts resizing, with scales whose products with the sizes do not lose a pixel."""
     from tf2onnx.onnx_opset.nn import Resize
 
     old, new = (context.get_shape(name) for name in (node.input[0], node.output[0]))

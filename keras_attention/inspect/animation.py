@@ -131,17 +131,17 @@ class AttentionLogger(_AttentionCallback):
                 _write_to_tensorboard(self.directory, path, epoch + 1)
 
 
-def _write_to_tensorboard(directory: Path, picture: Path, step: int) -> None:
+def _write_to_tensorboard(directory: Path, figure: Path, step: int) -> None:
     """Writes a PNG file as an image of TensorBoard; each figure has an event file of its own."""
     from PIL import Image
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    with Image.open(picture) as opened:
+    with Image.open(figure) as opened:
         width, height = opened.size
     image = Summary.Image(
-        height=height, width=width, colorspace=4, encoded_image_string=picture.read_bytes()
+        height=height, width=width, colorspace=4, encoded_image_string=figure.read_bytes()
     )
     writer = EventFileWriter(str(directory), filename_suffix=f".{step}")
     summary = Summary(value=[Summary.Value(tag="attention", image=image)])

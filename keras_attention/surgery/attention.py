@@ -131,7 +131,7 @@ class _Insertion:
 
     @property
     def wanted(self) -> str:
-        """What the insertion needs, for an error message."""
+        """Description of what the insertion needs, for an error message."""
         if self.name == "ran":
             return "a recurrent layer with outputs over time"
         if self.placement == "block":

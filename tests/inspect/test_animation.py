@@ -188,11 +188,12 @@ def test_logged_options(rng, tmp_path):
 
 
 def _check_tensorboard(folder, names):
-    """TensorBoard's own reader finds the pictures of both epochs."""
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    """TensorBoard's own reader finds the figures of both epochs."""
+    from tensorboard.backend.event_processing import event_accumulator
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of protobuf
-        events = accumulator.EventAccumulator(str(folder)).Reload().Images("attention")
+        events = event_accumulator.EventAccumulator(str(folder)).Reload().Images("attention")
     written = {event.step: event.encoded_image_string for event in events}
     assert set(written) <= {1, 2}
     for step, name in enumerate(names, 1):

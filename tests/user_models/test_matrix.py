@@ -10,7 +10,7 @@ FAST = [("nested three deep", "compact")]
 CASES = [(name, surgery) for name in user_models() for surgery in SURGERIES]
 
 
-def test_rows_are_complete():
+def test_every_model_has_a_row():
     found = TABLE.committed()
     assert list(found) == CASES
     assert all(value == "yes" or value.startswith("no: ") for value in found.values())
@@ -20,5 +20,4 @@ def test_rows_are_complete():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "surgery"), cross_section(CASES, FAST))
 def test_table_is_correct(name, surgery, tmp_path):
-    value = cell(user_models()[name], surgery, tmp_path)
-    assert value == TABLE.committed()[name, surgery]
+    assert cell(user_models()[name], surgery, tmp_path) == TABLE.committed()[name, surgery]
